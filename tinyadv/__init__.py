@@ -1,0 +1,5 @@
+"""tinyadv."""
+
+from .tensor import Tensor, grad
+
+__all__ = ["Tensor", "grad"]

@@ -1,0 +1,129 @@
+"""Arrays: which library one belongs to, moving it between CPU and GPU, and random numbers.
+
+The one idea: nobody sets a backend, the array itself is asked. `array_module(x)` is `numpy` for a NumPy
+array and `cupy` for a CuPy array, so the same line of code runs on both, even side by side in one process.
+This is the only file that imports numpy at large, and the only one that ever imports cupy.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray
+Generator: TypeAlias = np.random.Generator
+
+
+class DeviceError(RuntimeError):
+    """A device was asked for that this machine or this installation does not have."""
+
+
+def array_module(x: Array) -> ModuleType:
+    """The library that `x` belongs to: `numpy`, or the module that defines the type of `x` (`cupy`).
+
+    Python numbers belong to NumPy. Nothing is imported: an array of a library can only exist once that
+    library has been imported.
+    """
+    if isinstance(x, (np.ndarray, np.generic, int, float)):
+        return np
+    return sys.modules[type(x).__module__.partition(".")[0]]
+
+
+def as_array(x: Any) -> Array:
+    """`x` itself if it is an array of any library, else (numbers, lists) a NumPy array of it."""
+    return x if hasattr(x, "dtype") and hasattr(x, "shape") else np.asarray(x)
+
+
+def full_like(x: Array, values: Any) -> Array:
+    """`values` (a number, or an array of the library of `x`) with the dtype of `x`; a number fills its shape."""
+    xp = array_module(x)
+    if isinstance(values, (int, float)):
+        return xp.full(x.shape, values, dtype=x.dtype)
+    return xp.asarray(values, dtype=x.dtype)
+
+
+def to_device(x: Array, device: str) -> Array:
+    """`x` on `device`, "cpu" or "cuda"; the same object if it is there already.
+
+    Raises
+    ------
+    ValueError
+        If `device` is neither "cpu" nor "cuda".
+    DeviceError
+        If `device` is "cuda" and CuPy is not installed, or finds no GPU.
+    """
+    if device == "cpu":
+        return x if array_module(x) is np else x.get()
+    return _cupy(device).asarray(x)
+
+
+def check_device(device: str) -> None:
+    """Raise what `to_device` would raise for `device`, before any work is done."""
+    if device != "cpu":
+        _cupy(device)
+
+
+def _cupy(device: str) -> ModuleType:
+    if device != "cuda":
+        raise ValueError(f"unknown device {device!r}: wanted 'cpu' or 'cuda'")
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            "device 'cuda' needs CuPy, which is not installed: pip install 'tinyadv[cuda12]' or 'tinyadv[cuda13]'"
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(f"device 'cuda' needs an NVIDIA GPU and its driver; CuPy reports: {error}") from error
+    if count == 0:
+        raise DeviceError("device 'cuda' needs an NVIDIA GPU; CuPy finds none")
+    module: ModuleType = cupy
+    return module
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Random numbers: always from an explicit generator
+
+
+def generator(seed: int, stream: str = "") -> Generator:
+    """A random generator for one consumer ("weights", "masks", "order", ...) under one seed.
+
+    Every stream has its own sequence of numbers, so that adding a consumer does not move the others.
+    """
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(stream.encode()),))))
+
+
+def keep_mask(rng: Generator, x: Array, keep: float, scale: float) -> Array:
+    """A mask for dropout, of the shape, dtype, memory order and library of `x`.
+
+    Each entry is `scale` with probability `keep` (to the nearest 1/65536) and 0 otherwise, independently.
+    The bits come from `rng`; on a GPU `rng` gives one seed and the bits are made there.
+    """
+    xp = array_module(x)
+    mask = xp.empty_like(x)
+    words = -(-x.size // 4)  # four 16-bit draws from each 64-bit word
+    bits = (_random_words(rng, words) if xp is np else _counter_words(rng, words, xp)).view(xp.uint16)
+    flat = mask.T.reshape(-1) if mask.flags.f_contiguous else mask.reshape(-1)  # a view, in memory order
+    xp.multiply(bits[: x.size] < round(keep * 65536), xp.asarray(scale, dtype=x.dtype), out=flat)
+    return mask
+
+
+def _random_words(rng: Generator, n: int) -> Array:
+    return rng.integers(0, 2**64 - 1, size=n, dtype=np.uint64, endpoint=True)
+
+
+def _counter_words(rng: Generator, n: int, xp: ModuleType) -> Array:
+    """`n` random 64-bit words computed where the array lives: SplitMix64 of a counter and one seed.
+
+    Steele, Lea, Flood (2014), "Fast splittable pseudorandom number generators".
+    """
+    seed = xp.asarray(rng.integers(0, 2**64 - 1, dtype=np.uint64, endpoint=True))
+    z = seed + xp.arange(1, n + 1, dtype=xp.uint64) * xp.asarray(0x9E3779B97F4A7C15, dtype=xp.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> xp.asarray(shift, dtype=xp.uint64))) * xp.asarray(factor, dtype=xp.uint64)
+    return z ^ (z >> xp.asarray(31, dtype=xp.uint64))

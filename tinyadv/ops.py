@@ -1,0 +1,511 @@
+"""Every differentiable operation: its forward on arrays and, right under it, one gradient formula per argument.
+
+A formula takes g = dL/dy, the result y and the arguments, and gives dL/darg; it is written in operators, array
+methods and other operations of this file, so the same line serves arrays (first derivatives, at full speed) and
+Tensors (derivatives that can be differentiated again). A reader may skip "Shapes" and come back when needed; the
+file's heart is "Losses on logits" and "Layers".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+from .backend import Array, array_module
+from .tensor import Op, Value, raw
+
+Axis = int | tuple[int, ...] | None
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Arithmetic, with NumPy's broadcasting: each argument's gradient is summed back to the argument's shape
+
+
+@Op
+def add(a: Array, b: Array) -> Array:
+    """y = a + b, shapes broadcast to `(...)`."""
+    return a + b
+
+
+add.gradients(
+    lambda g, y, a, b: sum_to(g, a.shape),
+    lambda g, y, a, b: sum_to(g, b.shape),
+)
+
+
+@Op
+def subtract(a: Array, b: Array) -> Array:
+    """y = a - b, shapes broadcast to `(...)`."""
+    return a - b
+
+
+subtract.gradients(
+    lambda g, y, a, b: sum_to(g, a.shape),
+    lambda g, y, a, b: sum_to(-g, b.shape),
+)
+
+
+@Op
+def multiply(a: Array, b: Array) -> Array:
+    """y = a b elementwise, shapes broadcast to `(...)`."""
+    return a * b
+
+
+multiply.gradients(
+    lambda g, y, a, b: sum_to(g * b, a.shape),
+    lambda g, y, a, b: sum_to(g * a, b.shape),
+)
+
+
+@Op
+def divide(a: Array, b: Array) -> Array:
+    """y = a / b elementwise, shapes broadcast to `(...)`."""
+    return a / b
+
+
+divide.gradients(
+    lambda g, y, a, b: sum_to(g / b, a.shape),
+    lambda g, y, a, b: sum_to(-g * y / b, b.shape),
+)
+
+
+@Op
+def power(a: Array, b: Array) -> Array:
+    """y = a ** b elementwise, shapes broadcast to `(...)`; where the exponent is differentiated, a >= 0."""
+    return a**b
+
+
+power.gradients(
+    # d/da a^b = b a^(b-1), which is 0 where b = 0, also at a = 0
+    lambda g, y, a, b: sum_to(g * b * a ** _less_one(b), a.shape),
+    # d/db a^b = a^b log a, which tends to 0 with a
+    lambda g, y, a, b: sum_to(g * y * log(where(raw(a) == 0, 1.0, a)), b.shape),
+)
+
+
+def _less_one(b: Value) -> Value:
+    """b - 1, and 0 where b = 0."""
+    if isinstance(b, (int, float)):
+        return b - 1 if b else 0
+    return where(b == 0, 0.0, b - 1.0)
+
+
+@Op
+def negative(a: Array) -> Array:
+    """y = -a."""
+    return -a
+
+
+negative.gradients(lambda g, y, a: -g)
+
+
+def matmul(a: Value, b: Value) -> Value:
+    """y = a @ b for shapes `(..., n, k)` and `(..., k, m)`, leading axes broadcast; a vector is `(k,)`."""
+    if a.ndim == 1:
+        return matmul(reshape(a, (1, -1)), b)[..., 0, :] if b.ndim > 1 else reduce_sum(a * b)
+    if b.ndim == 1:
+        return _matmul(a, reshape(b, (-1, 1)))[..., 0]
+    return _matmul(a, b)
+
+
+@Op
+def _matmul(a: Array, b: Array) -> Array:
+    return a @ b
+
+
+_matmul.gradients(
+    lambda g, y, a, b: sum_to(g @ swap_last(b), a.shape),
+    lambda g, y, a, b: sum_to(swap_last(a) @ g, b.shape),
+)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Shapes
+
+
+@Op
+def reshape(x: Array, shape: int | tuple[int, ...]) -> Array:
+    """The entries of x, shape `(...)`, in `shape`; one of its lengths may be -1."""
+    return x.reshape(shape)
+
+
+reshape.gradients(lambda g, y, x, shape: g.reshape(x.shape))
+
+
+@Op
+def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Array:
+    """x with its axes in the order `axes`; by default reversed."""
+    return x.transpose(axes)
+
+
+transpose.gradients(
+    lambda g, y, x, axes=None: transpose(
+        g, None if axes is None else tuple(sorted(range(x.ndim), key=[a % x.ndim for a in axes].__getitem__))
+    )
+)
+
+
+def swap_last(x: Value) -> Value:
+    """x, shape `(..., n, m)`, with its last two axes exchanged."""
+    return transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+@Op
+def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """x repeated to `shape`."""
+    return array_module(x).broadcast_to(x, shape)
+
+
+broadcast_to.gradients(lambda g, y, x, shape: sum_to(g, x.shape))
+
+
+def sum_to(x: Value, shape: tuple[int, ...]) -> Value:
+    """x summed over the axes along which `shape` would be broadcast to get x's shape: broadcasting, undone."""
+    if x.shape == shape:
+        return x
+    new = x.ndim - len(shape)
+    repeated = tuple(i for i in range(x.ndim) if i < new or (shape[i - new] == 1 and x.shape[i] != 1))
+    return reshape(reduce_sum(x, repeated), shape)
+
+
+@Op
+def take(x: Array, key: Any) -> Array:
+    """x[key] for a key of integers, slices, None and Ellipsis, which takes no entry twice.
+
+    Raises
+    ------
+    TypeError
+        If the key holds an array or a list: picking entries by arrays may take one twice.
+    """
+    for k in key if isinstance(key, tuple) else (key,):
+        if not (k is None or k is Ellipsis or isinstance(k, (int, slice))) or isinstance(k, bool):
+            raise TypeError(f"a Tensor is indexed by integers, slices, None and Ellipsis, got {type(k).__name__}")
+    return x[key]
+
+
+take.gradients(lambda g, y, x, key: put(g, x.shape, key))
+
+
+@Op
+def put(g: Array, shape: tuple[int, ...], key: Any) -> Array:
+    """Zeros of `shape` with g at `key`: what `take` takes, put back."""
+    x = array_module(g).zeros(shape, dtype=g.dtype)
+    x[key] = g
+    return x
+
+
+put.gradients(lambda gg, x, g, shape, key: take(gg, key))
+
+
+def concatenate(xs: Sequence[Value], axis: int = 0) -> Value:
+    """The xs, alike but for their lengths along `axis`, one after another."""
+    return reduce(lambda a, b: _join(a, b, axis), xs)
+
+
+@Op
+def _join(a: Array, b: Array, axis: int) -> Array:
+    return array_module(a).concatenate((a, b), axis)
+
+
+def _part(x: Value, axis: int, start: int | None, stop: int | None) -> Value:
+    return take(x, (*[slice(None)] * (axis % x.ndim), slice(start, stop)))
+
+
+_join.gradients(
+    lambda g, y, a, b, axis: _part(g, axis, None, a.shape[axis]),
+    lambda g, y, a, b, axis: _part(g, axis, a.shape[axis], None),
+)
+
+
+@Op
+def where(mask: Array, a: Array, b: Array) -> Array:
+    """y = a where the mask is true, else b; shapes broadcast to `(...)`. The mask is a plain array."""
+    return array_module(mask).where(mask, a, b)
+
+
+where.gradients(
+    None,
+    lambda g, y, mask, a, b: sum_to(g * mask, a.shape),
+    lambda g, y, mask, a, b: sum_to(g * ~mask, b.shape),
+)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Sums and maxima along axes
+
+
+@Op
+def reduce_sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The sum over `axis` (all by default)."""
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
+reduce_sum.gradients(lambda g, y, x, axis=None, keepdims=False: broadcast_to(reshape(g, _kept(x.shape, axis)), x.shape))
+
+
+def reduce_mean(x: Value, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The mean over `axis` (all by default)."""
+    total = reduce_sum(x, axis, keepdims)
+    return total * (total.size / x.size)
+
+
+@Op
+def reduce_max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The maximum over `axis` (all by default). Its gradient goes to one winner: of several equal, the first."""
+    return x.max(axis=axis, keepdims=keepdims)
+
+
+reduce_max.gradients(
+    lambda g, y, x, axis=None, keepdims=False: reshape(g, _kept(x.shape, axis)) * _winners(raw(x), raw(y), axis)
+)
+
+
+def _winners(x: Array, y: Array, axis: Axis) -> Array:
+    """Where x is the maximum y over `axis`, as truth values; of several equal along it, the first alone."""
+    mask = x == y.reshape(_kept(x.shape, axis))
+    if mask.sum() > y.size:  # ties: rare, so they are looked for only where there are more winners than maxima
+        axes = _axes(x.ndim, axis)
+        kept = tuple(i for i in range(x.ndim) if i not in axes)
+        rows = mask.transpose(kept + axes).reshape(y.size, -1)  # the candidates for one maximum, a row each
+        first = (rows.cumsum(axis=1) == 1) & rows
+        lengths = [x.shape[i] for i in kept + axes]
+        mask = first.reshape(lengths).transpose(tuple((kept + axes).index(i) for i in range(x.ndim)))
+    return mask
+
+
+def _axes(ndim: int, axis: Axis) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """The shape of a reduction that keeps the reduced axes, at length 1."""
+    reduced = _axes(len(shape), axis)
+    return tuple(1 if i in reduced else n for i, n in enumerate(shape))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Functions of each entry
+
+
+@Op
+def exp(x: Array) -> Array:
+    """y = e^x."""
+    return array_module(x).exp(x)
+
+
+exp.gradients(lambda g, y, x: g * y)
+
+
+@Op
+def log(x: Array) -> Array:
+    """y = log x, natural."""
+    return array_module(x).log(x)
+
+
+log.gradients(lambda g, y, x: g / x)
+
+
+@Op
+def sqrt(x: Array) -> Array:
+    """y = x^(1/2)."""
+    return array_module(x).sqrt(x)
+
+
+sqrt.gradients(lambda g, y, x: g * 0.5 / y)
+
+
+@Op
+def absolute(x: Array) -> Array:
+    """y = |x|; at 0 the slope is taken as 0."""
+    return abs(x)
+
+
+absolute.gradients(lambda g, y, x: g * sign(raw(x)))
+
+
+@Op
+def sign(x: Array) -> Array:
+    """y = -1, 0 or 1; constant but for its jump at 0, where the slope is taken as 0 too."""
+    return array_module(x).sign(x)
+
+
+sign.gradients(lambda g, y, x: 0.0 * g)
+
+
+@Op
+def tanh(x: Array) -> Array:
+    """y = tanh x."""
+    return array_module(x).tanh(x)
+
+
+tanh.gradients(lambda g, y, x: g * (1.0 - y * y))
+
+
+@Op
+def softplus(x: Array) -> Array:
+    """y = log(1 + e^x), the zeta of section 5, for every x without overflow."""
+    return array_module(x).logaddexp(x, 0.0)
+
+
+softplus.gradients(lambda g, y, x: g * sigmoid(x))
+
+
+@Op
+def sigmoid(x: Array) -> Array:
+    """y = 1 / (1 + e^-x), to full relative precision also where it is tiny: e^(-softplus(-x))."""
+    return array_module(x).exp(-softplus.forward(-x))
+
+
+sigmoid.gradients(lambda g, y, x: g * y * sigmoid(-x))
+
+
+@Op
+def relu(x: Array) -> Array:
+    """y = max(x, 0); at 0 the slope is taken as 0."""
+    return array_module(x).maximum(x, 0.0)
+
+
+relu.gradients(lambda g, y, x: g * (raw(x) > 0))
+
+
+@Op
+def clip(x: Array, low: float, high: float) -> Array:
+    """y = x kept within [low, high]; at the bounds the slope is taken as 1."""
+    return x.clip(low, high)
+
+
+clip.gradients(lambda g, y, x, low, high: g * ((raw(x) >= low) & (raw(x) <= high)))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Losses on logits: z (N, K) are unnormalised log-probabilities, each row an example
+
+
+@Op
+def log_softmax(z: Array) -> Array:
+    """y = log softmax(z) over the last axis, shape `(..., K)`; shifted by the maximum so that nothing overflows."""
+    z = z - z.max(axis=-1, keepdims=True)
+    return z - array_module(z).log(array_module(z).exp(z).sum(axis=-1, keepdims=True))
+
+
+log_softmax.gradients(lambda g, y, z: g - softmax(z) * g.sum(axis=-1, keepdims=True))
+
+
+@Op
+def softmax(z: Array) -> Array:
+    """p = e^z / sum e^z over the last axis, shape `(..., K)`."""
+    p = array_module(z).exp(z - z.max(axis=-1, keepdims=True))
+    return p / p.sum(axis=-1, keepdims=True)
+
+
+softmax.gradients(lambda g, p, z: p * (g - (g * p).sum(axis=-1, keepdims=True)))
+
+
+@Op
+def softmax_cross_entropy(z: Array, t: Array) -> Array:
+    """J_n = -sum_k t_nk log softmax(z)_nk, for logits z `(N, K)` and targets t `(N, K)` (rows sum to 1) -> `(N,)`."""
+    return -(t * log_softmax.forward(z)).sum(axis=-1)
+
+
+softmax_cross_entropy.gradients(
+    # dJ/dz_k = p_k - t_k
+    lambda g, y, z, t: g.reshape(-1, 1) * _difference(softmax(z), t),
+    lambda g, y, z, t: g.reshape(-1, 1) * -log_softmax(z),
+)
+
+
+def _difference(p: Value, t: Value) -> Value:
+    """p - t for rows that sum to 1, without the cancellation that makes it 0 where the network is confident.
+
+    p_k - t_k = p_k sum_j t_j - t_k sum_j p_j = p_k sum_(j != k) t_j - t_k sum_(j != k) p_j
+    """
+    xp, K = array_module(raw(p)), p.shape[-1]
+    others = xp.ones((K, K), dtype=p.dtype) - xp.eye(K, dtype=p.dtype)
+    return p * (t @ others) - t * (p @ others)
+
+
+@Op
+def binary_cross_entropy(z: Array, t: Array) -> Array:
+    """J = -t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)) of each entry, logits z and targets t of one shape."""
+    return t * softplus.forward(-z) + (1.0 - t) * softplus.forward(z)
+
+
+binary_cross_entropy.gradients(
+    # dJ/dz = sigmoid(z) - t, without its cancellation
+    lambda g, y, z, t: g * ((1.0 - t) * sigmoid(z) - t * sigmoid(-z)),
+    lambda g, y, z, t: -g * z,
+)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Layers: what a layer computes with its parameters; a row of x `(N, D)` is an example
+
+
+@Op
+def linear(x: Array, W: Array, b: Array) -> Array:
+    """y = x W^T + b: x `(N, D)`, W `(K, D)` with a unit's weights in a row, b `(K,)` -> `(N, K)`."""
+    y = x @ W.T
+    y += b
+    return y
+
+
+linear.gradients(
+    lambda g, y, x, W, b: g @ W,
+    lambda g, y, x, W, b: g.T @ x,
+    lambda g, y, x, W, b: g.sum(axis=0),
+)
+
+
+def maxout(x: Value, W: Value, b: Value) -> Value:
+    """h_nu = max_p (x_n . W_pu + b_pu), the maximum of linear pieces (Goodfellow et al. 2013, "Maxout networks").
+
+    x `(N, D)`, W `(pieces, units, D)`, b `(pieces, units)` -> h `(N, units)`. The gradient goes to one piece: of
+    several equal, the first.
+    """
+    pieces, units, D = W.shape
+    z = linear(x, reshape(W, (pieces * units, D)), reshape(b, -1))  # one product for all pieces
+    return reduce_max(reshape(z, (-1, pieces, units)), 1)
+
+
+@Op
+def rbf(x: Array, mu: Array, beta: Array) -> Array:
+    """log p_nk = -(x_n - mu_k)^T beta_k (x_n - mu_k), the RBF unit of section 7 on the log scale.
+
+    x `(N, D)`, mu `(K, D)`, beta `(K, D)`, the diagonal, or `(K, D, D)` -> log p `(N, K)`. (In print the exponent lacks
+    its minus sign; on the log scale nothing underflows.)
+    """
+    d = x - mu[:, None, :]
+    return -(_times(d, beta) * d).sum(axis=-1).T
+
+
+def _times(d: Value, beta: Value) -> Value:
+    """The rows of d `(K, N, D)`, each times its class's beta."""
+    return d * beta[:, None, :] if beta.ndim == 2 else d @ beta
+
+
+def _pull(g: Value, x: Value, mu: Value, beta: Value) -> Value:
+    """dL/dx through each unit, `(K, N, D)`: -g (beta + beta^T) (x - mu)."""
+    d = x - mu[:, None, :]
+    both = beta * 2.0 if beta.ndim == 2 else beta + swap_last(beta)
+    return -(g.T[:, :, None] * _times(d, both))
+
+
+rbf.gradients(
+    lambda g, y, x, mu, beta: _pull(g, x, mu, beta).sum(axis=0),
+    lambda g, y, x, mu, beta: -_pull(g, x, mu, beta).sum(axis=1),
+    lambda g, y, x, mu, beta: _spread(g, x - mu[:, None, :], beta.ndim),
+)
+
+
+def _spread(g: Value, d: Value, ndim: int) -> Value:
+    """dL/dbeta: -sum_n g_nk d_kn d_kn^T, or its diagonal."""
+    gd = g.T[:, :, None] * d
+    return -(gd * d).sum(axis=1) if ndim == 2 else -(swap_last(gd) @ d)
+
+
+def dropout(x: Value, mask: Array) -> Value:
+    """y = x * mask: x `(N, D)`; the mask, 0 where a unit is dropped, is constant (see `backend.keep_mask`)."""
+    return x * mask

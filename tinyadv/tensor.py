@@ -1,0 +1,219 @@
+"""The engine: a `Tensor` remembers how an array was computed, `grad` walks that memory backwards.
+
+The one idea: an operation (`Op`) called on arrays is plain array code and records nothing; called on a Tensor it
+runs the same code on the arrays inside and returns a Tensor that remembers the operation and its arguments. Each
+operation carries one formula per argument, `(g, y, *args) -> dL/darg` with g = dL/dy. The formulas are written in
+operations too: on arrays they give the gradient, on Tensors a gradient that can be differentiated again.
+"""
+# ruff: noqa: E731  (the operators of a Tensor are a table of lambdas)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from itertools import count
+from operator import attrgetter
+from typing import Any, NoReturn, TypeAlias
+
+from .backend import Array, as_array, full_like
+
+Value: TypeAlias = Any  # an array or a Tensor: operations take and give both
+Formula: TypeAlias = Callable[..., Value]  # (g, y, *args) -> dL/darg
+
+_births = count()
+
+
+class Tensor:
+    """An array, and how it was computed.
+
+    Parameters
+    ----------
+    data : array of float32 or float64, or numbers that NumPy turns into one
+        The values, shape `(...)`; a NumPy or a CuPy array. It is not copied.
+
+    Raises
+    ------
+    TypeError
+        If `data` is a Tensor already, or does not hold floating point numbers: nothing else has gradients.
+    """
+
+    __slots__ = ("__weakref__", "args", "birth", "data", "op", "settings")
+    __array_ufunc__ = None  # makes `array + tensor` ask the Tensor, and `np.exp(tensor)` raise
+
+    def __init__(self, data: Any, op: Op | None = None, args: Sequence[Any] = (), settings: Any = None) -> None:
+        if op is None:
+            if isinstance(data, Tensor):
+                raise TypeError("Tensor(data) wants an array, got a Tensor: use it as it is, or its .data")
+            data = as_array(data)
+            if data.dtype.kind != "f":
+                raise TypeError(f"Tensor(data) wants floating point numbers, got {data.dtype}: try .astype('float32')")
+        self.data: Array = data
+        self.op, self.args, self.settings = op, args, settings or {}
+        self.birth = next(_births)  # arguments are always older than what is computed from them
+
+    shape = property(attrgetter("data.shape"))
+    ndim = property(attrgetter("data.ndim"))
+    size = property(attrgetter("data.size"))
+    dtype = property(attrgetter("data.dtype"))
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.data}, dtype={self.dtype}{f', from {self.op}' if self.op else ''})"
+
+    # The operators and array methods are the operations of the same meaning.
+    __add__, __radd__ = lambda a, b: ops.add(a, b), lambda b, a: ops.add(a, b)
+    __sub__, __rsub__ = lambda a, b: ops.subtract(a, b), lambda b, a: ops.subtract(a, b)
+    __mul__, __rmul__ = lambda a, b: ops.multiply(a, b), lambda b, a: ops.multiply(a, b)
+    __truediv__, __rtruediv__ = lambda a, b: ops.divide(a, b), lambda b, a: ops.divide(a, b)
+    __pow__, __rpow__ = lambda a, b: ops.power(a, b), lambda b, a: ops.power(a, b)
+    __matmul__, __rmatmul__ = lambda a, b: ops.matmul(a, b), lambda b, a: ops.matmul(a, b)
+    __neg__, __abs__ = lambda a: ops.negative(a), lambda a: ops.absolute(a)
+    __getitem__ = lambda a, key: ops.take(a, key)
+    __iter__ = lambda a: (ops.take(a, i) for i in range(len(a.data)))
+    sum = lambda a, axis=None, keepdims=False: ops.reduce_sum(a, axis, keepdims)
+    mean = lambda a, axis=None, keepdims=False: ops.reduce_mean(a, axis, keepdims)
+    max = lambda a, axis=None, keepdims=False: ops.reduce_max(a, axis, keepdims)
+    reshape = lambda a, *shape: ops.reshape(a, shape[0] if isinstance(shape[0], tuple) else shape)
+    transpose = lambda a, *axes: ops.transpose(a, axes or None)
+    T = property(lambda a: ops.transpose(a))
+
+    # Comparisons give plain arrays of truth values: masks are locally constant. Numbers are read off as of arrays.
+    __lt__, __le__ = lambda a, b: a.data < raw(b), lambda a, b: a.data <= raw(b)
+    __gt__, __ge__ = lambda a, b: a.data > raw(b), lambda a, b: a.data >= raw(b)
+    __eq__, __ne__ = lambda a, b: a.data == raw(b), lambda a, b: a.data != raw(b)  # type: ignore[attr-defined]
+    __hash__ = object.__hash__
+    __len__, __float__, __bool__ = lambda a: len(a.data), lambda a: float(a.data), lambda a: bool(a.data)
+
+    # What is computed past the engine would silently lose its gradient: it raises.
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a Tensor is not an array: use an operation of tinyadv.ops, or the Tensor's .data")
+
+    def __array_function__(self, function: Any, *_: Any) -> NoReturn:
+        raise TypeError(f"{function.__name__}() got a Tensor: use the operation of tinyadv.ops, or the Tensor's .data")
+
+
+def raw(value: Value) -> Any:
+    """The array inside a Tensor; anything else as it is."""
+    return value.data if isinstance(value, Tensor) else value
+
+
+class Op:
+    """A differentiable operation: a forward on arrays, and a gradient formula for each argument.
+
+    `y = op(*args, **settings)` with a Tensor among `args` gives a Tensor that remembers the call; without one it is
+    the forward itself. `op.gradients(formula0, formula1, ...)` sets the formulas in the order of the arguments:
+    `formula(g, y, *args, **settings) -> dL/darg`, with g = dL/dy; None where there is none.
+    A formula computes from g, y and the arguments alone: whatever else it kept from the forward would be a constant
+    to the second derivative, and that silently wrong.
+    """
+
+    __name__: str
+
+    def __init__(self, forward: Callable[..., Array]) -> None:
+        update_wrapper(self, forward)
+        self.forward = forward
+        self.formulas: tuple[Formula | None, ...] = ()
+
+    def __repr__(self) -> str:
+        return self.__name__
+
+    def gradients(self, *formulas: Formula | None) -> None:
+        self.formulas = formulas
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        if settings and any(isinstance(s, Tensor) for s in settings.values()):
+            raise TypeError(f"{self}() got a Tensor by keyword: pass it by position, so that it is recorded")
+        arrays = [a.data if isinstance(a, Tensor) else a for a in args]
+        y = self.forward(*arrays, **settings)
+        return Tensor(y, self, args, settings) if any(isinstance(a, Tensor) for a in args) else y
+
+    def dL_darg(self, i: int, arg: Tensor, g: Value, y: Value, args: Sequence[Any], settings: Any) -> Value:
+        """The formula of argument `i`, its result checked to be like the argument."""
+        if i >= len(self.formulas) or (formula := self.formulas[i]) is None:
+            raise TypeError(f"{self} has no gradient formula for its argument {i}, which was asked for")
+        d = formula(g, y, *args, **settings)
+        if d.shape != arg.shape or d.dtype != arg.dtype:
+            raise TypeError(
+                f"the formula of {self} for its argument {i} gave {d.dtype} of shape {d.shape}, "
+                f"the argument is {arg.dtype} of shape {arg.shape}"
+            )
+        return d
+
+
+def grad(
+    y: Tensor, xs: Sequence[Tensor], seed: Any = None, create_graph: bool = False, *, allow_unused: bool = False
+) -> list[Any]:
+    """The gradients of L = sum(seed * y) with respect to each of `xs`: returned, never stored.
+
+    Only the paths that lead from `xs` to `y` are walked: what is not asked for is not computed.
+
+    Parameters
+    ----------
+    y : Tensor
+        What to differentiate: a single number, unless `seed` is given.
+    xs : sequence of Tensors
+        With respect to what: inputs, or anything computed on the way to `y`.
+    seed : number, array or Tensor of the shape of `y`, optional
+        g = dL/dy; 1 by default. A Tensor where the gradient shall be differentiable in it.
+    create_graph : bool
+        Give Tensors, which can be differentiated again, instead of arrays.
+    allow_unused : bool
+        Give zeros for an x that `y` does not depend on, instead of raising.
+
+    Returns
+    -------
+    list of arrays (Tensors with `create_graph`), each of the shape and dtype of its x
+
+    Raises
+    ------
+    TypeError
+        If `y` or one of `xs` is no Tensor, or an operation on the way has no formula for an argument that matters.
+    ValueError
+        If `y` is not a single number and has no seed, the seed's shape is another, or `y` does not depend on an x.
+    """
+    for name, value in [("y", y), *((f"xs[{i}]", x) for i, x in enumerate(xs))]:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"grad wants a Tensor as {name}, got {type(value).__name__}")
+    if seed is None and y.size != 1:
+        raise ValueError(f"grad of a y of shape {y.shape} wants a seed of that shape, or a y that is a single number")
+    seed = full_like(y.data, 1.0 if seed is None else seed) if not isinstance(seed, Tensor) else seed
+    if seed.shape != y.shape:
+        raise ValueError(f"grad wants a seed of the shape of y, {y.shape}, got {seed.shape}")
+
+    history = _history(y)
+    asked = {id(x) for x in xs}
+    needed = set(asked)  # what lies between xs and y: one sweep finds it, since arguments come first
+    for t in history:
+        if any(id(a) in needed for a in t.args):
+            needed.add(id(t))
+    gradients = {id(y): seed if create_graph else raw(seed)}
+    for t in reversed(history):
+        if t.op is None or id(t) not in needed:
+            continue
+        g = gradients[id(t)] if id(t) in asked else gradients.pop(id(t))
+        value, args = (t, t.args) if create_graph else (t.data, [raw(a) for a in t.args])
+        for i, a in enumerate(t.args):
+            if id(a) in needed:
+                d = t.op.dL_darg(i, a, g, value, args, t.settings)
+                gradients[id(a)] = gradients[id(a)] + d if id(a) in gradients else d
+
+    for i, x in enumerate(xs):
+        if id(x) not in gradients:
+            if not allow_unused:
+                raise ValueError(f"y does not depend on xs[{i}]: was that very Tensor used to compute it?")
+            gradients[id(x)] = full_like(x.data, 0.0)
+    results = [gradients[id(x)] for x in xs]
+    return [d if isinstance(d, Tensor) else Tensor(d) for d in results] if create_graph else results
+
+
+def _history(y: Tensor) -> list[Tensor]:
+    """`y` and all that it was computed from, oldest first; by a loop, so that no depth is too deep."""
+    found, todo = {id(y): y}, [y]
+    while todo:
+        for a in todo.pop().args:
+            if isinstance(a, Tensor) and id(a) not in found:
+                found[id(a)] = a
+                todo.append(a)
+    return sorted(found.values(), key=attrgetter("birth"))
+
+
+from . import ops  # noqa: E402  (the operations build on this file; the operators above look them up when called)

@@ -86,6 +86,28 @@ def _cupy(device: str) -> ModuleType:
     return module
 
 
+def zeros(shape: int | tuple[int, ...]) -> Array:
+    """float32 zeros, on the CPU."""
+    return np.zeros(shape, dtype=np.float32)
+
+
+def stacked_identity(n: int, D: int) -> Array:
+    """n identity matrices, float32 `(n, D, D)`, on the CPU."""
+    return np.repeat(np.eye(D, dtype=np.float32)[None], n, axis=0)
+
+
+def one_hot(y: Array, x: Array) -> Array:
+    """Integer labels `(N,)` as targets `(N, K)` of the library and dtype of x `(N, K)`: 1 at the label, else 0."""
+    xp = array_module(x)
+    return xp.eye(x.shape[1], dtype=x.dtype)[xp.asarray(y)]
+
+
+def row_norms(W: Array) -> Array:
+    """The L2 norms of the rows of W `(..., D)`, `(...)`, without a temporary of the size of W."""
+    xp = array_module(W)
+    return xp.sqrt(xp.einsum("...i,...i->...", W, W))
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Random numbers: always from an explicit generator
 
@@ -96,6 +118,11 @@ def generator(seed: int, stream: str = "") -> Generator:
     Every stream has its own sequence of numbers, so that adding a consumer does not move the others.
     """
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(stream.encode()),))))
+
+
+def uniform(rng: Generator, shape: tuple[int, ...], scale: float) -> Array:
+    """Initial weights: float32, shape `shape`, from U(-scale, scale)."""
+    return (rng.random(shape, dtype=np.float32) * 2.0 - 1.0) * scale
 
 
 def keep_mask(rng: Generator, x: Array, keep: float, scale: float) -> Array:

@@ -363,6 +363,16 @@ sigmoid.gradients(lambda g, y, x: g * y * sigmoid(-x))
 
 
 @Op
+def log1mexp(x: Array) -> Array:
+    """y = log(1 - e^x) for x <= 0, to full relative precision: the log of what a probability e^x leaves over."""
+    xp = array_module(x)
+    return xp.where(x > -0.7, xp.log(-xp.expm1(x)), xp.log1p(-xp.exp(x)))
+
+
+log1mexp.gradients(lambda g, y, x: -g * exp(x - y))
+
+
+@Op
 def relu(x: Array) -> Array:
     """y = max(x, 0); at 0 the slope is taken as 0."""
     return array_module(x).maximum(x, 0.0)

@@ -1,0 +1,67 @@
+"""Attacks: inputs changed a little so that a network errs. Each is a few lines around one input gradient.
+
+An attack changes nothing but the copy of x that it gives back: gradients are returned by `grad`, not stored, so no
+parameter and no parameter's gradient is ever touched. Which label to move away from is always an explicit argument:
+the true one (as in the paper), or the network's own prediction (`metrics.predict`), which cannot leak the label.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from . import ops
+from .backend import Array, array_module
+from .tensor import Tensor, grad
+
+
+def input_gradient(model: Any, x: Array, y: Array) -> Array:
+    """grad_x J(theta, x, y) of each example by itself, `(N, D)`: row n does not depend on the other rows.
+
+    J is a mean over the batch; the seed N takes its factor 1 / N out again.
+    """
+    X = Tensor(x)
+    J = model.loss(model(X), y)
+    (g,) = grad(J, [X], seed=float(len(x)))
+    return g
+
+
+def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] | None = None) -> Array:
+    """The fast gradient sign method, section 4: x + eps sign(grad_x J(theta, x, y)).
+
+    Parameters
+    ----------
+    model : callable with a `loss`
+        `model(x)` gives outputs, `model.loss(outputs, y)` the cost J to climb. Dropout is off.
+    x : array `(N, D)`
+        Clean inputs.
+    y : integers `(N,)`, or targets `(N, K)`, or -1 and 1 `(N,)` for two classes
+        The labels to move away from: true ones, or predicted ones.
+    eps : float >= 0
+        How far each entry moves, in units of x.
+    clip : (low, high), optional
+        Keep the result within these bounds. By default it is not clipped, as in the paper.
+
+    Returns
+    -------
+    array `(N, D)` of the dtype of x; where the gradient is exactly 0, x has not moved
+
+    Raises
+    ------
+    ValueError
+        If eps is negative or not finite, x holds a NaN or an infinity, or the bounds are out of order.
+    """
+    eps = _checked(x, eps, clip)
+    x_adv = x + eps * ops.sign(input_gradient(model, x, y))
+    return x_adv if clip is None else x_adv.clip(*clip)
+
+
+def _checked(x: Array, eps: float, clip: tuple[float, float] | None) -> float:
+    eps = float(eps)
+    if not (math.isfinite(eps) and eps >= 0):
+        raise ValueError(f"eps is how far each entry may move: a finite number >= 0, got {eps}")
+    if clip is not None and not clip[0] <= clip[1]:
+        raise ValueError(f"clip is (low, high) with low <= high, got {clip}")
+    if not array_module(x).isfinite(x).all():
+        raise ValueError("x holds a NaN or an infinity: an attack starts from finite inputs")
+    return eps

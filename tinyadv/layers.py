@@ -1,0 +1,120 @@
+"""Layers: they own parameters and their initial values; the arithmetic is that of `ops`.
+
+The one idea: a layer is called with what it is given. An array goes through plain array code; a Tensor meets the
+parameters as Tensors, so that the result can be differentiated with respect to both. `layer(x)` is inference,
+`layer(x, rng=rng)` is training, where dropout draws its masks from `rng`: there is no mode to forget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from . import ops
+from .backend import Array, Generator, keep_mask, stacked_identity, uniform, zeros
+from .tensor import Tensor, Value, raw
+
+
+class Layer(Protocol):
+    """What maps `x`, shape `(N, D)`, to an output, one row an example."""
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value: ...
+
+
+class Linear:
+    """y = x W^T + b: `(N, inputs)` -> `(N, units)`; initial weights U(-scale, scale), biases 0."""
+
+    def __init__(self, inputs: int, units: int, rng: Generator, scale: float = 0.005) -> None:
+        self.W = Tensor(uniform(rng, (units, inputs), scale))
+        self.b = Tensor(zeros(units))
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        return ops.linear(x, *_as_given(x, self.W, self.b))
+
+
+class Maxout:
+    """h_u = max_p (x . W_pu + b_pu): `(N, inputs)` -> `(N, units)`; initial weights U(-scale, scale), biases 0.
+
+    W has shape `(pieces, units, inputs)`: the pieces are planes, so the maximum runs over whole planes.
+    """
+
+    def __init__(self, inputs: int, units: int, pieces: int, rng: Generator, scale: float = 0.005) -> None:
+        self.W = Tensor(uniform(rng, (pieces, units, inputs), scale))
+        self.b = Tensor(zeros((pieces, units)))
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        return ops.maxout(x, *_as_given(x, self.W, self.b))
+
+
+class RBF:
+    """log p_k = -(x - mu_k)^T beta_k (x - mu_k), section 7: `(N, inputs)` -> `(N, units)`, all at most 0.
+
+    beta stays positive because it is made so: e^s for a diagonal (`s`, shape `(units, inputs)`), A A^T for a full
+    matrix (`A`, shape `(units, inputs, inputs)`).
+
+    Parameters
+    ----------
+    mu : array `(units, inputs)`
+        The initial centres.
+    beta : float
+        The initial beta, the same in every direction.
+    """
+
+    def __init__(self, mu: Array, beta: float, full: bool = False) -> None:
+        self.mu = Tensor(mu)
+        units, inputs = mu.shape
+        root = beta**0.5 * stacked_identity(units, inputs) if full else zeros(mu.shape) + math.log(beta)
+        self.root = Tensor(root)
+
+    def beta(self, x: Value) -> Value:
+        """beta as a Tensor or an array, as `x` is: `(units, inputs)`, or `(units, inputs, inputs)`."""
+        (root,) = _as_given(x, self.root)
+        return ops.exp(root) if root.ndim == 2 else root @ ops.swap_last(root)
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        return ops.rbf(x, *_as_given(x, self.mu), self.beta(x))
+
+
+class Dropout:
+    """y = x * mask in training, y = x at inference: `(N, D)` -> `(N, D)`.
+
+    Each entry is kept with probability `keep`, and then divided by `keep` if `rescale`. The published networks
+    rescale hidden units, but not pixels. One mask per example.
+    """
+
+    def __init__(self, keep: float, rescale: bool = True) -> None:
+        if not 0.0 < keep <= 1.0:
+            raise ValueError(f"Dropout wants a probability to keep in (0, 1], got {keep}")
+        self.keep, self.rescale = keep, rescale
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        if rng is None or self.keep == 1.0:
+            return x
+        return ops.dropout(x, keep_mask(rng, raw(x), self.keep, 1.0 / self.keep if self.rescale else 1.0))
+
+
+def _as_given(x: Value, *parameters: Tensor) -> tuple[Value, ...]:
+    """The parameters as `x` is: Tensors for a Tensor, plain arrays for an array."""
+    return parameters if isinstance(x, Tensor) else tuple(p.data for p in parameters)
+
+
+def named_parameters(owner: Any) -> dict[str, Tensor]:
+    """All Tensors that a layer or a network owns, by the path of attributes that leads to each."""
+    return dict(_walk(owner, ""))
+
+
+def parameters(owner: Any) -> list[Tensor]:
+    """All Tensors that a layer or a network owns: what to hand to `grad` and to an optimiser."""
+    return list(named_parameters(owner).values())
+
+
+def _walk(owner: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(owner, Tensor):
+        yield path[:-1], owner
+    elif isinstance(owner, (list, tuple)):
+        for i, item in enumerate(owner):
+            yield from _walk(item, f"{path}{i}.")
+    elif hasattr(owner, "__dict__"):
+        for name, value in vars(owner).items():
+            yield from _walk(value, f"{path}{name}.")

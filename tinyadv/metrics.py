@@ -1,0 +1,129 @@
+"""What the paper reports of a network: error, confidence, and how sure one can be of such a figure.
+
+Definitions, one meaning each: the error counts all inputs tried, also those that were wrong before the attack; the
+confidence on mistakes is the mean of the largest class probability over the misclassified inputs alone, and no number
+where there are none. Inputs go through a network in batches, so that memory stays small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import ops
+from .attacks import input_gradient
+from .backend import Array, array_module
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a network does on N inputs.
+
+    Attributes
+    ----------
+    n, wrong : int
+        Inputs tried, and misclassified.
+    confidence : float
+        Mean largest class probability over all inputs.
+    confidence_on_mistakes : float
+        The same over the misclassified inputs; NaN without any.
+    wrong_label_probability : float
+        Mean over the misclassified inputs of the probability on labels other than the true one: the second reading
+        of "confidence"; NaN without any.
+    """
+
+    n: int
+    wrong: int
+    confidence: float
+    confidence_on_mistakes: float
+    wrong_label_probability: float
+
+    @property
+    def error(self) -> float:
+        """Share of inputs misclassified."""
+        return self.wrong / self.n
+
+
+def in_batches(function: Callable[..., Array], *arrays: Array, size: int = 1000) -> Array:
+    """`function` of the rows of the arrays, `size` at a time, the results joined."""
+    if len(arrays[0]) <= size:
+        return function(*arrays)
+    parts = [function(*(a[i : i + size] for a in arrays)) for i in range(0, len(arrays[0]), size)]
+    return array_module(parts[0]).concatenate(parts)
+
+
+def predict(model: Any, x: Array) -> Array:
+    """The class of largest output, integers `(N,)`; for logistic regression -1 or 1."""
+    return _classes(in_batches(model, x))
+
+
+def _classes(outputs: Array) -> Array:
+    return outputs.argmax(axis=1) if outputs.ndim == 2 else ops.sign(outputs)
+
+
+def evaluate(model: Any, x: Array, y: Array) -> Evaluation:
+    """Error and confidences of a network on inputs x `(N, D)` with labels y `(N,)`."""
+    if len(x) != len(y) or not len(x):
+        raise ValueError(f"evaluate wants as many inputs as labels, at least one; got {len(x)} and {len(y)}")
+    outputs = in_batches(model, x)
+    xp = array_module(outputs)
+    y = xp.asarray(y)
+    p = model.probabilities(outputs)
+    if p.ndim == 1:  # two classes: of the class -1 and of the class 1
+        wrong, of_true, largest = _classes(outputs) != y, xp.where(y > 0, p, 1.0 - p), xp.maximum(p, 1.0 - p)
+    else:
+        wrong, of_true, largest = _classes(outputs) != y, p[xp.arange(len(y)), y], p.max(axis=1)
+    count = int(wrong.sum())
+    return Evaluation(
+        n=len(y),
+        wrong=count,
+        confidence=float(largest.mean()),
+        confidence_on_mistakes=float(largest[wrong].mean()) if count else math.nan,
+        wrong_label_probability=float((1.0 - of_true)[wrong].mean()) if count else math.nan,
+    )
+
+
+@dataclass(frozen=True)
+class RubbishEvaluation:
+    """How a network takes inputs of no class: an error is any class above probability 1/2 (appendix)."""
+
+    n: int
+    wrong: int
+    confidence_on_mistakes: float
+    by_class: tuple[int, ...]
+
+    @property
+    def error(self) -> float:
+        """Share of inputs that some class claims."""
+        return self.wrong / self.n
+
+
+def evaluate_rubbish(model: Any, x: Array) -> RubbishEvaluation:
+    """An input counts once, however many classes claim it; its class is the largest."""
+    p = in_batches(lambda part: model.probabilities(model(part)), x)
+    claimed = p.max(axis=1) > 0.5
+    wrong = int(claimed.sum())
+    classes = p.argmax(axis=1)[claimed]
+    return RubbishEvaluation(
+        n=len(x),
+        wrong=wrong,
+        confidence_on_mistakes=float(p.max(axis=1)[claimed].mean()) if wrong else math.nan,
+        by_class=tuple(int((classes == k).sum()) for k in range(p.shape[1])),
+    )
+
+
+def zero_gradient_share(model: Any, x: Array, y: Array) -> float:
+    """The share of exactly zero entries in the input gradients of all examples: where FGSM moves nothing."""
+    return float((in_batches(lambda a, b: input_gradient(model, a, b) == 0, x, y)).mean())
+
+
+def wilson(wrong: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """The 95 % interval of a share `wrong / n` of independent trials (Wilson 1927, score interval)."""
+    if not 0 <= wrong <= n or n < 1:
+        raise ValueError(f"wilson wants 0 <= wrong <= n and n >= 1, got {wrong} of {n}")
+    p = wrong / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,189 @@
+"""The paper's networks, each a few lines: layers in a row, and what stands on top of them.
+
+A network called as `model(x)` infers, as `model(x, rng=rng)` trains (dropout on). It carries the cost J that it is
+trained with, `model.loss(outputs, y)`, and the reading of its outputs as class probabilities.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from . import losses, ops
+from .backend import Array, Generator, generator, to_device, uniform
+from .layers import RBF, Dropout, Layer, Linear, Maxout, named_parameters, parameters
+from .storage import StorageError, load_arrays, save_arrays
+from .tensor import Value
+
+_TOPS: dict[str, tuple[Callable[[Value, Array], Value], Callable[[Value], Value]]] = {
+    # what stands on top: the cost J of the outputs, and the outputs as probabilities
+    "softmax": (losses.softmax_cross_entropy, ops.softmax),
+    "sigmoid": (losses.sigmoid_cross_entropy, ops.sigmoid),
+    "rbf": (losses.rbf_cross_entropy, ops.exp),
+    "rbf-true-class": (losses.rbf_log_likelihood, ops.exp),
+    "logistic": (losses.logistic_loss, ops.sigmoid),
+}
+
+
+class Network:
+    """Layers in a row with a top.
+
+    Parameters
+    ----------
+    builder, arguments : str, dict
+        The function of this module that made the network, and its arguments: how `load` makes it again.
+    layers : sequence of layers
+        Applied in order to x `(N, inputs)`.
+    top : "softmax", "sigmoid", "rbf", "rbf-true-class" or "logistic"
+        Which J and which probabilities. The outputs themselves are unnormalised: logits, or log p for RBF units.
+    """
+
+    def __init__(self, builder: str, arguments: dict[str, Any], layers: Sequence[Layer], top: str) -> None:
+        if top not in _TOPS:
+            raise ValueError(f"top is one of {', '.join(_TOPS)}; got {top!r}")
+        self.builder, self.arguments, self.layers, self.top = builder, arguments, list(layers), top
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        first = parameters(self)[0]
+        if x.ndim != 2 or x.shape[1] != first.shape[-1]:
+            raise ValueError(f"{self.builder} takes x of shape (N, {first.shape[-1]}), got {x.shape}")
+        if x.dtype != first.dtype:
+            raise TypeError(f"{self.builder} computes in {first.dtype}, got x of {x.dtype}: use x.astype")
+        for layer in self.layers:
+            x = layer(x, rng=rng)
+        return x[:, 0] if self.top == "logistic" else x
+
+    def loss(self, outputs: Value, y: Array) -> Value:
+        """J of outputs and labels, one number: the mean over the examples."""
+        return _TOPS[self.top][0](outputs, y)
+
+    def probabilities(self, outputs: Value) -> Value:
+        """The outputs as class probabilities `(N, K)`; of the class 1, `(N,)`, for logistic regression."""
+        return _TOPS[self.top][1](outputs)
+
+    def to(self, device: str | None = None, dtype: str | None = None) -> Network:
+        """This network, its parameters moved to "cpu" or "cuda", or turned into "float32" or "float64"."""
+        for p in parameters(self):
+            p.data = to_device(p.data, device) if device else p.data
+            p.data = p.data.astype(dtype) if dtype else p.data
+        return self
+
+
+def softmax_regression(inputs: int = 784, classes: int = 10, scale: float = 0.0, *, rng: Generator) -> Network:
+    """Shallow softmax regression, section 4; weights from U(-scale, scale).
+
+    With the default 0, a pixel that is always dark keeps weights of exactly 0, and so a gradient of exactly 0.
+    """
+    arguments = {"inputs": inputs, "classes": classes, "scale": scale}
+    return Network("softmax_regression", arguments, [Linear(inputs, classes, rng, scale)], "softmax")
+
+
+def logistic_regression(inputs: int = 784, scale: float = 0.0, *, rng: Generator) -> Network:
+    """Logistic regression of two classes, -1 and 1, section 5: activations `(N,)`."""
+    return Network(
+        "logistic_regression", {"inputs": inputs, "scale": scale}, [Linear(inputs, 1, rng, scale)], "logistic"
+    )
+
+
+def maxout_network(
+    units: int = 240,
+    pieces: int = 5,
+    depth: int = 2,
+    top: Literal["softmax", "sigmoid"] = "softmax",
+    inputs: int = 784,
+    classes: int = 10,
+    keep: tuple[float, float] = (0.8, 0.5),
+    scale: float = 0.005,
+    *,
+    rng: Generator,
+) -> Network:
+    """The maxout network of sections 4 and 6, as published (Goodfellow et al. 2013, permutation-invariant MNIST).
+
+    `depth` layers of `units` maxout units of `pieces` pieces. In training pixels are kept with probability `keep[0]`,
+    not rescaled, and hidden units with `keep[1]`, rescaled.
+    """
+    if min(units, pieces, depth) < 1:
+        raise ValueError(f"units, pieces and depth are at least 1, got {units}, {pieces}, {depth}")
+    arguments: dict[str, Any] = {"units": units, "pieces": pieces, "depth": depth, "top": top, "inputs": inputs}
+    arguments |= {"classes": classes, "keep": list(keep), "scale": scale}
+    layers: list[Layer] = [Dropout(keep[0], rescale=False)]
+    for i in range(depth):
+        layers += [Maxout(units if i else inputs, units, pieces, rng, scale), Dropout(keep[1])]
+    return Network("maxout_network", arguments, [*layers, Linear(units, classes, rng, scale)], top)
+
+
+def rbf_network(
+    inputs: int = 784,
+    classes: int = 10,
+    beta: float = 0.01,
+    full: bool = False,
+    top: Literal["rbf", "rbf-true-class"] = "rbf",
+    *,
+    rng: Generator,
+) -> Network:
+    """The shallow RBF network of section 7: p_k = exp(-(x - mu_k)^T beta_k (x - mu_k)), one unit a class.
+
+    Centres start at U(0, 1) noise of pixels, beta at `beta` in every direction; `full` gives each unit a whole
+    matrix instead of a diagonal. The top says which J trains it: the sum of binary cross-entropies, or -log p_y.
+    """
+    arguments = {"inputs": inputs, "classes": classes, "beta": beta, "full": full, "top": top}
+    mu = uniform(rng, (classes, inputs), 0.5) + 0.5
+    return Network("rbf_network", arguments, [RBF(mu, beta, full)], top)
+
+
+_BUILDERS = {f.__name__: f for f in (softmax_regression, logistic_regression, maxout_network, rbf_network)}
+
+
+def build(builder: str, arguments: dict[str, Any], rng: Generator) -> Network:
+    """The network that `builder(**arguments, rng=rng)` makes, the builder given by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such builder, or it does not take these arguments.
+    """
+    if builder not in _BUILDERS:
+        raise ValueError(f"no network {builder!r}: there are {', '.join(_BUILDERS)}")
+    try:
+        return _BUILDERS[builder](**arguments, rng=rng)
+    except TypeError as error:
+        raise ValueError(f"{builder} does not take {arguments}: {error}") from error
+
+
+def save(model: Network, path: str | os.PathLike[str]) -> None:
+    """Write a network to `path` (safetensors): whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    arrays = {name: to_device(p.data, "cpu") for name, p in named_parameters(model).items()}
+    save_arrays(path, arrays, {"network": model.builder, "arguments": model.arguments})
+
+
+def load(path: str | os.PathLike[str]) -> Network:
+    """The network that `save` wrote to `path`, on the CPU.
+
+    Raises
+    ------
+    StorageError
+        If the file is missing, damaged, or not a network's.
+    """
+    arrays, about = load_arrays(path)
+    if not {"network", "arguments"} <= about.keys():
+        raise StorageError(f"{path} holds arrays, but not a network")
+    model = build(about["network"], about["arguments"], generator(0))
+    load_parameters(model, arrays, path)
+    return model
+
+
+def load_parameters(model: Network, arrays: dict[str, Array], source: object) -> None:
+    """Give `model` the arrays of `named_parameters`, all of them and of the same shapes; else StorageError."""
+    wanted = {name: p.shape for name, p in named_parameters(model).items()}
+    found = {name: a.shape for name, a in arrays.items()}
+    if wanted != found:
+        raise StorageError(f"{source} does not fit {model.builder}: wanted arrays {wanted}, found {found}")
+    for name, p in named_parameters(model).items():
+        p.data = arrays[name]

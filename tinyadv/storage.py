@@ -1,0 +1,80 @@
+"""Files written whole or not at all, and arrays kept in them with a fingerprint.
+
+Arrays are stored as safetensors: plain data, so that reading a stranger's file runs none of their code. A SHA-256 of
+the contents travels with them, and a damaged file is named instead of trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .backend import Array
+
+
+class StorageError(RuntimeError):
+    """A file is missing, damaged, or not what it was taken for."""
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Write `content` to `path` so that at every moment the file is the old one or the new one, whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def save_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], about: dict[str, Any]) -> None:
+    """Write NumPy arrays and a JSON-like description to `path`, atomically."""
+    from safetensors.numpy import save
+
+    arrays = {name: a.copy(order="C") for name, a in arrays.items()}
+    text = json.dumps(about, sort_keys=True)
+    write_atomically(path, save(arrays, {"about": text, "sha256": _fingerprint(arrays, text)}))
+
+
+def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays and the description that `save_arrays` wrote to `path`.
+
+    Raises
+    ------
+    StorageError
+        If the file is missing, unreadable, not of this kind, or not what was written.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except FileNotFoundError as error:
+        raise StorageError(f"{path} does not exist") from error
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        raise StorageError(f"{path} is not a readable safetensors file: {error}") from error
+    if not {"about", "sha256"} <= metadata.keys():
+        raise StorageError(f"{path} is a safetensors file, but was not written by tinyadv")
+    if _fingerprint(arrays, metadata["about"]) != metadata["sha256"]:
+        raise StorageError(f"{path} is damaged: its contents do not match their SHA-256")
+    return arrays, json.loads(metadata["about"])
+
+
+def _fingerprint(arrays: dict[str, Array], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        a = arrays[name]
+        digest.update(f"{name}:{a.dtype}:{a.shape};".encode())
+        digest.update(a.data)
+    return digest.hexdigest()

@@ -8,6 +8,7 @@ file's heart is "Losses on logits" and "Layers".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any
@@ -78,17 +79,24 @@ def power(a: Array, b: Array) -> Array:
 
 power.gradients(
     # d/da a^b = b a^(b-1), which is 0 where b = 0, also at a = 0
-    lambda g, y, a, b: sum_to(g * b * a ** _less_one(b), a.shape),
+    lambda g, y, a, b: sum_to(g * b * a ** _less_one(b, a), a.shape),
     # d/db a^b = a^b log a, which tends to 0 with a
-    lambda g, y, a, b: sum_to(g * y * log(where(raw(a) == 0, 1.0, a)), b.shape),
+    lambda g, y, a, b: sum_to(g * y * _log_or_zero(a), b.shape),
 )
 
 
-def _less_one(b: Value) -> Value:
-    """b - 1, and 0 where b = 0."""
+def _less_one(b: Value, a: Value) -> Value:
+    """b - 1, and 0 where a = b = 0: b a^(b-1) shall be 0 there, not 0 times infinity."""
     if isinstance(b, (int, float)):
         return b - 1 if b else 0
-    return where(b == 0, 0.0, b - 1.0)
+    return where((raw(b) == 0) & (raw(a) == 0), 0.0, b - 1.0)
+
+
+def _log_or_zero(a: Value) -> Value:
+    """log a, and 0 where a = 0; a number stays a number, so that it leaves float32 as it is."""
+    if isinstance(a, (int, float)):
+        return math.log(a) if a else 0.0
+    return log(where(raw(a) == 0, 1.0, a))
 
 
 @Op

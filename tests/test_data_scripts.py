@@ -58,7 +58,7 @@ BAD_FILES = {
     "empty": (b"", "a header of no bytes"),
     "gzip cut off": (gzip.compress(RAW["images"])[:-9], "a damaged gzip file: .*end-of-stream"),
     "gzip checksum": (gzip.compress(RAW["images"])[:-8] + bytes(8), "a damaged gzip file: .*CRC"),
-    "gzip garbage": (gzip.compress(RAW["images"])[:12] + b"\xff" * 50, "a damaged gzip file: "),
+    "gzip garbage": (gzip.compress(RAW["images"])[:10] + b"\xff" * 50, "a damaged gzip file: .*invalid block type"),
     "gzip of other content": (gzip.compress(RAW["images"][:-1] + b"\xff"), "content with SHA-256"),
     "gzip bomb": (gzip.compress(RAW["images"] + bytes(10**6)), "497 bytes or more, wanted 496"),
 }
@@ -144,11 +144,14 @@ def test_download(mirror, kind):
     assert Mirror.seen == [kind]
 
 
-def test_bad_mirrors_are_followed_by_the_next(mirror):
+def test_bad_mirrors_are_followed_by_the_next(mirror, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(script.time, "sleep", pauses.append)
     bad = ["missing", "wrong", "page", "truncated", "cut", "endless"]
     mirrors = mirror(*bad, "good", "wrong")
-    assert script.from_mirrors(mirrors, "images", IMAGES, attempts=2, pause=0) == RAW["images"]
+    assert script.from_mirrors(mirrors, "images", IMAGES, attempts=2) == RAW["images"]
     assert Mirror.seen == ["missing", *(kind for kind in bad[1:] for _ in range(2)), "good"]
+    assert pauses == [1] * 5  # only before asking the same mirror again
 
 
 def test_a_busy_mirror_is_asked_again_and_given_time(mirror, monkeypatch):
@@ -235,6 +238,24 @@ def test_a_disk_that_fills_up_changes_nothing(tmp_path, monkeypatch):
     assert contents(tmp_path) == {"images.xz": b"old"}
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch):
+    def refuse(dir: Path) -> None:  # noqa: A002 - tempfile's name for it
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr(script, "TemporaryFile", refuse)  # (file modes don't stop root)
+    with pytest.raises(PermissionError):
+        script.rebuild(lambda name, file: pytest.fail("fetched first"), tmp_path, FILES)
+
+
+def test_what_was_compressed_is_read_back_before_it_replaces_anything(tmp_path, monkeypatch):
+    (tmp_path / "images.xz").write_bytes(b"old")
+    compress = script.lzma.compress
+    monkeypatch.setattr(script.lzma, "compress", lambda data, **how: compress(data, **how)[:-4])
+    with pytest.raises(DataError, match="ended before the end-of-stream"):
+        script.rebuild(fetch, tmp_path, FILES)
+    assert contents(tmp_path) == {"images.xz": b"old"}
+
+
 def test_files_are_replaced_whole(tmp_path, monkeypatch):
     """The only thing that ever touches an embedded file is a rename from a finished file in the same folder."""
     moved = []
@@ -282,6 +303,7 @@ def test_the_command_downloads_from_the_given_mirror(mirror, tmp_path, monkeypat
     ("arguments", "complaint"),
     [
         (["--from", "{tmp}/nowhere", "--out", "{tmp}/new"], "nowhere: expected a file train-images-idx3-ubyte or"),
+        (["--from", "{tmp}/two\nlines", "--out", "{tmp}/new"], "two lines: expected a file train-images-idx3-ubyte or"),
         (["--from", "{tmp}", "--out", "{tmp}/taken"], "wanted a folder that can be written, received {tmp}/taken: "),
         (["--from", "{tmp}", "--out", "{tmp}/taken/deeper"], "wanted a folder that can be written"),
         (["--check", "--out", "{tmp}"], "train-images-idx3-ubyte.xz: wanted an xz-compressed idx file"),

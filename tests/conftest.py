@@ -1,0 +1,45 @@
+"""What the whole suite shares: the array libraries that the same tests run on, and a summary line on mutants."""
+
+import importlib
+
+import numpy as np
+import pytest
+import strict
+
+from tinyadv.backend import DeviceError, check_device
+
+
+@pytest.fixture(params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+def xp(request):
+    """An array library: numpy; strict, the stub that refuses what CuPy refuses; cupy where there is a GPU (-m gpu)."""
+    if request.param == "strict":
+        return strict
+    if request.param == "cupy":
+        try:
+            check_device("cuda")
+        except DeviceError as error:
+            pytest.skip(str(error))
+    return importlib.import_module(request.param)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20141220)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line on the planted mutants, summed over the tests (and xdist workers) that planted them."""
+    counts = [
+        value
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        for key, value in getattr(report, "user_properties", [])
+        if key == "mutants"
+    ]
+    if counts:
+        planted, killed, equivalent = map(sum, zip(*counts, strict=True))
+        survived = planted - killed - equivalent
+        terminalreporter.write_line(
+            f"mutants of gradient formulas: {planted} planted, {killed} killed, "
+            f"{equivalent} equivalent, {survived} survived"
+        )

@@ -1,6 +1,6 @@
 """What a training shows while it runs: a live bar on a terminal, plain lines elsewhere.
 
-`training.train` reports to anything with these three methods; `Silent` says nothing, `Console` is what people see.
+`training.train` reports to anything with these four methods; `Silent` says nothing, `Console` is what people see.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ class Progress(Protocol):
     def end(self, entry: dict[str, Any], last: bool) -> None:
         """An epoch is done: its entry of the log, and whether it was the last."""
 
+    def close(self) -> None:
+        """The training is over: finished, nothing left to do, or broken off by an exception."""
+
 
 class Silent:
     """Shows nothing."""
@@ -31,6 +34,8 @@ class Silent:
     def advance(self, epoch: float, loss: float) -> None: ...
 
     def end(self, entry: dict[str, Any], last: bool) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Console:
@@ -63,9 +68,8 @@ class Console:
 
     def end(self, entry: dict[str, Any], last: bool) -> None:
         self._figures = "".join(f"  {name} {value:.2%}" for name, value in entry.items() if name.endswith("error"))
-        if self._bar and last:
-            self._bar.stop()
-            self._bar = None
+        if last:
+            self.close()
         now = time.monotonic()
         if last or (not self.live and now - self.spoke > 10):
             self.spoke = now
@@ -76,3 +80,8 @@ class Console:
                 f"{self.title}: epoch {done}/{self.epochs}  loss {entry['loss']:.3f}{self._figures}{ending}",
                 file=sys.stderr, flush=True,
             )  # fmt: skip
+
+    def close(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None

@@ -10,16 +10,17 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .backend import Array, Generator, generator, to_device
-from .layers import named_parameters
-from .models import Network, load_parameters
+from .backend import Array, Generator, array_module, full_like, generator, to_device
+from .layers import named_parameters, parameters
+from .models import Network
 from .optim import SGD
 from .progress import Progress, Silent
-from .storage import load_arrays, save_arrays
+from .storage import StorageError, load_arrays, save_arrays
 
 Objective = Callable[[Network, Array, Array, Generator], tuple[float, list[Array]]]
 Validation = Callable[[Network], dict[str, float]]
@@ -33,10 +34,17 @@ class DivergedError(RuntimeError):
 
 @dataclass
 class Stopping:
-    """Stop when `quantity`, one of what validation gives, has not fallen for `patience` epochs; keep the best."""
+    """Stop when `quantity` has not fallen for `patience` epochs, and keep the best; NaN is worse than any number.
+
+    It is "loss", or one of what validation gives.
+    """
 
     quantity: str
     patience: int = 100
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience is a number of epochs, at least 1; got {self.patience}")
 
 
 @dataclass
@@ -83,36 +91,59 @@ def train(
     Raises
     ------
     ValueError
-        If the data are empty, x and y differ in length, or epochs or batch is not positive.
+        If the data are empty, x and y differ in length, epochs or batch is not positive, the optimiser is another
+        network's, or stopping watches what validation does not give: all of it before any work is done.
+    StorageError
+        If the checkpoint is damaged or another training's.
     DivergedError
         If J is no longer finite; the last checkpoint stays.
     """
+    _check(model, x, y, epochs, batch, optimiser)
+    progress = progress or Silent()
+    settings = _settings(model, x, seed, batch, optimiser)
+    state, best = Training(), _parameters(model)
+    if checkpoint and Path(checkpoint).exists():
+        state, best = _resume(checkpoint, model, optimiser, settings, epochs)
+    if stopping:
+        _check_stopping(stopping, state.log[-1] if state.log else _figures(model, validate))
+    progress.begin(title, epochs, len(state.log))
+    saved = time.monotonic()
+    with closing(progress):  # also when interrupted: a bar left running spoils the terminal
+        for epoch in range(len(state.log) + 1, epochs + 1):
+            if _exhausted(state, stopping):
+                break
+            loss = _epoch(model, objective, x, y, epoch, seed, optimiser, batch, progress)
+            state.log.append({"epoch": epoch} | _figures(model, validate, loss))
+            if stopping is None or _is_best(state.log, stopping.quantity):
+                state.best_epoch, best = epoch, _parameters(model)
+            last = epoch == epochs or _exhausted(state, stopping)
+            if checkpoint and (last or time.monotonic() - saved > CHECKPOINT_SECONDS):
+                _save(checkpoint, model, optimiser, state, best, settings)
+                saved = time.monotonic()
+            progress.end(state.log[-1], last)
+    for name, p in named_parameters(model).items():
+        p.data = best[name]
+    return state
+
+
+def _check(model: Network, x: Array, y: Array, epochs: int, batch: int, optimiser: SGD) -> None:
     if len(x) != len(y) or not len(x) or epochs < 1 or batch < 1:
         raise ValueError(
             f"training wants as many inputs as labels, at least one, and epochs and batch of at least 1; "
             f"got {len(x)} inputs, {len(y)} labels, {epochs} epochs, batch {batch}"
         )
-    progress = progress or Silent()
-    state, best = Training(), _parameters(model)
-    if checkpoint and Path(checkpoint).exists():
-        state, best = _resume(checkpoint, model, optimiser)
-    progress.begin(title, epochs, len(state.log))
-    saved = time.monotonic()
-    for epoch in range(len(state.log) + 1, epochs + 1):
-        if _exhausted(state, stopping):
-            break
-        loss = _epoch(model, objective, x, y, epoch, seed, optimiser, batch, progress)
-        state.log.append({"epoch": epoch, "loss": loss, **(validate(model) if validate else {})})
-        if stopping is None or _is_best(state.log, stopping.quantity):
-            state.best_epoch, best = epoch, _parameters(model)
-        last = epoch == epochs or _exhausted(state, stopping)
-        if checkpoint and (last or time.monotonic() - saved > CHECKPOINT_SECONDS):
-            _save(checkpoint, model, optimiser, state, best)
-            saved = time.monotonic()
-        progress.end(state.log[-1], last)
-    for name, p in named_parameters(model).items():
-        p.data = best[name]
-    return state
+    if list(map(id, optimiser.parameters)) != list(map(id, parameters(model))):
+        raise ValueError("the optimiser is not this network's: wanted SGD(parameters(model), ...)")
+
+
+def _check_stopping(stopping: Stopping, figures: dict[str, float]) -> None:
+    names = [name for name in figures if name != "epoch"]
+    if stopping.quantity not in names:
+        raise ValueError(f"stopping watches {stopping.quantity!r}, but training and validation give {', '.join(names)}")
+
+
+def _figures(model: Network, validate: Validation | None, loss: float = math.nan) -> dict[str, float]:
+    return {"loss": loss} | {name: float(value) for name, value in (validate(model) if validate else {}).items()}
 
 
 def _epoch(
@@ -120,7 +151,7 @@ def _epoch(
     optimiser: SGD, batch: int, progress: Progress,
 ) -> float:  # fmt: skip
     """One pass over the data in a new order; the mean of J over its batches."""
-    order = generator(seed, f"order of epoch {epoch}").permutation(len(x))
+    order = array_module(x).asarray(generator(seed, f"order of epoch {epoch}").permutation(len(x)))
     rng = generator(seed, f"masks of epoch {epoch}")
     total, starts = 0.0, range(0, len(x), batch)
     for step, start in enumerate(starts):
@@ -136,9 +167,8 @@ def _epoch(
 
 
 def _is_best(log: list[dict[str, Any]], quantity: str) -> bool:
-    if quantity not in log[-1]:
-        raise ValueError(f"stopping watches {quantity!r}, but validation gives {', '.join(log[-1])}")
-    return all(log[-1][quantity] < entry[quantity] for entry in log[:-1])
+    *earlier, now = (math.inf if math.isnan(entry[quantity]) else entry[quantity] for entry in log)
+    return all(now < value for value in earlier)
 
 
 def _exhausted(state: Training, stopping: Stopping | None) -> bool:
@@ -149,25 +179,40 @@ def _parameters(model: Network) -> dict[str, Array]:
     return {name: p.data.copy() for name, p in named_parameters(model).items()}
 
 
+def _settings(model: Network, x: Array, seed: int, batch: int, optimiser: SGD) -> dict[str, Any]:
+    """What makes a training this one and no other, as far as it can be told: a checkpoint carries it."""
+    network = {"network": model.builder, "arguments": model.arguments, "dtype": str(x.dtype)}
+    data = {"examples": len(x), "batch": batch, "seed": int(seed)}
+    return network | data | asdict(optimiser.schedule) | {"max_norm": optimiser.max_norm}
+
+
 def _save(
-    path: str | os.PathLike[str], model: Network, optimiser: SGD, state: Training, best: dict[str, Array]
-) -> None:
+    path: str | os.PathLike[str], model: Network, optimiser: SGD, state: Training, best: dict[str, Array],
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
     arrays: dict[str, Array] = {}
     for (name, p), v in zip(named_parameters(model).items(), optimiser.velocities, strict=True):
         arrays |= {f"now/{name}": p.data, f"velocity/{name}": v, f"best/{name}": best[name]}
     arrays = {name: to_device(a, "cpu") for name, a in arrays.items()}
-    about = {"log": state.log, "best_epoch": state.best_epoch, "updates": optimiser.updates}
+    about = {"log": state.log, "best_epoch": state.best_epoch, "updates": optimiser.updates, "training": settings}
     save_arrays(path, arrays, about)
 
 
-def _resume(path: str | os.PathLike[str], model: Network, optimiser: SGD) -> tuple[Training, dict[str, Array]]:
+def _resume(
+    path: str | os.PathLike[str], model: Network, optimiser: SGD, settings: dict[str, Any], epochs: int
+) -> tuple[Training, dict[str, Array]]:
     arrays, about = load_arrays(path)
-    device = "cpu" if isinstance(next(iter(arrays.values())), type(optimiser.velocities[0])) else "cuda"
-    parts: dict[str, dict[str, Array]] = {"now": {}, "velocity": {}, "best": {}}
-    for name, a in arrays.items():
-        part, _, parameter = name.partition("/")
-        parts[part][parameter] = to_device(a, device)
-    load_parameters(model, parts["now"], path)
-    optimiser.velocities = [parts["velocity"][name] for name in named_parameters(model)]
+    if "training" not in about:
+        raise StorageError(f"{path} is not the checkpoint of a training")
+    found = about["training"]
+    if others := [f"{k} {found.get(k)}, not {v}" for k, v in settings.items() if found.get(k) != v]:
+        raise StorageError(f"{path} is the checkpoint of another training: it has {'; '.join(others)}")
+    if len(about["log"]) > epochs:
+        raise StorageError(f"{path} has done {len(about['log'])} epochs already, wanted are {epochs}")
+    best = {}
+    for i, (name, p) in enumerate(named_parameters(model).items()):
+        p.data, optimiser.velocities[i], best[name] = (
+            full_like(p.data, arrays[f"{part}/{name}"]) for part in ("now", "velocity", "best")
+        )
     optimiser.updates = about["updates"]
-    return Training(about["log"], about["best_epoch"]), parts["best"]
+    return Training(about["log"], about["best_epoch"]), best

@@ -26,6 +26,7 @@ class Linear:
     """y = x W^T + b: `(N, inputs)` -> `(N, units)`; initial weights U(-scale, scale), biases 0."""
 
     def __init__(self, inputs: int, units: int, rng: Generator, scale: float = 0.005) -> None:
+        _check_sizes(inputs=inputs, units=units)
         self.W = Tensor(uniform(rng, (units, inputs), scale))
         self.b = Tensor(zeros(units))
 
@@ -36,12 +37,14 @@ class Linear:
 class Maxout:
     """h_u = max_p (x . W_pu + b_pu): `(N, inputs)` -> `(N, units)`; initial weights U(-scale, scale), biases 0.
 
-    W has shape `(pieces, units, inputs)`: the pieces are planes, so the maximum runs over whole planes.
+    W has shape `(pieces, units, inputs)`: the pieces are planes, so the maximum runs over whole planes. b has one axis,
+    `(pieces * units,)`, because max-norm takes everything with more axes for weights.
     """
 
     def __init__(self, inputs: int, units: int, pieces: int, rng: Generator, scale: float = 0.005) -> None:
+        _check_sizes(inputs=inputs, units=units, pieces=pieces)
         self.W = Tensor(uniform(rng, (pieces, units, inputs), scale))
-        self.b = Tensor(zeros((pieces, units)))
+        self.b = Tensor(zeros(pieces * units))
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
         return ops.maxout(x, *_as_given(x, self.W, self.b))
@@ -62,6 +65,8 @@ class RBF:
     """
 
     def __init__(self, mu: Array, beta: float, full: bool = False) -> None:
+        if not 0 < beta < math.inf:
+            raise ValueError(f"beta is a positive number, got {beta}")
         self.mu = Tensor(mu)
         units, inputs = mu.shape
         root = beta**0.5 * stacked_identity(units, inputs) if full else zeros(mu.shape) + math.log(beta)
@@ -92,6 +97,11 @@ class Dropout:
         if rng is None or self.keep == 1.0:
             return x
         return ops.dropout(x, keep_mask(rng, raw(x), self.keep, 1.0 / self.keep if self.rescale else 1.0))
+
+
+def _check_sizes(**sizes: int) -> None:
+    if min(sizes.values()) < 1:
+        raise ValueError(f"a layer's sizes are at least 1, got {', '.join(f'{k} {n}' for k, n in sizes.items())}")
 
 
 def _as_given(x: Value, *parameters: Tensor) -> tuple[Value, ...]:

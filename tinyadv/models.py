@@ -40,11 +40,12 @@ class Network:
     """
 
     def __init__(self, builder: str, arguments: dict[str, Any], layers: Sequence[Layer], top: str) -> None:
-        if top not in _TOPS:
-            raise ValueError(f"top is one of {', '.join(_TOPS)}; got {top!r}")
+        _check_top(top, *_TOPS)
         self.builder, self.arguments, self.layers, self.top = builder, arguments, list(layers), top
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        if not hasattr(x, "shape"):
+            raise TypeError(f"{self.builder} takes an array or a Tensor, got {type(x).__name__}")
         first = parameters(self)[0]
         if x.ndim != 2 or x.shape[1] != first.shape[-1]:
             raise ValueError(f"{self.builder} takes x of shape (N, {first.shape[-1]}), got {x.shape}")
@@ -63,7 +64,12 @@ class Network:
         return _TOPS[self.top][1](outputs)
 
     def to(self, device: str | None = None, dtype: str | None = None) -> Network:
-        """This network, its parameters moved to "cpu" or "cuda", or turned into "float32" or "float64"."""
+        """This network, its parameters moved to "cpu" or "cuda", or turned into "float32" or "float64".
+
+        An optimiser is made afterwards: its velocities are where, and of what kind, the parameters were.
+        """
+        if dtype not in (None, "float32", "float64"):
+            raise ValueError(f"a network computes in 'float32' or 'float64', got {dtype!r}")
         for p in parameters(self):
             p.data = to_device(p.data, device) if device else p.data
             p.data = p.data.astype(dtype) if dtype else p.data
@@ -103,8 +109,9 @@ def maxout_network(
     `depth` layers of `units` maxout units of `pieces` pieces. In training pixels are kept with probability `keep[0]`,
     not rescaled, and hidden units with `keep[1]`, rescaled.
     """
-    if min(units, pieces, depth) < 1:
-        raise ValueError(f"units, pieces and depth are at least 1, got {units}, {pieces}, {depth}")
+    _check_top(top, "softmax", "sigmoid")
+    if depth < 1 or len(keep) != 2:
+        raise ValueError(f"depth is at least 1 and keep is (of pixels, of hidden units); got {depth} and {keep}")
     arguments: dict[str, Any] = {"units": units, "pieces": pieces, "depth": depth, "top": top, "inputs": inputs}
     arguments |= {"classes": classes, "keep": list(keep), "scale": scale}
     layers: list[Layer] = [Dropout(keep[0], rescale=False)]
@@ -127,9 +134,15 @@ def rbf_network(
     Centres start at U(0, 1) noise of pixels, beta at `beta` in every direction; `full` gives each unit a whole
     matrix instead of a diagonal. The top says which J trains it: the sum of binary cross-entropies, or -log p_y.
     """
+    _check_top(top, "rbf", "rbf-true-class")
     arguments = {"inputs": inputs, "classes": classes, "beta": beta, "full": full, "top": top}
     mu = uniform(rng, (classes, inputs), 0.5) + 0.5
     return Network("rbf_network", arguments, [RBF(mu, beta, full)], top)
+
+
+def _check_top(top: str, *known: str) -> None:
+    if top not in known:
+        raise ValueError(f"top is {' or '.join(map(repr, known))}, got {top!r}")
 
 
 _BUILDERS = {f.__name__: f for f in (softmax_regression, logistic_regression, maxout_network, rbf_network)}
@@ -174,7 +187,10 @@ def load(path: str | os.PathLike[str]) -> Network:
     arrays, about = load_arrays(path)
     if not {"network", "arguments"} <= about.keys():
         raise StorageError(f"{path} holds arrays, but not a network")
-    model = build(about["network"], about["arguments"], generator(0))
+    try:
+        model = build(about["network"], about["arguments"], generator(0))
+    except ValueError as error:
+        raise StorageError(f"{path} holds a network that cannot be made: {error}") from error
     load_parameters(model, arrays, path)
     return model
 

@@ -49,19 +49,29 @@ def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] |
     Raises
     ------
     ValueError
-        If eps is negative or not finite, x holds a NaN or an infinity, or the bounds are out of order.
+        If eps is negative or not finite, x is empty or holds a NaN or an infinity, or the bounds are out of order.
     """
-    eps = _checked(x, eps, clip)
+    eps, bounds = check_eps(eps), _check_clip(clip)
+    _check_inputs(x)
     x_adv = x + eps * ops.sign(input_gradient(model, x, y))
-    return x_adv if clip is None else x_adv.clip(*clip)
+    return x_adv.clip(*bounds) if bounds else x_adv
 
 
-def _checked(x: Array, eps: float, clip: tuple[float, float] | None) -> float:
-    eps = float(eps)
-    if not (math.isfinite(eps) and eps >= 0):
+def check_eps(eps: float) -> float:
+    """eps as a Python float, which leaves float32 as it is; ValueError unless it is finite and at least 0."""
+    if not 0 <= eps < math.inf:
         raise ValueError(f"eps is how far each entry may move: a finite number >= 0, got {eps}")
-    if clip is not None and not clip[0] <= clip[1]:
+    return float(eps)
+
+
+def _check_clip(clip: tuple[float, float] | None) -> tuple[float, float] | None:
+    if clip is not None and not (len(clip) == 2 and clip[0] <= clip[1]):
         raise ValueError(f"clip is (low, high) with low <= high, got {clip}")
-    if not array_module(x).isfinite(x).all():
-        raise ValueError("x holds a NaN or an infinity: an attack starts from finite inputs")
-    return eps
+    return clip and (float(clip[0]), float(clip[1]))
+
+
+def _check_inputs(x: Array) -> None:
+    if not hasattr(x, "dtype") or isinstance(x, Tensor):
+        raise TypeError(f"an attack starts from an array, got {type(x).__name__}")
+    if not len(x) or not array_module(x).isfinite(x).all():
+        raise ValueError("an attack starts from finite inputs, at least one; x is empty, or holds a NaN or an infinity")

@@ -11,8 +11,8 @@ import math
 from typing import Any, Literal
 
 from . import ops
-from .attacks import fgsm
-from .backend import Array, Generator, array_module, one_hot
+from .attacks import check_eps, fgsm
+from .backend import Array, Generator, as_array, full_like, one_hot
 from .layers import parameters
 from .tensor import Tensor, Value, grad, raw
 
@@ -65,7 +65,7 @@ def adversarial_logistic_loss(w: Value, b: Value, x: Array, y: Array, eps: float
     one that FGSM finds. (In print a sign slipped.) w `(D,)`, b `()`, x `(N, D)`, y -1 or 1 `(N,)`.
     """
     z = x @ w + b
-    return ops.softplus(eps * abs(w).sum() - signs(y, z) * z).mean()
+    return ops.softplus(check_eps(eps) * abs(w).sum() - signs(y, z) * z).mean()
 
 
 def _mean_of_sums(losses: Value) -> Value:
@@ -74,10 +74,11 @@ def _mean_of_sums(losses: Value) -> Value:
 
 
 def targets(y: Array, logits: Value) -> Array:
-    """Labels as targets like `logits` `(N, K)`: integers `(N,)` become one-hot rows, targets are given back."""
+    """Labels as targets like `logits` `(N, K)`: integers `(N,)` become one-hot rows, targets take its dtype."""
     N, K = logits.shape
+    y = as_array(y)
     if y.shape == (N, K):
-        return y
+        return full_like(raw(logits), y)
     if y.shape != (N,) or y.dtype.kind not in "iu":
         raise ValueError(
             f"labels for {N} examples and {K} classes are integers of shape ({N},), or targets of shape ({N}, {K}); "
@@ -90,11 +91,12 @@ def targets(y: Array, logits: Value) -> Array:
 
 def signs(y: Array, z: Value) -> Array:
     """Two-class labels, checked: -1 or 1, of the shape and dtype of the activations `(N,)`."""
+    y = as_array(y)
     if y.shape != z.shape:
         raise ValueError(f"two-class labels for activations of shape {z.shape} have that shape, got {y.shape}")
     if not (abs(y) == 1).all():
-        raise ValueError("two-class labels are -1 or 1, got others")
-    return array_module(raw(z)).asarray(y, dtype=z.dtype)
+        raise ValueError(f"two-class labels are -1 or 1, got others, from {y.min()} to {y.max()}")
+    return full_like(raw(z), y)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -111,9 +113,9 @@ def clean_objective(
     theta = parameters(model)
     J = model.loss(model(Tensor(x), rng=rng), y)
     if l1:
-        J = J + l1 * abs(theta[0]).sum()
+        J = J + float(l1) * abs(theta[0]).sum()
     if l2:
-        J = J + l2 * (theta[0] * theta[0]).sum()
+        J = J + float(l2) * (theta[0] * theta[0]).sum()
     return float(J), grad(J, theta)
 
 
@@ -144,18 +146,18 @@ def adversarial_objective(
         of the clean loss gives both the attack and the clean half of the gradients; the adversarial pass draws
         masks of its own.
     """
-    theta = parameters(model)
+    if attacked not in ("inference", "training") or not 0 <= alpha <= 1:
+        raise ValueError(f"alpha in [0, 1], attacked 'inference' or 'training' are wanted; got {alpha}, {attacked!r}")
+    theta, alpha = parameters(model), float(alpha)
     if attacked == "training":
         X = Tensor(x)
         J_clean = model.loss(model(X, rng=rng), y)
-        g_x, *g_clean = grad(J_clean, [X, *theta], seed=alpha)
-        x_adv = x + eps * ops.sign(g_x)
+        g_x, *g_clean = grad(J_clean, [X, *theta])
+        x_adv = x + check_eps(eps) * ops.sign(g_x)
         J_adv = model.loss(model(Tensor(x_adv), rng=rng), y)
         g_adv = grad(J_adv, theta, seed=1.0 - alpha)
         J = alpha * float(J_clean) + (1.0 - alpha) * float(J_adv)
-        return J, [a + b for a, b in zip(g_clean, g_adv, strict=True)]
-    if attacked != "inference":
-        raise ValueError(f"attacked is 'inference' or 'training', got {attacked!r}")
+        return J, [alpha * a + b for a, b in zip(g_clean, g_adv, strict=True)]
     x_adv = fgsm(model, x, y, eps)
     z = model(Tensor(ops.concatenate([x, x_adv])), rng=rng)  # both halves in one pass, each with its own masks
     J = alpha * model.loss(z[: len(x)], y) + (1.0 - alpha) * model.loss(z[len(x) :], y)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from .backend import Array, array_module, row_norms
 from .tensor import Tensor
@@ -29,13 +30,14 @@ class Schedule:
     saturation: int = 250
 
     def __post_init__(self) -> None:
-        if not (self.learning_rate > 0 and self.decay >= 1 and 0 <= self.momentum < 1 and 0 <= self.final_momentum < 1):
+        momenta = self.momentum, self.final_momentum
+        if not (0 < self.learning_rate < inf and self.decay >= 1 and all(0 <= m < 1 for m in momenta)):
             raise ValueError(f"learning_rate > 0, decay >= 1 and momenta in [0, 1) are wanted, got {self}")
 
     def at(self, update: int, epoch: int) -> tuple[float, float]:
         """(learning rate, momentum) for an update's number from 0 and an epoch's from 1."""
         share = min(1.0, max(0.0, (epoch - 1) / max(1, self.saturation - 1)))
-        rate = max(self.floor, self.learning_rate / self.decay**update)
+        rate = max(self.floor, self.learning_rate * self.decay**-update)  # may underflow, not overflow
         return rate, self.momentum + share * (self.final_momentum - self.momentum)
 
 
@@ -66,6 +68,9 @@ class SGD:
 
     def step(self, gradients: Sequence[Array], epoch: int = 1) -> None:
         """One update with dJ/dtheta, one array for each parameter, of its shape."""
+        wanted, given = [p.shape for p in self.parameters], [g.shape for g in gradients]
+        if wanted != given:
+            raise ValueError(f"one gradient of its shape for each parameter: wanted {wanted}, got {given}")
         rate, momentum = self.schedule.at(self.updates, epoch)
         for p, v, g in zip(self.parameters, self.velocities, gradients, strict=True):
             v *= momentum

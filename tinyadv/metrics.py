@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import ops
 from .attacks import input_gradient
 from .backend import Array, array_module
+from .losses import signs, targets
 
 
 @dataclass(frozen=True)
@@ -60,24 +60,32 @@ def predict(model: Any, x: Array) -> Array:
 
 
 def _classes(outputs: Array) -> Array:
-    return outputs.argmax(axis=1) if outputs.ndim == 2 else ops.sign(outputs)
+    """The class of largest output; of several equal, the first, which of two classes is -1."""
+    return outputs.argmax(axis=1) if outputs.ndim == 2 else (outputs > 0) * 2 - 1
 
 
 def evaluate(model: Any, x: Array, y: Array) -> Evaluation:
-    """Error and confidences of a network on inputs x `(N, D)` with labels y `(N,)`."""
+    """Error and confidences of a network on inputs x `(N, D)` with labels y `(N,)`.
+
+    Raises
+    ------
+    ValueError
+        If there are no inputs, or y are not the labels of as many.
+    """
     if len(x) != len(y) or not len(x):
         raise ValueError(f"evaluate wants as many inputs as labels, at least one; got {len(x)} and {len(y)}")
     outputs = in_batches(model, x)
-    xp = array_module(outputs)
-    y = xp.asarray(y)
-    p = model.probabilities(outputs)
-    if p.ndim == 1:  # two classes: of the class -1 and of the class 1
-        wrong, of_true, largest = _classes(outputs) != y, xp.where(y > 0, p, 1.0 - p), xp.maximum(p, 1.0 - p)
+    xp, p = array_module(outputs), model.probabilities(outputs)
+    if p.ndim == 1:  # two classes: p is that of the class 1, the rest that of the class -1
+        truth = signs(y, outputs)
+        of_true, largest = xp.where(truth > 0, p, 1.0 - p), xp.maximum(p, 1.0 - p)
     else:
-        wrong, of_true, largest = _classes(outputs) != y, p[xp.arange(len(y)), y], p.max(axis=1)
+        t = targets(y, outputs)
+        truth, of_true, largest = t.argmax(axis=1), (t * p).sum(axis=1), p.max(axis=1)
+    wrong = _classes(outputs) != truth
     count = int(wrong.sum())
     return Evaluation(
-        n=len(y),
+        n=len(x),
         wrong=count,
         confidence=float(largest.mean()),
         confidence_on_mistakes=float(largest[wrong].mean()) if count else math.nan,
@@ -103,6 +111,8 @@ class RubbishEvaluation:
 def evaluate_rubbish(model: Any, x: Array) -> RubbishEvaluation:
     """An input counts once, however many classes claim it; its class is the largest."""
     p = in_batches(lambda part: model.probabilities(model(part)), x)
+    if p.ndim != 2 or not len(x):
+        raise ValueError(f"rubbish wants a network of several classes and at least one input, got p of shape {p.shape}")
     claimed = p.max(axis=1) > 0.5
     wrong = int(claimed.sum())
     classes = p.argmax(axis=1)[claimed]

@@ -374,7 +374,7 @@ sigmoid.gradients(lambda g, y, x: g * y * sigmoid(-x))
 def log1mexp(x: Array) -> Array:
     """y = log(1 - e^x) for x <= 0, to full relative precision: the log of what a probability e^x leaves over."""
     xp = array_module(x)
-    return xp.where(x > -0.7, xp.log(-xp.expm1(x)), xp.log1p(-xp.exp(x)))
+    return xp.where(x > -0.7, xp.log(-xp.expm1(x)), xp.log1p(-xp.exp(xp.minimum(x, -0.7))))
 
 
 log1mexp.gradients(lambda g, y, x: -g * exp(x - y))

@@ -125,6 +125,12 @@ def uniform(rng: Generator, shape: tuple[int, ...], scale: float) -> Array:
     return (rng.random(shape, dtype=np.float32) * 2.0 - 1.0) * scale
 
 
+def noise(rng: Generator, x: Array, eps: float) -> Array:
+    """U(-eps, eps) noise of the shape, dtype and library of `x`."""
+    values = (rng.random(x.shape, dtype=np.float32) * 2.0 - 1.0) * eps
+    return array_module(x).asarray(values, dtype=x.dtype)
+
+
 def keep_mask(rng: Generator, x: Array, keep: float, scale: float) -> Array:
     """A mask for dropout, of the shape, dtype, memory order and library of `x`.
 

@@ -32,6 +32,8 @@ class Evaluation:
     wrong_label_probability : float
         Mean over the misclassified inputs of the probability on labels other than the true one: the second reading
         of "confidence"; NaN without any.
+    intervals : dict
+        95 % intervals over the inputs: Wilson's for the error, 1.96 standard errors to either side for the means.
     """
 
     n: int
@@ -39,6 +41,7 @@ class Evaluation:
     confidence: float
     confidence_on_mistakes: float
     wrong_label_probability: float
+    intervals: dict[str, tuple[float, float]]
 
     @property
     def error(self) -> float:
@@ -82,15 +85,16 @@ def evaluate(model: Any, x: Array, y: Array) -> Evaluation:
     else:
         t = targets(y, outputs)
         truth, of_true, largest = t.argmax(axis=1), (t * p).sum(axis=1), p.max(axis=1)
-    wrong = _classes(outputs) != truth
-    count = int(wrong.sum())
-    return Evaluation(
-        n=len(x),
-        wrong=count,
-        confidence=float(largest.mean()),
-        confidence_on_mistakes=float(largest[wrong].mean()) if count else math.nan,
-        wrong_label_probability=float((1.0 - of_true)[wrong].mean()) if count else math.nan,
-    )
+    mistakes = _classes(outputs) != truth
+    wrong = int(mistakes.sum())
+    samples = {
+        "confidence": largest,
+        "confidence_on_mistakes": largest[mistakes],
+        "wrong_label_probability": (1.0 - of_true)[mistakes],
+    }
+    means = {name: float(p.mean()) if len(p) else math.nan for name, p in samples.items()}
+    intervals = {name: mean_interval(p) for name, p in samples.items() if len(p) > 1}
+    return Evaluation(len(x), wrong, **means, intervals={"error": wilson(wrong, len(x)), **intervals})
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class RubbishEvaluation:
     wrong: int
     confidence_on_mistakes: float
     by_class: tuple[int, ...]
+    intervals: dict[str, tuple[float, float]]
 
     @property
     def error(self) -> float:
@@ -115,12 +120,16 @@ def evaluate_rubbish(model: Any, x: Array) -> RubbishEvaluation:
         raise ValueError(f"rubbish wants a network of several classes and at least one input, got p of shape {p.shape}")
     claimed = p.max(axis=1) > 0.5
     wrong = int(claimed.sum())
-    classes = p.argmax(axis=1)[claimed]
+    classes, confidences = p.argmax(axis=1)[claimed], p.max(axis=1)[claimed]
+    intervals = {"error": wilson(wrong, len(x))}
+    if wrong > 1:
+        intervals["confidence_on_mistakes"] = mean_interval(confidences)
     return RubbishEvaluation(
         n=len(x),
         wrong=wrong,
-        confidence_on_mistakes=float(p.max(axis=1)[claimed].mean()) if wrong else math.nan,
+        confidence_on_mistakes=float(confidences.mean()) if wrong else math.nan,
         by_class=tuple(int((classes == k).sum()) for k in range(p.shape[1])),
+        intervals=intervals,
     )
 
 
@@ -137,3 +146,9 @@ def wilson(wrong: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_interval(sample: Array, z: float = 1.959964) -> tuple[float, float]:
+    """The 95 % interval of the mean of a sample `(k,)` of at least two: z standard errors to either side."""
+    half = z * float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    return float(sample.mean()) - half, float(sample.mean()) + half

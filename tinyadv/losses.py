@@ -84,8 +84,8 @@ def targets(y: Array, logits: Value) -> Array:
             f"labels for {N} examples and {K} classes are integers of shape ({N},), or targets of shape ({N}, {K}); "
             f"got {y.dtype} of shape {y.shape}"
         )
-    if N and (int(y.min()) < 0 or int(y.max()) >= K):
-        raise ValueError(f"labels of {K} classes are 0 to {K - 1}, got {int(y.min())} to {int(y.max())}")
+    if not ((y >= 0) & (y < K)).all():
+        raise ValueError(f"labels of {K} classes are 0 to {K - 1}, got {y.min()} to {y.max()}")
     return one_hot(y, raw(logits))
 
 

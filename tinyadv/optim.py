@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from .backend import Array, array_module, row_norms
+from .backend import Array, array_module, full_like, row_norms
 from .tensor import Tensor
 
 
@@ -63,7 +63,7 @@ class SGD:
         if max_norm is not None and not max_norm > 0:
             raise ValueError(f"max_norm is positive, or None for no constraint; got {max_norm}")
         self.parameters, self.schedule, self.max_norm = list(parameters), schedule, max_norm
-        self.velocities: list[Array] = [0.0 * p.data for p in self.parameters]
+        self.velocities: list[Array] = [full_like(p.data, 0.0) for p in self.parameters]
         self.updates = 0
 
     def step(self, gradients: Sequence[Array], epoch: int = 1) -> None:

@@ -1,0 +1,84 @@
+"""One-off attacks: adversarial examples of test images against a trained network, as a picture and an .npz.
+
+It is what the command `tinyadv attack` does; the attacks themselves are in `attacks`.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from numpy import savez_compressed
+
+from . import metrics
+from .attacks import check_eps, fgsm, pgd
+from .backend import generator
+from .datasets import Split, mnist, pair
+from .models import Network, load
+from .storage import write_atomically
+
+METHODS = {"fgsm": fgsm, "pgd": partial(pgd, rng=generator(0, "pgd"))}
+
+
+def attack_test_images(path: Path, eps: float, method: str, images: int, clip: bool, out: Path) -> list[str]:
+    """Attack the first `images` test images on the network at `path`; write `attack.npz` and `attack.png` into `out`.
+
+    The file holds `x`, `x_adv` `(images, 784)`, the true labels `y`, and what the network says, `said_clean` and
+    `said_attacked`. Returns lines that say what happened.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method, a bad eps, fewer than one image or more than there are.
+    StorageError
+        If there is no readable network at `path`.
+    OSError
+        If `out` cannot be written.
+    """
+    check_eps(eps)
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
+    model = load(path)
+    x, y = _test_images(model, images)
+    x_adv = METHODS[method](model, x, y, eps, clip=(0.0, 1.0) if clip else None)  # type: ignore[operator]
+    clean, attacked = metrics.evaluate(model, x, y), metrics.evaluate(model, x_adv, y)
+    said = {"said_clean": metrics.predict(model, x), "said_attacked": metrics.predict(model, x_adv)}
+    file = io.BytesIO()
+    savez_compressed(file, x=x, x_adv=x_adv, y=y, eps=eps, **said)
+    write_atomically(out / "attack.npz", file.getvalue())
+    write_atomically(out / "attack.png", _picture(x, x_adv, y, said["said_clean"], said["said_attacked"]))
+    return [
+        f"{model.builder}, {method}, eps {eps}{', clipped to [0, 1]' if clip else ''}, {images} test images",
+        f"error clean     {clean.error:.1%}",
+        f"error attacked  {attacked.error:.1%}  confidence on mistakes {attacked.confidence_on_mistakes:.1%}",
+        f"written: {out / 'attack.npz'}, {out / 'attack.png'}",
+    ]
+
+
+def _test_images(model: Network, images: int) -> Split:
+    test = pair(mnist().test, positive=7, negative=3) if model.top == "logistic" else mnist().test
+    if not 1 <= images <= len(test.x):
+        raise ValueError(f"images is 1 to {len(test.x)}, got {images}")
+    return Split(test.x[:images], test.y[:images])
+
+
+def _picture(x: Any, x_adv: Any, y: Any, said_clean: Any, said_attacked: Any) -> bytes:
+    """The first ten images, clean above attacked, each with what the network says; orange frames are mistakes."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from .paper.figures import GREEN, ORANGE, STYLE, show_image
+
+    shown = min(10, len(x))
+    with matplotlib.rc_context(STYLE):
+        canvas = Figure(figsize=(max(2, shown), 2.6), layout="constrained")
+        grid = canvas.subplots(2, shown, squeeze=False)
+        for row, (images, said) in enumerate(((x, said_clean), (x_adv, said_attacked))):
+            for k in range(shown):
+                show_image(grid[row, k], images[k], f"says {int(said[k])}")
+                grid[row, k].spines[:].set(color=GREEN if said[k] == y[k] else ORANGE, linewidth=2)
+        file = io.BytesIO()
+        canvas.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()

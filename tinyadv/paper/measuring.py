@@ -1,0 +1,112 @@
+"""How a claim is measured: a function of trained networks, and the recipes that it needs.
+
+A section's module marks its functions with `@measures(claim id, recipes)`. The runner can so see what is to be trained
+before it starts, and a function gets its networks ready: `function(lab, seed, *networks) -> Measurement`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from .. import metrics
+from ..attacks import fgsm
+from ..backend import Array, to_device
+from ..layers import parameters
+from ..models import Network
+from .recipes import EPS, Lab, Profile, Recipe
+from .registry import claims
+from .results import Interval, Measurement
+
+Recipes = Callable[[Profile, int], list[Recipe]]
+F = TypeVar("F", bound=Callable[..., Measurement])
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measuring function with the recipes of its networks, for a profile and a seed.
+
+    `units` is how many maxout units a layer the paper has in this claim's networks, where that is not 240.
+    """
+
+    claim: str
+    function: Callable[..., Measurement]
+    recipes: Recipes
+    units: int | None = None
+
+    def __call__(self, lab: Lab, profile: Profile, seed: int) -> Measurement:
+        recipes = self.recipes(profile, seed)
+        measurement = self.function(lab, seed, *(lab.network(recipe) for recipe in recipes))
+        named = {q.name for q in claims()[self.claim].quantities}  # what the registry does not name is not reported
+        return replace(
+            measurement,
+            values={name: v for name, v in measurement.values.items() if name in named},
+            intervals={name: v for name, v in measurement.intervals.items() if name in named},
+            recipes=[recipe.hash for recipe in recipes],
+        )
+
+    def scale(self, profile: Profile) -> str:
+        """In what the profile is smaller than the paper, in words."""
+        texts = [profile.scale(recipe, self.units) for recipe in self.recipes(profile, 0)]
+        return "; ".join(dict.fromkeys(text for text in texts if text))
+
+
+MEASURES: dict[str, Measure] = {}
+
+
+def measures(claim: str, recipes: Recipes = lambda profile, seed: [], units: int | None = None) -> Callable[[F], F]:
+    """Mark a function as the one that measures a claim."""
+
+    def mark(function: F) -> F:
+        MEASURES[claim] = Measure(claim, function, recipes, units)
+        return function
+
+    return mark
+
+
+class Values:
+    """Values and their intervals over test images, collected under the registry's names."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self.intervals: dict[str, Interval] = {}
+
+    def add(self, evaluation: Any, **names: str) -> None:
+        """Take `evaluation.quantity` as `name` for each `quantity=name`, with its interval where it has one."""
+        for quantity, name in names.items():
+            self.values[name] = getattr(evaluation, quantity)
+            if quantity in evaluation.intervals:
+                self.intervals[name] = evaluation.intervals[quantity]
+
+    def measurement(self, **more: Any) -> Measurement:
+        """All of them as a measurement."""
+        return Measurement(self.values, self.intervals, **more)
+
+
+def attack(model: Network, x: Array, y: Array, eps: float = EPS) -> Array:
+    """FGSM with the true labels, not clipped, in batches."""
+    return metrics.in_batches(partial(fgsm, model, eps=eps), x, y)
+
+
+def under_fgsm(model: Network, x: Array, y: Array) -> tuple[Values, Array]:
+    """What every FGSM claim reports about a network, clean and attacked; and the attacked inputs."""
+    values, x_adv = Values(), attack(model, x, y)
+    values.add(metrics.evaluate(model, x, y), error="clean_error", confidence="clean_confidence")
+    values.add(metrics.evaluate(model, x_adv, y), error="error", confidence_on_mistakes="confidence_on_mistakes",
+                wrong_label_probability="wrong_label_probability")  # fmt: skip
+    values.add(metrics.evaluate(model, x_adv.clip(0.0, 1.0), y), error="error_clipped",
+                confidence_on_mistakes="confidence_on_mistakes_clipped")  # fmt: skip
+    values.values["zero_gradient_share"] = metrics.zero_gradient_share(model, x, y)
+    return values, x_adv
+
+
+def weights_l1(model: Network) -> float:
+    """||W||_1 of the first layer."""
+    return float(abs(parameters(model)[0].data).sum())
+
+
+def pictures(x: Array) -> list[list[float]]:
+    """Images as lists of pixels to three decimals, for the results file."""
+    return [[round(float(v), 3) for v in row] for row in to_device(x, "cpu")]

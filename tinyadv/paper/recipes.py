@@ -1,0 +1,304 @@
+"""Recipes: which network, trained how. A recipe is a value; its hash names the trained network everywhere.
+
+The one idea: many claims look at the same network, so a claim asks a `Lab` for the network of a recipe, and the lab
+trains it, continues an interrupted training, or loads what was trained before. The recipes of the paper's networks
+stand at the end, one function each, for the three profiles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from numpy import stack
+
+from .. import losses, metrics
+from ..attacks import fgsm
+from ..backend import generator, to_device
+from ..datasets import MNIST, Split, mnist, pair
+from ..layers import named_parameters, parameters
+from ..models import Network, build, load_parameters
+from ..optim import SGD, Schedule
+from ..progress import Progress, Silent
+from ..storage import StorageError, load_arrays, save_arrays
+from ..training import Objective, Stopping, train
+
+EPS = 0.25  # the paper's attack on MNIST, in units of pixels from 0 to 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network and its training; equal recipes give the same bits on a CPU.
+
+    Attributes
+    ----------
+    network, arguments : str, dict
+        A builder of `tinyadv.models` and its arguments.
+    data : "mnist" or "mnist-3v7"
+        All ten classes, or sevens (1) against threes (-1).
+    objective, options : str, dict
+        "clean" or "adversarial" (see `tinyadv.losses`), and its options.
+    epochs : int
+        At most so many, on the 50,000 training images.
+    schedule, max_norm, batch
+        The optimiser's; the schedule defaults to the published one.
+    stop_on, patience : str, int
+        What early stopping watches on the 10,000 validation images: "error" or "adversarial_error"; None: nothing.
+    retrain : bool
+        After early stopping train again from scratch, for the best number of epochs, on all 60,000 (section 6).
+    seed : int
+        Of initial weights, order and masks.
+    """
+
+    network: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    data: str = "mnist"
+    objective: str = "clean"
+    options: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 10
+    schedule: dict[str, Any] = field(default_factory=dict)
+    max_norm: float | None = None
+    batch: int = 100
+    stop_on: str | None = None
+    patience: int = 100
+    retrain: bool = False
+    seed: int = 0
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name the trained network."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def title(self) -> str:
+        """A few words for the progress display."""
+        units = f" {self.arguments['units']}" if "units" in self.arguments else ""
+        adversarial = ", adversarial" if self.objective == "adversarial" else ""
+        return f"{self.network.replace('_', ' ')}{units}{adversarial}, seed {self.seed}"
+
+
+class Lab:
+    """Where networks are trained once and kept.
+
+    Parameters
+    ----------
+    folder : path
+        Checkpoints and trained networks are kept here, by the hash of their recipes.
+    device : "cpu" or "cuda"
+    progress : Progress, optional
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu", progress: Progress | None = None) -> None:
+        self.folder, self.device, self.progress = Path(folder), device, progress or Silent()
+        self._trained: dict[str, tuple[Network, list[dict[str, Any]]]] = {}
+
+    @cached_property
+    def data(self) -> MNIST:
+        """MNIST, its images where the networks are."""
+        return MNIST(*(self._placed(split) for split in mnist()))
+
+    def split(self, recipe: Recipe, name: str) -> Split:
+        """The "train", "validation", "test" or "full_train" part of a recipe's data."""
+        if recipe.data == "mnist-3v7":
+            return self.three_or_seven(name)
+        return self._placed(mnist().full_train) if name == "full_train" else getattr(self.data, name)
+
+    def three_or_seven(self, name: str) -> Split:
+        """Sevens (1) against threes (-1) of a part of MNIST, section 5."""
+        return self._placed(pair(getattr(mnist(), name), positive=7, negative=3))
+
+    def _placed(self, split: Split) -> Split:
+        return Split(to_device(split.x, self.device), split.y)
+
+    def network(self, recipe: Recipe) -> Network:
+        """The trained network of a recipe."""
+        return self._result(recipe)[0]
+
+    def log(self, network: Network) -> list[dict[str, Any]]:
+        """What was noted after each epoch of the training of one of this lab's networks."""
+        return next(log for model, log in self._trained.values() if model is network)
+
+    def _result(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
+        if recipe.hash not in self._trained:
+            self._trained[recipe.hash] = self._load(recipe) or self._train(recipe)
+        return self._trained[recipe.hash]
+
+    def _load(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]] | None:
+        path = self.path(recipe)
+        if not path.exists():
+            return None
+        try:
+            arrays, about = load_arrays(path)
+            model = self._untrained(recipe)
+            load_parameters(model, {name: to_device(a, self.device) for name, a in arrays.items()}, path)
+        except StorageError as error:
+            print(f"{error}; it is trained again", file=sys.stderr)
+            return None
+        return model, about["log"]
+
+    def _train(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
+        model, log = self._run(recipe, "train", recipe.epochs)
+        if recipe.retrain:
+            best = min(log, key=lambda entry: entry[recipe.stop_on or "error"])["epoch"]
+            model, _ = self._run(replace(recipe, stop_on=None), "full_train", best)
+        arrays = {name: to_device(p.data, "cpu") for name, p in named_parameters(model).items()}
+        about = {"network": model.builder, "arguments": model.arguments, "log": log, "recipe": asdict(recipe)}
+        save_arrays(self.path(recipe), arrays, about)
+        for part in ("train", "full_train"):
+            self._checkpoint(recipe, part).unlink(missing_ok=True)
+        return model, log
+
+    def _run(self, recipe: Recipe, part: str, epochs: int) -> tuple[Network, list[dict[str, Any]]]:
+        """One training on a part of the data, continued from its checkpoint if there is one."""
+        model = self._untrained(recipe).to(self.device)
+        x, y = self.split(recipe, part)
+        done = train(
+            model,
+            partial(OBJECTIVES[recipe.objective], **recipe.options),
+            x,
+            y,
+            epochs=epochs,
+            seed=recipe.seed,
+            optimiser=SGD(parameters(model), Schedule(**recipe.schedule), recipe.max_norm),
+            batch=recipe.batch,
+            validate=partial(self._validate, recipe),
+            stopping=Stopping(recipe.stop_on, recipe.patience) if recipe.stop_on else None,
+            checkpoint=self._checkpoint(recipe, part),
+            progress=self.progress,
+            title=recipe.title + (", on all 60,000" if part == "full_train" else ""),
+        )
+        return model, done.log
+
+    def _untrained(self, recipe: Recipe) -> Network:
+        model = build(recipe.network, recipe.arguments, generator(recipe.seed, "weights"))
+        if recipe.network == "rbf_network":  # its units start at the mean image of their class
+            x, y = mnist().train
+            model.layers[0].mu.data = stack([x[y == k].mean(axis=0) for k in range(10)])  # type: ignore[attr-defined]
+        return model
+
+    def _validate(self, recipe: Recipe, model: Network) -> dict[str, float]:
+        """Error and confidence on the validation images, clean and attacked."""
+        x, y = self.split(recipe, "validation")
+        clean = metrics.evaluate(model, x, y)
+        attacked = metrics.evaluate(model, metrics.in_batches(partial(fgsm, model, eps=EPS), x, y), y)
+        return {
+            "error": clean.error,
+            "adversarial_error": attacked.error,
+            "confidence": clean.confidence,
+            "adversarial_confidence_on_mistakes": attacked.confidence_on_mistakes,
+        }
+
+    def path(self, recipe: Recipe) -> Path:
+        """Where the trained network of a recipe is kept; `tinyadv.load` reads it."""
+        return self.folder / f"{recipe.hash}.safetensors"
+
+    def _checkpoint(self, recipe: Recipe, part: str) -> Path:
+        return self.folder / f"{recipe.hash}.{part}.checkpoint"
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "clean": losses.clean_objective,
+    "adversarial": losses.adversarial_objective,
+}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The paper's networks
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much work a run may take. The code is the same; only these numbers, and what follows from them, differ.
+
+    Attributes
+    ----------
+    seeds : int
+        How many networks of each kind.
+    epochs : dict
+        Passes over the data, by kind of network.
+    units : int
+        Maxout units a layer in the networks for which the paper uses 1600.
+    protocol : bool
+        Whether to stop early with patience 100 and retrain on all 60,000, as published.
+    """
+
+    name: str
+    seeds: int
+    epochs: dict[str, int]
+    units: int = 240
+    protocol: bool = False
+
+    def scale(self, recipe: Recipe, published_units: int | None = None) -> str:
+        """How the scale of a recipe differs from the paper's, in words; empty where it does not."""
+        units = recipe.arguments.get("units")
+        parts = [f"{units} units where the paper has {published_units}"] if units != (published_units or units) else []
+        if recipe.network == "maxout_network" and not self.protocol:
+            parts.append(f"{recipe.epochs} epochs on 50,000 images")
+        return "; ".join(parts)
+
+
+PROFILES = {
+    "quick": Profile("quick", 1, {"softmax": 10, "logistic": 10, "rbf": 3, "naive": 6, "adversarial": 10}),
+    "lesson": Profile("lesson", 3, {"softmax": 20, "logistic": 20, "rbf": 10, "naive": 20, "adversarial": 30}),
+    "paper": Profile(
+        "paper",
+        5,
+        {"softmax": 100, "logistic": 100, "rbf": 100, "naive": 1000, "adversarial": 1000},
+        units=1600,
+        protocol=True,
+    ),
+}
+
+
+def softmax_regression(profile: Profile, seed: int) -> Recipe:
+    """Shallow softmax regression, section 4; l2 = .003 is our choice; the paper is silent."""
+    return Recipe(
+        "softmax_regression", options={"l2": 0.003}, epochs=profile.epochs["softmax"], schedule=PLAIN, seed=seed
+    )
+
+
+def logistic_regression(profile: Profile, seed: int, adversarial: bool = False) -> Recipe:
+    """Logistic regression on threes and sevens, section 5; trained on clean images, or on attacked ones alone."""
+    return Recipe(
+        "logistic_regression",
+        data="mnist-3v7",
+        objective="adversarial" if adversarial else "clean",
+        options={"eps": EPS, "alpha": 0.0} if adversarial else {},
+        epochs=profile.epochs["logistic"],
+        schedule=PLAIN,
+        seed=seed,
+    )
+
+
+def rbf_network(profile: Profile, seed: int, top: str = "rbf") -> Recipe:
+    """The shallow RBF network, section 7; by default J is the sum of binary cross-entropies."""
+    return Recipe(
+        "rbf_network",
+        {"top": top},
+        epochs=profile.epochs["rbf"],
+        schedule={**PLAIN, "learning_rate": 0.01},
+        seed=seed,
+    )
+
+
+def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = False, top: str = "softmax") -> Recipe:
+    """The maxout network, sections 4 and 6, with the published settings; trained naively or adversarially."""
+    stop_on = "adversarial_error" if adversarial else "error"
+    return Recipe(
+        "maxout_network",
+        {"units": units, "top": top},
+        objective="adversarial" if adversarial else "clean",
+        epochs=profile.epochs["adversarial" if adversarial else "naive"],
+        max_norm=1.9365,
+        stop_on=stop_on if profile.protocol else None,
+        retrain=profile.protocol,
+        seed=seed,
+    )
+
+
+PLAIN = {"momentum": 0.5, "final_momentum": 0.5}  # for the shallow models: constant momentum

@@ -1,0 +1,37 @@
+"""Section 4, the fast gradient sign method: one step of it against softmax regression and the maxout network."""
+
+from __future__ import annotations
+
+from ..metrics import predict
+from ..models import Network
+from . import recipes
+from .measuring import measures, pictures, under_fgsm, weights_l1
+from .recipes import Lab
+from .results import Measurement
+
+
+@measures("fgsm-softmax", lambda profile, seed: [recipes.softmax_regression(profile, seed)])
+def fgsm_softmax(lab: Lab, seed: int, network: Network) -> Measurement:
+    """Error and confidence of softmax regression on attacked test images."""
+    return _attacked(lab, network)
+
+
+@measures("fgsm-maxout", lambda profile, seed: [recipes.maxout(profile, seed)])
+def fgsm_maxout(lab: Lab, seed: int, network: Network) -> Measurement:
+    """Error and confidence of the naively trained maxout network on attacked test images."""
+    return _attacked(lab, network)
+
+
+def _attacked(lab: Lab, network: Network) -> Measurement:
+    x, y = lab.data.test
+    values, x_adv = under_fgsm(network, x, y)
+    values.values["weights_l1"] = weights_l1(network)
+    shown = [int((y == k).argmax()) for k in range(10)]  # the first test image of each class
+    examples = {
+        "label": [int(y[i]) for i in shown],
+        "clean": pictures(x[shown]),
+        "attacked": pictures(x_adv[shown]),
+        "said_clean": [int(c) for c in predict(network, x[shown])],
+        "said_attacked": [int(c) for c in predict(network, x_adv[shown])],
+    }
+    return values.measurement(details={"examples": examples})

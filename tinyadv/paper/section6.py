@@ -1,0 +1,54 @@
+"""Section 6, adversarial training: a lower clean error, a much lower error under FGSM, and what PGD makes of it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from .. import metrics
+from ..attacks import pgd
+from ..backend import generator, noise
+from ..models import Network
+from ..ops import sign
+from . import recipes
+from .measuring import Values, attack, measures, under_fgsm, weights_l1
+from .recipes import EPS, Lab, Profile, Recipe
+from .results import Measurement
+
+PGD_STEPS, PGD_IMAGES = 20, 1000  # PGD costs as much as so many FGSMs: it is shown the first images only
+CURVE = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+
+
+@measures("adv-train-240", lambda profile, seed: _pair(profile, seed, 240))
+def adv_train_240(lab: Lab, seed: int, naive: Network, trained: Network) -> Measurement:
+    """Clean test error without and with adversarial training."""
+    x, y = lab.data.test
+    values = Values()
+    values.add(metrics.evaluate(naive, x, y), error="naive_error")
+    values.add(metrics.evaluate(trained, x, y), error="adversarially_trained_error")
+    return values.measurement(holds=values.values["adversarially_trained_error"] < values.values["naive_error"])
+
+
+@measures("adv-robust-1600", lambda profile, seed: _pair(profile, seed, profile.units), units=1600)
+def adv_robust_1600(lab: Lab, seed: int, naive: Network, trained: Network) -> Measurement:
+    """FGSM error of the adversarially trained network, and beside it PGD, noise and the naive network's examples."""
+    x, y = lab.data.test
+    values, _ = under_fgsm(trained, x, y)
+    values.add(metrics.evaluate(naive, attack(naive, x, y), y), error="naive_error")
+    values.add(metrics.evaluate(trained, attack(naive, x, y), y), error="transfer_error")
+    signs = EPS * sign(noise(generator(seed, "noise"), x, 1.0))
+    values.add(metrics.evaluate(trained, x + signs, y), error="noise_error")
+    some, of_some = x[:PGD_IMAGES], y[:PGD_IMAGES]
+    follow = partial(pgd, trained, eps=EPS, steps=PGD_STEPS, rng=generator(seed, "pgd"))
+    x_pgd = metrics.in_batches(lambda a, b: follow(a, b), some, of_some)
+    values.add(metrics.evaluate(trained, x_pgd, of_some), error="pgd_error")
+    values.values["weights_l1"] = weights_l1(trained)
+    curve = {
+        name: [metrics.evaluate(m, attack(m, some, of_some, eps), of_some).error for eps in CURVE]
+        for name, m in (("naive", naive), ("adversarial", trained))
+    }
+    return values.measurement(details={"eps": list(CURVE), **curve})
+
+
+def _pair(profile: Profile, seed: int, units: int) -> list[Recipe]:
+    """The naive and the adversarially trained network, alike but for the objective."""
+    return [recipes.maxout(profile, seed, units), recipes.maxout(profile, seed, units, adversarial=True)]

@@ -52,7 +52,8 @@ class ndarray:  # noqa: N801  (as CuPy names it)
     def __setitem__(self, key, value):
         self._values[_key(key)] = _inner(value)
 
-    __len__, __bool__, __float__ = (lambda a: len(a._values)), (lambda a: bool(a._values)), (lambda a: float(a._values))
+    __len__, __bool__ = (lambda a: len(a._values)), (lambda a: bool(a._values))
+    __int__, __float__ = (lambda a: int(a._values)), (lambda a: float(a._values))
 
 
 def _inner(value):
@@ -110,7 +111,7 @@ def _methods():
     def method(name):
         return lambda a, *args, **kwargs: ndarray(getattr(a._values, name)(*args, **kwargs))
 
-    for name in ("sum", "mean", "max", "min", "argmax", "any", "all", "cumsum"):
+    for name in ("sum", "mean", "std", "max", "min", "argmax", "any", "all", "cumsum"):
         setattr(ndarray, name, method(name))
     for name in ("reshape", "transpose", "clip", "astype", "view", "copy", "ravel"):
         setattr(ndarray, name, method(name))

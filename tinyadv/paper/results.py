@@ -255,16 +255,14 @@ def student_t(degrees: int) -> float:
 def format_value(quantity: Quantity, value: float | None, interval: Interval | None = None) -> str:
     """A measured number with its interval, "99.9 % [99.8, 99.9]"; "—" where there is none.
 
-    Shares have the decimals of the paper's value, at least one; without a paper value two below 2 %. What lies outside
-    0 to 100 % of an interval over seeds is cut off.
+    Shares have as many decimals as the paper's value, and at least one; at least two below 2 %. What of an interval
+    over seeds lies outside 0 to 100 % is cut off.
     """
     if value is None or not math.isfinite(value):
         return "—"
     if quantity.format == "number":
-        return f"{value:.4g}" + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
-    decimals = 2 if abs(value) < 0.02 else 1
-    if quantity.paper is not None:
-        decimals = max(1, _decimals(quantity.paper))
+        return _digits(value) + (f" [{_digits(interval[0])}, {_digits(interval[1])}]" if interval else "")
+    decimals = max(2 if abs(value) < 0.02 else 1, _decimals(quantity.paper or 0.0))
     text = f"{100 * value:.{decimals}f} %"
     if interval:
         low, high = max(0.0, interval[0]), min(1.0, interval[1])
@@ -279,6 +277,11 @@ def format_paper(quantity: Quantity) -> str:
     if quantity.format == "number":
         return f"{quantity.paper:g}"
     return f"{100 * quantity.paper:.{_decimals(quantity.paper)}f} %"
+
+
+def _digits(number: float) -> str:
+    """Four digits, or all of those before the point."""
+    return f"{number:,.0f}" if 1e4 <= abs(number) < 1e9 else f"{number:.4g}"
 
 
 def _decimals(share: float) -> int:
@@ -337,6 +340,16 @@ def merge(old: Mapping[str, Result], new: Mapping[str, Result]) -> dict[str, Res
     """The new results, and the old ones of claims that were not run anew, in the paper's order."""
     both = {**old, **new}
     return {name: both[name] for name in claims() if name in both}
+
+
+def committed() -> dict[str, Result]:
+    """The results that are published with the package, by claim id: for each claim those of the largest profile."""
+    folder = Path(__file__).parent / "results"
+    found: dict[str, Result] = {}
+    for profile in ("quick", "lesson", "paper"):
+        path = folder / f"{profile}.json"
+        found = merge(found, load_results(path)[0]) if path.exists() else found
+    return found
 
 
 def _fingerprint(content: Any) -> str:

@@ -1,0 +1,578 @@
+"""Results for readers: one page to open or print, a table for the terminal, one in Markdown for the README.
+
+All three show the same rows. The page stands alone: style, figures and numbers are inside, nothing is fetched, nothing
+runs. A reader may skip the style sheet at the end.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..storage import write_atomically
+from .registry import Claim, Quantity, select
+from .results import STATUSES, Figure, Result, Status, format_paper, format_value, status, statuses
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PAPER = "https://arxiv.org/abs/1412.6572"
+TITLE = "Explaining and Harnessing Adversarial Examples, measured again"
+SYMBOLS: dict[Status, str] = {"reproduced": "✓", "close": "≈", "differs": "✗", "not run": "–"}
+_EXPLAINED: tuple[Status, ...] = ("close", "differs")  # where the reason is worth its line
+_VERBS: dict[Status, str] = {"reproduced": "reproduced", "close": "close", "differs": "differ", "not run": "not run"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a claim: what it is, the paper's value, ours, and what ours makes of it (None for context)."""
+
+    label: str
+    paper: str
+    ours: str
+    status: Status | None
+
+
+def rows(claim: Claim, result: Result | None) -> list[Row]:
+    """The lines of a claim: its predicate, its published numbers, then whatever context was measured."""
+    lines = []
+    if claim.predicate is not None:
+        said = "" if claim.published else claim.paper
+        held = result.predicate_status() if result else "not run"
+        lines.append(Row("statement", said, _held(result), held))
+    for q in claim.quantities:
+        measured = result is not None and any(q.name in m.values for m in result.measurements)
+        if q.paper is not None or measured:
+            ours = format_value(q, result.mean(q.name), result.interval(q.name)) if result else "—"
+            word: Status | None = result.quantity_status(q) if result else "not run"
+            lines.append(Row(q.label, format_paper(q) if word else "", ours, word))
+    return lines
+
+
+def _held(result: Result | None) -> str:
+    """For how many seeds the predicate holds, in words."""
+    if result is None:
+        return "—"
+    held = [m.holds for m in result.measurements]
+    if None in held:
+        return "not measured"
+    if len(held) == 1:
+        return "holds" if held[0] else "fails"
+    return f"holds for {sum(map(bool, held))} of {len(held)} seeds"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Tables of text
+
+
+def table(results: Mapping[str, Result], console: Console, ids: Iterable[str] | None = None) -> None:
+    """Print the claims to a terminal: paper, ours, status; by default those that have results.
+
+    Below 80 columns the columns become lines under each claim.
+    """
+    from rich.text import Text
+
+    chosen = _chosen(results, ids)
+    if console.width < 80:
+        for claim, result, word in chosen:
+            console.print(Text.assemble((claim.id, "bold"), f" (§{claim.section})  ", (word, _STYLES[word])))
+            for row in _compared(claim, result):
+                console.print(
+                    Text(f"  {row.label}\n    " + (f"paper {row.paper}, " if row.paper else "") + f"ours {row.ours}")
+                )
+    else:
+        console.print(_wide_table(chosen))
+    for claim, result, word in chosen:
+        if note := _note(result, word):
+            console.print(Text.assemble((claim.id, "bold"), f": {note}"))
+    console.print(Text(_tally([word for *_, word in chosen]) + "."))
+
+
+_STYLES: dict[Status, str] = {"reproduced": "bold green", "close": "yellow", "differs": "bold red", "not run": "dim"}
+
+
+def _wide_table(chosen: list[tuple[Claim, Result | None, Status]]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
+    grid.add_column("claim", no_wrap=True)
+    grid.add_column("", ratio=1, min_width=16)
+    grid.add_column("paper", max_width=14)
+    grid.add_column("ours", no_wrap=True)
+    grid.add_column("status", no_wrap=True)
+    for claim, result, word in chosen:
+        for i, row in enumerate(_compared(claim, result)):
+            first, last = (claim.id, Text(word, _STYLES[word])) if i == 0 else ("", Text(""))
+            grid.add_row(Text(first), Text(row.label), Text(row.paper), Text(row.ours), last)
+    return grid
+
+
+def markdown_table(results: Mapping[str, Result], ids: Iterable[str] | None = None) -> str:
+    """The claims as a Markdown table, by default those that have results; ends with a line break."""
+    lines = ["| claim | § | | paper | ours | status |", "|---|---|---|---|---|---|"]
+    for claim, result, word in _chosen(results, ids):
+        compared = _compared(claim, result)
+        columns = [[row.label for row in compared], [row.paper for row in compared], [row.ours for row in compared]]
+        note = _note(result, word)
+        cells = [f"`{claim.id}`", _markdown(claim.section), *("<br>".join(map(_markdown, c)) for c in columns)]
+        cells.append(word + (f"<br>{_markdown(note)}" if note else ""))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(text: str) -> str:
+    """`text` with what Markdown or HTML would take for markup made harmless, on one line."""
+    text = escape(" ".join(text.split()), quote=False)
+    return "".join(f"\\{c}" if c in r"\`*_[]|#~" else c for c in text)
+
+
+def _chosen(results: Mapping[str, Result], ids: Iterable[str] | None) -> list[tuple[Claim, Result | None, Status]]:
+    if ids is None:
+        return [entry for entry in statuses(results) if entry[1]]
+    return [(claim, results.get(claim.id), status(claim, results.get(claim.id))) for claim in select(ids)]
+
+
+def _compared(claim: Claim, result: Result | None) -> list[Row]:
+    """The rows without context."""
+    return [row for row in rows(claim, result) if row.status is not None]
+
+
+def _note(result: Result | None, word: Status) -> str:
+    """In what the run is smaller than the paper's, and why the result differs."""
+    if result is None:
+        return ""
+    notes = [f"scale: {result.scale}"] if result.scale else []
+    notes += [f"why: {result.reason}"] if result.reason and word in _EXPLAINED else []
+    return "; ".join(notes)
+
+
+def _tally(words: list[Status]) -> str:
+    """How many claims have which status: "12 claims: 5 reproduced, 7 differ"."""
+    counts = [(words.count(word), word) for word in STATUSES]
+    listed = ", ".join(f"{n} {'differs' if word == 'differs' and n == 1 else _VERBS[word]}" for n, word in counts if n)
+    return f"{len(words)} claim{'s' * (len(words) != 1)}" + (f": {listed}" if listed else "")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The page
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+
+def tag(name: str, /, *children: str | None, **attributes: object) -> Html:
+    """`<name attributes>children</name>`: whatever is not Html is escaped, so that no text can become markup.
+
+    An attribute that is False is left out; a trailing underscore keeps `class_` from being a keyword.
+    """
+    listed = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not False
+    )
+    if name in ("img", "meta"):
+        return Html(f"<{name}{listed}>")
+    inner = "".join(child if isinstance(child, Html) else escape(child) for child in children if child)
+    return Html(f"<{name}{listed}>{inner}</{name}>{_BREAKS.get(name, '')}")
+
+
+_BREAKS = dict.fromkeys(("tr", "thead", "tbody", "p", "section", "header", "main", "figure", "li", "dd", "style"), "\n")
+_Measured = list[tuple[Claim, Result, Status]]
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    results: Mapping[str, Result],
+    manifest: Mapping[str, Any],
+    figures_dir: str | os.PathLike[str],
+) -> None:
+    """Write the page of all claims to `path`: self-contained, whole or not at all.
+
+    Parameters
+    ----------
+    results : mapping
+        Results by claim id; claims without one are listed as not run.
+    manifest : mapping
+        What the run was: command, profile, seeds, device, started, seconds, versions, machine, and anything else.
+    figures_dir : path
+        Where the results' figures lie. One that is not there is named in its place.
+
+    Raises
+    ------
+    OSError
+        If the page cannot be written.
+    """
+    write_atomically(path, page(results, manifest, Path(figures_dir)).encode(errors="replace"))
+
+
+def page(results: Mapping[str, Result], manifest: Mapping[str, Any], figures_dir: Path) -> str:
+    """The page as text."""
+    everything = list(statuses(results))
+    measured = [(claim, result, word) for claim, result, word in everything if result]
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        # the page asks nothing of anybody, and the browser is told to see to that
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("title", TITLE),
+        tag("style", Html(_CSS)),
+    )
+    main = tag(
+        "main",
+        _measured_section(measured, manifest),
+        _figures_section(measured, figures_dir),
+        _not_run_section([claim for claim, result, _ in everything if not result]),
+        _manifest_section(measured, manifest),
+    )
+    header = _header([word for *_, word in everything], len(measured), manifest)
+    return "<!doctype html>\n" + tag("html", head, tag("body", header, main), lang="en") + "\n"
+
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def _header(words: list[Status], measured: int, manifest: Mapping[str, Any]) -> Html:
+    facts = [f"profile {manifest['profile']}"] if "profile" in manifest else []
+    facts += [_seeds(manifest["seeds"])] if isinstance(manifest.get("seeds"), list | tuple) else []
+    facts += [f"on {manifest['device']}"] if "device" in manifest else []
+    facts += [f"in {_duration(manifest['seconds'])}"] if isinstance(manifest.get("seconds"), int | float) else []
+    facts += [f"started {str(manifest['started'])[:16].replace('T', ' ')}"] if "started" in manifest else []
+    lead = tag(
+        "p",
+        "What the claims of Goodfellow, Shlens and Szegedy (",
+        tag("a", "arXiv 1412.6572", href=PAPER),
+        f", ICLR 2015) come to when they are measured again. Of the paper’s {_tally(words)}. The last run: ",
+        f"{', '.join(facts) or 'unknown'}.",
+        class_="lead",
+    )
+    tiles = [tag("li", tag("strong", str(words.count(w))), f" {SYMBOLS[w]} {w}", class_=_class(w)) for w in STATUSES]
+    return tag("header", tag("h1", TITLE), lead, tag("ul", *tiles, class_="tally"))
+
+
+def _head(*columns: str) -> Html:
+    return tag("thead", tag("tr", *(tag("th", column, scope="col") for column in columns)))
+
+
+def _measured_section(measured: _Measured, manifest: Mapping[str, Any]) -> Html:
+    if not measured:
+        return tag("section", tag("h2", "Claims measured"), tag("p", "None yet."), id="claims")
+    head = _head("Claim", "Quantity", "Paper", "Ours [95 % interval]", "Status")
+    groups = [_group(claim, result, word, manifest) for claim, result, word in measured]
+    return tag(
+        "section", tag("h2", "Claims measured"), _LEGEND, tag("table", head, *groups, class_="measured"), id="claims"
+    )
+
+
+def _group(claim: Claim, result: Result, word: Status, manifest: Mapping[str, Any]) -> Html:
+    """The rows of one measured claim: its description and its status span them all."""
+    lines = rows(claim, result)
+    span = len(lines) + 1
+    about = tag("th", _about(claim), _run(result, word, manifest), scope="rowgroup", rowspan=span)
+    judged = tag("td", _badge(word), class_="status", rowspan=span)
+    body = []
+    for i, row in enumerate(lines):
+        cells = [
+            tag("td", row.label, class_="label"),
+            tag("td", row.paper, class_="paper"),
+            tag("td", _mark(row.status), _ours(row.ours), class_="ours"),
+        ]
+        cells = [about, *cells, judged] if i == 0 else cells
+        body.append(tag("tr", *cells, class_="compared" if row.status else "context"))
+    # the description is often higher than its lines: an empty line takes up the rest, so that they stay together
+    body.append(tag("tr", tag("td", colspan=3), class_="rest", aria_hidden="true"))
+    return tag("tbody", *body, id=claim.id)
+
+
+def _mark(word: Status | None) -> Html | None:
+    return tag("span", SYMBOLS[word], class_="mark", title=word) if word else None
+
+
+def _ours(text: str) -> Html:
+    """A value, and its interval in smaller type."""
+    value, bracket, interval = text.partition(" [")
+    return tag("span", value, " " if bracket else "", tag("small", f"[{interval}") if bracket else None)
+
+
+def _about(claim: Claim) -> Html:
+    """Id, section and sentence of a claim; definition, predicate and tolerances on demand."""
+    more = [tag("p", claim.definition)]
+    if claim.predicate is not None:
+        more.append(tag("p", tag("b", "Has to hold, for every seed: "), claim.predicate))
+    if claim.published:
+        near = "; ".join(f"{q.label}, within {_tolerance(q)}" for q in claim.published)
+        more.append(tag("p", tag("b", "Counts as close: "), f"{near} of the paper’s value."))
+    return tag(
+        "div",
+        tag("span", claim.id, class_="id"),
+        " ",
+        tag("span", f"§{claim.section}", class_="where"),
+        tag("p", claim.claim, class_="claim"),
+        tag("details", tag("summary", "Definition"), *more),
+    )
+
+
+def _tolerance(quantity: Quantity) -> str:
+    tolerance = quantity.tolerance or 0.0
+    return f"{100 * tolerance:g} points" if quantity.format == "percent" else f"{tolerance:g}"
+
+
+def _run(result: Result, word: Status, manifest: Mapping[str, Any]) -> Html:
+    """How this claim was run, why it differs, and where its figures are."""
+    parts = [text for key in ("profile", "device") if (text := getattr(result, key)) != manifest.get(key)]
+    parts += [_seeds(result.seeds), _duration(result.seconds)]
+    links = [tag("a", figure.title, href=f"#{figure.name}") for figure in result.figures]
+    explained = word in _EXPLAINED and result.reason
+    return tag(
+        "div",
+        tag("p", tag("b", "Scale: "), result.scale, class_="scale") if result.scale else None,
+        tag("p", tag("b", "Why: "), result.reason, class_="reason") if explained else None,
+        tag("p", " · ".join(parts), class_="run"),
+        tag("p", "See ", Html(", ".join(links)), class_="run") if links else None,
+    )
+
+
+def _badge(word: Status) -> Html:
+    return tag("span", tag("span", SYMBOLS[word], aria_hidden="true"), f" {word}", class_=f"badge {_class(word)}")
+
+
+def _class(word: Status) -> str:
+    return word.replace(" ", "-")
+
+
+def _figures_section(measured: _Measured, figures_dir: Path) -> Html | None:
+    drawn = [_figure(figure, claim, figures_dir) for claim, result, _ in measured for figure in result.figures]
+    return tag("section", tag("h2", "Figures"), tag("div", *drawn, class_="figures"), id="figures") if drawn else None
+
+
+def _figure(figure: Figure, claim: Claim, figures_dir: Path) -> Html:
+    width = height = 0
+    try:
+        data = (figures_dir / figure.name).read_bytes()
+        source = f"data:image/{_media_type(figure.name)};base64,{base64.b64encode(data).decode()}"
+        if data[:8] == b"\x89PNG\r\n\x1a\n":
+            width, height = struct.unpack(">II", data[16:24])
+        size = {"width": width, "height": height} if width and height else {}
+        image = tag("img", src=source, alt=f"{figure.title}. {figure.caption}", **size)
+    except (OSError, struct.error):
+        image = tag("p", f"{figure.name} was not drawn.", class_="absent")
+    caption = tag("figcaption", figure.caption, " ", tag("a", claim.id, href=f"#{claim.id}"))
+    wide = "wide" if width > 1.7 * height else False
+    return tag("figure", tag("h3", figure.title), image, caption, id=figure.name, class_=wide)
+
+
+def _media_type(name: str) -> str:
+    return "svg+xml" if name.endswith(".svg") else "png"
+
+
+def _not_run_section(missing: list[Claim]) -> Html | None:
+    if not missing:
+        return None
+    lines = [
+        tag(
+            "tr",
+            tag("th", _about(claim), scope="row"),
+            tag("td", claim.paper, class_="paper"),
+            tag("td", _badge("not run"), class_="status"),
+            id=claim.id,
+        )
+        for claim in missing
+    ]
+    explained = tag("p", "The paper makes these claims too. Here nothing is said for or against them.")
+    listed = tag("table", _head("Claim", "Paper", "Status"), tag("tbody", *lines), class_="unmeasured")
+    return tag("section", tag("h2", "Claims not run"), explained, listed, id="not-run")
+
+
+def _manifest_section(measured: _Measured, manifest: Mapping[str, Any]) -> Html:
+    entries = []
+    for key, text in _flat(manifest).items():
+        entries += [tag("dt", key), tag("dd", tag("code", text) if key == "command" else text)]
+    lines = [
+        tag(
+            "tr",
+            tag("th", claim.id, scope="row"),
+            tag("td", result.profile),
+            tag("td", ", ".join(map(str, result.seeds))),
+            tag("td", ", ".join(f"{name} {version}" for name, version in result.versions.items())),
+            tag("td", *(tag("code", f"{recipe} ") for recipe in _recipes(result))),
+        )
+        for claim, result, _ in measured
+    ]
+    caption = tag("caption", "The trained networks behind each claim, by the hash of the recipe that trains them")
+    head = _head("Claim", "Profile", "Seeds", "Versions", "Recipes")
+    recipes = tag("table", caption, head, tag("tbody", *lines), class_="recipes") if lines else None
+    return tag(
+        "section", tag("h2", "How these numbers were made"), tag("dl", *entries) if entries else None, recipes,
+        id="manifest",
+    )  # fmt: skip
+
+
+def _recipes(result: Result) -> list[str]:
+    return list(dict.fromkeys(recipe for m in result.measurements for recipe in m.recipes))
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A nested mapping as texts by "outer: inner"."""
+    flat: dict[str, str] = {}
+    for key, entry in value.items():
+        if isinstance(entry, Mapping):
+            flat |= _flat(entry, f"{prefix}{key}: ")
+        elif isinstance(entry, list | tuple):
+            flat[f"{prefix}{key}"] = ", ".join(map(str, entry))
+        else:
+            flat[f"{prefix}{key}"] = f"{entry:.4g}" if isinstance(entry, float) else str(entry)
+    return flat
+
+
+def _seeds(seeds: Iterable[Any]) -> str:
+    listed = [str(seed) for seed in seeds]
+    return f"seed{'s' * (len(listed) != 1)} {', '.join(listed)}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+_LEGEND = tag(
+    "details",
+    tag("summary", "How to read this table"),
+    tag(
+        "p",
+        tag("b", "Reproduced: "),
+        "the paper’s value lies within our 95 % interval over seeds and test images, and a predicate holds for every "
+        "seed. ",
+        tag("b", "Close: "),
+        "within the tolerance that the definition states. ",
+        tag("b", "Differs: "),
+        "neither, with the reason where it is known. Each line has its own mark; a claim has the worst of its lines, "
+        "and no status is given by hand.",
+    ),
+    tag(
+        "p",
+        "The lines in small type are context, for which the paper gives no value. The error counts all inputs tried; "
+        "the confidence on mistakes is the mean of the largest class probability over the misclassified ones alone. "
+        "Pixels are in [0, 1], and attacked images are not clipped unless a line says so.",
+    ),
+    class_="legend",
+)
+
+# The words carry the status; colour, symbol and border repeat it, so that grey print and every eye can tell them apart.
+_CSS = """
+:root { --ink: #1b1f24; --soft: #57606a; --line: #d5dae0; --paper: #fff; --wash: #f6f7f9; --link: #0b4f8a; }
+* { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; }
+body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 76rem; color: var(--ink); background: var(--paper);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif; }
+h1, h2, h3 { line-height: 1.2; text-wrap: balance; }
+h1 { font-size: clamp(1.6rem, 1rem + 2.4vw, 2.5rem); margin: 0 0 .75rem; letter-spacing: -.015em; max-width: 24em; }
+h2 { font-size: 1.4rem; margin: 3rem 0 1rem; }
+h3 { font-size: 1.05rem; margin: 0 0 .6rem; }
+a { color: var(--link); text-underline-offset: .15em; }
+code { font: .9em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+.lead { max-width: 48em; font-size: 1.08rem; margin: 0 0 1.25rem; }
+.tally { list-style: none; display: flex; flex-wrap: wrap; gap: .6rem; margin: 0; padding: 0; }
+.tally li { padding: .35rem .9rem; border-radius: .5rem; border: 2px solid; }
+.tally strong { font-size: 1.35rem; margin-right: .2rem; font-variant-numeric: tabular-nums; }
+.badge { display: inline-block; padding: .1rem .55rem; border-radius: .35rem; border: 2px solid; font-size: .85rem;
+  font-weight: 600; white-space: nowrap; }
+.reproduced { background: #0b5a44; border-color: #0b5a44 !important; color: #fff; }
+.close { background: #fdf0cf; border-color: #a8690a !important; color: #4a2f00; }
+.differs { background: #fff; border-color: #a3162d !important; color: #a3162d; border-style: double !important;
+  border-width: 4px !important; }
+.badge.differs { padding: calc(.1rem - 2px) calc(.55rem - 2px); }
+.tally .differs { padding: calc(.35rem - 2px) calc(.9rem - 2px); }
+.not-run { background: #fff; border-color: #9aa2ab !important; color: #57606a; border-style: dashed !important; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; font-weight: 400; padding: .3rem .6rem; }
+thead th { font-size: .8rem; font-weight: 600; color: var(--soft); border-bottom: 2px solid var(--ink);
+  vertical-align: bottom; padding-top: 0; }
+thead th:first-child { padding-left: 0; }
+.measured tbody { border-bottom: 1px solid var(--line); }
+.measured tbody tr:first-child > * { padding-top: .9rem; }
+.measured tbody th, .measured td.status { padding-bottom: .9rem; }
+.compared, .context { height: 1px; } .rest { height: auto; } .measured .rest td { padding: 0 0 .9rem; }
+.measured tbody th { width: 40%; padding-left: 0; }
+td.label { width: 24%; }
+td.paper, td.ours { font-variant-numeric: tabular-nums; }
+.measured td.paper, .measured td.ours { white-space: nowrap; }
+.compared .ours { font-weight: 600; }
+.mark { display: inline-block; width: 1.1em; font-weight: 600; color: var(--soft); }
+.context .ours { padding-left: calc(.6rem + 1.3em); }
+.ours small { font-weight: 400; font-size: .88em; color: var(--soft); }
+.context { font-size: .82rem; color: var(--soft); }
+.context td { padding-top: .08rem; padding-bottom: .08rem; }
+.id { font: 600 .95rem ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+.where { color: var(--soft); font-size: .85rem; }
+.claim { margin: .15rem 0 .25rem; }
+.scale, .reason, .run { margin: .3rem 0 0; font-size: .85rem; }
+.reason { border-left: 3px solid #a3162d; padding-left: .6rem; }
+.run { color: var(--soft); }
+details { font-size: .88rem; color: var(--soft); }
+details p { margin: .4rem 0; max-width: 60em; }
+summary { cursor: pointer; width: fit-content; color: var(--link); }
+.legend { margin: 0 0 1.25rem; }
+.unmeasured, #not-run h2 { color: var(--soft); }
+.unmeasured tbody tr > * { border-bottom: 1px solid var(--line); padding-top: .6rem; padding-bottom: .6rem; }
+.unmeasured th { width: 68%; padding-left: 0; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1.5rem; }
+figure { margin: 0; padding: 1rem; border: 1px solid var(--line); border-radius: .6rem; }
+figure.wide { grid-column: 1 / -1; }
+figure img { display: block; max-width: 100%; height: auto; margin: 0 auto .75rem; }
+figcaption { font-size: .9rem; color: var(--soft); max-width: 60em; }
+.absent { padding: 2rem; background: var(--wash); text-align: center; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.25rem; margin: 0 0 1.5rem; }
+dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
+.recipes { font-size: .85rem; }
+.recipes caption { text-align: left; padding-bottom: .6rem; color: var(--soft); }
+.recipes tbody tr > * { border-bottom: 1px solid var(--line); }
+.recipes th { white-space: nowrap; padding-left: 0; }
+:target { scroll-margin-top: 1rem; } tbody:target, tr:target, figure:target { background: #eef5fc; }
+@media (max-width: 46rem) {
+  body { padding: 1.25rem 1rem 3rem; }
+  .measured, .measured tbody, .measured tr, .measured th, .measured td, .unmeasured, .unmeasured tbody, .unmeasured tr,
+  .unmeasured th, .unmeasured td, .recipes, .recipes caption, .recipes tbody, .recipes tr, .recipes th, .recipes td {
+    display: block; width: auto !important; }
+  .measured thead, .unmeasured thead, .recipes thead { position: absolute; width: 1px; height: 1px; overflow: hidden;
+    clip-path: inset(50%); }
+  .measured tbody, .unmeasured tr { border: 1px solid var(--line); border-radius: .6rem; margin: 0 0 1rem;
+    padding: .75rem .9rem; }
+  .measured tbody tr > *, .unmeasured tbody tr > * { padding: 0 !important; border: 0 !important; }
+  .measured tr { display: grid; grid-template-columns: 1fr auto; column-gap: .75rem; padding: .35rem 0; }
+  .measured tr.context { padding: .05rem 0; } .measured tr.rest { display: none; }
+  .measured tr > th, .measured td.status { grid-column: 1 / -1; }
+  .measured td.status { order: -1; margin-bottom: .5rem; }
+  .measured tr > th { order: -1; margin-bottom: .75rem; }
+  .measured td.label { grid-column: 1 / -1; }
+  .context td.label { grid-column: 1; }
+  .measured td.paper:not(:empty)::before, .unmeasured td.paper::before { content: "paper "; color: var(--soft);
+    font-weight: 400; }
+  .context td.paper { display: none; }
+  .measured td.paper { white-space: normal; }
+  .unmeasured td.status { margin-top: .4rem; }
+  dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
+  .recipes tr { padding: .5rem 0; border-bottom: 1px solid var(--line); } .recipes tr > * { padding: 0 !important; }
+}
+@media print {
+  @page { margin: 15mm; }
+  body { max-width: none; padding: 0; font-size: 9.5pt; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  details:not([open]) { display: none; }
+  tbody:not(:only-of-type), tr, figure { break-inside: avoid; }
+  h2, h3 { break-after: avoid; }
+  thead { display: table-header-group; }
+  a { color: inherit; text-decoration: none; }
+  figure { border: 0; padding: 0; }
+}
+"""

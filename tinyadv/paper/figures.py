@@ -61,8 +61,15 @@ def draw_figures(result: Result, folder: Path) -> list[Figure]:
 def show_image(
     axes: Any, image: Any, title: str = "", low: float = -0.25, high: float = 1.25, colours: str = "gray"
 ) -> None:
-    """One image of 784 numbers in `axes`, `low` to `high` from black to white."""
-    axes.imshow(array(image).reshape(28, 28), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    """One image, 784 numbers or rows of pixels, in `axes`; `low` to `high` from black to white."""
+    pixels = array(image)
+    axes.imshow(
+        pixels if pixels.ndim == 2 else pixels.reshape(28, 28),
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        interpolation="nearest",
+    )
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(True)
     axes.set_title(title, fontsize=9)
@@ -94,17 +101,21 @@ def _examples(canvas: Any, details: dict[str, Any]) -> None:
 
 
 def _logistic(canvas: Any, details: dict[str, Any]) -> None:
-    a, b, c, d = canvas.subfigures(1, 4, width_ratios=[1.3, 1.3, 2, 2])
+    panels = canvas.subplots(1, 4)
     bound = max(map(abs, details["w"]))
-    show_image(a.subplots(), details["w"], "", -bound, bound, "PuOr")
-    show_image(b.subplots(), details["sign"], "", -1, 1, "PuOr")
-    for part, kind in ((c, "clean"), (d, "attacked")):
-        grid = part.subplots(5, 2)
-        for i, image in enumerate(details[kind]):
-            show_image(grid[i % 5, i // 5], image)
-    for part, title in ((a, "a) weights"), (b, "b) their sign"), (c, "c) clean"), (d, "d) FGSM(.25)")):
-        part.suptitle(title, fontsize=11)
-    canvas.set_size_inches(10, 4.4)
+    show_image(panels[0], details["w"], low=-bound, high=bound, colours="PuOr")
+    show_image(panels[1], details["sign"], low=-1, high=1, colours="PuOr")
+    show_image(panels[2], _mosaic(details["clean"]))
+    show_image(panels[3], _mosaic(details["attacked"]))
+    for axes, title in zip(panels, ("a) weights", "b) their sign", "c) clean", "d) FGSM(.25)"), strict=True):
+        axes.set_title(title, fontsize=11)
+    canvas.set_size_inches(10, 2.9)
+
+
+def _mosaic(images: list[list[float]], rows: int = 4) -> Any:
+    """Images in `rows` rows, one picture."""
+    tiles = array(images).reshape(rows, -1, 28, 28)
+    return tiles.transpose(0, 2, 1, 3).reshape(rows * 28, -1)
 
 
 def _robustness(canvas: Any, details: dict[str, Any]) -> None:

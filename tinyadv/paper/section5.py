@@ -86,7 +86,7 @@ def fig2_logistic(lab: Lab, seed: int, network: Network) -> Measurement:
     values.add(metrics.evaluate(network, x, y), error="clean_error")
     values.add(metrics.evaluate(network, x_adv, y), error="error")
     values.values["pattern_cosine"] = _cosine(ops.sign(w), x[y > 0].mean(axis=0) - x[y < 0].mean(axis=0))
-    threes, sevens = (y < 0).nonzero()[0][:5], (y > 0).nonzero()[0][:5]
+    threes, sevens = (y < 0).nonzero()[0][:8], (y > 0).nonzero()[0][:8]
     details: dict[str, Any] = {
         "w": [round(float(v), 5) for v in w],
         "sign": [int(v) for v in ops.sign(w)],

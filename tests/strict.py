@@ -113,8 +113,9 @@ def _methods():
 
     for name in ("sum", "mean", "std", "max", "min", "argmax", "any", "all", "cumsum"):
         setattr(ndarray, name, method(name))
-    for name in ("reshape", "transpose", "clip", "astype", "view", "copy", "ravel"):
+    for name in ("reshape", "transpose", "astype", "view", "copy", "ravel"):
         setattr(ndarray, name, method(name))
+    ndarray.clip = lambda a, low, high: ndarray(a._values.clip(_inner(low), _inner(high)))
 
 
 def _functions():

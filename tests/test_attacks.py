@@ -1,0 +1,365 @@
+"""Attacks: how far they move, that they do what closed forms say, touch nothing else, and what they refuse."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tinyadv import metrics, models, ops
+from tinyadv.attacks import fgsm, input_gradient, pgd
+from tinyadv.backend import generator, to_device
+from tinyadv.layers import parameters
+from tinyadv.tensor import Tensor, grad
+
+N, D, K = 8, 6, 3
+NETWORKS = {
+    "softmax": lambda rng: models.softmax_regression(D, K, scale=1.0, rng=rng),
+    "logistic": lambda rng: models.logistic_regression(D, scale=1.0, rng=rng),
+    "maxout": lambda rng: models.maxout_network(5, 2, inputs=D, classes=K, scale=0.5, rng=rng),
+    "maxout-sigmoid": lambda rng: models.maxout_network(5, 2, 1, "sigmoid", D, K, scale=0.5, rng=rng),
+    "rbf": lambda rng: models.rbf_network(D, K, beta=0.5, rng=rng),
+    "rbf-full": lambda rng: models.rbf_network(D, K, beta=0.5, full=True, rng=rng),
+}
+seeds = st.integers(0, 9999)
+epsilons = st.floats(0, 2, allow_subnormal=False)
+
+
+def network(name, seed=1, dtype="float32"):
+    return NETWORKS[name](generator(seed, "weights")).to(dtype=dtype)
+
+
+def batch(model, seed=1, dtype="float32"):
+    """Inputs and true labels."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, K, N)
+    return rng.random((N, D)).astype(dtype), np.where(y == 0, -1, 1) if model.top == "logistic" else y
+
+
+@pytest.fixture(params=NETWORKS)
+def model(request):
+    return network(request.param)
+
+
+def host(x):
+    return to_device(x, "cpu")
+
+
+def loss_of_each(model, x, y):
+    return np.array([model.loss(model(x[n : n + 1]), y[n : n + 1]) for n in range(len(x))])
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The gradient
+
+
+def test_the_input_gradient_is_each_example_s_own(model):
+    model = model.to(dtype="float64")
+    x, y = batch(model, dtype="float64")
+    G = input_gradient(model, x, y)
+    assert G.shape == x.shape
+    for n in range(N):
+        X = Tensor(x[n : n + 1])
+        (g,) = grad(model.loss(model(X), y[n : n + 1]), [X])
+        np.testing.assert_allclose(G[n : n + 1], g, rtol=1e-9, atol=1e-15)
+
+
+def test_the_input_gradient_is_what_the_loss_does(model):
+    model = model.to(dtype="float64")
+    x, y = batch(model, dtype="float64")
+    G, h = input_gradient(model, x, y), 1e-6
+    for d in range(D):
+        step = h * np.eye(D)[d]
+        slope = (loss_of_each(model, x + step, y) - loss_of_each(model, x - step, y)) / (2 * h)
+        np.testing.assert_allclose(G[:, d], slope, rtol=1e-5, atol=1e-8)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# How far it moves
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(NETWORKS)), seeds, epsilons, st.sampled_from(["float32", "float64"]))
+@example("softmax", 0, 0.0, "float32")
+def test_every_entry_moves_by_eps_along_the_sign_of_its_gradient(name, seed, eps, dtype):
+    model = network(name, seed, dtype)
+    x, y = batch(model, seed, dtype)
+    moved, g = fgsm(model, x, y, eps) - x, input_gradient(model, x, y)
+    rounding = np.finfo(dtype).eps * (1 + eps)
+    assert abs(moved).max() <= eps + rounding
+    assert (abs(abs(moved) - eps) <= rounding)[g != 0].all()
+    assert (moved * g >= 0).all()
+
+
+def test_where_the_gradient_is_exactly_zero_nothing_moves(xp):
+    model = network("maxout")
+    W = parameters(model)[0].data
+    W[..., [1, 4]] = 0.0  # no unit sees these pixels
+    for p in parameters(model):
+        p.data = xp.asarray(p.data)
+    x, y = batch(model)
+    moved = host(fgsm(model, xp.asarray(x), xp.asarray(y), 0.25)) - x
+    assert not moved[:, [1, 4]].any()
+    assert (abs(moved[:, [0, 2, 3, 5]]) > 0.2).all()
+
+
+@pytest.mark.parametrize("eps", [0.25, np.float64(0.25), np.float32(0.25), np.array(0.25), 1])
+def test_float32_stays_float32_whatever_kind_of_number_eps_is(model, eps):
+    x, y = batch(model)
+    for clip in (None, (0, 1), (np.float64(0), np.float64(1))):
+        x_adv = fgsm(model, x, y, eps, clip=clip)
+        assert x_adv.dtype == "float32"
+        assert x_adv.tobytes() == fgsm(model, x, y, float(eps), clip=clip).tobytes()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, epsilons, st.floats(-1, 2), st.floats(0, 1))
+def test_clip_keeps_within_the_bounds_and_changes_nothing_else(seed, eps, low, width):
+    model = network("softmax", seed, "float64")
+    x, y = batch(model, seed, "float64")
+    clipped = fgsm(model, x, y, eps, clip=(low, low + width))
+    assert clipped.tobytes() == np.clip(fgsm(model, x, y, eps), low, low + width).tobytes()
+
+
+def test_by_default_nothing_is_clipped(model):
+    x, y = batch(model)
+    x_adv = fgsm(model, x, y, 2.0)
+    assert x_adv.min() < -0.5
+    assert x_adv.max() > 1.5
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What it does to the loss
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, epsilons)
+def test_on_a_linear_model_the_loss_rises_exactly_by_the_closed_form(seed, eps):
+    model = network("logistic", seed, "float64")
+    x, y = batch(model, seed, "float64")
+    W, b = (p.data for p in parameters(model))
+    z = x @ W[0] + b
+    after = loss_of_each(model, fgsm(model, x, y, eps), y)
+    np.testing.assert_allclose(after, np.logaddexp(0, eps * abs(W).sum() - y * z), rtol=1e-10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, epsilons)
+def test_on_softmax_regression_the_loss_rises_at_least_as_its_tangent_does(seed, eps):
+    model = network("softmax", seed, "float64")
+    x, y = batch(model, seed, "float64")
+    rise = loss_of_each(model, fgsm(model, x, y, eps), y) - loss_of_each(model, x, y)
+    tangent = eps * abs(input_gradient(model, x, y)).sum(axis=1)  # J is convex in x
+    assert (rise >= tangent - 1e-12).all()
+
+
+@pytest.mark.parametrize("gap", [20.0, 80.0])
+def test_a_saturated_float32_network_still_has_a_gradient(gap):
+    model, precise = network("softmax"), network("softmax", dtype="float64")
+    x, y = batch(model)
+    x[:, 0], y[...] = 1.0, 0
+    for m in (model, precise):
+        parameters(m)[0].data[0, 0] += gap
+    assert (model.probabilities(model(x))[:, 0] == 1.0).all()
+    assert metrics.zero_gradient_share(model, x, y) == 0.0
+    moved = fgsm(model, x, y, 0.1) - x
+    assert (np.sign(moved) == np.sign(input_gradient(precise, x.astype("float64"), y))).all()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Labels
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_example_does_not_depend_on_its_batch_mates(name, seed):
+    model = network(name, seed, "float64")
+    x, y = batch(model, seed, "float64")
+    together = fgsm(model, x, y, 0.25)
+    for n in range(N):
+        assert together[n].tobytes() == fgsm(model, x[n : n + 1], y[n : n + 1], 0.25)[0].tobytes()
+    shuffled = np.random.default_rng(0).permutation(N)
+    assert fgsm(model, x[shuffled], y[shuffled], 0.25).tobytes() == together[shuffled].tobytes()
+
+
+def test_the_label_says_what_to_move_away_from(model):
+    """The true label and the predicted one give the same attack where the prediction is right, and only there."""
+    x, y = batch(model)
+    predicted = metrics.predict(model, x)
+    right = predicted == y
+    assert 0 < right.sum() < N
+    with_true, with_predicted = fgsm(model, x, y, 0.1), fgsm(model, x, predicted, 0.1)
+    assert with_true[right].tobytes() == with_predicted[right].tobytes()
+    assert (with_true != with_predicted)[~right].any(axis=1).all()
+    before, after = (loss_of_each(model, a, predicted) for a in (x, with_predicted))
+    assert (after > before).all()
+
+
+def test_labels_and_targets_make_the_same_attack():
+    model = network("maxout")
+    x, y = batch(model)
+    assert fgsm(model, x, np.eye(K)[y], 0.25).tobytes() == fgsm(model, x, y, 0.25).tobytes()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What it leaves alone
+
+
+def test_it_changes_no_parameter_no_input_and_no_label(model, xp):
+    x, y = batch(model)
+    for p in parameters(model):
+        p.data = xp.asarray(p.data)
+    x, y = xp.asarray(x), xp.asarray(y)
+    owned = [x, y, *(p.data for p in parameters(model))]
+    before, attributes = [host(a).tobytes() for a in owned], dict(vars(model))
+    x_adv = fgsm(model, x, y, 0.25, clip=(0.0, 1.0))
+    assert type(x_adv) is type(x)
+    assert [host(a).tobytes() for a in owned] == before
+    assert all(p.data is a for p, a in zip(parameters(model), owned[2:], strict=True))
+    assert vars(model) == attributes
+    x_adv[:] = 7.0
+    assert host(x).tobytes() == before[0]
+
+
+def test_eps_0_gives_a_copy(model):
+    x, y = batch(model)
+    x_adv = fgsm(model, x, y, 0.0)
+    assert x_adv.tobytes() == x.tobytes()
+    assert not np.shares_memory(x_adv, x)
+
+
+def test_it_never_computes_a_gradient_of_a_parameter(model, monkeypatch):
+    """An attack that also computes dL/dW costs twice as much, and invites it to be used."""
+    calls = []
+
+    def counting(op, i, formula):
+        return lambda *args, **settings: calls.append((op.__name__, i)) or formula(*args, **settings)
+
+    for op in (ops.linear, ops.rbf):
+        monkeypatch.setattr(op, "formulas", tuple(counting(op, i, f) for i, f in enumerate(op.formulas)))
+    x, y = batch(model)
+    fgsm(model, x, y, 0.25)
+    layers = sum(hasattr(layer, "W") or hasattr(layer, "mu") for layer in model.layers)
+    assert calls == [("rbf" if "rbf" in model.top else "linear", 0)] * layers
+    X = Tensor(x)
+    grad(model.loss(model(X), y), [X, *parameters(model)])
+    assert {i for _, i in calls} == {0, 1, 2}  # the count would see them
+
+
+def test_dropout_is_off():
+    model = network("maxout")
+    x, y = batch(model)
+    without = models.maxout_network(5, 2, inputs=D, classes=K, scale=0.5, keep=(1.0, 1.0), rng=generator(1, "weights"))
+    assert fgsm(model, x, y, 0.25).tobytes() == fgsm(without, x, y, 0.25).tobytes()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# PGD
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(sorted(NETWORKS)), seeds, epsilons, st.integers(1, 4), st.booleans(), st.booleans())
+def test_pgd_stays_in_the_box_and_within_the_bounds(name, seed, eps, steps, start_at_random, clipped):
+    model = network(name, seed)
+    x, y = batch(model, seed)
+    rng, clip = generator(seed) if start_at_random else None, (0.0, 1.0) if clipped else None
+    x_adv = pgd(model, x, y, eps, steps, rng=rng, clip=clip)
+    assert x_adv.dtype == "float32"
+    assert abs(x_adv - x).max() <= eps + np.finfo("float32").eps * (1 + eps)
+    assert not clipped or (x_adv.min() >= 0 and x_adv.max() <= 1)
+
+
+def test_pgd_of_one_step_is_fgsm(model):
+    x, y = batch(model)
+    for clip in (None, (0.0, 1.0)):
+        np.testing.assert_allclose(pgd(model, x, y, 0.25, 1, clip=clip), fgsm(model, x, y, 0.25, clip=clip), rtol=1e-6)
+
+
+@pytest.mark.parametrize("start_at_random", [False, True])
+def test_on_a_linear_model_pgd_ends_in_the_corner_that_fgsm_finds(start_at_random):
+    model = network("logistic")
+    x, y = batch(model)
+    x_adv = pgd(model, x, y, 0.25, 20, rng=generator(0) if start_at_random else None)
+    np.testing.assert_allclose(x_adv, fgsm(model, x, y, 0.25), rtol=1e-6)
+
+
+def test_pgd_climbs_higher_than_fgsm_where_the_network_bends():
+    gained = []
+    for seed in range(10):
+        model = network("maxout", seed, "float64")
+        x, y = batch(model, seed, "float64")
+        J_fgsm, J_pgd = (float(model.loss(model(a), y)) for a in (fgsm(model, x, y, 0.5), pgd(model, x, y, 0.5)))
+        gained.append(J_pgd - J_fgsm)
+    assert np.mean(gained) > 0
+    assert min(gained) > -0.01
+
+
+def test_pgd_starts_anywhere_in_the_box_and_is_a_function_of_its_seed(xp):
+    model = network("maxout")
+    x, y = batch(model)
+    for p in parameters(model):
+        p.data = xp.asarray(p.data)
+    x_on, y_on = xp.asarray(x), xp.asarray(y)
+    first, same, other = (host(pgd(model, x_on, y_on, 0.25, 2, rng=generator(seed))) for seed in (1, 1, 2))
+    assert first.tobytes() == same.tobytes() != other.tobytes()
+    assert host(x_on).tobytes() == x.tobytes()
+
+
+def test_pgd_refuses_what_fgsm_refuses_and_no_steps(model):
+    x, y = batch(model)
+    with pytest.raises(ValueError, match="pgd takes at least 1 step, got 0"):
+        pgd(model, x, y, 0.25, steps=0)
+    with pytest.raises(ValueError, match="a finite number >= 0, got -1"):
+        pgd(model, x, y, -1.0)
+    with pytest.raises(ValueError, match="clip is"):
+        pgd(model, x, y, 0.1, clip=(1.0, 0.0))
+    with pytest.raises(ValueError, match="holds a NaN or an infinity"):
+        pgd(model, x * np.float32("nan"), y, 0.1)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Refusals
+
+
+@pytest.mark.parametrize("eps", [-0.1, float("nan"), float("inf"), np.float32("nan"), -float("inf")])
+def test_a_bad_eps_is_named(model, eps):
+    with pytest.raises(ValueError, match=f"eps is how far each entry may move: a finite number >= 0, got {eps}"):
+        fgsm(model, *batch(model), eps)
+
+
+@pytest.mark.parametrize("clip", [(1.0, 0.0), (0.0, float("nan")), (0.0,), (0.0, 0.5, 1.0)])
+def test_bad_bounds_are_named(model, clip):
+    with pytest.raises(ValueError, match=r"clip is \(low, high\) with low <= high, got \("):
+        fgsm(model, *batch(model), 0.25, clip=clip)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_pixels_that_are_not_finite_are_named(model, value, xp):
+    x, y = batch(model)
+    x[3, 2] = value
+    with pytest.raises(ValueError, match="holds a NaN or an infinity"):
+        fgsm(model, xp.asarray(x), y, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda x: x[:, :-1], ValueError, r"takes x of shape \(N, 6\), got \(8, 5\)"),
+        (lambda x: x[0], ValueError, r"takes x of shape \(N, 6\), got \(6,\)"),
+        (lambda x: x[:0], ValueError, "finite inputs, at least one; x is empty"),
+        (lambda x: x.astype("float64"), TypeError, "computes in float32, got x of float64"),
+        (lambda x: (x * 255).astype("uint8"), TypeError, "floating point numbers, got uint8"),
+        (lambda x: x.tolist(), TypeError, "an attack starts from an array, got list"),
+        (Tensor, TypeError, "an attack starts from an array, got Tensor"),
+    ],
+)
+def test_inputs_of_another_kind_are_named(model, change, error, message):
+    x, y = batch(model)
+    with pytest.raises(error, match=message):
+        fgsm(model, change(x), y, 0.25)
+
+
+def test_labels_of_another_kind_are_named(model):
+    x, y = batch(model)
+    for wrong in (y[:-1], y * 10 + 20, y.reshape(-1, 1)):
+        with pytest.raises(ValueError, match="labels"):
+            fgsm(model, x, wrong, 0.25)

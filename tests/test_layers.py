@@ -1,0 +1,197 @@
+"""Layers: what they compute against loops, what they record, their initial values, and dropout's masks."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tinyadv.backend import generator, to_device, uniform
+from tinyadv.gradcheck import gradcheck
+from tinyadv.layers import RBF, Dropout, Linear, Maxout, named_parameters, parameters
+from tinyadv.tensor import Tensor, grad, raw
+
+D, UNITS, PIECES = 6, 3, 4
+LAYERS = {
+    "linear": lambda rng: Linear(D, UNITS, rng, scale=0.5),
+    "maxout": lambda rng: Maxout(D, UNITS, PIECES, rng, scale=0.5),
+    "rbf": lambda rng: RBF(uniform(rng, (UNITS, D), 0.5), beta=0.3),
+    "rbf-full": lambda rng: RBF(uniform(rng, (UNITS, D), 0.5), beta=0.3, full=True),
+}
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    """Every layer with parameters, all of them moved away from their special initial values."""
+    made = LAYERS[request.param](generator(1, "weights"))
+    for p in parameters(made):
+        p.data = p.data + uniform(generator(2), p.shape, 0.1)
+    return made
+
+
+@pytest.fixture
+def x(rng):
+    return rng.random((5, D), dtype=np.float32)
+
+
+def place(layer, xp):
+    for p in parameters(layer):
+        p.data = xp.asarray(p.data)
+    return layer
+
+
+def by_hand(layer, x):
+    """What the layer's docstring says, one entry at a time, in float64."""
+    P = {name: p.data.astype("float64") for name, p in named_parameters(layer).items()}
+    if isinstance(layer, Linear):
+        return [[sum(W * r) + b for W, b in zip(P["W"], P["b"], strict=True)] for r in x]
+    if isinstance(layer, Maxout):
+        b = P["b"].reshape(PIECES, UNITS)
+        return [[max(sum(P["W"][p, u] * r) + b[p, u] for p in range(PIECES)) for u in range(UNITS)] for r in x]
+    beta = [np.diag(np.exp(s)) if s.ndim == 1 else s @ s.T for s in P["root"]]
+    return [[-(r - mu) @ beta[k] @ (r - mu) for k, mu in enumerate(P["mu"])] for r in x]
+
+
+def test_an_array_gives_an_array_and_a_tensor_a_tensor_of_the_same_bits(layer, x, xp):
+    layer, x = place(layer, xp), xp.asarray(x)
+    y, Y = layer(x), layer(Tensor(x))
+    assert not isinstance(y, Tensor)
+    assert isinstance(Y, Tensor)
+    assert y.shape == (5, UNITS)
+    assert y.dtype == Y.dtype == "float32"
+    assert to_device(y, "cpu").tobytes() == to_device(Y.data, "cpu").tobytes()
+
+
+def test_values_are_those_of_the_formula(layer, x):
+    np.testing.assert_allclose(layer(x), by_hand(layer, x.astype("float64")), rtol=2e-5, atol=1e-6)
+
+
+def test_gradients_reach_the_input_and_every_parameter(layer, x):
+    X = Tensor(x)
+    for t, g in zip([X, *parameters(layer)], grad(layer(X).sum(), [X, *parameters(layer)]), strict=True):
+        assert g.shape == t.shape
+        assert g.dtype == "float32"
+        assert abs(g).max() > 0
+
+
+def test_gradients_to_second_order(layer, rng):
+    xs = [rng.normal(size=(2, D)), *(p.data.astype("float64") for p in parameters(layer))]
+
+    def f(x, *theta):
+        for name, p in zip(named_parameters(layer), theta, strict=True):
+            setattr(layer, name, p)
+        return layer(x)
+
+    gradcheck(f, *xs)
+
+
+@pytest.mark.parametrize("scale", [0.005, 0.5])
+@pytest.mark.parametrize("make", [Linear, lambda *sizes, **k: Maxout(*sizes, PIECES, **k)], ids=["linear", "maxout"])
+def test_initial_weights_are_uniform_within_the_scale_and_biases_zero(make, scale):
+    layer = make(200, 100, rng=generator(5), scale=scale)
+    assert layer.W.dtype == layer.b.dtype == "float32"
+    assert not layer.b.data.any()
+    assert abs(layer.W.data).max() <= np.float32(scale)
+    assert stats.kstest(layer.W.data.ravel(), "uniform", (-scale, 2 * scale)).pvalue > 0.01
+
+
+def test_the_same_generator_gives_the_same_weights_and_another_others():
+    first, same, other = (Linear(D, UNITS, generator(seed, "weights")).W.data for seed in (1, 1, 2))
+    assert first.tobytes() == same.tobytes()
+    assert (first != other).all()
+
+
+def test_a_bias_has_one_axis_and_weights_more_which_is_how_max_norm_tells_them_apart():
+    rng = generator(0)
+    assert [p.shape for p in parameters(Linear(D, UNITS, rng))] == [(UNITS, D), (UNITS,)]
+    assert [p.shape for p in parameters(Maxout(D, UNITS, PIECES, rng))] == [(PIECES, UNITS, D), (PIECES * UNITS,)]
+
+
+def test_names_are_paths_of_attributes_in_the_order_they_were_set():
+    class Owner:
+        def __init__(self):
+            self.label, self.sizes = "not a parameter", {"units": 3}
+            self.first = Tensor(np.zeros(1))
+            self.rest = [Linear(2, 1, generator(0)), (Dropout(0.5), RBF(np.zeros((1, 2)), 1.0))]
+
+    owner = Owner()
+    assert list(named_parameters(owner)) == ["first", "rest.0.W", "rest.0.b", "rest.1.1.mu", "rest.1.1.root"]
+    assert parameters(owner)[1] is owner.rest[0].W
+    assert [id(p) for p in parameters(owner)] == [id(p) for p in named_parameters(owner).values()]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Linear(0, 3, generator(0)), "sizes are at least 1, got inputs 0, units 3"),
+        (lambda: Maxout(3, 3, 0, generator(0)), "got inputs 3, units 3, pieces 0"),
+        (lambda: RBF(np.zeros((2, 3)), beta=0.0), "beta is a positive number, got 0.0"),
+        (lambda: RBF(np.zeros((2, 3)), beta=-1.0, full=True), "beta is a positive number, got -1.0"),
+        (lambda: RBF(np.zeros((2, 3)), beta=float("nan")), "beta is a positive number, got nan"),
+        *((lambda keep=keep: Dropout(keep), "to keep in \\(0, 1\\]") for keep in (0.0, -0.1, 1.01, float("nan"))),
+    ],
+)
+def test_bad_arguments_say_what_was_wanted(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# RBF
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_rbf_unit_is_sure_at_its_centre_and_nowhere_else(full, rng, xp):
+    layer = place(RBF(rng.random((UNITS, D), dtype=np.float32), beta=0.2, full=full), xp)
+    at_centres = to_device(layer(layer.mu.data), "cpu")
+    assert (np.exp(at_centres).diagonal() == 1.0).all()
+    assert (at_centres[~np.eye(UNITS, dtype=bool)] < 0).all()
+    anywhere = layer(xp.asarray(rng.normal(size=(50, D)).astype("float32") * 10))
+    assert float(anywhere.max()) < 0.0
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_beta_starts_at_beta_in_every_direction(full):
+    layer = RBF(np.zeros((UNITS, D), dtype=np.float32), beta=0.2, full=full)
+    expected = 0.2 * np.eye(D) if full else 0.2 * np.ones(D)
+    np.testing.assert_allclose(layer.beta(np.zeros(1)), np.stack([expected] * UNITS), rtol=1e-6)
+    assert isinstance(layer.beta(Tensor(np.zeros(1))), Tensor)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Dropout
+
+
+@pytest.mark.parametrize(("keep", "rescale", "kept_value"), [(0.8, False, 1.0), (0.5, True, 2.0), (0.25, True, 4.0)])
+def test_dropout_keeps_the_stated_share_and_scales_what_it_keeps(keep, rescale, kept_value, xp):
+    y = to_device(Dropout(keep, rescale)(xp.asarray(np.ones((300, 200), dtype=np.float32)), rng=generator(7)), "cpu")
+    assert y.dtype == "float32"
+    assert set(np.unique(y)) == {0.0, kept_value}
+    assert (y > 0).mean() == pytest.approx(keep, abs=0.01)
+    for axis in (0, 1):  # of every unit, and of every example
+        assert (y > 0).mean(axis=axis) == pytest.approx(keep, abs=0.17)
+
+
+def test_every_example_has_a_mask_of_its_own():
+    mask = Dropout(0.5)(np.ones((100, 60)), rng=generator(7))
+    assert len(np.unique(mask, axis=0)) == 100
+
+
+def test_the_same_seed_gives_the_same_masks_and_the_next_batch_others(x):
+    drop, rng = Dropout(0.5), generator(1, "masks")
+    first, second = drop(x, rng=rng), drop(x, rng=rng)
+    assert first.tobytes() == drop(x, rng=generator(1, "masks")).tobytes()
+    assert first.tobytes() != second.tobytes()
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, Tensor], ids=["array", "tensor"])
+def test_dropout_leaves_inference_alone(x, wrap):
+    x = wrap(x)
+    assert Dropout(0.5)(x) is x
+    assert Dropout(1.0)(x, rng=generator(0)) is x
+
+
+def test_the_gradient_goes_through_the_mask_of_the_forward(x):
+    X = Tensor(x)
+    Y = Dropout(0.5)(X, rng=generator(3))
+    (g,) = grad(Y.sum(), [X])
+    assert 0 < (g == 0).sum() < g.size
+    assert (g * x).tobytes() == raw(Y).tobytes()

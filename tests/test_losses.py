@@ -1,0 +1,370 @@
+"""Costs against SciPy and PyTorch, label errors, the closed form of section 5, and the objectives against formulas."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special
+
+from tinyadv import losses, models
+from tinyadv.attacks import fgsm, input_gradient
+from tinyadv.backend import full_like, generator, to_device
+from tinyadv.gradcheck import gradcheck
+from tinyadv.layers import parameters
+from tinyadv.tensor import Tensor, grad, raw
+
+N, D, K = 7, 6, 4
+Y = np.array([0, 1, 2, 3, 3, 2, 1])
+SIGNS = np.array([1, -1, 1, 1, -1, -1, 1])
+ONE_HOT = np.eye(K)[Y]
+
+
+def softmax_by_scipy(z):
+    return -special.log_softmax(z, axis=1)[np.arange(N), Y].mean()
+
+
+def sigmoid_by_scipy(z):
+    return (special.xlogy(ONE_HOT, special.expit(z)) + special.xlogy(1 - ONE_HOT, special.expit(-z))).sum() / -N
+
+
+def rbf_by_scipy(log_p):
+    return (special.xlogy(ONE_HOT, np.exp(log_p)) + special.xlog1py(1 - ONE_HOT, -np.exp(log_p))).sum() / -N
+
+
+COSTS = {
+    "softmax": (losses.softmax_cross_entropy, softmax_by_scipy),
+    "sigmoid": (losses.sigmoid_cross_entropy, sigmoid_by_scipy),
+    "rbf": (losses.rbf_cross_entropy, rbf_by_scipy),
+    "rbf-true-class": (losses.rbf_log_likelihood, lambda log_p: -log_p[np.arange(N), Y].mean()),
+}
+each_cost = pytest.mark.parametrize("cost", COSTS)
+
+
+@pytest.fixture
+def z(rng):
+    """Outputs that fit every cost: RBF units want them below 0."""
+    return -rng.gamma(2.0, size=(N, K))
+
+
+def host(x):
+    return to_device(raw(x), "cpu")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Costs
+
+
+@each_cost
+def test_costs_are_scipy_s(cost, z):
+    J, by_scipy = COSTS[cost]
+    assert J(z, Y) == pytest.approx(by_scipy(z), rel=1e-12)
+
+
+def test_the_logistic_loss_is_scipy_s(z):
+    z = z[:, 0] + 2.0
+    assert losses.logistic_loss(z, SIGNS) == pytest.approx(-special.log_expit(SIGNS * z).mean(), rel=1e-12)
+
+
+@each_cost
+def test_a_tensor_gives_a_number_and_gradients_of_float32_stay_float32(cost, z, xp):
+    J, z32 = COSTS[cost][0], xp.asarray(z.astype("float32"))
+    Z = Tensor(z32)
+    value, (g,) = J(Z, Y), grad(J(Z, Y), [Z])
+    assert value.shape == ()
+    assert value.dtype == g.dtype == "float32"
+    for result in (value, J(z32, Y)):
+        assert float(result) == pytest.approx(COSTS[cost][1](z), rel=1e-5)
+
+
+@each_cost
+def test_gradients_to_second_order(cost, z):
+    gradcheck(lambda z: COSTS[cost][0](z, Y), z)
+
+
+@each_cost
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+def test_labels_and_one_hot_targets_of_any_dtype_agree_to_the_bit(cost, dtype, z):
+    J, Z = COSTS[cost][0], Tensor(z.astype("float32"))
+    for y in (Y.astype("uint8"), Y.tolist(), ONE_HOT.astype(dtype)):
+        value = J(Z, y)
+        assert raw(value).tobytes() == raw(J(Z, Y)).tobytes()
+        assert grad(value, [Z])[0].tobytes() == grad(J(Z, Y), [Z])[0].tobytes()
+
+
+@pytest.mark.parametrize("cost", ["softmax", "sigmoid"])
+def test_values_and_gradients_are_pytorch_s_also_for_soft_targets(cost, z, rng):
+    torch = pytest.importorskip("torch")
+    by_torch = {
+        "softmax": torch.nn.functional.cross_entropy,
+        "sigmoid": lambda z, t: torch.nn.functional.binary_cross_entropy_with_logits(z, t, reduction="sum") / N,
+    }
+    z = z * 5 + 10
+    for t in (ONE_HOT, special.softmax(rng.normal(size=(N, K)), axis=1)):
+        Z, z_torch = Tensor(z), torch.tensor(z, requires_grad=True)
+        J, J_torch = COSTS[cost][0](Z, t), by_torch[cost](z_torch, torch.tensor(t))
+        J_torch.backward()
+        assert float(J) == pytest.approx(J_torch.item(), rel=1e-12)
+        np.testing.assert_allclose(grad(J, [Z])[0], z_torch.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [50.0, 1e4])
+def test_extreme_outputs_stay_finite(dtype, size):
+    z = np.array([[size, -size], [-size, size], [size, size]], dtype=dtype)
+    for J in (losses.softmax_cross_entropy, losses.sigmoid_cross_entropy):
+        value, (g,) = J(Tensor(z), np.array([1, 1, 0])), grad(J(Z := Tensor(z), np.array([1, 1, 0])), [Z])
+        assert np.isfinite(float(value))
+        assert np.isfinite(g).all()
+    assert float(losses.logistic_loss(z[:, 0], np.array([-1, 1, 1]))) == pytest.approx(size * 2 / 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_rbf_unit_at_its_centre_costs_much_when_it_is_wrong_but_not_infinity(dtype):
+    log_p = np.array([[0.0, -5.0], [-1e-9, -0.0], [-1e5, -300.0]], dtype=dtype)
+    for y in ([0, 1, 0], [1, 0, 1]):
+        Z = Tensor(log_p)
+        J = losses.rbf_cross_entropy(Z, np.array(y))
+        assert np.isfinite(float(J))
+        assert np.isfinite(grad(J, [Z])[0]).all()
+    assert losses.rbf_cross_entropy(log_p[:1, :1], np.array([[0.0]])) == pytest.approx(-np.log(1e-7), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (Y + 1, "labels of 4 classes are 0 to 3, got 1 to 4"),
+        (Y - 1, "labels of 4 classes are 0 to 3, got -1 to 2"),
+        (Y * 1.0, r"integers of shape \(7,\), or targets of shape \(7, 4\); got float64 of shape \(7,\)"),
+        (Y[:-1], r"got int64 of shape \(6,\)"),
+        (Y[:, None], r"got int64 of shape \(7, 1\)"),
+        (np.eye(K + 1)[Y], r"got float64 of shape \(7, 5\)"),
+        (np.array(3), r"got int64 of shape \(\)"),
+        (list("abcdefg"), r"got <U1 of shape \(7,\)"),
+    ],
+)
+@each_cost
+def test_wrong_labels_are_named(cost, y, message, z):
+    for wrapped in (z, Tensor(z)):
+        with pytest.raises(ValueError, match=message):
+            COSTS[cost][0](wrapped, y)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (SIGNS[:-1], r"activations of shape \(7,\) have that shape, got \(6,\)"),
+        (SIGNS[:, None], r"activations of shape \(7,\) have that shape, got \(7, 1\)"),
+        (SIGNS > 0, "labels are -1 or 1, got others, from False to True"),
+        (SIGNS * 0.5, "labels are -1 or 1, got others, from -0.5 to 0.5"),
+        (np.full(N, np.nan), "labels are -1 or 1, got others, from nan to nan"),
+    ],
+)
+def test_two_class_labels_that_are_not_signs_are_named(y, message, z):
+    with pytest.raises(ValueError, match=message):
+        losses.logistic_loss(z[:, 0], y)
+    with pytest.raises(ValueError, match=message):
+        losses.adversarial_logistic_loss(np.ones(K), 0.0, z, y, eps=0.1)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "float64", "float32"])
+def test_two_class_labels_of_any_dtype(dtype, z):
+    z = z[:, 0].astype("float32")
+    value = losses.logistic_loss(z, SIGNS.astype(dtype))
+    assert value.dtype == "float32"
+    assert value == losses.logistic_loss(z, SIGNS.tolist())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The closed form of section 5
+
+reals = st.floats(-3, 3, width=32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(1, 6), st.floats(0, 2))
+def test_the_closed_form_is_the_loss_at_the_worst_corner_of_the_box(data, dim, eps):
+    w, b = np.array(data.draw(st.lists(reals, min_size=dim, max_size=dim))), data.draw(reals)
+    x = np.random.default_rng(data.draw(st.integers(0, 99))).normal(size=(4, dim))
+    y = np.array(data.draw(st.lists(st.sampled_from([-1, 1]), min_size=4, max_size=4)))
+    corners = np.array(list(itertools.product([-eps, eps], repeat=dim)))
+    z = (x[:, None] + corners) @ w + b  # every example at every corner
+    worst = np.logaddexp(0, -y[:, None] * z).max(axis=1).mean()
+    assert losses.adversarial_logistic_loss(w, b, x, y, eps) == pytest.approx(worst, rel=1e-10)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 999), st.floats(0, 1))
+def test_the_closed_form_is_the_loss_after_fgsm(seed, eps):
+    rng = np.random.default_rng(seed)
+    model = models.logistic_regression(D, scale=1.0, rng=generator(seed)).to(dtype="float64")
+    x, y = rng.normal(size=(N, D)), rng.choice([-1, 1], N)
+    W, b = parameters(model)
+    attacked = model.loss(model(fgsm(model, x, y, eps)), y)
+    closed = losses.adversarial_logistic_loss(W.data[0], b.data[0], x, y, eps)
+    assert closed == pytest.approx(attacked, rel=1e-10)
+    assert closed >= model.loss(model(x), y)
+
+
+def test_without_an_attack_the_closed_form_is_the_logistic_loss(z):
+    w = np.array([1.0, -2.0, 0.5, 0.0])
+    assert losses.adversarial_logistic_loss(w, 0.25, z, SIGNS, 0.0) == losses.logistic_loss(z @ w + 0.25, SIGNS)
+
+
+def test_the_closed_form_trains(z):
+    w, b = np.array([1.0, -2.0, 0.5, 0.3]), np.array(0.25)
+    gradcheck(lambda w, b: losses.adversarial_logistic_loss(w, b, z, SIGNS, 0.3), w, b)
+    W32 = Tensor(w.astype("float32"))
+    J = losses.adversarial_logistic_loss(W32, 0.0, z.astype("float32"), SIGNS, np.float64(0.3))
+    assert J.dtype == grad(J, [W32])[0].dtype == "float32"
+
+
+def test_the_closed_form_refuses_a_negative_eps(z):
+    with pytest.raises(ValueError, match=r"a finite number >= 0, got -0\.1"):
+        losses.adversarial_logistic_loss(np.ones(K), 0.0, z, SIGNS, eps=-0.1)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Objectives
+
+
+def maxout(keep=(1.0, 1.0), dtype="float64"):
+    return models.maxout_network(
+        5, 2, inputs=D, classes=K, keep=keep, scale=0.5, rng=generator(1, "weights")
+    ).to(dtype=dtype)  # fmt: skip
+
+
+@pytest.fixture
+def x(rng):
+    return rng.random((N, D))
+
+
+def cost_gradients(model, x, y=Y, rng=None):
+    """J(x) and dJ/dtheta, written out."""
+    J = model.loss(model(Tensor(x), rng=rng), y)
+    return float(J), grad(J, parameters(model))
+
+
+@pytest.mark.parametrize("attacked", ["inference", "training"])
+@pytest.mark.parametrize(("alpha", "eps"), [(0.5, 0.25), (0.3, 0.1), (0.0, 0.25), (1.0, 0.25), (0.5, 0.0)])
+def test_the_adversarial_objective_is_the_formula_of_section_6(attacked, alpha, eps, x):
+    model = maxout()
+    x_adv = x + eps * np.sign(input_gradient(model, x, Y))
+    (J_clean, g_clean), (J_adv, g_adv) = cost_gradients(model, x), cost_gradients(model, x_adv)
+    loss, gs = losses.adversarial_objective(model, x, Y, generator(0), eps=eps, alpha=alpha, attacked=attacked)
+    assert loss == pytest.approx(alpha * J_clean + (1 - alpha) * J_adv, rel=1e-12)
+    for g, a, b in zip(gs, g_clean, g_adv, strict=True):
+        np.testing.assert_allclose(g, alpha * a + (1 - alpha) * b, rtol=1e-10, atol=1e-14)
+    if alpha == 1 or eps == 0:
+        expected = losses.clean_objective(model, x, Y, None)
+        assert loss == pytest.approx(expected[0], rel=1e-12)
+        np.testing.assert_allclose(gs[0], expected[1][0], rtol=1e-10, atol=1e-14)
+    else:
+        assert abs(J_adv - J_clean) > 0.01
+
+
+class Spy:
+    """A network that writes down what it is called with."""
+
+    def __init__(self, model):
+        self.model, self.loss, self.calls = model, model.loss, []
+
+    def __call__(self, x, rng=None):
+        self.calls.append((raw(x), rng is not None))
+        return self.model(x, rng=rng)
+
+
+def test_by_default_the_attack_sees_the_network_without_dropout(x):
+    model = maxout(keep=(0.8, 0.5))
+    spy = Spy(model)
+    losses.adversarial_objective(spy, x, Y, generator(3))
+    (attacked, with_dropout), (trained, trained_with_dropout) = spy.calls
+    assert not with_dropout
+    assert trained_with_dropout
+    assert attacked.tobytes() == x.tobytes()
+    assert trained.tobytes() == np.concatenate([x, fgsm(model, x, Y, 0.25)]).tobytes()
+
+
+def test_training_mode_attacks_the_network_with_this_batch_s_masks(x):
+    model = maxout(keep=(0.8, 0.5))
+    spy, rng = Spy(model), generator(3)
+    loss, gs = losses.adversarial_objective(spy, x, Y, generator(3), attacked="training")
+    X = Tensor(x)
+    J_clean = model.loss(model(X, rng=rng), Y)
+    x_adv = x + 0.25 * np.sign(grad(J_clean, [X])[0])
+    J_adv, g_adv = cost_gradients(model, x_adv, rng=rng)  # with masks of its own
+    assert [with_dropout for _, with_dropout in spy.calls] == [True, True]
+    assert spy.calls[1][0].tobytes() == x_adv.tobytes() != fgsm(model, x, Y, 0.25).tobytes()
+    assert loss == pytest.approx((float(J_clean) + J_adv) / 2, rel=1e-12)
+    expected = [(a + b) / 2 for a, b in zip(grad(J_clean, parameters(model)), g_adv, strict=True)]
+    for g, e in zip(gs, expected, strict=True):
+        np.testing.assert_allclose(g, e, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("attacked", ["inference", "training"])
+def test_an_objective_changes_nothing_and_is_a_function_of_its_seed(attacked, x, xp):
+    model, x = maxout((0.8, 0.5), "float32"), xp.asarray(x.astype("float32"))
+    for p in parameters(model):
+        p.data = xp.asarray(p.data)
+    before = [host(a).tobytes() for a in (x, *parameters(model))]
+    results = []
+    for seed in (1, 1, 2):
+        loss, gs = losses.adversarial_objective(model, x, Y, generator(seed), eps=np.float64(0.25), attacked=attacked)
+        assert {g.dtype.name for g in gs} == {"float32"}
+        results.append((loss, [host(g).tobytes() for g in gs]))
+    assert results[0] == results[1] != results[2]
+    assert [host(a).tobytes() for a in (x, *parameters(model))] == before
+
+
+def test_labels_as_targets_give_the_same_objective(x):
+    for objective in (losses.clean_objective, losses.adversarial_objective):
+        loss, gs = objective(maxout(), x, Y, None)
+        loss_targets, gs_targets = objective(maxout(), x, ONE_HOT, None)
+        assert loss == loss_targets
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(gs, gs_targets, strict=True))
+
+
+def test_the_clean_objective_is_the_cost_with_this_generator_s_dropout(x):
+    model = maxout(keep=(0.8, 0.5))
+    for rng in (lambda: None, lambda: generator(3)):
+        loss, gs = losses.clean_objective(model, x, Y, rng())
+        loss_cost, g_cost = cost_gradients(model, x, rng=rng())
+        assert loss == loss_cost
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(gs, g_cost, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_penalties_of_the_first_layer_s_weights_stand_outside_the_cost(dtype, x):
+    model, x = maxout(dtype=dtype), x.astype(dtype)
+    W = parameters(model)[0].data
+    J, (g_W, *g_rest) = losses.clean_objective(model, x, Y, None)
+    for l1, l2 in ((0.03, 0.0), (0.0, 0.07), (0.03, 0.07)):
+        J_with, (g_with, *rest_with) = losses.clean_objective(model, x, Y, None, l1=np.float64(l1), l2=np.float64(l2))
+        assert J_with == pytest.approx(J + l1 * abs(W).sum() + l2 * (W**2).sum(), rel=1e-6)
+        np.testing.assert_allclose(g_with, g_W + l1 * np.sign(W) + 2 * l2 * W, rtol=1e-5, atol=1e-7)
+        assert g_with.dtype == dtype
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(rest_with, g_rest, strict=True))
+
+
+def test_objectives_take_soft_targets(x):
+    t = full_like(x[:, :K], special.softmax(x[:, :K], axis=1))
+    loss, _ = losses.clean_objective(maxout(), x, t, None)
+    assert loss == pytest.approx(-(t * special.log_softmax(maxout()(x), axis=1)).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": -0.1}, "alpha in \\[0, 1\\].* got -0.1, 'inference'"),
+        ({"alpha": 1.1}, "alpha in \\[0, 1\\].* got 1.1, 'inference'"),
+        ({"alpha": float("nan")}, "alpha in \\[0, 1\\].* got nan"),
+        ({"attacked": "test"}, "attacked 'inference' or 'training' are wanted; got 0.5, 'test'"),
+        ({"eps": -0.1}, "eps is how far each entry may move: a finite number >= 0, got -0.1"),
+        ({"eps": float("nan"), "attacked": "training"}, "a finite number >= 0, got nan"),
+        ({"eps": float("inf"), "attacked": "training"}, "a finite number >= 0, got inf"),
+    ],
+)
+def test_wrong_settings_are_named(settings, message, x):
+    with pytest.raises(ValueError, match=message):
+        losses.adversarial_objective(maxout(), x, Y, generator(0), **settings)

@@ -1,0 +1,324 @@
+"""Networks: calls, dropout, the published default, whole-network gradients, moving, saving, and refusals."""
+
+import numpy as np
+import pytest
+
+from tinyadv import backend, load, losses, models, ops, parameters, save
+from tinyadv.backend import generator, to_device
+from tinyadv.gradcheck import gradcheck
+from tinyadv.layers import Dropout, Linear, Maxout, named_parameters
+from tinyadv.models import Network, build
+from tinyadv.storage import StorageError, save_arrays
+from tinyadv.tensor import Tensor, raw
+
+D, K = 6, 3
+SMALL = {
+    "softmax": ("softmax_regression", {"inputs": D, "classes": K, "scale": 0.5}),
+    "logistic": ("logistic_regression", {"inputs": D, "scale": 0.5}),
+    "maxout": ("maxout_network", {"units": 4, "pieces": 2, "inputs": D, "classes": K, "scale": 0.5}),
+    "maxout-sigmoid": (
+        "maxout_network",
+        {"units": 4, "pieces": 3, "depth": 1, "top": "sigmoid", "inputs": D, "classes": K, "scale": 0.5},
+    ),
+    "rbf": ("rbf_network", {"inputs": D, "classes": K, "beta": 0.5}),
+    "rbf-full": ("rbf_network", {"inputs": D, "classes": K, "beta": 0.5, "full": True, "top": "rbf-true-class"}),
+}
+
+
+@pytest.fixture(params=SMALL)
+def model(request):
+    return build(*SMALL[request.param], generator(1, "weights"))
+
+
+@pytest.fixture
+def x(rng):
+    return rng.random((5, D), dtype=np.float32)
+
+
+def labels(model, n=5):
+    """Labels of all classes."""
+    y = np.arange(n) % K
+    return np.where(y == 0, -1, 1) if model.top == "logistic" else y
+
+
+def place(model, xp):
+    for p in parameters(model):
+        p.data = xp.asarray(p.data)
+    return model
+
+
+def small(name="maxout"):
+    return build(*SMALL[name], generator(1, "weights"))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Calls
+
+
+def test_an_array_gives_an_array_and_a_tensor_a_tensor_of_the_same_bits(model, x, xp):
+    model, x = place(model, xp), xp.asarray(x)
+    z, Z = model(x), model(Tensor(x))
+    assert not isinstance(z, Tensor)
+    assert isinstance(Z, Tensor)
+    assert z.shape == ((5,) if model.top == "logistic" else (5, K))
+    assert z.dtype == Z.dtype == "float32"
+    assert to_device(z, "cpu").tobytes() == to_device(Z.data, "cpu").tobytes()
+
+
+def test_inference_is_deterministic_and_does_not_feel_a_training_pass(model, x):
+    before = model(x).tobytes()
+    model(x, rng=generator(0))
+    assert model(x).tobytes() == before
+
+
+def test_training_draws_masks_from_the_generator_alone():
+    model, x = small(), np.ones((5, D), dtype=np.float32)
+    first, same, other = (model(x, rng=generator(seed)).tobytes() for seed in (1, 1, 2))
+    assert first == same != other
+    assert first != model(x).tobytes()
+
+
+def test_masks_stand_on_every_layer_s_input_pixels_unscaled_and_hidden_units_doubled(x):
+    model, rng = small(), generator(9)
+    layers = [layer for layer in model.layers if not isinstance(layer, Dropout)]
+    expected = x
+    for layer, (keep, kept_value) in zip(layers, [(0.8, 1.0), (0.5, 2.0), (0.5, 2.0)], strict=True):
+        mask = backend.keep_mask(rng, expected, keep, kept_value)
+        expected = layer(expected * mask)
+    assert model(x, rng=generator(9)).tobytes() == expected.tobytes()
+
+
+def test_networks_without_dropout_ignore_the_generator(x):
+    for name in ("softmax", "logistic", "rbf", "rbf-full"):
+        assert small(name)(x, rng=generator(0)).tobytes() == small(name)(x).tobytes()
+
+
+def test_the_outputs_of_a_maxout_network_by_hand(x):
+    h = x
+    for i in (1, 3):
+        W, b = small().layers[i].W.data, small().layers[i].b.data.reshape(2, 4)
+        h = np.max([h @ W[p].T + b[p] for p in range(2)], axis=0)
+    np.testing.assert_allclose(small()(x), h @ small().layers[5].W.data.T, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "J", "p"),
+    [
+        ("softmax", losses.softmax_cross_entropy, ops.softmax),
+        ("maxout", losses.softmax_cross_entropy, ops.softmax),
+        ("maxout-sigmoid", losses.sigmoid_cross_entropy, ops.sigmoid),
+        ("logistic", losses.logistic_loss, ops.sigmoid),
+        ("rbf", losses.rbf_cross_entropy, ops.exp),
+        ("rbf-full", losses.rbf_log_likelihood, ops.exp),
+    ],
+)
+def test_the_top_says_the_cost_and_the_probabilities(name, J, p, x):
+    model = small(name)
+    z = model(x)
+    assert model.loss(z, labels(model)) == J(z, labels(model))
+    assert model.probabilities(z).tobytes() == p(z).tobytes()
+    assert (model.probabilities(z) >= 0).all()
+    assert (model.probabilities(z) <= 1).all()
+
+
+def test_the_probabilities_of_a_softmax_sum_to_1_those_of_sigmoids_need_not(x):
+    np.testing.assert_allclose(small("maxout").probabilities(small("maxout")(x)).sum(axis=1), 1, rtol=1e-6)
+    assert (abs(small("maxout-sigmoid").probabilities(small("maxout-sigmoid")(x)).sum(axis=1) - 1) > 0.1).all()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What is published
+
+
+def test_the_default_maxout_network_is_the_published_one():
+    model = models.maxout_network(rng=generator(0))
+    shapes = {name: p.shape for name, p in named_parameters(model).items()}
+    assert shapes == {
+        "layers.1.W": (5, 240, 784),
+        "layers.1.b": (5 * 240,),
+        "layers.3.W": (5, 240, 240),
+        "layers.3.b": (5 * 240,),
+        "layers.5.W": (10, 240),
+        "layers.5.b": (10,),
+    }
+    assert [type(layer) for layer in model.layers] == [Dropout, Maxout, Dropout, Maxout, Dropout, Linear]
+    drops = [(d.keep, d.rescale) for d in model.layers if isinstance(d, Dropout)]
+    assert drops == [(0.8, False), (0.5, True), (0.5, True)]
+    assert model.top == "softmax"
+    for name, p in named_parameters(model).items():
+        assert p.dtype == "float32"
+        if name.endswith("W"):
+            assert 0.00499 < abs(p.data).max() <= np.float32(0.005)
+            assert abs(p.data.mean()) < 2e-4
+        else:
+            assert not p.data.any()
+
+
+def test_regressions_start_at_zero_by_default():
+    for make, outputs in ((models.softmax_regression, 10), (models.logistic_regression, 1)):
+        W, b = parameters(make(rng=generator(0)))
+        assert (W.shape, b.shape) == ((outputs, 784), (outputs,))
+        assert not W.data.any()
+        assert not b.data.any()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_rbf_network_starts_at_noise_of_pixels(full):
+    model = models.rbf_network(inputs=30, full=full, rng=generator(0))
+    mu, root = parameters(model)
+    assert mu.shape == (10, 30)
+    assert root.shape == ((10, 30, 30) if full else (10, 30))
+    assert 0 <= mu.data.min() < 0.05
+    assert 0.95 < mu.data.max() <= 1
+    at_centres = model.probabilities(model(mu.data))
+    assert (at_centres.diagonal() == 1).all()
+    assert (at_centres <= 1).all()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Gradients of the whole network
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_the_cost_s_gradients_to_second_order_in_the_inputs_and_every_parameter(model, dropout, rng):
+    model.to(dtype="float64")
+    names, y = list(named_parameters(model)), labels(model, 3)
+
+    def J(x, *theta):
+        for name, p in zip(names, theta, strict=True):
+            _, i, attribute = name.split(".")
+            setattr(model.layers[int(i)], attribute, p)
+        return model.loss(model(x, rng=generator(3) if dropout else None), y)
+
+    xs = [rng.normal(size=(3, D)), *(p.data + 0.1 * rng.normal(size=p.shape) for p in parameters(model))]
+    gradcheck(J, *xs, step=1e-4)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Moving, saving, loading
+
+
+def test_moving_to_float64_and_back(model, x):
+    z, same = model(x), model.to(dtype="float64")
+    assert same is model
+    assert {p.dtype.name for p in parameters(model)} == {"float64"}
+    z64 = model(x.astype("float64"))
+    assert z64.dtype == "float64"
+    np.testing.assert_allclose(z64, z, rtol=1e-4, atol=1e-5)
+    assert model.to(dtype="float32").to("cpu")(x).tobytes() == z.tobytes()
+
+
+def test_moving_to_what_is_not_there_changes_nothing(model):
+    before = [p.data for p in parameters(model)]
+    with pytest.raises(ValueError, match="'float32' or 'float64', got 'int32'"):
+        model.to(dtype="int32")
+    with pytest.raises(ValueError, match="unknown device 'tpu'"):
+        model.to("tpu", "float64")
+    assert all(p.data is a for p, a in zip(parameters(model), before, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_saved_network_comes_back_bit_for_bit(model, dtype, x, tmp_path):
+    model.to(dtype=dtype)
+    x = x.astype(dtype)
+    for p in parameters(model):
+        p.data = p.data + 0.25  # what the builder would not make
+    save(model, tmp_path / "network.safetensors")
+    again = load(tmp_path / "network.safetensors")
+    assert (again.builder, again.arguments, again.top) == (model.builder, model.arguments, model.top)
+    assert again(x).tobytes() == model(x).tobytes()
+    assert again(x, rng=generator(4)).tobytes() == model(x, rng=generator(4)).tobytes()
+    parameters(again)[0].data += 1.0  # what was loaded can be trained further
+
+
+def test_every_builder_is_saved_and_loaded():
+    assert {builder for builder, _ in SMALL.values()} == set(models._BUILDERS)
+
+
+def test_a_network_without_dropout_and_one_of_another_depth_come_back(tmp_path):
+    model = models.maxout_network(3, 2, 3, inputs=D, classes=K, keep=(1.0, 1.0), rng=generator(0))
+    save(model, tmp_path / "network")
+    x = np.ones((2, D), dtype=np.float32)
+    assert load(tmp_path / "network")(x, rng=generator(0)).tobytes() == model(x).tobytes()
+
+
+def test_saving_leaves_no_other_file_and_says_where_it_cannot(tmp_path):
+    save(small(), tmp_path / "new folder" / "network")
+    assert [p.name for p in (tmp_path / "new folder").iterdir()] == ["network"]
+    with pytest.raises(OSError, match="new folder"):
+        save(small(), tmp_path / "new folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["new folder"]
+
+
+ARRAYS = {name: p.data for name, p in named_parameters(small("softmax")).items()}
+ABOUT = {"network": "softmax_regression", "arguments": SMALL["softmax"][1]}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "about", "message"),
+    [
+        (ARRAYS, {}, "holds arrays, but not a network"),
+        (ARRAYS, ABOUT | {"network": "transformer"}, "no network 'transformer'"),
+        (ARRAYS, ABOUT | {"arguments": {"heads": 8}}, "does not take {'heads': 8}"),
+        (ARRAYS, ABOUT | {"arguments": {"inputs": 5, "classes": 3}}, "does not fit softmax_regression"),
+        ({"layers.0.W": ARRAYS["layers.0.W"]}, ABOUT, "does not fit softmax_regression: wanted arrays"),
+        (ARRAYS | {"more": np.zeros(1)}, ABOUT, "does not fit softmax_regression"),
+    ],
+)
+def test_a_file_of_something_else_is_named(arrays, about, message, tmp_path):
+    save_arrays(tmp_path / "file", arrays, about)
+    with pytest.raises(StorageError, match=message) as info:
+        load(tmp_path / "file")
+    assert "file" in str(info.value)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (np.zeros((5, D + 1), "float32"), ValueError, r"takes x of shape \(N, 6\), got \(5, 7\)"),
+        (np.zeros(D, "float32"), ValueError, r"takes x of shape \(N, 6\), got \(6,\)"),
+        (np.zeros((5, 2, 3), "float32"), ValueError, r"takes x of shape \(N, 6\), got \(5, 2, 3\)"),
+        (np.zeros((5, D)), TypeError, "computes in float32, got x of float64"),
+        (np.zeros((5, D), "uint8"), TypeError, "computes in float32, got x of uint8"),
+        ([[0.0] * D] * 5, TypeError, "takes an array or a Tensor, got list"),
+    ],
+)
+def test_wrong_inputs_are_named(model, x, error, message):
+    with pytest.raises(error, match=f"{model.builder} {message}"):
+        model(x)
+    if getattr(x, "dtype", None) in ("float32", "float64"):
+        with pytest.raises(error, match=f"{model.builder} {message}"):
+            model(Tensor(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda rng: build("resnet", {}, rng), "no network 'resnet': there are softmax_regression, "),
+        (lambda rng: build("softmax_regression", {"units": 3}, rng), "softmax_regression does not take {'units': 3}"),
+        (lambda rng: build("softmax_regression", {"rng": 1}, rng), "softmax_regression does not take"),
+        (lambda rng: models.maxout_network(top="rbf", rng=rng), "top is 'softmax' or 'sigmoid', got 'rbf'"),
+        (lambda rng: models.rbf_network(top="softmax", rng=rng), "top is 'rbf' or 'rbf-true-class', got 'softmax'"),
+        (lambda rng: Network("mine", {}, [], "sigmoids"), "top is 'softmax' or .*, got 'sigmoids'"),
+        (lambda rng: models.maxout_network(depth=0, rng=rng), "depth is at least 1 .* got 0"),
+        (lambda rng: models.maxout_network(keep=(0.8,), rng=rng), "keep is .* got 2 and \\(0.8,\\)"),
+        (lambda rng: models.maxout_network(keep=(0.8, 0.0), rng=rng), "probability to keep in \\(0, 1\\], got 0.0"),
+        (lambda rng: models.maxout_network(units=0, rng=rng), "got inputs 784, units 0, pieces 5"),
+        (lambda rng: models.softmax_regression(classes=0, rng=rng), "got inputs 784, units 0"),
+        (lambda rng: models.rbf_network(beta=0.0, rng=rng), "beta is a positive number, got 0.0"),
+    ],
+)
+def test_wrong_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(generator(0))
+
+
+def test_a_network_of_one_s_own_needs_no_builder(x):
+    rng = generator(0)
+    mine = Network("mine", {}, [Maxout(D, 4, 2, rng), Linear(4, K, rng)], "softmax")
+    assert raw(mine(x)).shape == (5, K)
+    assert list(named_parameters(mine)) == ["layers.0.W", "layers.0.b", "layers.1.W", "layers.1.b"]

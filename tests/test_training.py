@@ -1,0 +1,506 @@
+"""Training: that it learns, that interruptions change nothing, when it stops, what it refuses before any work."""
+
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyadv import losses, models, save, training
+from tinyadv.backend import generator, to_device
+from tinyadv.layers import parameters
+from tinyadv.optim import SGD, Schedule
+from tinyadv.progress import Silent
+from tinyadv.storage import StorageError, load_arrays
+from tinyadv.training import DivergedError, Stopping, train
+
+N, D, K = 60, 8, 3
+MAX_NORM = 0.6
+SCHEDULE = Schedule(0.2, decay=1.001, momentum=0.5, final_momentum=0.9, saturation=4)
+
+
+def problem(n=N):
+    """Three clouds of points around three corners."""
+    rng = np.random.default_rng(7)
+    y = np.arange(n) % K
+    return (np.eye(D)[y] + 0.1 * rng.normal(size=(n, D))).astype("float32"), y
+
+
+def network(seed=0, units=5, top="softmax", keep=(0.8, 0.5)):
+    return models.maxout_network(units, 2, 1, top, D, K, keep, scale=0.1, rng=generator(seed, "weights"))
+
+
+def run(model=None, objective=losses.clean_objective, data=None, epochs=4, seed=0, max_norm=MAX_NORM, **options):
+    """A small training: the network, its optimiser, and what `train` says."""
+    model = network() if model is None else model
+    optimiser = SGD(parameters(model), SCHEDULE, max_norm)
+    x, y = problem() if data is None else data
+    done = train(model, objective, x, y, epochs=epochs, seed=seed, optimiser=optimiser, **({"batch": 20} | options))
+    return model, optimiser, done
+
+
+def host(x):
+    return to_device(x, "cpu")
+
+
+def bits(model, optimiser):
+    """Every bit of the state: parameters and velocities."""
+    return [host(a).tobytes() for a in [*(p.data for p in parameters(model)), *optimiser.velocities]]
+
+
+@pytest.fixture
+def checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)  # after every epoch
+    return tmp_path / "checkpoint"
+
+
+class Counted:
+    """An objective that counts its calls, and raises `error` at the call of that number."""
+
+    def __init__(self, at=math.inf, error=KeyboardInterrupt, objective=losses.clean_objective):
+        self.calls, self.at, self.error, self.objective = 0, at, error, objective
+
+    def __call__(self, model, x, y, rng):
+        self.calls += 1
+        if self.calls == self.at:
+            raise self.error
+        return self.objective(model, x, y, rng)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Learning
+
+
+@pytest.mark.parametrize("objective", [losses.clean_objective, losses.adversarial_objective])
+def test_the_loss_falls_and_the_log_says_so(objective):
+    model, _, done = run(objective=objective, epochs=12, max_norm=2.0)
+    assert [entry["epoch"] for entry in done.log] == list(range(1, 13))
+    assert done.log[0]["loss"] > 1.0  # log 3 at first
+    assert done.log[-1]["loss"] < 0.6
+    assert done.best_epoch == 12
+    x, y = problem()
+    assert (model(x).argmax(axis=1) == y).all()
+
+
+def test_an_epoch_sees_every_example_once_in_an_order_of_its_own():
+    x, y = problem(50)
+    seen = []
+
+    def objective(model, x, y, rng):
+        seen.append((x, y))
+        return losses.clean_objective(model, x, y, rng)
+
+    run(objective=objective, data=(x, y), epochs=2)
+    assert [len(part) for part, _ in seen] == [20, 20, 10] * 2
+    epochs = [np.concatenate([a for a, _ in seen[i : i + 3]]) for i in (0, 3)]
+    assert epochs[0].tobytes() != epochs[1].tobytes()
+    for epoch in epochs:
+        assert epoch.tobytes() != x.tobytes()
+        assert sorted(map(tuple, epoch)) == sorted(map(tuple, x))
+    rows = {tuple(row): label for row, label in zip(x, y, strict=True)}
+    assert all(rows[tuple(row)] == label for a, b in seen for row, label in zip(a, b, strict=True))
+
+
+def test_the_logged_loss_is_the_mean_over_batches_and_validation_follows_the_epoch():
+    values = iter([1.0, 2.0, 6.0, 4.0, 4.0, 4.0])
+    states = []
+
+    def objective(model, x, y, rng):
+        return next(values), losses.clean_objective(model, x, y, rng)[1]
+
+    def validate(model):
+        states.append(parameters(model)[0].data.copy())
+        return {"error": np.float32(0.25) * len(states)}
+
+    _, _, done = run(objective=objective, epochs=2, validate=validate)
+    assert done.log == [{"epoch": 1, "loss": 3.0, "error": 0.25}, {"epoch": 2, "loss": 4.0, "error": 0.5}]
+    assert all(type(entry["error"]) is float for entry in done.log)
+    assert (states[0] != states[1]).any()
+
+
+def test_the_schedule_and_the_norm_are_the_optimiser_s():
+    epochs = []
+
+    class Watched(SGD):
+        def step(self, gradients, epoch=1):
+            epochs.append(epoch)
+            super().step(gradients, epoch)
+
+    model = network()
+    x, y = problem()
+    optimiser = Watched(parameters(model), SCHEDULE, 0.05)
+    train(model, losses.clean_objective, x, y, epochs=2, seed=0, optimiser=optimiser, batch=20)
+    assert epochs == [1, 1, 1, 2, 2, 2]
+    assert np.linalg.norm(parameters(model)[0].data, axis=-1).max() <= 0.05 * (1 + 1e-6)
+
+
+def test_a_training_on_another_library_is_the_same_one(xp):
+    model = network(keep=(1.0, 1.0))  # libraries draw masks of their own
+    for p in parameters(model):
+        p.data = xp.asarray(p.data)
+    x, y = problem()
+    _, _, done = run(model, data=(xp.asarray(x), xp.asarray(y)))
+    expected, _, expected_done = run(network(keep=(1.0, 1.0)))
+    assert [e["loss"] for e in done.log] == pytest.approx([e["loss"] for e in expected_done.log], rel=1e-5)
+    for p, q in zip(parameters(model), parameters(expected), strict=True):
+        assert type(p.data) is type(xp.zeros(1))
+        np.testing.assert_allclose(host(p.data), q.data, rtol=1e-4, atol=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Seeds
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
+    first, same, other = (run(seed=seed) for seed in (1, 1, 2))
+    assert bits(*first[:2]) == bits(*same[:2]) != bits(*other[:2])
+    assert first[2].log == same[2].log != other[2].log
+
+
+def test_the_order_and_the_masks_are_streams_of_their_own():
+    """Masks drawn more often, or not at all, move no batch; and the masks of an epoch know nothing of the last."""
+    orders, masks = [], []
+    for draws in (0, 1, 5):
+        seen = []
+
+        def objective(model, x, y, rng, draws=draws, seen=seen):
+            seen.append((x.tobytes(), [rng.random() for _ in range(draws)]))
+            return losses.clean_objective(model, x, y, None)
+
+        run(objective=objective, epochs=3)
+        orders.append([x for x, _ in seen])
+        masks.append([seen[i][1][:1] for i in (0, 3, 6)])  # the first draw of every epoch
+    assert orders[0] == orders[1] == orders[2]
+    assert masks[1] == masks[2]
+    assert len({m[0] for m in masks[1]}) == 3
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Interruptions
+
+
+@pytest.mark.parametrize("objective", [losses.clean_objective, losses.adversarial_objective])
+def test_interrupted_in_every_epoch_and_resumed_it_becomes_the_same_network(checkpoint, objective):
+    expected = run(objective=objective)
+    for epoch in range(1, 5):
+        with pytest.raises(KeyboardInterrupt):
+            run(objective=Counted(at=2, objective=objective), checkpoint=checkpoint)  # in this epoch's second batch
+        assert checkpoint.exists() == (epoch > 1)
+        model, optimiser, done = run(objective=objective, epochs=epoch, checkpoint=checkpoint)
+        assert len(done.log) == epoch
+    assert bits(model, optimiser) == bits(*expected[:2])
+    assert done == expected[2]
+    assert optimiser.updates == expected[1].updates == 12
+
+
+@pytest.mark.parametrize("at", range(1, 13))
+def test_interrupted_at_any_batch_and_resumed_it_becomes_the_same_network(checkpoint, at):
+    validate = lambda model: {"norm": float(abs(parameters(model)[0].data).sum())}  # noqa: E731
+    options = {"validate": validate, "stopping": Stopping("norm", patience=10), "checkpoint": checkpoint}
+    expected = run(**options | {"checkpoint": None})
+    with pytest.raises(KeyboardInterrupt):
+        run(objective=Counted(at=at), **options)
+    resumed = Counted()
+    model, optimiser, done = run(objective=resumed, **options)
+    assert resumed.calls == 12 - 3 * ((at - 1) // 3)  # no epoch that was done is done again
+    assert bits(model, optimiser) == bits(*expected[:2])
+    assert done == expected[2]
+
+
+def test_a_finished_training_is_not_done_again_but_can_be_continued(checkpoint):
+    first, again, longer = Counted(), Counted(), Counted()
+    finished = run(objective=first, checkpoint=checkpoint)
+    same = run(network(seed=3), objective=again, checkpoint=checkpoint)
+    assert (first.calls, again.calls) == (12, 0)
+    assert bits(*same[:2]) == bits(*finished[:2])
+    continued = run(objective=longer, checkpoint=checkpoint, epochs=6)
+    assert longer.calls == 6
+    assert bits(*continued[:2]) == bits(*run(epochs=6)[:2])
+
+
+def test_a_checkpoint_is_written_at_the_end_and_not_more_often_than_it_is_worth(tmp_path, monkeypatch):
+    now, written = [0.0], []
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    save_arrays = training.save_arrays
+    monkeypatch.setattr(training, "save_arrays", lambda *a: written.append(now[0]) or save_arrays(*a))
+
+    def validate(model):
+        now[0] += 2.0  # an epoch takes two seconds
+        return {}
+
+    run(epochs=8, validate=validate, checkpoint=tmp_path / "checkpoint")
+    assert written == [6.0, 12.0, 16.0]
+
+
+def test_the_checkpoint_of_a_network_on_another_library(xp, checkpoint):
+    model = network()
+    for p in parameters(model):
+        p.data = xp.asarray(p.data)
+    x, y = problem()
+    data = xp.asarray(x), xp.asarray(y)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, Counted(at=5), data, checkpoint=checkpoint)
+    model, optimiser, done = run(model, data=data, checkpoint=checkpoint)
+    assert len(done.log) == 4
+    assert all(type(a) is type(xp.zeros(1)) for a in [*(p.data for p in parameters(model)), *optimiser.velocities])
+
+
+def forever(path, seed):
+    """What the process below runs: it never ends by itself."""
+    training.CHECKPOINT_SECONDS = -1.0
+    run(epochs=10**6, seed=seed, checkpoint=path)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_killed_process_leaves_a_checkpoint_that_can_be_continued(tmp_path, seed):
+    path, delay = tmp_path / "checkpoint", np.random.default_rng(seed).uniform(0.0, 0.2, size=2)
+    code = f"import test_training; test_training.forever({str(path)!r}, {seed})"
+    done = 0
+    for seconds in delay:
+        child = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
+        deadline = time.monotonic() + 60
+        while not path.exists() or len(load_arrays(path)[1]["log"]) == done:
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(seconds)
+        child.kill()
+        assert child.wait() == -signal.SIGKILL
+        before, done = done, len(load_arrays(path)[1]["log"])
+        assert done > before
+    continued = run(epochs=done + 2, seed=seed, checkpoint=path)
+    straight = run(epochs=done + 2, seed=seed)
+    assert bits(*continued[:2]) == bits(*straight[:2])
+    assert continued[2] == straight[2]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Checkpoints that are not to be trusted
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_a_damaged_checkpoint_is_named_and_not_trusted(checkpoint, damage):
+    run(checkpoint=checkpoint)
+    whole = bytearray(checkpoint.read_bytes())
+    whole[-40] ^= 1
+    checkpoint.write_bytes({"flip": bytes(whole), "truncate": whole[:-7], "empty": b""}[damage])
+    before, objective = checkpoint.read_bytes(), Counted()
+    with pytest.raises(StorageError, match=r"checkpoint is (damaged|not a readable safetensors file)"):
+        run(objective=objective, checkpoint=checkpoint)
+    assert objective.calls == 0
+    assert checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": lambda: network(units=6)}, "it has arguments .*'units': 5.*, not .*'units': 6"),
+        ({"model": lambda: network(top="sigmoid")}, "it has arguments .*'top': 'softmax'.*, not .*'top': 'sigmoid'"),
+        ({"model": lambda: models.softmax_regression(D, K, rng=generator(0))}, "it has network maxout_network, not"),
+        ({"seed": 1}, "it has seed 0, not 1$"),
+        ({"batch": 10}, "it has batch 20, not 10$"),
+        ({"max_norm": None}, "it has max_norm 0.6, not None$"),
+        ({"data": problem(50)}, "it has examples 60, not 50$"),
+        ({"epochs": 3}, "has done 4 epochs already, wanted are 3$"),
+    ],
+)
+def test_another_training_s_checkpoint_is_named(checkpoint, change, message):
+    run(checkpoint=checkpoint)
+    model = change["model"]() if "model" in change else network(seed=5)
+    untouched = [p.data.tobytes() for p in parameters(model)]
+    with pytest.raises(StorageError, match=message) as info:
+        run(checkpoint=checkpoint, **change | {"model": model})
+    assert str(checkpoint) in str(info.value)
+    assert [p.data.tobytes() for p in parameters(model)] == untouched
+
+
+def test_the_dtype_belongs_to_the_training(checkpoint):
+    run(checkpoint=checkpoint)
+    x, y = problem()
+    with pytest.raises(StorageError, match="it has dtype float32, not float64"):
+        run(network().to(dtype="float64"), data=(x.astype("float64"), y), checkpoint=checkpoint)
+
+
+def test_a_saved_network_is_no_checkpoint(checkpoint):
+    save(network(), checkpoint)
+    with pytest.raises(StorageError, match="checkpoint is not the checkpoint of a training"):
+        run(checkpoint=checkpoint)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(StorageError, match="is not a readable safetensors file"):
+        run(checkpoint=tmp_path)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Stopping
+
+
+def scripted(values):
+    """A validation that gives these errors, one an epoch, after the one that shows what there is; and the weights."""
+    left, weights = iter([math.nan, *values]), []
+
+    def validate(model):
+        weights.append([p.data.copy() for p in parameters(model)])
+        return {"error": next(left), "epochs": 7.0}
+
+    return validate, weights
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "best", "last"),
+    [
+        ([0.5, 0.4, 0.6, 0.4, 0.3, 0.9, 0.9, 0.9], 3, 5, 8),  # an equal one is no better
+        ([0.5, 0.6, 0.6, 0.6], 3, 1, 4),
+        ([0.5, 0.4, 0.3, 0.2], 1, 4, 4),
+        ([0.5, 0.6], 1, 1, 2),
+        ([math.nan, 0.5, math.nan, 0.4, math.nan, math.nan], 2, 4, 6),
+        ([math.nan, math.nan], 1, 1, 2),
+    ],
+)
+def test_it_stops_after_patience_and_keeps_the_best_epoch(values, patience, best, last, checkpoint):
+    validate, weights = scripted([*values, *[0.0] * 9])
+    epochs = 4 if patience == 1 and best == 4 else 20
+    model, _, done = run(
+        epochs=epochs, validate=validate, stopping=Stopping("error", patience), checkpoint=checkpoint
+    )  # fmt: skip
+    assert (done.best_epoch, len(done.log)) == (best, last)
+    for p, expected in zip(parameters(model), weights[best], strict=True):
+        assert p.data.tobytes() == expected.tobytes()
+    assert best == last or parameters(model)[0].data.tobytes() != weights[last][0].tobytes()
+    objective = Counted()
+    again = run(objective=objective, epochs=epochs, stopping=Stopping("error", patience), checkpoint=checkpoint)
+    assert objective.calls == 0
+    assert again[2].log[-1].keys() == {"epoch", "loss", "error", "epochs"}
+    assert parameters(again[0])[0].data.tobytes() == weights[best][0].tobytes()
+
+
+def test_the_training_loss_can_be_watched():
+    _, _, done = run(epochs=6, stopping=Stopping("loss", 1))
+    assert done.best_epoch == len(done.log) == 6  # it falls in every epoch
+
+
+def test_without_stopping_the_last_epoch_counts():
+    validate, weights = scripted([0.1, 0.2, 0.3, 0.4])
+    model, _, done = run(validate=lambda model: {"error": validate(model)["error"]})
+    assert done.best_epoch == 4
+    assert parameters(model)[0].data.tobytes() == weights[-1][0].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("validate", "message"),
+    [
+        (None, "stopping watches 'eror', but training and validation give loss$"),
+        (lambda model: {"error": 0.5, "adversarial error": 0.6}, "validation give loss, error, adversarial error$"),
+    ],
+)
+def test_stopping_by_what_nobody_measures_is_named_before_any_work(validate, message):
+    objective = Counted()
+    with pytest.raises(ValueError, match=message):
+        run(objective=objective, validate=validate, stopping=Stopping("eror"))
+    assert objective.calls == 0
+
+
+def test_stopping_by_the_number_of_the_epoch_is_refused_also_on_resuming(checkpoint):
+    run(checkpoint=checkpoint, epochs=2)
+    for path in (None, checkpoint):
+        with pytest.raises(ValueError, match=r"stopping watches 'epoch', but .* give loss$"):
+            run(stopping=Stopping("epoch"), checkpoint=path)
+
+
+def test_patience_is_at_least_one_epoch():
+    with pytest.raises(ValueError, match="patience is a number of epochs, at least 1; got 0"):
+        Stopping("error", 0)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Divergence, and bad arguments
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_says_where_and_leaves_the_last_checkpoint(checkpoint, value):
+    run(epochs=2, seed=5, checkpoint=checkpoint)
+    before, updates = checkpoint.read_bytes(), []
+
+    def objective(model, x, y, rng):
+        updates.append(1)
+        J, gradients = losses.clean_objective(model, x, y, rng)
+        return (value if len(updates) == 5 else J), gradients
+
+    with pytest.raises(DivergedError, match=f"J became {value} in epoch 4, step 2 of 3, seed 5$"):
+        run(objective=objective, epochs=6, seed=5, checkpoint=checkpoint)
+    assert checkpoint.read_bytes() != before  # of epoch 3
+    assert [entry["epoch"] for entry in load_arrays(checkpoint)[1]["log"]] == [1, 2, 3]
+    resumed = run(epochs=6, seed=5, checkpoint=checkpoint)
+    assert bits(*resumed[:2]) == bits(*run(epochs=6, seed=5)[:2])
+
+
+def test_pixels_that_are_no_numbers_diverge_at_once_and_move_no_parameter():
+    x, y = problem()
+    x[:] = np.nan
+    model = network()
+    with pytest.raises(DivergedError, match="J became nan in epoch 1, step 1 of 3, seed 0"):
+        run(model, data=(x, y))
+    assert parameters(model)[0].data.tobytes() == parameters(network())[0].data.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "got"),
+    [
+        ({"data": (problem()[0], problem()[1][:-1])}, "got 60 inputs, 59 labels, 4 epochs, batch 20"),
+        ({"data": (problem()[0][:0], problem()[1][:0])}, "got 0 inputs, 0 labels"),
+        ({"epochs": 0}, "0 epochs, batch 20"),
+        ({"batch": 0}, "4 epochs, batch 0"),
+    ],
+)
+def test_bad_arguments_are_named_before_any_work(options, got):
+    objective = Counted()
+    with pytest.raises(ValueError, match=f"as many inputs as labels, at least one, and epochs .* {got}"):
+        run(objective=objective, **options)
+    assert objective.calls == 0
+
+
+def test_another_network_s_optimiser_is_named():
+    x, y = problem()
+    for others in (parameters(network()), parameters(network())[:2]):
+        with pytest.raises(ValueError, match="the optimiser is not this network's"):
+            train(network(), losses.clean_objective, x, y, epochs=1, seed=0, optimiser=SGD(others))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Progress
+
+
+class Recorded(Silent):
+    def __init__(self):
+        self.calls = []
+
+    def begin(self, title, epochs, done):
+        self.calls.append(("begin", title, epochs, done))
+
+    def advance(self, epoch, loss):
+        self.calls.append(("advance", epoch))
+
+    def end(self, entry, last):
+        self.calls.append(("end", entry["epoch"], last))
+
+    def close(self):
+        self.calls.append("close")
+
+
+def test_progress_is_told_what_happens(checkpoint):
+    progress = Recorded()
+    with pytest.raises(KeyboardInterrupt):
+        run(objective=Counted(at=5), epochs=3, checkpoint=checkpoint, progress=progress, title="small")
+    assert progress.calls == [
+        ("begin", "small", 3, 0), ("advance", 0.0), ("end", 1, False), ("advance", 1.0), "close",
+    ]  # fmt: skip
+    progress = Recorded()
+    run(epochs=3, checkpoint=checkpoint, progress=progress, title="small")
+    assert progress.calls == [
+        ("begin", "small", 3, 1), ("advance", 1.0), ("end", 2, False), ("advance", 2.0), ("end", 3, True), "close",
+    ]  # fmt: skip

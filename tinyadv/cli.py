@@ -1,71 +1,138 @@
 """The command `tinyadv`.
 
-Whatever is wrong with what the user typed is one line on standard error and exit code 2, before any work is done.
+The one idea: whatever is wrong with what the user typed is one line on standard error and exit code 2, before any
+work is done and anything is written. The commands themselves are short; what they do is elsewhere.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import __version__
 
+if TYPE_CHECKING:
+    from .paper.registry import Claim
+    from .paper.results import Result
+
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Explaining and Harnessing Adversarial Examples, from scratch: lessons, attacks, and every claim measured.",
 )
 
 OUT = Path("tinyadv-results")
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, by default what was typed; it ends with SystemExit and the exit code."""
+    try:
+        code = app(None if arguments is None else list(arguments), prog_name="tinyadv", standalone_mode=False)
+    except Exception as error:
+        # What the command line does not understand, typer words over several lines. Its exceptions moved between
+        # modules more than once; they are known by this method.
+        if not hasattr(error, "format_message"):
+            raise
+        code = _complain(error.format_message(), 2)
+    sys.exit(code)
+
+
+def _complain(message: object, code: int) -> int:
+    typer.echo("tinyadv: " + " ".join(str(message).split()), err=True)
+    return code
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Errors that the user can do something about become one line and an exit code."""
+def _input_errors() -> Iterator[None]:
+    """What is wrong with the input becomes one line and exit code 2; so does what the installation lacks."""
     from .backend import DeviceError
+
+    try:
+        yield
+    except (ValueError, DeviceError) as error:
+        raise typer.Exit(_complain(error, 2)) from error
+
+
+@contextmanager
+def _work(interrupted: str = "interrupted") -> Iterator[None]:
+    """What may stop sound work on sound input: files, training that diverges, the user. Anything else is a bug."""
     from .datasets import DataError
     from .storage import StorageError
     from .training import DivergedError
 
     try:
         yield
-    except (ValueError, TypeError, DeviceError, DataError, StorageError, OSError) as error:
-        typer.echo(f"tinyadv: {error}", err=True)
-        raise typer.Exit(2) from error
+    except BrokenPipeError:
+        raise  # who reads our output has seen enough: typer ends without a word
+    except (DataError, StorageError) as error:
+        raise typer.Exit(_complain(error, 2)) from error
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
+        raise typer.Exit(_complain(named, 2)) from error
     except DivergedError as error:
-        typer.echo(f"tinyadv: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(_complain(error, 1)) from error
     except KeyboardInterrupt as error:
-        typer.echo("tinyadv: interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(130) from error
+        raise typer.Exit(_complain(interrupted, 130)) from error
+
+
+def _check_folder(out: Path) -> None:
+    """ValueError unless `out` is a folder that can be written, or can become one; nothing is written to find out."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"--out {out}: wanted a folder, but {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {out}: wanted a folder that can be written, but {there} cannot be")
+
+
+def _number(kind: Callable[[str], Any], wanted: str) -> Callable[[Any], Any]:
+    """A reader of numbers that says what it wanted and what it got."""
+
+    def read(text: Any) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise typer.BadParameter(f"wanted {wanted}, got {text!r}") from None
+
+    return read
+
+
+_whole, _real = _number(int, "a whole number"), _number(float, "a number")
+
+
+def _ids(texts: Iterable[str]) -> list[str]:
+    """Claim ids, given one by one or with commas between them."""
+    return [name.strip() for text in texts for name in text.split(",")]
 
 
 @app.command()
 def reproduce(
     profile: Annotated[
-        str, typer.Option(help="How much work: quick (minutes), lesson, or paper (a GPU, or days).")
+        str, typer.Option(metavar="NAME", help="How much work: quick (minutes), lesson, or paper (a GPU, or days).")
     ] = "quick",
     only: Annotated[
-        list[str] | None, typer.Option(help="Measure this claim alone; may be given several times.")
+        list[str] | None,
+        typer.Option(metavar="ID", help="Measure these claims alone: --only ID --only ID, or --only ID,ID."),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds; by default the profile's number.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    out: Annotated[Path, typer.Option(help="Where everything is written; run again to go on.")] = OUT,
+    seeds: Annotated[
+        int | None, typer.Option(parser=_whole, metavar="N", help="How many seeds; by default the profile's number.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where everything is written; run again to go on from there.")
+    ] = OUT,
 ) -> None:
-    """Measure the paper's claims and print them beside the paper's numbers; write results, figures and a report."""
-    with _one_line_errors():
+    """Measure the paper's claims. Prints them beside the paper's numbers; writes results, figures and a report."""
+    with _work("interrupted; the same command goes on from here"):
         from rich.console import Console
 
         from .paper.report import table
@@ -73,81 +140,142 @@ def reproduce(
         from .paper.reproduce import reproduce as run
         from .progress import Console as Progress
 
-        job = plan(only or (), profile, seeds, device, out)
+        with _input_errors():
+            _check_folder(out)
+            job = plan(_ids(only or ()), profile, seeds, device, out)
         console = Console(stderr=True)
-        console.print(f"{len(job.ids)} claims, profile {profile}, seeds {', '.join(map(str, job.seeds))}, on {device}")
+        what = f"{len(job.ids)} claim{'s' * (len(job.ids) != 1)}, profile {profile}"
+        console.print(f"{what}, seed{'s' * (len(job.seeds) != 1)} {', '.join(map(str, job.seeds))}, on {device}")
         results = run(job, Progress(), lambda text: console.print(text, style="dim", highlight=False))
         table(results, Console(), job.ids)
-        typer.echo(f"\nreport    {out / 'report.html'}\nfigures   {out / 'figures'}\nresults   {out / 'results.json'}")
+        typer.echo(f"\nreport    {out / 'report.html'}\nfigures   {out / 'figures'}")
+        typer.echo(f"results   {out / 'results.json'}\nnetworks  {out / 'networks'} (for `tinyadv attack`)")
 
 
 @app.command()
 def claims(
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON instead of a table.")] = False,
-    out: Annotated[Path, typer.Option(help="The folder of a run, for our values.")] = OUT,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Claims to describe in full; all in a table without.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON: everything about each claim.")] = False,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of a run, for our values.")] = OUT,
 ) -> None:
-    """List every claim of the paper: its value, what we measure, and how ours compares where there is one."""
-    with _one_line_errors():
+    """List the paper's claims. Each with the paper's value, ours where there is one, and how they compare."""
+    with _work():
         from rich.console import Console
 
         from .paper.registry import claims as registry
-        from .paper.report import rows, table
-        from .paper.results import committed, load_results, merge, status
+        from .paper.registry import select
+        from .paper.report import table
+        from .paper.results import committed, load_results, merge
 
-        path = out / "results.json"
-        results = merge(committed(), load_results(path)[0] if path.exists() else {})
-        if not as_json:
-            table(results, Console())
+        with _input_errors():
+            chosen = select(_ids(ids) if ids else registry())
+            path = out / "results.json"
+            results = merge(committed(), load_results(path)[0] if path.exists() else {})
+        if as_json:
+            listing = [_described(claim, results.get(claim.id)) for claim in chosen]
+            typer.echo(json.dumps(listing, indent=1, ensure_ascii=False, allow_nan=False))
             return
-        listing = []
-        for claim in registry().values():
-            result = results.get(claim.id)
-            listing.append(
-                {
-                    "id": claim.id,
-                    "section": claim.section,
-                    "kind": claim.kind,
-                    "claim": claim.claim,
-                    "paper": claim.paper,
-                    "definition": claim.definition,
-                    "status": status(claim, result),
-                    "profile": result.profile if result else None,
-                    "ours": {row.label: row.ours for row in rows(claim, result)} if result else None,
-                }
-            )
-        typer.echo(json.dumps(listing, indent=1, ensure_ascii=False))
+        console = Console()
+        table(results, console, [claim.id for claim in chosen])
+        if not ids:
+            console.print("`tinyadv claims ID` says what is measured, and how.", highlight=False)
+            return
+        for claim in chosen:
+            parts = [claim.claim, claim.definition]
+            parts += [f"Has to hold, for every seed: {claim.predicate}"] if claim.predicate else []
+            paragraphs = [" ".join(part.split()) for part in parts]
+            console.print("", f"{claim.id}, section {claim.section}", *paragraphs, sep="\n", markup=False)
+
+
+def _described(claim: Claim, result: Result | None) -> dict[str, Any]:
+    """Everything about a claim as what JSON can say; `values` are means over seeds, null where there is no number."""
+    from .paper.report import rows
+    from .paper.results import status
+
+    quantities = [
+        {
+            "name": q.name,
+            "label": q.label,
+            "format": q.format,
+            "paper": q.paper,
+            "tolerance": q.tolerance,
+            "ours": _finite(result.mean(q.name)) if result else None,
+            "interval": result.interval(q.name) if result else None,
+        }
+        for q in claim.quantities
+    ]
+    return {
+        "id": claim.id,
+        "section": claim.section,
+        "kind": claim.kind,
+        "claim": " ".join(claim.claim.split()),
+        "paper": claim.paper,
+        "definition": " ".join(claim.definition.split()),
+        "predicate": " ".join(claim.predicate.split()) if claim.predicate else None,
+        "status": status(claim, result),
+        "profile": result.profile if result else None,
+        "scale": result.scale if result else None,
+        "seeds": result.seeds if result else [],
+        "ours": {row.label: row.ours for row in rows(claim, result)} if result else None,
+        "quantities": quantities,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 @app.command()
 def attack(
-    network: Annotated[Path, typer.Argument(help="A trained network: a .safetensors file, e.g. from reproduce.")],
-    eps: Annotated[float, typer.Option(help="How far each pixel may move, pixels from 0 to 1.")] = 0.25,
-    method: Annotated[str, typer.Option(help="fgsm, or pgd: 20 small steps.")] = "fgsm",
-    images: Annotated[int, typer.Option(help="How many test images, from the first.")] = 10,
-    clip: Annotated[bool, typer.Option(help="Keep pixels within 0 and 1; the paper did not.")] = False,
-    out: Annotated[Path, typer.Option(help="Where attack.npz and attack.png are written.")] = Path("."),
+    network: Annotated[
+        Path, typer.Argument(metavar="NETWORK", help="A trained network: a .safetensors file, e.g. from reproduce.")
+    ],
+    eps: Annotated[
+        float, typer.Option(parser=_real, metavar="EPS", help="How far each pixel may move; pixels run from 0 to 1.")
+    ] = 0.25,
+    method: Annotated[str, typer.Option(metavar="NAME", help="fgsm, or pgd: 20 small steps.")] = "fgsm",
+    images: Annotated[int, typer.Option(parser=_whole, metavar="N", help="How many test images, from the first.")] = 10,
+    clip: Annotated[bool, typer.Option("--clip", help="Keep pixels within 0 and 1; the paper did not.")] = False,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where attack.npz and attack.png are written.")] = Path("."),
 ) -> None:
-    """Make adversarial examples of MNIST test images against a trained network; write a picture and an .npz."""
-    with _one_line_errors():
+    """Attack a trained network. Its adversarial MNIST test images are written as a picture and as an .npz."""
+    with _work(), _input_errors():
         from .gallery import attack_test_images
 
+        _check_folder(out)
         for line in attack_test_images(network, eps, method, images, clip, out):
             typer.echo(line)
 
 
 @app.command()
 def lesson(
-    number: Annotated[int | None, typer.Argument(help="The lesson's number; without it, the list of lessons.")] = None,
+    number: Annotated[
+        int | None,
+        typer.Argument(parser=_whole, metavar="[NUMBER]", help="Which; without it, the list of lessons."),
+    ] = None,
 ) -> None:
     """Run a lesson, or list them."""
-    with _one_line_errors():
-        from .course import list_lessons, run_lesson
+    with _work():
+        from .course import list_lessons, path_of, run_lesson
 
-        typer.echo(list_lessons()) if number is None else run_lesson(number)
+        with _input_errors():
+            path = path_of(number) if number is not None else None
+        if path is None:
+            typer.echo(list_lessons())
+        else:
+            run_lesson(path)
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if version:
         typer.echo(f"tinyadv {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
         raise typer.Exit

@@ -1,16 +1,23 @@
-"""The course: finding and running the lessons.
+"""The course: finding and running the lessons, and the two things that every lesson ends with.
 
 The lessons are plain files, `lessons/lessonNN_topic.py` in a checkout; an installed package carries a copy of them.
+A lesson shows what it measured with `compare`, in the words and beside the numbers of the registry of claims, and
+draws inside `figure`.
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import runpy
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).parent.parent
+FIGURES = Path("tinyadv-results") / "lessons"  # where lessons save their figures, from where they are run
 
 
 def lessons() -> dict[int, Path]:
@@ -29,18 +36,19 @@ def lessons() -> dict[int, Path]:
 
 
 def list_lessons() -> str:
-    """A line for each lesson: its number and the first line of its text."""
-    lines = [f"{number:3}  {_title(path)}" for number, path in lessons().items()]
-    return "\n".join(["Lessons; run one with `tinyadv lesson NUMBER`, and read it beside:", *lines])
+    """Each lesson's number, title and file."""
+    entries = [f"{number:4}  {title(path)}\n      {path}" for number, path in lessons().items()]
+    return "\n".join([*entries, "", "Run one with `tinyadv lesson NUMBER`, and read its file beside."])
 
 
-def _title(path: Path) -> str:
+def title(path: Path) -> str:
+    """The first line of a lesson's text."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem
-    return f"{text.splitlines()[0]}  ({path})"
+    return text.splitlines()[0]
 
 
-def run_lesson(number: int) -> None:
-    """Run a lesson as `python lessons/lessonNN_topic.py` would.
+def path_of(number: int) -> Path:
+    """The file of a lesson.
 
     Raises
     ------
@@ -50,8 +58,80 @@ def run_lesson(number: int) -> None:
     found = lessons()
     if number not in found:
         raise ValueError(f"there is no lesson {number}: there are {', '.join(map(str, found))}")
-    arguments, sys.argv = sys.argv, [str(found[number])]
+    return found[number]
+
+
+def run_lesson(path: Path) -> None:
+    """Run a lesson as `python lessons/lessonNN_topic.py` would."""
+    arguments, sys.argv = sys.argv, [str(path)]
     try:
-        runpy.run_path(str(found[number]), run_name="__main__")
+        runpy.run_path(str(path), run_name="__main__")
     finally:
         sys.argv = arguments
+
+
+def compare(
+    claim: str,
+    values: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    holds: bool | None = None,
+) -> None:
+    """Print a claim of the paper and what a lesson measured for it: a table *ours | paper*.
+
+    Parameters
+    ----------
+    claim : str
+        Its id: see `tinyadv claims`.
+    values : mapping
+        Numbers by their names in the registry (`tinyadv claims --json` lists them); shares from 0 to 1.
+    intervals : mapping, optional
+        95 % intervals of some of them.
+    holds : bool, optional
+        Whether the claim's statement holds, where it is one.
+
+    Raises
+    ------
+    ValueError
+        If there is no such claim, or it has no such number.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..paper.registry import select
+    from ..paper.report import rows
+    from ..paper.results import Measurement, Result, check
+
+    (about,) = select([claim])
+    result = Result(claim, "lesson", "cpu", [0], [Measurement(dict(values), dict(intervals or {}), holds)])
+    check(result)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{claim} (section {about.section})", title_justify="left")
+    table.add_column("")
+    table.add_column("ours", no_wrap=True)
+    table.add_column("paper")
+    for row in rows(about, result):
+        if row.ours not in ("—", "not measured"):
+            table.add_row(row.label, row.ours, row.paper)
+    Console().print(table)
+
+
+@contextmanager
+def figure(name: str, width: float = 8, height: float = 4) -> Iterator[Any]:
+    """A matplotlib figure of this size in inches to draw on, saved as `FIGURES / name` when the block ends.
+
+    >>> with figure("lesson01_growth.png") as canvas:
+    ...     canvas.subplots().plot([1, 2], [3, 4])
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from ..paper.figures import STYLE
+    from ..storage import write_atomically
+
+    with matplotlib.rc_context(STYLE):
+        canvas = Figure(figsize=(width, height), layout="constrained")
+        yield canvas
+        file = io.BytesIO()
+        canvas.savefig(file, format=Path(name).suffix[1:], metadata={"Software": None})
+    write_atomically(FIGURES / name, file.getvalue())
+    print(f"figure: {FIGURES / name}")

@@ -1,0 +1,286 @@
+"""The benchmark: all peers do the same job, the engine is as right as the chain rule by hand, and bad input is named.
+
+The peers run on tiny networks here. Masks are drawn the same for the engine and for the network by hand, whatever order
+in memory either likes, so that they can be compared with dropout on.
+"""
+
+import importlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tinyadv import layers
+from tinyadv.bench import by_hand, floor, ours, runner
+from tinyadv.bench.check import check_job
+from tinyadv.bench.command import bench_command
+from tinyadv.bench.growth import SIZES, jobs_along, plot
+from tinyadv.bench.jobs import JOBS, Data, as_rows, from_rows, start_parameters
+from tinyadv.bench.quiet import Patience, busy, disturbed
+from tinyadv.bench.runner import BenchError, Peer, run_job
+
+TINY = replace(JOBS["train240"], name="tiny", units=12, pieces=3, batch=20, inputs=40, calls=2)
+NO_DROPOUT = replace(TINY, keep=(1.0, 1.0), max_norm=0.98)
+KINDS = [replace(TINY, attacked=attacked) for attacked in ("training", "inference")]
+
+
+def digits(n, inputs=40, seed=0):
+    """Made examples with something to learn: noisy prototypes in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    prototypes, y = rng.random((10, inputs)), rng.integers(0, 10, n)
+    x = np.clip(prototypes[y] + 0.2 * rng.standard_normal((n, inputs)), 0, 1)
+    return Data(x.astype(np.float32), y)
+
+
+def run(peer, job, steps, data, dtype=np.float32, start=None):
+    """Losses and parameters after some steps."""
+    peer.start(1, "cpu")
+    start = [a.astype(dtype) for a in start or start_parameters(job)]
+    step, read = peer.train(start, job)
+    losses, batches = [], len(data.x) // job.batch
+    for i in range(steps):
+        rows = slice(i % batches * job.batch, (i % batches + 1) * job.batch)
+        losses.append(step(peer.put(data.x[rows].astype(dtype)), peer.put(data.y[rows])))
+    return np.array(losses), read()
+
+
+def largest(found, wanted):
+    return max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.fixture
+def same_masks(monkeypatch):
+    """Make the engine and the network by hand draw the same masks, whatever the memory order of their arrays."""
+    streams = {"engine": np.random.default_rng(5), "by hand": np.random.default_rng(5)}
+
+    def draw(which, examples, units, keep, dtype):
+        return (streams[which].random((examples, units)) < keep).astype(dtype) * dtype.type(1 / keep)
+
+    def of_engine(rng, x, keep, scale):
+        assert scale == 1 / keep
+        return draw("engine", *x.shape, keep, x.dtype)
+
+    def masks_by_hand(net, rng, N):
+        widths = [W.shape[1] for W in net.W]
+        keeps = [net.job.keep[0], *[net.job.keep[1]] * (len(widths) - 1)]
+        return [draw("by hand", N, n, keep, net.dtype).T for n, keep in zip(widths, keeps, strict=True)]
+
+    monkeypatch.setattr(layers, "keep_mask", of_engine)
+    monkeypatch.setattr(by_hand.Net, "masks", masks_by_hand)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The same job
+
+
+@pytest.mark.parametrize("job", KINDS, ids=lambda job: job.attacked)
+@pytest.mark.parametrize("name", ["by_hand", "peer_torch", "peer_jax", "peer_autograd"])
+def test_peers_and_the_engine_agree_over_five_steps_without_dropout(name, job):
+    library = name.removeprefix("peer_")
+    if name != "by_hand":
+        pytest.importorskip(library)
+    peer = importlib.import_module(f"tinyadv.bench.{name}")
+    job = replace(job, keep=(1.0, 1.0), max_norm=0.98)
+    start, data = start_parameters(job), digits(100)
+    J, found = run(peer, job, 5, data)
+    J_ours, wanted = run(ours, job, 5, data)
+    assert largest(wanted, start) > 0.01  # they went somewhere
+    assert all((np.linalg.norm(W, axis=-1) < 0.98 + 1e-6).all() for W in found[::2])
+    assert largest(found, wanted) < 1e-6
+    np.testing.assert_allclose(J, J_ours, rtol=1e-6)
+
+
+@pytest.mark.parametrize("job", KINDS, ids=lambda job: job.attacked)
+def test_the_engine_equals_the_network_by_hand_with_the_same_masks(job, same_masks):
+    job = replace(job, max_norm=0.9)
+    J, wanted = run(by_hand, job, 5, digits(100), np.float64)
+    J_ours, found = run(ours, job, 5, digits(100), np.float64)
+    np.testing.assert_allclose(J_ours, J, rtol=1e-12)
+    assert largest(found, wanted) < 1e-13
+
+
+def test_loss_curve_in_float32_stays_within_rounding_of_float64(same_masks):
+    """200 steps, about 2^-24 of rounding in each sum: the curves agree to 1e-4, the parameters to 1e-3."""
+    job = replace(TINY, learning_rate=0.02, max_norm=1.0)
+    J, wanted = run(by_hand, job, 200, digits(400), np.float64)
+    J_ours, found = run(ours, job, 200, digits(400), np.float32)
+    assert J[-20:].mean() < 0.9 * J[:20].mean()  # it learns
+    np.testing.assert_allclose(J_ours, J, rtol=1e-4)
+    assert largest(found, wanted) < 1e-3
+
+
+def test_fgsm_and_softmax_agree_with_the_engine():
+    job = replace(TINY, kind="fgsm")
+    data, start = digits(60), start_parameters(job)
+    attacks = [peer.fgsm(start, job)(data.x, data.y) for peer in (ours, by_hand)]
+    np.testing.assert_array_equal(*attacks)
+    job = replace(TINY, kind="softmax")
+    results = []
+    for peer in (ours, by_hand):
+        epoch, read = peer.softmax(start_parameters(job), job)
+        epoch(data.x, data.y)
+        results.append(read())
+    assert largest(results[0], start_parameters(job)) > 0.01
+    assert largest(*results) < 1e-6
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_depth_is_free(depth):
+    job = replace(NO_DROPOUT, depth=depth)
+    assert largest(run(ours, job, 3, digits(60))[1], run(by_hand, job, 3, digits(60))[1]) < 1e-6
+
+
+def test_ties_go_to_the_first_piece_in_both():
+    job = replace(NO_DROPOUT, max_norm=10.0)
+    start = start_parameters(job)
+    start[0][1:] = start[0][:1]  # all pieces of the first layer are equal
+    results = [run(peer, job, 1, digits(20), start=start)[1] for peer in (ours, by_hand)]
+    assert largest(*results) < 1e-6
+    assert np.array_equal(results[0][0][1], start[0][1])  # the second piece has never won
+    assert not np.array_equal(results[0][0][0], start[0][0])
+
+
+def test_masks_by_hand_keep_the_right_share():
+    mask = by_hand.keep_mask(np.random.Generator(np.random.SFC64(0)), (300, 400), 0.8, np.float32)
+    assert mask.dtype == np.float32
+    assert set(np.unique(mask)) == {np.float32(0), np.float32(1.25)}
+    assert abs((mask > 0).mean() - 0.8) < 0.005
+
+
+def test_rows_are_undone():
+    start = start_parameters(TINY)
+    assert [a.shape for a in as_rows(start)] == [(36, 40), (36,), (36, 12), (36,), (10, 12), (10,)]
+    assert largest(from_rows(as_rows(start), start), start) == 0
+    assert np.array_equal(as_rows(start)[0][4 * 3 + 2], start[0][2, 4])  # unit 4, piece 2
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Floors
+
+
+def test_floor_has_the_products_of_the_job():
+    U, P, N, D = TINY.units, TINY.pieces, TINY.batch, TINY.inputs
+    there, back = P * U * D + P * U * U + 10 * U, P * U * U + 10 * U
+
+    def work(job):
+        return sum(y.size * a.shape[1] for a, _, y in floor.products_of(job))
+
+    assert work(replace(TINY, kind="fgsm")) == N * (there + back + P * U * D)
+    assert work(KINDS[0]) == N * (2 * (there + back) + P * U * D + 2 * there)
+    assert work(KINDS[1]) == N * (3 * (there + back) + P * U * D + 2 * there)
+    assert work(replace(TINY, kind="softmax")) == 2 * N * D * 10
+
+
+def test_floor_of_the_update_moves_every_parameter():
+    floor.update.start(2, "cpu")
+    assert sum(part.stop - part.start for part in floor.update.parts(1001)) >= 1001
+    step, _ = floor.update.train(start_parameters(TINY), TINY)
+    assert step(None, None) == 0.0
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The runner
+
+
+def test_two_rounds_of_a_tiny_job():
+    said = []
+    peers = [Peer.parse(name) for name in ("ours", "by-hand", "floor")]
+    rows = run_job(TINY, peers, 2, data=digits(100), threads=1, patience=0, say=said.append)
+    assert [row["peer"] for row in rows] == ["ours", "by-hand", "floor"]
+    for row in rows:
+        assert row["calls"] == 4
+        assert 0 < row["p5_ms"] <= row["median_ms"] <= row["p95_ms"]
+        assert row["ratio"] > 0
+        assert row["baseline"] == "by-hand"
+    assert rows[1]["ratio"] == rows[2]["of_floor"] == 1
+    assert 0 < rows[0]["mean_loss"] < 5
+    assert rows[0]["version"].startswith("tinyadv")
+    assert not said
+    json.dumps(rows)
+
+
+def test_a_peer_that_cannot_take_part_is_skipped_and_named():
+    said, peers = [], [Peer("jax", label="jax@elsewhere"), Peer.parse("ours")]
+    rows = run_job(TINY, peers, 1, data=digits(100), threads=1, device="nowhere", patience=0, say=said.append)
+    assert rows == []
+    assert said[0].startswith("tiny: jax@elsewhere is skipped: ")
+    assert said[1] == "tiny: ours is skipped: ValueError: unknown device 'nowhere': wanted 'cpu' or 'cuda'"
+
+
+def test_check_compares_processes():
+    rows = check_job(TINY, [Peer.parse(name) for name in ("ours", "by-hand", "floor")], data=digits(100), threads=1)
+    assert [(row["peer"], row["same"]) for row in rows] == [("ours", True), ("by-hand", True)]
+    assert rows[0]["difference"] == 0 < rows[1]["difference"] < 1e-6
+
+
+def test_machine_is_watched():
+    assert disturbed(0.5, 1.0)
+    assert not disturbed(0.02, 1.0)
+    assert busy() is None or busy() >= 0
+    patience = Patience(0.0)
+    patience.wait()
+    assert patience.left == 0.0
+
+
+@pytest.mark.parametrize("text", ["numppy", "torch@/no/such/python", ""])
+def test_unknown_peers_are_named(text):
+    with pytest.raises(BenchError, match=r"no peer 'numppy'|no interpreter /no/such/python|no peer ''"):
+        Peer.parse(text)
+
+
+def test_growth_varies_one_size_at_a_time(tmp_path):
+    for axis, sizes in SIZES.items():
+        jobs = jobs_along(axis)
+        assert tuple(getattr(job, axis) for job in jobs) == sizes
+        assert sum(replace(job, name="train240", calls=12) == JOBS["train240"] for job in jobs) == 1
+    rows = [
+        {"axis": axis, "size": size, "peer": peer, "us_per_example": 100.0}
+        for axis, sizes in SIZES.items()
+        for size in sizes
+        for peer in ("ours", "floor")
+    ]
+    plot(rows, tmp_path / "growth.svg")
+    assert (tmp_path / "growth.svg").stat().st_size > 1000
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The command
+
+
+def bench(*arguments):
+    app = typer.Typer()
+    app.command()(bench_command)
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--job", "trian240"], "no job 'trian240': there are train240, "),
+        (["--against", "troch"], "no peer 'troch': there are ours, "),
+        (["--device", "tpu"], "device is cpu or cuda, got 'tpu'"),
+        (["--rounds", "0"], "rounds is at least 1"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(arguments, message):
+    result = bench(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_command_writes_its_results(tmp_path, monkeypatch):
+    monkeypatch.setitem(JOBS, "train240", TINY)
+    monkeypatch.setattr(runner, "load_data", lambda job: digits(100))
+    file = tmp_path / "bench.json"
+    result = bench("--against", "by-hand", "--rounds", "1", "--threads", "1", "--patience", "0", "--json", str(file))
+    assert result.exit_code == 0, result.output
+    assert "by-hand" in result.stdout
+    results = json.loads(file.read_text())
+    assert {row["peer"] for row in results["rows"]} == {"ours", "by-hand", "floor", "floor-update"}
+    assert results["surroundings"]["threads"] == 1
+    assert results["jobs"][0]["batch"] == TINY.batch
+    assert next(row["import_s"] for row in results["rows"] if row["peer"] == "ours") > 0

@@ -1,0 +1,164 @@
+"""`tinyadv bench`: what is asked for, checked, then handed to the stopwatch, and its tables.
+
+Bad input is one line on standard error and exit code 2; a check that fails is exit code 1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..backend import DeviceError, check_device
+from ..storage import write_atomically
+from .jobs import JOBS
+from .runner import BenchError, Peer, default_threads, run_job, surroundings
+
+AGAINST = "by-hand,torch,torch-compile,jax,autograd"
+ON_GPU = "torch,torch-compile,jax"
+FLOORS = {"cpu": ("floor", "floor-torch", "floor-update"), "cuda": ("floor", "floor-torch")}
+
+
+def bench_command(
+    against: Annotated[
+        str, typer.Option(help="Peers, separated by commas; peer@/path/to/python runs one in another interpreter.")
+    ] = "",
+    job: Annotated[str, typer.Option(help=f"Jobs, separated by commas, of: {', '.join(JOBS)}.")] = "train240",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    rounds: Annotated[int, typer.Option(help="Turns of each peer.")] = 6,
+    threads: Annotated[int, typer.Option(help="Threads of each peer; by default one for each processor.")] = 0,
+    patience: Annotated[float, typer.Option(help="Seconds to wait, a job, for a quiet machine.")] = 60.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
+    growth: Annotated[bool, typer.Option(help="Time against units, pieces, batch and depth instead.")] = False,
+    plot: Annotated[Path, typer.Option(help="Where --growth draws its figure (.png or .svg).")] = Path("growth.png"),
+    check: Annotated[bool, typer.Option(help="Compare results instead of times.")] = False,
+) -> None:
+    """Time tinyadv beside other libraries on the paper's own job; whichever are not installed are skipped and named."""
+    try:
+        peers = _peers(against, device)
+        names = _jobs(job)
+        check_device(device)
+        if rounds < 1 or threads < 0:
+            raise BenchError(f"rounds is at least 1 and threads not negative, got {rounds} and {threads}")
+    except (BenchError, DeviceError, ValueError) as error:
+        print(f"tinyadv bench: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    settings: dict[str, Any] = {"threads": threads or default_threads(), "device": device, "say": _say}
+    if check:
+        _check(peers, names, json_file, settings)
+    elif growth:
+        _growth(peers, against, rounds, plot, json_file, {**settings, "patience": patience})
+    else:
+        _time(peers, names, rounds, json_file, {**settings, "patience": patience})
+
+
+def _peers(against: str, device: str) -> list[Peer]:
+    """Ours first, then those named, then the floors."""
+    if device not in FLOORS:
+        raise BenchError(f"device is cpu or cuda, got {device!r}")
+    against = against or (AGAINST if device == "cpu" else ON_GPU)
+    floors = [name for name in FLOORS[device] if name != "floor-torch" or "torch" in against]
+    names = ["ours", *(text.strip() for text in against.split(",")), *floors]
+    return [Peer.parse(name) for name in dict.fromkeys(names)]
+
+
+def _jobs(text: str) -> list[str]:
+    names = list(JOBS) if text == "all" else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in JOBS:
+            raise BenchError(f"no job {name!r}: there are {', '.join(JOBS)}, and all")
+    return names
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _time(
+    peers: Sequence[Peer], names: Sequence[str], rounds: int, file: Path | None, settings: dict[str, Any]
+) -> None:
+    rows: list[dict[str, Any]] = []
+    around = surroundings(settings["threads"], settings["device"])
+    _say(", ".join(f"{name} {value}" for name, value in around.items() if value is not None))
+    imports: dict[str, float] = {}
+    for name in names:
+        job = JOBS[name]
+        taking_part = [p for p in peers if p.name != "floor-update" or job.kind == "train"]
+        found = run_job(job, taking_part, rounds, **settings)
+        for row, peer in ((row, peer) for row in found for peer in peers if peer.label == row["peer"]):
+            if not peer.name.startswith("floor"):
+                imports[peer.label] = row["import_s"] = imports.get(peer.label) or peer.import_seconds()
+        rows += found
+        _show(f"{name}: {job.meaning}", found, _TIME_COLUMNS, by="median_ms")
+    _write(file, around, rows, names)
+
+
+def _growth(
+    peers: Sequence[Peer], against: str, rounds: int, path: Path, file: Path | None, settings: dict[str, Any]
+) -> None:
+    from .growth import measure, plot
+
+    wanted = {"ours", "floor", *(against.split(",") if against else ["torch"])}
+    rows = measure([p for p in peers if p.label in wanted], rounds, **settings)
+    _show("growth: µs per example of a training step", rows, _GROWTH_COLUMNS)
+    plot(rows, path)
+    _say(f"drawn: {path}")
+    _write(file, surroundings(settings["threads"], settings["device"]), rows, [])
+
+
+def _check(peers: Sequence[Peer], names: Sequence[str], file: Path | None, settings: dict[str, Any]) -> None:
+    from .check import check_job
+
+    rows = [row for name in names for row in check_job(JOBS[name], peers, **settings)]
+    _show(
+        "same start, no dropout: largest difference to ours (FGSM: share of entries that differ)", rows, _CHECK_COLUMNS
+    )
+    _write(file, surroundings(settings["threads"], settings["device"]), rows, names)
+    if not all(row["same"] for row in rows):
+        raise typer.Exit(1)
+
+
+def _write(file: Path | None, around: dict[str, Any], rows: list[dict[str, Any]], names: Sequence[str]) -> None:
+    if file:
+        from dataclasses import asdict
+
+        jobs = [asdict(JOBS[name]) for name in names]
+        write_atomically(file, json.dumps({"surroundings": around, "jobs": jobs, "rows": rows}, indent=1) + "\n")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Tables: heading, key, format
+
+Column = tuple[str, str, str]
+_TIME_COLUMNS: list[Column] = [
+    ("peer", "peer", ""), ("median ms", "median_ms", ".2f"), ("p5", "p5_ms", ".2f"), ("p95", "p95_ms", ".2f"),
+    ("ratio", "ratio", ".2f"), ("of floor", "of_floor", ".0%"), ("first calls s", "first_calls_s", ".1f"),
+    ("import s", "import_s", ".2f"), ("peak MiB", "peak_MiB", ".0f"), ("mean J", "mean_loss", ".3f"),
+    ("disturbed turns", "turns_disturbed", "d"), ("version", "version", ""),
+]  # fmt: skip
+_GROWTH_COLUMNS: list[Column] = [
+    ("along", "axis", ""), ("size", "size", "d"), ("peer", "peer", ""), ("µs per example", "us_per_example", ".1f"),
+    ("ratio", "ratio", ".2f"), ("of floor", "of_floor", ".0%"), ("disturbed turns", "turns_disturbed", "d"),
+]  # fmt: skip
+_CHECK_COLUMNS: list[Column] = [
+    ("job", "job", ""), ("peer", "peer", ""), ("largest difference", "difference", ".1e"), ("same", "same", ""),
+    ("version", "version", ""),
+]  # fmt: skip
+
+
+def _show(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], by: str = "") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for heading, _, form in columns:
+        table.add_column(heading, justify="right" if form else "left")
+    for row in sorted(rows, key=lambda row: row[by]) if by else rows:
+        cells = [(row.get(key), form) for _, key, form in columns]
+        table.add_row(*("" if value is None else format(value, form) if form else str(value) for value, form in cells))
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width).print(table)

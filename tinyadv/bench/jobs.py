@@ -1,0 +1,135 @@
+"""The jobs: what every peer does, from which starting parameters, on which data.
+
+The one idea: a job is a frozen dataclass of plain numbers, and its parameters are plain arrays in the layout of
+`layers` (W `(pieces, units, inputs)`, b `(pieces, units)`, ...). A peer may rearrange them as its library likes them
+best, and gives them back in this layout, so that all can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = list[NDArray[Any]]
+Step = Callable[[Any, Any], float]  # (x, y) -> J, when the update is done
+Attack = Callable[[Any, Any], NDArray[Any]]  # (x, y) -> x_adv
+Epoch = Callable[[Any, Any], None]  # (all x, all y)
+Read = Callable[[], Arrays]  # the parameters as they are now, in the layout of `layers`
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job, float32.
+
+    "train" is a step of adversarial training (section 6) of the maxout network, dropout before every layer and
+    inverted (kept entries are divided by the probability to be kept, pixels too), every forward pass with masks of
+    its own; momentum, then max-norm on every unit's incoming weights. "fgsm" is the attack alone, "softmax" an epoch of
+    plain gradient descent on softmax regression.
+
+    Attributes
+    ----------
+    calls : int
+        Timed calls in one turn.
+    keep : (float, float)
+        Probability to keep a pixel, and a hidden unit.
+    attacked : "training" or "inference"
+        Which network the attack of a training step sees: with this batch's masks, or without dropout.
+    """
+
+    name: str
+    kind: Literal["train", "fgsm", "softmax"]
+    meaning: str
+    calls: int
+    units: int = 240
+    pieces: int = 5
+    depth: int = 2
+    batch: int = 100
+    attacked: Literal["training", "inference"] = "training"
+    keep: tuple[float, float] = (0.8, 0.5)
+    max_norm: float = 1.9365
+    eps: float = 0.25
+    alpha: float = 0.5
+    learning_rate: float = 0.1
+    momentum: float = 0.7
+    inputs: int = 784
+    classes: int = 10
+
+
+_STEP = "ms a step of adversarial training"
+_ALL = (
+    Job("train240", "train", f"{_STEP}, 240 units", 12),
+    Job("train240-bound", "train", f"{_STEP}, 240 units, max-norm 0.5 binds on all", 12, max_norm=0.5),
+    Job("train240-clean-attack", "train", f"{_STEP}, 240 units, attacked without dropout", 12, attacked="inference"),
+    Job("train1600", "train", f"{_STEP}, 1600 units", 3, units=1600),
+    Job("train1600-bound", "train", f"{_STEP}, 1600 units, max-norm 0.5 binds on all", 3, units=1600, max_norm=0.5),
+    Job("fgsm100", "fgsm", "ms a batch of FGSM, 240 units, batch 100", 30),
+    Job("fgsm1000", "fgsm", "ms a batch of FGSM, 240 units, batch 1000", 8, batch=1000),
+    Job("softmax", "softmax", "ms an epoch of softmax regression, batch 100", 2),
+)
+JOBS = {job.name: job for job in _ALL}
+
+
+class Peer(Protocol):
+    """What a module (or object) must offer to take part: parameters in the layout of `layers`, float32."""
+
+    def start(self, threads: int, device: str) -> str:
+        """Get the library ready; what it is and its version."""
+
+    def put(self, a: NDArray[Any]) -> Any:
+        """Inputs or labels as this peer wants them handed in, outside the timing: where the network is."""
+
+    def train(self, parameters: Arrays, job: Job) -> tuple[Step, Read]:
+        """A training step, and what reads the parameters."""
+
+    def fgsm(self, parameters: Arrays, job: Job) -> Attack:
+        """The attack on the network without dropout."""
+
+    def softmax(self, parameters: Arrays, job: Job) -> tuple[Epoch, Read]:
+        """An epoch over all examples in their order, and what reads the parameters."""
+
+
+class Data(NamedTuple):
+    """Inputs `(N, 784)`, labels `(N,)`."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+
+
+def start_parameters(job: Job, seed: int = 1) -> Arrays:
+    """The job's W1, b1, W2, b2, ...: weights from N(0, 1 / inputs), biases 0; zeros for softmax regression."""
+    if job.kind == "softmax":
+        return [np.zeros((job.classes, job.inputs), np.float32), np.zeros(job.classes, np.float32)]
+    rng, arrays = np.random.default_rng(seed), []
+    shapes = [(job.units if i else job.inputs, job.units, job.pieces) for i in range(job.depth)]
+    for inputs, *outputs in [*shapes, (job.units, job.classes)]:
+        W = rng.standard_normal((inputs, *outputs), dtype=np.float32).T * np.float32(inputs**-0.5)
+        arrays += [np.ascontiguousarray(W), np.zeros(outputs[::-1], np.float32)]
+    return arrays
+
+
+def as_rows(parameters: Arrays) -> Arrays:
+    """Weights as `(units * pieces, inputs)`, biases as `(units * pieces,)`, a unit's pieces next to each other.
+
+    So they are in libraries whose users take the maximum over a trailing axis of pieces.
+    """
+    rows = [a.swapaxes(0, 1) for a in parameters[:-2]] + parameters[-2:]
+    return [a.reshape(-1, a.shape[-1]) if i % 2 == 0 else a.reshape(-1).copy() for i, a in enumerate(rows)]
+
+
+def from_rows(rows: Arrays, like: Arrays) -> Arrays:
+    """What `as_rows` made of parameters of the shapes of `like`, undone."""
+    hidden = [a.reshape(p.shape[1], p.shape[0], *p.shape[2:]) for a, p in zip(rows[:-2], like[:-2], strict=True)]
+    return [np.ascontiguousarray(a.swapaxes(0, 1)) for a in hidden] + [a.copy() for a in rows[-2:]]
+
+
+def load_data(job: Job) -> Data:
+    """MNIST: the first 6000 training images for training, all 60,000 for softmax regression, the test for FGSM."""
+    from ..datasets import mnist
+
+    splits = mnist()
+    x, y = splits.test if job.kind == "fgsm" else splits.full_train
+    return Data(x[:6000], y[:6000]) if job.kind == "train" else Data(x, y)

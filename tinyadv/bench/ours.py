@@ -1,0 +1,96 @@
+"""The job in tinyadv: its public engine, called as the lessons call it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import __version__
+from ..attacks import fgsm as fast_gradient_sign
+from ..backend import Array, array_module, check_device, generator, to_device
+from ..layers import Dropout, Layer, Linear, Maxout, parameters
+from ..losses import adversarial_objective, clean_objective
+from ..models import Network
+from ..optim import SGD, Schedule
+from .jobs import Arrays, Attack, Epoch, Job, Read, Step
+
+_device = "cpu"
+
+
+def start(threads: int, device: str) -> str:
+    global _device
+    check_device(device)
+    _device = device
+    xp = array_module(to_device(generator(0).random(1), device))
+    return f"tinyadv {__version__}, {xp.__name__} {xp.__version__}"
+
+
+def put(a: Array) -> Array:
+    return to_device(a, _device)
+
+
+def network(start: Arrays, job: Job) -> Network:
+    """The job's network with the parameters `start`."""
+    rng, layers = generator(0), list[Layer]()
+    if job.kind == "softmax":
+        layers.append(Linear(job.inputs, job.classes, rng))
+    else:
+        for i in range(job.depth):
+            layers.append(Dropout(job.keep[1] if i else job.keep[0]))
+            layers.append(Maxout(job.units if i else job.inputs, job.units, job.pieces, rng))
+        layers += [Dropout(job.keep[1]), Linear(job.units, job.classes, rng)]
+    model = Network("bench", {}, layers, "softmax")
+    for p, a in zip(parameters(model), start, strict=True):
+        p.data = to_device(a.copy(), _device)
+    return model
+
+
+def _optimiser(model: Network, job: Job, momentum: float, max_norm: float | None) -> SGD:
+    constant = Schedule(job.learning_rate, decay=1.0, momentum=momentum, final_momentum=momentum)
+    return SGD(parameters(model), constant, max_norm)
+
+
+def _reader(model: Network) -> Read:
+    return lambda: [to_device(p.data, "cpu").copy() for p in parameters(model)]
+
+
+def _finish() -> None:
+    """Wait until the GPU has done what it was given."""
+    if _device == "cuda":
+        import cupy
+
+        cupy.cuda.get_current_stream().synchronize()
+
+
+def train(start: Arrays, job: Job, rng: Any = None) -> tuple[Step, Read]:
+    model = network(start, job)
+    optimiser, rng = _optimiser(model, job, job.momentum, job.max_norm), rng or generator(0, "masks")
+
+    def step(x: Array, y: Array) -> float:
+        J, gradients = adversarial_objective(model, x, y, rng, job.eps, job.alpha, attacked=job.attacked)
+        optimiser.step(gradients)
+        _finish()
+        return J
+
+    return step, _reader(model)
+
+
+def fgsm(start: Arrays, job: Job) -> Attack:
+    model = network(start, job)
+
+    def attack(x: Array, y: Array) -> Array:
+        return to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
+
+    return attack
+
+
+def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:
+    model = network(start, job)
+    optimiser = _optimiser(model, job, 0.0, None)
+
+    def epoch(x: Array, y: Array) -> None:
+        for i in range(0, len(x), job.batch):
+            _, gradients = clean_objective(model, x[i : i + job.batch], y[i : i + job.batch], None)
+            optimiser.step(gradients)
+        _finish()
+
+    return epoch, _reader(model)

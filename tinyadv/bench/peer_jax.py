@@ -1,0 +1,129 @@
+"""The job in JAX: a whole step is one jitted function, to which parameters and velocities are donated."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+_environment = os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # before JAX is imported
+import jax  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
+import jax.numpy as jnp  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
+
+from .jobs import Arrays, Attack, Epoch, Job, Read, Step, as_rows, from_rows  # noqa: E402
+
+_device = "cpu"
+
+
+def start(threads: int, device: str) -> str:
+    """JAX's CPU client takes one thread for each core that the process may use."""
+    global _device
+    _device = device
+    jax.config.update("jax_platforms", device)
+    return f"jax {jax.__version__} ({jax.devices()[0].platform})"
+
+
+def put(a: Any) -> Any:
+    return a if _device == "cpu" else jax.device_put(a)
+
+
+def _columns(parameters: Arrays) -> list[Any]:
+    """Weights as (inputs, units * pieces), biases (units * pieces,)."""
+    return [jnp.asarray(a.T) for a in as_rows(parameters)]
+
+
+def _reader(state: list[Any], start: Arrays) -> Read:
+    return lambda: from_rows([jax.device_get(p).T for p in state[0]], start)
+
+
+def _logits(theta: list[Any], x: Any, key: Any, job: Job) -> Any:
+    """With a key: training, dropout on."""
+
+    def drop(h: Any, i: int) -> Any:
+        keep = job.keep[1 if i else 0]
+        if key is None or keep == 1:
+            return h
+        return jnp.where(jax.random.bernoulli(jax.random.fold_in(key, i), keep, h.shape), h / keep, 0)
+
+    h = x
+    for i in range(job.depth):
+        z = drop(h, i) @ theta[2 * i] + theta[2 * i + 1]
+        h = z.reshape(len(x), -1, job.pieces).max(axis=2)
+    return drop(h, job.depth) @ theta[-2] + theta[-1]
+
+
+def _cross_entropy(z: Any, y: Any) -> Any:
+    return -jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=1).mean()
+
+
+def _loss(theta: list[Any], x: Any, y: Any, key: Any, job: Job) -> Any:
+    return _cross_entropy(_logits(theta, x, key, job), y)
+
+
+def train(start: Arrays, job: Job) -> tuple[Step, Read]:
+    loss, alpha = partial(_loss, job=job), job.alpha
+
+    def at_training(theta: Any, x: Any, y: Any, keys: Any) -> Any:
+        clean, (g, g_x) = jax.value_and_grad(loss, argnums=(0, 1))(theta, x, y, keys[0])
+        x_adv = x + job.eps * jnp.sign(g_x)
+        adversarial, g_adv = jax.value_and_grad(loss)(theta, x_adv, y, keys[1])
+        return alpha * clean + (1 - alpha) * adversarial, jax.tree.map(
+            lambda a, b: alpha * a + (1 - alpha) * b, g, g_adv
+        )
+
+    def at_inference(theta: Any, x: Any, y: Any, keys: Any) -> Any:
+        both = jnp.concatenate([x, x + job.eps * jnp.sign(jax.grad(loss, argnums=1)(theta, x, y, None))])
+
+        def objective(theta: Any) -> Any:
+            z = _logits(theta, both, keys[0], job)
+            return alpha * _cross_entropy(z[: len(x)], y) + (1 - alpha) * _cross_entropy(z[len(x) :], y)
+
+        return jax.value_and_grad(objective)(theta)
+
+    @partial(jax.jit, donate_argnums=(0, 1, 2))
+    def update(theta: Any, velocity: Any, key: Any, x: Any, y: Any) -> Any:
+        key, *keys = jax.random.split(key, 3)
+        J, g = (at_training if job.attacked == "training" else at_inference)(theta, x, y, keys)
+        velocity = [job.momentum * v - job.learning_rate * d for v, d in zip(velocity, g, strict=True)]
+        theta = [p + v for p, v in zip(theta, velocity, strict=True)]
+        return [_project(p, job) if p.ndim == 2 else p for p in theta], velocity, key, J
+
+    theta = _columns(start)
+    state = [theta, [jnp.zeros_like(p) for p in theta], jax.random.key(0)]
+
+    def step(x: Any, y: Any) -> float:
+        *state[:], J = update(*state, x, y)
+        jax.block_until_ready(state[0])
+        return float(J)
+
+    return step, _reader(state, start)
+
+
+def _project(W: Any, job: Job) -> Any:
+    return W * (job.max_norm / jnp.maximum(jnp.linalg.norm(W, axis=0), job.max_norm))
+
+
+def fgsm(start: Arrays, job: Job) -> Attack:
+    theta = _columns(start)
+
+    def x_adv(theta: Any, x: Any, y: Any) -> Any:
+        return x + job.eps * jnp.sign(jax.grad(_loss, argnums=1)(theta, x, y, None, job))
+
+    attack = jax.jit(x_adv)
+    return lambda x, y: jax.device_get(attack(theta, x, y))
+
+
+def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:
+    @partial(jax.jit, donate_argnums=0)
+    def update(theta: Any, x: Any, y: Any) -> Any:
+        g = jax.grad(lambda theta: _cross_entropy(x @ theta[0] + theta[1], y))(theta)
+        return [p - job.learning_rate * d for p, d in zip(theta, g, strict=True)]
+
+    state = [_columns(start)]
+
+    def epoch(x: Any, y: Any) -> None:
+        for i in range(0, len(x), job.batch):
+            state[0] = update(state[0], x[i : i + job.batch], y[i : i + job.batch])
+        jax.block_until_ready(state[0])
+
+    return epoch, _reader(state, start)

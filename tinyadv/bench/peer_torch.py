@@ -1,0 +1,127 @@
+"""The job in PyTorch, eager, as its users write it: modules, `optim.SGD`, gradients gathered in `.grad`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from .jobs import Arrays, Attack, Epoch, Job, Read, Step, as_rows, from_rows
+
+_device = "cpu"
+_prepared: Any = lambda net: net  # noqa: E731  (peer_torch_compile compiles here)
+
+
+def start(threads: int, device: str) -> str:
+    global _device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("this PyTorch finds no CUDA device")
+    _device = device
+    torch.set_num_threads(threads)
+    return f"torch {torch.__version__}"
+
+
+def put(a: Any) -> Any:
+    return torch.from_numpy(a).to(_device)
+
+
+class Maxout(nn.Module):
+    """A linear layer whose outputs are seen as `(units, pieces)`, and the maximum of each unit's pieces."""
+
+    def __init__(self, inputs: int, units: int, pieces: int) -> None:
+        super().__init__()
+        self.linear, self.pieces = nn.Linear(inputs, units * pieces), pieces
+
+    def forward(self, x: Any) -> Any:
+        return self.linear(x).unflatten(1, (-1, self.pieces)).max(dim=2).values
+
+
+def _network(start: Arrays, job: Job) -> nn.Module:
+    net = nn.Sequential()
+    if job.kind != "softmax":
+        for i in range(job.depth):
+            net.append(nn.Dropout(1 - job.keep[1 if i else 0]))
+            net.append(Maxout(job.units if i else job.inputs, job.units, job.pieces))
+        net.append(nn.Dropout(1 - job.keep[1]))
+    net.append(nn.Linear(start[-2].shape[1], job.classes))
+    with torch.no_grad():
+        for p, a in zip(net.parameters(), as_rows(start), strict=True):
+            p.copy_(torch.from_numpy(a))
+    return net.to(_device)
+
+
+def _reader(net: nn.Module, start: Arrays) -> Read:
+    return lambda: from_rows([p.detach().cpu().numpy() for p in net.parameters()], start)
+
+
+def _sign_of_gradient(model: Any, x: Any, y: Any) -> Any:
+    x = x.detach().requires_grad_()
+    (g,) = torch.autograd.grad(cross_entropy(model(x), y), x)
+    return g.sign()
+
+
+def train(start: Arrays, job: Job) -> tuple[Step, Read]:
+    net = _network(start, job)
+    optimiser = torch.optim.SGD(net.parameters(), lr=job.learning_rate, momentum=job.momentum)
+    weights = [p for p in net.parameters() if p.ndim == 2]
+    model, alpha = _prepared(net), job.alpha
+
+    def gradients_attack_in_training(x: Any, y: Any) -> Any:
+        x = x.detach().requires_grad_()
+        clean: Any = cross_entropy(model(x), y)
+        (alpha * clean).backward()  # fills the parameters' .grad and x.grad at once
+        adversarial: Any = cross_entropy(model(x.detach() + job.eps * x.grad.sign()), y)
+        ((1 - alpha) * adversarial).backward()
+        return alpha * clean.detach() + (1 - alpha) * adversarial.detach()
+
+    def gradients_attack_at_inference(x: Any, y: Any) -> Any:
+        net.eval()
+        x_adv = x + job.eps * _sign_of_gradient(model, x, y)
+        net.train()
+        z = model(torch.cat([x, x_adv]))
+        J: Any = alpha * cross_entropy(z[: len(x)], y) + (1 - alpha) * cross_entropy(z[len(x) :], y)
+        J.backward()
+        return J.detach()
+
+    gradients = gradients_attack_in_training if job.attacked == "training" else gradients_attack_at_inference
+
+    def step(x: Any, y: Any) -> float:
+        optimiser.zero_grad()
+        J = gradients(x, y)
+        optimiser.step()
+        with torch.no_grad():
+            for w in weights:
+                w.mul_(job.max_norm / w.norm(dim=1, keepdim=True).clamp_(min=job.max_norm))
+        return float(J) if _device == "cpu" else _when_done(J)
+
+    return step, _reader(net, start)
+
+
+def _when_done(J: Any) -> float:
+    torch.cuda.synchronize()
+    return float(J)
+
+
+def fgsm(start: Arrays, job: Job) -> Attack:
+    net = _network(start, job).eval().requires_grad_(False)
+    model = _prepared(net)
+    return lambda x, y: (x + job.eps * _sign_of_gradient(model, x, y)).cpu().numpy()
+
+
+def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:
+    net = _network(start, job)
+    optimiser = torch.optim.SGD(net.parameters(), lr=job.learning_rate)
+    model = _prepared(net)
+
+    def epoch(x: Any, y: Any) -> None:
+        for x_i, y_i in zip(x.split(job.batch), y.split(job.batch), strict=True):
+            optimiser.zero_grad()
+            J: Any = cross_entropy(model(x_i), y_i)
+            J.backward()
+            optimiser.step()
+        if _device == "cuda":
+            torch.cuda.synchronize()
+
+    return epoch, _reader(net, start)

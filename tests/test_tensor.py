@@ -257,6 +257,12 @@ def test_computing_past_the_engine_raises(call):
         call(Tensor(np.array([0.5, 1.0, 2.0])))
 
 
+@pytest.mark.parametrize("function", [np.sum, np.max, np.transpose, np.linalg.norm, np.shape, np.zeros_like])
+def test_a_function_of_numpy_says_what_to_use_instead(function):
+    with pytest.raises(TypeError, match=rf"{function.__name__}\(\) got a Tensor: use the operation of tinyadv.ops, or"):
+        function(Tensor(np.ones((2, 2))))
+
+
 @pytest.mark.parametrize("name", ["item", "astype", "copy", "grad", "backward", "std", "numpy"])
 def test_there_is_no_attribute_that_answers_none(name):
     with pytest.raises(AttributeError, match=name):
@@ -273,13 +279,13 @@ def test_nothing_can_be_stored_on_a_tensor():
 @pytest.mark.parametrize("name", ["add", "sub", "mul", "truediv", "pow", "matmul"])
 def test_operators_with_arrays_on_either_side_give_tensors(xp, name):
     function = getattr(operator, name)
-    a = xp.asarray(np.array([0.5, 1.0, 2.0]))
-    t = Tensor(xp.asarray(np.array([1.0, 3.0, 2.0])))
+    a = xp.asarray(np.array([[0.5, 1.0], [2.0, 0.2]]))
+    t = Tensor(xp.asarray(np.array([[1.0, 3.0], [2.0, 0.1]])))
     for left, right in ((a, t), (t, a)):
         y = function(left, right)
         assert isinstance(y, Tensor)
         np.testing.assert_allclose(host(y), function(host(left), host(right)))
-        assert grad(y.sum(), [t])[0].shape == (3,)
+        assert grad(y.sum(), [t])[0].shape == (2, 2)
 
 
 @pytest.mark.parametrize("name", ["add", "sub", "mul", "truediv", "pow"])
@@ -326,7 +332,9 @@ def test_methods_and_operators_are_the_operations(xp, rng):
         (x.sum(), a.sum()),
         (x.sum(axis=1, keepdims=True), a.sum(axis=1, keepdims=True)),
         (x.mean(axis=(0, 2)), a.mean(axis=(0, 2))),
+        (x.mean(axis=0, keepdims=True), a.mean(axis=0, keepdims=True)),
         (x.max(axis=-1), a.max(axis=-1)),
+        (x.max(axis=(0, 1), keepdims=True), a.max(axis=(0, 1), keepdims=True)),
         (x.reshape(6, 4), a.reshape(6, 4)),
         (x.reshape((6, 4)), a.reshape(6, 4)),
         (x.reshape(-1), a.reshape(-1)),

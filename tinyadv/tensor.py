@@ -26,15 +26,8 @@ _births = count()
 class Tensor:
     """An array, and how it was computed.
 
-    Parameters
-    ----------
-    data : array of float32 or float64, or numbers that NumPy turns into one
-        The values, shape `(...)`; a NumPy or a CuPy array. It is not copied.
-
-    Raises
-    ------
-    TypeError
-        If `data` is a Tensor already, or does not hold floating point numbers: nothing else has gradients.
+    `data` is a NumPy or a CuPy array of any shape, not copied, or numbers that NumPy turns into one. TypeError if it is
+    a Tensor already, or holds anything but floating point numbers: nothing else has gradients.
     """
 
     __slots__ = ("__weakref__", "args", "birth", "data", "op", "settings")
@@ -84,11 +77,10 @@ class Tensor:
     __len__, __float__, __bool__ = lambda a: len(a.data), lambda a: float(a.data), lambda a: bool(a.data)
 
     # What is computed past the engine would silently lose its gradient: it raises.
-    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("a Tensor is not an array: use an operation of tinyadv.ops, or the Tensor's .data")
 
-    def __array_function__(self, function: Any, *_: Any) -> NoReturn:
-        raise TypeError(f"{function.__name__}() got a Tensor: use the operation of tinyadv.ops, or the Tensor's .data")
+    __array__ = __array_function__ = _refuse
 
 
 def raw(value: Value) -> Any:
@@ -100,13 +92,9 @@ class Op:
     """A differentiable operation: a forward on arrays, and a gradient formula for each argument.
 
     `y = op(*args, **settings)` with a Tensor among `args` gives a Tensor that remembers the call; without one it is
-    the forward itself. `op.gradients(formula0, formula1, ...)` sets the formulas in the order of the arguments:
-    `formula(g, y, *args, **settings) -> dL/darg`, with g = dL/dy; None where there is none.
-    A formula computes from g, y and the arguments alone: whatever else it kept from the forward would be a constant
-    to the second derivative, and that silently wrong.
+    the forward itself. `op.gradients(...)` sets the formulas, in the order of the arguments. A formula computes from g,
+    y and the arguments alone: whatever else it kept would be a constant to the second derivative, silently wrong.
     """
-
-    __name__: str
 
     def __init__(self, forward: Callable[..., Array]) -> None:
         update_wrapper(self, forward)
@@ -114,7 +102,7 @@ class Op:
         self.formulas: tuple[Formula | None, ...] = ()
 
     def __repr__(self) -> str:
-        return self.__name__
+        return self.forward.__name__
 
     def gradients(self, *formulas: Formula | None) -> None:
         self.formulas = formulas
@@ -122,8 +110,7 @@ class Op:
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if settings and any(isinstance(s, Tensor) for s in settings.values()):
             raise TypeError(f"{self}() got a Tensor by keyword: pass it by position, so that it is recorded")
-        arrays = [a.data if isinstance(a, Tensor) else a for a in args]
-        y = self.forward(*arrays, **settings)
+        y = self.forward(*[raw(a) for a in args], **settings)
         return Tensor(y, self, args, settings) if any(isinstance(a, Tensor) for a in args) else y
 
     def dL_darg(self, i: int, arg: Tensor, g: Value, y: Value, args: Sequence[Any], settings: Any) -> Value:
@@ -132,10 +119,8 @@ class Op:
             raise TypeError(f"{self} has no gradient formula for its argument {i}, which was asked for")
         d = formula(g, y, *args, **settings)
         if d.shape != arg.shape or d.dtype != arg.dtype:
-            raise TypeError(
-                f"the formula of {self} for its argument {i} gave {d.dtype} of shape {d.shape}, "
-                f"the argument is {arg.dtype} of shape {arg.shape}"
-            )
+            gave, wanted = f"{d.dtype} of shape {d.shape}", f"{arg.dtype} of shape {arg.shape}"
+            raise TypeError(f"the formula of {self} for its argument {i} gave {gave}, the argument is {wanted}")
         return d
 
 
@@ -157,7 +142,7 @@ def grad(
     create_graph : bool
         Give Tensors, which can be differentiated again, instead of arrays.
     allow_unused : bool
-        Give zeros for an x that `y` does not depend on, instead of raising.
+        Give zeros for an x that `y` does not depend on, instead of raising ValueError.
 
     Returns
     -------
@@ -165,10 +150,8 @@ def grad(
 
     Raises
     ------
-    TypeError
-        If `y` or one of `xs` is no Tensor, or an operation on the way has no formula for an argument that matters.
-    ValueError
-        If `y` is not a single number and has no seed, the seed's shape is another, or `y` does not depend on an x.
+    TypeError, ValueError
+        If y or an x is no Tensor, an operation lacks a formula that matters, or shapes do not fit.
     """
     for name, value in [("y", y), *((f"xs[{i}]", x) for i, x in enumerate(xs))]:
         if not isinstance(value, Tensor):
@@ -195,14 +178,11 @@ def grad(
             if id(a) in needed:
                 d = t.op.dL_darg(i, a, g, value, args, t.settings)
                 gradients[id(a)] = gradients[id(a)] + d if id(a) in gradients else d
-
     for i, x in enumerate(xs):
-        if id(x) not in gradients:
-            if not allow_unused:
-                raise ValueError(f"y does not depend on xs[{i}]: was that very Tensor used to compute it?")
-            gradients[id(x)] = full_like(x.data, 0.0)
-    results = [gradients[id(x)] for x in xs]
-    return [d if isinstance(d, Tensor) else Tensor(d) for d in results] if create_graph else results
+        if id(x) not in gradients and not allow_unused:
+            raise ValueError(f"y does not depend on xs[{i}]: was that very Tensor used to compute it?")
+    ds = [gradients[id(x)] if id(x) in gradients else full_like(x.data, 0.0) for x in xs]
+    return [d if isinstance(d, Tensor) else Tensor(d) for d in ds] if create_graph else ds
 
 
 def _history(y: Tensor) -> list[Tensor]:

@@ -505,6 +505,7 @@ thead th:first-child { padding-left: 0; }
 .compared, .context { height: 1px; } .rest { height: auto; } .measured .rest td { padding: 0 0 .9rem; }
 .measured tbody th { width: 40%; padding-left: 0; }
 td.label { width: 24%; }
+.measured td.paper, .measured td.ours, td.status { width: 1%; }
 td.paper, td.ours { font-variant-numeric: tabular-nums; }
 .measured td.paper, .measured td.ours { white-space: nowrap; }
 .compared .ours { font-weight: 600; }
@@ -525,7 +526,7 @@ summary { cursor: pointer; width: fit-content; color: var(--link); }
 .legend { margin: 0 0 1.25rem; }
 .unmeasured, #not-run h2 { color: var(--soft); }
 .unmeasured tbody tr > * { border-bottom: 1px solid var(--line); padding-top: .6rem; padding-bottom: .6rem; }
-.unmeasured th { width: 68%; padding-left: 0; }
+.unmeasured th { width: 68%; } .unmeasured tbody th { padding-left: 0; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1.5rem; }
 figure { margin: 0; padding: 1rem; border: 1px solid var(--line); border-radius: .6rem; }
 figure.wide { grid-column: 1 / -1; }
@@ -537,7 +538,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .recipes { font-size: .85rem; }
 .recipes caption { text-align: left; padding-bottom: .6rem; color: var(--soft); }
 .recipes tbody tr > * { border-bottom: 1px solid var(--line); }
-.recipes th { white-space: nowrap; padding-left: 0; }
+.recipes tbody th { white-space: nowrap; padding-left: 0; }
 :target { scroll-margin-top: 1rem; } tbody:target, tr:target, figure:target { background: #eef5fc; }
 @media (max-width: 46rem) {
   body { padding: 1.25rem 1rem 3rem; }
@@ -556,7 +557,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   .measured tr > th { order: -1; margin-bottom: .75rem; }
   .measured td.label { grid-column: 1 / -1; }
   .context td.label { grid-column: 1; }
-  .measured td.paper:not(:empty)::before, .unmeasured td.paper::before { content: "paper "; color: var(--soft);
+  .measured td.paper:not(:empty)::before, .unmeasured td.paper::before { content: "paper: "; color: var(--soft);
     font-weight: 400; }
   .context td.paper { display: none; }
   .measured td.paper { white-space: normal; }
@@ -565,14 +566,16 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   .recipes tr { padding: .5rem 0; border-bottom: 1px solid var(--line); } .recipes tr > * { padding: 0 !important; }
 }
 @media print {
-  @page { margin: 15mm; }
-  body { max-width: none; padding: 0; font-size: 9.5pt; }
+  @page { margin: 14mm; }
+  html { font-size: 8.5pt; }
+  body { max-width: none; padding: 0; }
+  h1 { font-size: 2.2rem; } h2 { margin-top: 2rem; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   details:not([open]) { display: none; }
   tbody:not(:only-of-type), tr, figure { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
   thead { display: table-header-group; }
   a { color: inherit; text-decoration: none; }
-  figure { border: 0; padding: 0; }
+  figure { border: 0; padding: 0; } figure img { max-height: 100mm; width: auto; }
 }
 """

@@ -1,0 +1,357 @@
+"""The report: a page that is whole, asks nothing of anybody and escapes every text, and the two tables of text."""
+
+import base64
+import io
+import math
+import re
+import struct
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+from rich.console import Console
+
+from tinyadv.paper import report
+from tinyadv.paper.registry import claims
+from tinyadv.paper.report import markdown_table, page, rows, table, write_report
+from tinyadv.paper.results import Figure, Measurement, Result, status
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+HOSTILE = (
+    """<script>alert("x")</script>'"><img src=http://evil.example/a.png onerror=alert(1)> & </td></table> [bold]|`*_"""
+)
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 800, 300) + b"the rest"
+MANIFEST = {
+    "command": "tinyadv reproduce --only <this>",
+    "profile": "quick",
+    "seeds": [0, 1],
+    "device": "cpu",
+    "started": "2026-11-02T10:11:12+00:00",
+    "seconds": 131.2,
+    "versions": {"python": "3.11.7", "numpy": "2.4.6"},
+    "machine": {"cpu": "some & processor", "cores": 2},
+}
+
+
+class Page(HTMLParser):
+    """What a page consists of; complains about tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.texts, self.problems = [], [], [], []
+        self.feed(text)
+        self.close()
+        self.problems += [f"{name} is not closed" for name in self.open]
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.problems.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def all(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+def measured(claim, values, half=0.005, holds=None, seeds=1, **more):
+    intervals = {k: (v - half, v + half) for k, v in values.items() if not math.isnan(v)}
+    one = Measurement(values, intervals, holds, recipes=["a1b2c3", "d4e5f6"])
+    return Result(claim, "quick", "cpu", list(range(seeds)), [one] * seeds, **more)
+
+
+@pytest.fixture
+def results():
+    listed = [
+        measured("fgsm-softmax", {"error": 0.9992, "confidence_on_mistakes": 0.79, "error_clipped": 0.99}),
+        measured("fgsm-maxout", {"error": 0.91, "confidence_on_mistakes": 0.97}),
+        measured("logistic-exact", {}, holds=True, seeds=3),
+        measured(
+            "adv-robust-1600", {"error": 0.286}, scale="240 units where the paper has 1600", reason="fewer epochs",
+            figures=[Figure("robust.png", "Robustness", "Error against epochs."), Figure("lost.png", "Lost", "Gone.")],
+        ),
+        measured("rubbish-rbf", {"error": 0.0, "confidence_on_mistakes": math.nan}),
+    ]  # fmt: skip
+    return {r.claim: r for r in listed}
+
+
+@pytest.fixture
+def figures(tmp_path):
+    (tmp_path / "robust.png").write_bytes(PNG)
+    return tmp_path
+
+
+WANTED = {
+    "fgsm-softmax": "reproduced",
+    "fgsm-maxout": "close",
+    "logistic-exact": "reproduced",
+    "adv-robust-1600": "differs",
+    "rubbish-rbf": "reproduced",
+}
+
+
+def test_the_page_is_whole_html(results, figures):
+    text = page(results, MANIFEST, figures)
+    parsed = Page(text)
+    assert parsed.problems == []
+    assert text.startswith("<!doctype html>")
+    assert parsed.all("html") == [{"lang": "en"}]
+    assert [name for name, _ in parsed.tags].count("h1") == 1
+    levels = [int(name[1]) for name, _ in parsed.tags if re.fullmatch("h[1-6]", name)]
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+    ids = [a["id"] for _, a in parsed.tags if "id" in a]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_claim_is_there_once_with_its_status(results, figures):
+    text = page(results, MANIFEST, figures)
+    ids = [a["id"] for _, a in Page(text).tags if "id" in a]
+    assert [name for name in ids if name in claims()] == [*results, *(name for name in claims() if name not in results)]
+    for name in claims():
+        part = text[text.index(f'id="{name}"') :]
+        part = (
+            part[: re.search("</tbody>|</tr>", part).start()] if name not in results else part.partition("</tbody>")[0]
+        )
+        badge = Page(part[part.index('class="badge') - 6 :].partition("</td>")[0]).text
+        assert badge.split(" ", 1)[1] == WANTED.get(name, "not run") == status(claims()[name], results.get(name))
+        assert Page(part[part.index("<th") :]).text.startswith(
+            f"{name} §{claims()[name].section} {claims()[name].claim}"
+        )
+        assert claims()[name].definition in Page(part[part.index("<th") :]).text
+
+
+def test_the_page_asks_nothing_of_anybody(results, figures):
+    text = page(results, MANIFEST, figures)
+    parsed = Page(text)
+    assert not {name for name, _ in parsed.tags} & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    for name, attributes in parsed.tags:
+        for key, value in attributes.items():
+            assert not key.startswith("on")
+            if key in ("src", "href", "srcset", "action", "data", "poster"):
+                assert value.startswith(("data:image/", "#")) or (name, key) == ("a", "href"), (name, key, value)
+    assert [a["href"] for a in parsed.all("a") if not a["href"].startswith("#")] == [report.PAPER]
+    style = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "default-src 'none'" in next(a["content"] for a in parsed.all("meta") if "http-equiv" in a)
+
+
+def test_links_within_the_page_lead_somewhere(results, figures):
+    parsed = Page(page(results, MANIFEST, figures))
+    ids = {a["id"] for _, a in parsed.tags if "id" in a}
+    targets = {a["href"][1:] for a in parsed.all("a") if a["href"].startswith("#")}
+    assert targets == {"robust.png", "lost.png", "adv-robust-1600"}
+    assert targets <= ids
+
+
+def test_tables_tell_what_their_headers_are_for(results, figures):
+    parsed = Page(page(results, MANIFEST, figures))
+    assert {a.get("scope") for a in parsed.all("th")} == {"col", "row", "rowgroup"}
+    spans = [int(a["rowspan"]) for a in parsed.all("th") if a.get("scope") == "rowgroup"]
+    assert spans == [len(rows(claims()[name], results[name])) + 1 for name in WANTED]
+    assert spans == [4, 3, 2, 2, 3]
+
+
+def test_figures_are_inside_and_described(results, figures):
+    parsed = Page(page(results, MANIFEST, figures))
+    (image,) = parsed.all("img")
+    assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == PNG
+    assert image["alt"] == "Robustness. Error against epochs."
+    assert (image["width"], image["height"]) == ("800", "300")
+    assert [a.get("class") for a in parsed.all("figure")] == ["wide", None]
+    assert "lost.png was not drawn." in parsed.text
+
+
+def test_svg_figures_cannot_run_anything(results, figures):
+    """As the source of an image, and not as markup of the page."""
+    results["adv-robust-1600"].figures = [Figure("a.svg", "A", "About a.")]
+    (figures / "a.svg").write_text("<svg onload='alert(1)'><script>alert(2)</script></svg>")
+    text = page(results, MANIFEST, figures)
+    assert Page(text).all("img")[0]["src"].startswith("data:image/svg+xml;base64,")
+    assert "alert" not in text
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\nshort"])
+def test_a_damaged_figure_does_not_stop_the_report(results, figures, content):
+    (figures / "robust.png").write_bytes(content)
+    assert Page(page(results, MANIFEST, figures)).problems == []
+
+
+def test_hostile_texts_stay_texts(results, figures):
+    evil = results["adv-robust-1600"]
+    evil.scale, evil.reason, evil.profile, evil.device = HOSTILE + "1", HOSTILE + "2", HOSTILE + "3", HOSTILE + "4"
+    evil.versions = {HOSTILE + "5": HOSTILE + "6"}
+    evil.figures = [Figure("robust.png", HOSTILE + "7", HOSTILE + "8")]
+    evil.measurements[0].recipes = [HOSTILE + "9"]
+    manifest = {key: HOSTILE + key for key in MANIFEST} | {HOSTILE + "10": {HOSTILE + "11": [HOSTILE + "12"]}}
+    plain, parsed = Page(page(results, MANIFEST, figures)), Page(page(results, manifest, figures))
+    assert parsed.problems == []
+    names = {name for name, _ in plain.tags}
+    assert {name for name, _ in parsed.tags} <= names
+    assert len(parsed.all("img")) == 1
+    assert parsed.all("img")[0]["alt"] == f"{HOSTILE}7. {HOSTILE}8"
+    assert not [a for _, a in parsed.tags if any(key.startswith("on") for key in a)]
+    spoken = " ".join(HOSTILE.split())
+    for i in range(1, 13):
+        assert f"{spoken}{i}" in parsed.text, i
+    for key in ("command", "device", "started"):
+        assert f"{spoken}{key}" in parsed.text
+
+
+def test_a_hostile_registry_stays_text(results, figures, monkeypatch):
+    plain = Page(page(results, MANIFEST, figures))
+    changed = {
+        name: replace(
+            claim, claim=HOSTILE, definition=HOSTILE, paper=HOSTILE, section=HOSTILE,
+            predicate=claim.predicate and HOSTILE,
+            quantities=tuple(replace(q, label=HOSTILE) for q in claim.quantities),
+        )
+        for name, claim in claims().items()
+    }  # fmt: skip
+    monkeypatch.setattr("tinyadv.paper.results.claims", lambda: changed)
+    parsed = Page(page(results, MANIFEST, figures))
+    assert parsed.problems == []
+    assert HOSTILE in "".join(parsed.texts)
+    assert len(parsed.tags) == len(plain.tags)
+    assert len(parsed.all("img")) == 1
+
+
+def test_the_summary_counts(results, figures):
+    text = Page(page(results, MANIFEST, figures)).text
+    assert "Of the paper’s 46 claims: 3 reproduced, 1 close, 1 differs, 41 not run." in text
+    assert "profile quick, seeds 0, 1, on cpu, in 2 min 11 s, started 2026-11-02 10:11." in text
+
+
+def test_the_rows_of_a_claim(results, figures):
+    text = Page(page(results, MANIFEST, figures)).text
+    assert "FGSM error 99.9 % ✓ 99.9 % [99.4, 100.0] ✓ reproduced confidence on mistakes 79.3 % ✓" in text
+    assert "FGSM error, clipped 99.0 % [98.5, 99.5]" in text  # context: no value of the paper, no mark
+    assert "statement exact ✓ holds for 3 of 3 seeds" in text
+    assert "Scale: 240 units where the paper has 1600 Why: fewer epochs" in text
+    assert "confidence on mistakes — clean error" not in text  # what was not measured and is context is not listed
+    assert "rubbish error 0 % ✓ 0.00 % [0.00, 0.50] ✓ reproduced confidence on mistakes —" in text
+    assert "Has to hold, for every seed: " + claims()["logistic-exact"].predicate in text
+    assert "Counts as close: FGSM error, within 2 points of the paper’s value." in text
+    assert "FGSM error 17.9 % ✗ 28.6 % [28.1, 29.1] ✗ differs" in text
+
+
+def test_the_manifest_is_told_in_full(results, figures):
+    text = Page(page(results, MANIFEST, figures)).text
+    for fact in (
+        "tinyadv reproduce --only <this>",
+        "versions: numpy 2.4.6",
+        "machine: cpu some & processor",
+        "cores 2",
+    ):
+        assert fact in text
+    assert "a1b2c3 d4e5f6" in text
+
+
+def test_a_page_of_nothing(tmp_path):
+    parsed = Page(page({}, {}, tmp_path))
+    assert parsed.problems == []
+    assert "46 claims: 46 not run." in parsed.text
+    assert "None yet." in parsed.text
+    full = {name: measured(name, {}, holds=True) for name in claims()}
+    assert "Claims not run" not in Page(page(full, {}, tmp_path)).text
+
+
+def test_write_report_writes_a_whole_file(results, figures, tmp_path):
+    path = tmp_path / "deep" / "report.html"
+    write_report(path, results, MANIFEST, figures)
+    assert path.read_text("utf-8") == page(results, MANIFEST, figures)
+    write_report(path, results, MANIFEST | {"command": "lone surrogate \ud800"}, str(figures))
+    assert "lone surrogate ?" in path.read_text("utf-8")
+    with pytest.raises(OSError, match="deep"):
+        write_report(tmp_path / "deep", results, MANIFEST, figures)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3.4, "3 s"), (59.9, "60 s"), (131.2, "2 min 11 s"), (7322, "2 h 2 min"), (0, "0 s")]
+)
+def test_durations(seconds, text):
+    assert report._duration(seconds) == text
+
+
+# --- the terminal and Markdown --------------------------------------------------------------------------------
+
+
+def printed(width, *arguments):
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    table(*arguments[:1], console, *arguments[1:])
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [100, 80, 79, 40, 20])
+def test_the_terminal_table_fits(results, width):
+    text = printed(width, results)
+    assert max(map(len, text.splitlines())) <= width
+    flat = "".join(text.split())
+    for name, word in WANTED.items():
+        assert name in flat
+        assert word in flat
+    assert "17.9%" in flat
+    assert "28.6%[28.1,29.1]" in flat
+    assert "5claims:3reproduced,1close,1differs." in flat
+    assert "scale:240unitswherethepaperhas1600;why:fewerepochs" in flat
+
+
+def test_the_terminal_table_s_lines(results):
+    lines = [" ".join(line.split()) for line in printed(100, results).splitlines()]
+    assert "fgsm-softmax FGSM error 99.9 % 99.9 % [99.4, 100.0] reproduced" in lines
+    assert "confidence on mistakes 79.3 % 79.0 % [78.5, 79.5]" in lines
+    assert "logistic-exact statement exact holds for 3 of 3 seeds reproduced" in lines
+    assert not any("clipped" in line for line in lines)
+
+
+def test_the_terminal_lists_claims_that_were_not_run(results):
+    text = " ".join(printed(100, results, list(claims())).split())
+    assert "rotation-attack statement reliable — not run" in text
+    assert "46 claims: 3 reproduced, 1 close, 1 differs, 41 not run." in text
+    with pytest.raises(ValueError, match="no claim 'nonsense'"):
+        printed(100, results, ["nonsense"])
+
+
+def test_texts_are_not_taken_for_terminal_markup(results):
+    results["adv-robust-1600"].scale = "[bold]loud[/bold] [/nonsense]"
+    for width in (60, 100):
+        assert "[bold]loud[/bold] [/nonsense]" in " ".join(printed(width, results).split())
+
+
+def test_markdown_table(results):
+    lines = markdown_table(results).splitlines()
+    assert lines[0] == "| claim | § | | paper | ours | status |"
+    assert len(lines) == 2 + len(results)
+    assert (
+        "| `fgsm-softmax` | 4 | FGSM error<br>confidence on mistakes | 99.9 %<br>79.3 % "
+        "| 99.9 % \\[99.4, 100.0\\]<br>79.0 % \\[78.5, 79.5\\] | reproduced |"
+    ) in lines
+    assert any(
+        line.endswith("| differs<br>scale: 240 units where the paper has 1600; why: fewer epochs |") for line in lines
+    )
+    assert markdown_table(results).endswith("|\n")
+
+
+def test_markdown_of_hostile_texts_keeps_its_columns(results):
+    results["adv-robust-1600"].scale = HOSTILE + "\n| a | new | row |\n\n# a heading"
+    lines = markdown_table(results).splitlines()
+    assert len(lines) == 2 + len(results)
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {7}
+    assert "<script" not in markdown_table(results)
+    assert "<img" not in markdown_table(results)
+
+
+def test_markdown_of_chosen_claims(results):
+    text = markdown_table(results, ["mp-dbm", "fgsm-softmax"])
+    assert [line.split("`")[1] for line in text.splitlines()[2:]] == ["mp-dbm", "fgsm-softmax"]
+    assert "| 0.88 %<br>97.5 % | —<br>— | not run |" in text

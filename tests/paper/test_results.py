@@ -1,0 +1,489 @@
+"""Results: the status of a claim at every boundary, intervals, and a file that cannot be changed unnoticed."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from tinyadv.paper import results as module
+from tinyadv.paper.registry import Claim, Quantity, claims
+from tinyadv.paper.results import (
+    Figure,
+    Measurement,
+    Result,
+    ResultsError,
+    check,
+    format_paper,
+    format_value,
+    load_results,
+    merge,
+    save_results,
+    status,
+    statuses,
+    student_t,
+)
+
+NAN = math.nan
+
+
+def quantity(paper=None, tolerance=None, form="percent", name="error"):
+    return Quantity(name, name, paper, tolerance, form)
+
+
+def claim(*quantities, predicate=None):
+    return Claim("fgsm-softmax", "4", "N", "A sentence.", "a value", "A definition.", predicate, quantities)
+
+
+def result(*measurements, claim="fgsm-softmax", **more):
+    seeds = list(range(len(measurements)))
+    return Result(claim, "quick", "cpu", more.pop("seeds", seeds), list(measurements), **more)
+
+
+def one(value, interval=None, holds=None, name="error"):
+    return Measurement({name: value}, {name: interval} if interval else {}, holds)
+
+
+# --- means and intervals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("degrees", [*range(1, 40), 100, 999])
+def test_student_t_is_scipys(degrees):
+    assert student_t(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-12)
+
+
+def test_student_t_wants_a_degree_of_freedom():
+    with pytest.raises(ValueError, match="at least 1 degree of freedom, got 0"):
+        student_t(0)
+
+
+def test_one_seed_has_the_interval_of_its_images():
+    assert result(one(0.5, (0.45, 0.56))).interval("error") == (0.45, 0.56)
+    assert result(one(0.5)).interval("error") is None
+    assert result(one(0.5, (0.4, NAN))).interval("error") is None
+    assert result(one(NAN, (0.4, 0.6))).interval("error") is None
+    assert result(one(0.5)).interval("no such name") is None
+
+
+def test_seeds_give_students_interval():
+    values = [0.17, 0.19, 0.2, 0.26]
+    r = result(*map(one, values))
+    assert r.mean("error") == pytest.approx(np.mean(values))
+    wanted = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    assert r.interval("error") == pytest.approx(wanted)
+
+
+def test_the_interval_is_never_narrower_than_the_images_interval_of_the_mean():
+    """Identical seeds say nothing about images; and the images' intervals need not be symmetric."""
+    same = result(*[one(0.5, (0.4, 0.52))] * 4)
+    assert same.interval("error") == pytest.approx((0.5 - 0.1 / 2, 0.5 + 0.02 / 2))
+    none_wrong = result(*[one(0.0, (0.0, 0.0004))] * 4)
+    assert none_wrong.interval("error") == pytest.approx((0, 0.0002), abs=1e-15)
+    # seeds that differ more than images do decide alone
+    wide = [one(0.2, (0.199, 0.201)), one(0.4, (0.399, 0.401))]
+    assert result(*wide).interval("error") == pytest.approx(stats.t.interval(0.95, 1, 0.3, stats.sem([0.2, 0.4])))
+    # where one seed's images are not known there is no such bound
+    partly = result(one(0.5, (0.0, 1.0)), one(0.5))
+    assert partly.interval("error") == (0.5, 0.5)
+
+
+def test_a_missing_or_undefined_seed_leaves_no_mean():
+    assert math.isnan(result(one(0.5), one(NAN)).mean("error"))
+    assert math.isnan(result(one(0.5), Measurement({})).mean("error"))
+    assert result(one(0.5), one(NAN)).interval("error") is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.floats(0, 0.1), st.floats(0, 0.1))
+def test_intervals_hold_the_mean_and_shrink_with_agreement(values, below, above):
+    r = result(*(one(v, (v - below, v + above)) for v in values))
+    low, high = r.interval("error")
+    assert low <= r.mean("error") + 1e-12
+    assert high >= r.mean("error") - 1e-12
+    assert high - low >= (below + above) / math.sqrt(len(values)) - 1e-9
+
+
+# --- the status of a quantity and of a claim ------------------------------------------------------------------
+
+TOL = 0.02
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "wanted"),
+    [
+        (0.9, (0.88, 0.92), "reproduced"),  # the interval holds .894
+        (0.9, (0.894, 0.92), "reproduced"),  # at its very edge
+        (0.89, (0.88, 0.894), "reproduced"),
+        (0.9, (0.894 + 1e-6, 0.92), "close"),  # just beyond
+        (0.89, (0.88, 0.894 - 1e-6), "close"),
+        (0.914, (0.91, 0.918), "close"),  # the tolerance's edge, .894 + .02
+        (0.874, (0.87, 0.878), "close"),
+        (0.914 + 1e-6, (0.91, 0.918), "differs"),
+        (0.874 - 1e-6, (0.87, 0.878), "differs"),
+        (0.5, (0.1, 0.9), "reproduced"),  # far, but our interval does not exclude it
+        (0.894, None, "close"),  # no interval: close at best, even where equal
+        (0.95, None, "differs"),
+        (NAN, (0.8, 0.9), "differs"),
+        (NAN, None, "differs"),
+        (math.inf, (0.8, 0.9), "differs"),
+    ],
+)
+def test_status_of_a_number(value, interval, wanted):
+    q = quantity(0.894, TOL)
+    r = result(one(value, interval))
+    assert r.quantity_status(q) == wanted
+    assert status(claim(q), r) == wanted
+
+
+def test_status_of_no_errors_at_all():
+    """0 of 10,000: Wilson's lower end is 0 up to rounding, and has to count as 0."""
+    assert result(one(0.0, (1e-19, 0.0004))).quantity_status(quantity(0.0, 0.001)) == "reproduced"
+
+
+def test_context_has_no_status_and_does_not_count():
+    context = quantity(name="clean_error")
+    measured = Measurement({"error": 0.894, "clean_error": NAN}, {"error": (0.88, 0.9)})
+    assert result(measured).quantity_status(context) is None
+    assert status(claim(quantity(0.894, TOL), context), result(measured)) == "reproduced"
+
+
+def test_what_was_not_measured_is_not_run():
+    q, other = quantity(0.894, TOL), quantity(0.5, TOL, name="confidence")
+    assert status(claim(q), None) == "not run"
+    assert result(one(0.894, (0.8, 0.9))).quantity_status(other) == "not run"
+    assert status(claim(q, other), result(one(0.894, (0.8, 0.9)))) == "not run"
+    # a part that differs is not hidden by one that is missing
+    assert status(claim(q, other), result(one(0.1, (0.05, 0.15)))) == "differs"
+    # for one seed of two: no mean, so it differs
+    assert result(one(0.894, (0.8, 0.9)), Measurement({})).quantity_status(q) == "differs"
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        ([True], "reproduced"),
+        ([True, True, True], "reproduced"),
+        ([True, False, True], "differs"),
+        ([False], "differs"),
+        ([False, None], "differs"),
+        ([True, None], "not run"),
+        ([None], "not run"),
+    ],
+)
+def test_status_of_a_predicate(held, wanted):
+    r = result(*(Measurement({}, holds=h) for h in held))
+    assert status(claim(predicate="It holds."), r) == wanted
+
+
+def test_the_worst_part_decides():
+    q, other = quantity(0.5, TOL), quantity(0.3, TOL, name="confidence")
+
+    def measured(error, confidence, holds):
+        values = {"error": error, "confidence": confidence}
+        return result(Measurement(values, {k: (v - 0.005, v + 0.005) for k, v in values.items()}, holds))
+
+    both = claim(q, other, predicate="It holds.")
+    assert status(both, measured(0.5, 0.3, True)) == "reproduced"
+    assert status(both, measured(0.515, 0.3, True)) == "close"
+    assert status(both, measured(0.515, 0.4, True)) == "differs"
+    assert status(both, measured(0.5, 0.3, False)) == "differs"
+    assert status(both, measured(0.515, 0.3, None)) == "not run"
+
+
+def test_a_predicate_that_the_claim_does_not_have_is_not_asked():
+    assert status(claim(quantity(0.5, TOL)), result(one(0.5, (0.4, 0.6), holds=False))) == "reproduced"
+
+
+def test_statuses_list_every_claim():
+    r = result(one(0.999, (0.998, 1.0)))
+    listed = list(statuses({"fgsm-softmax": r}))
+    assert [c.id for c, _, _ in listed] == list(claims())
+    assert [c.id for c, found, _ in listed if found is r] == ["fgsm-softmax"]
+    assert all(word == "not run" for _, found, word in listed if found is None)
+
+
+def test_a_result_has_a_measurement_for_each_seed():
+    for seeds, n in [([], 0), ([0], 0), ([0, 1], 1), ([1, 1], 2)]:
+        with pytest.raises(ValueError, match="fgsm-softmax: a result has one measurement for each of its seeds"):
+            result(*[one(0.5)] * n, seeds=seeds)
+
+
+def test_check_names_what_does_not_fit_the_registry():
+    check(result(Measurement({"error": 0.9, "confidence_on_mistakes": 0.8, "clean_error": 0.07})))
+    with pytest.raises(ValueError, match=r"fgsm-softmax, seed 0: .* lacks confidence_on_mistakes, .* not know eror$"):
+        check(result(Measurement({"error": 0.9, "eror": 0.9})))
+    with pytest.raises(ValueError, match=r"lacks holds, .* does not know nothing"):
+        check(result(Measurement({}), claim="logistic-exact"))
+    with pytest.raises(ValueError, match="does not know typo"):
+        check(result(Measurement({}, {"typo": (0.0, 1.0)}, holds=True), claim="logistic-exact"))
+
+
+# --- numbers as text ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("q", "value", "interval", "text"),
+    [
+        (quantity(0.999, TOL), 0.9992, (0.9984, 0.9996), "99.9 % [99.8, 100.0]"),
+        (quantity(0.976, TOL), 0.976, None, "97.6 %"),
+        (quantity(0.99, TOL), 0.99, (0.98, 0.995), "99.0 % [98.0, 99.5]"),
+        (quantity(0.9835, TOL), 0.97, (0.96, 0.98), "97.00 % [96.00, 98.00]"),
+        (quantity(0.0094, 0.001), 0.0131, (0.0111, 0.0155), "1.31 % [1.11, 1.55]"),
+        (quantity(0.0094, 0.001), 0.0431, None, "4.31 %"),
+        (quantity(0.00782, 0.001), 0.0078, None, "0.780 %"),
+        (quantity(), 0.0131, None, "1.31 %"),
+        (quantity(), 0.131, None, "13.1 %"),
+        (quantity(0.0, 0.001), 0.0, (0.0, 0.00038), "0.00 % [0.00, 0.04]"),
+        (quantity(0.5, TOL), 0.5, (-0.3, 1.3), "50.0 % [0.0, 100.0]"),
+        (quantity(form="number"), 312.412, (300.0, 320.25), "312.4 [300, 320.2]"),
+        (quantity(form="number"), 48123.4, (-20000.0, 50000.0), "48,123 [-20,000, 50,000]"),
+        (quantity(form="number"), 3e-14, None, "3e-14"),
+        (quantity(0.5, TOL), NAN, None, "—"),
+        (quantity(0.5, TOL), NAN, (0.1, 0.2), "—"),
+        (quantity(0.5, TOL), None, None, "—"),
+        (quantity(form="number"), math.inf, None, "—"),
+    ],
+)
+def test_format_value(q, value, interval, text):
+    assert format_value(q, value, interval) == text
+
+
+def test_format_paper():
+    texts = [format_paper(quantity(p, TOL)) for p in (0.999, 0.99, 0.9835, 0.0094, 0.00782, 0.0, 1.0, 0.16)]
+    assert texts == ["99.9 %", "99 %", "98.35 %", "0.94 %", "0.782 %", "0 %", "100 %", "16 %"]
+    assert format_paper(quantity()) == "—"
+    assert format_paper(quantity(1.5, 0.1, "number")) == "1.5"
+
+
+# --- the file -------------------------------------------------------------------------------------------------
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+number = st.floats() | st.integers(-(10**6), 10**6).map(float)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | finite | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=8,
+)
+figures = st.builds(Figure, st.sampled_from(["a.png", "fig-2_b.svg", "A.1.png"]), text, text)
+measurements = st.builds(
+    Measurement,
+    values=st.dictionaries(text, number, max_size=3),
+    intervals=st.dictionaries(text, st.tuples(number, number), max_size=2),
+    holds=st.none() | st.booleans(),
+    details=st.dictionaries(text, plain, max_size=3),
+    recipes=st.lists(text, max_size=2),
+)
+
+
+@st.composite
+def any_result(draw):
+    seeds = draw(st.lists(st.integers(0, 10**9), min_size=1, max_size=3, unique=True))
+    return Result(
+        claim=draw(st.sampled_from(list(claims()))), profile=draw(text), device=draw(text), seeds=seeds,
+        measurements=[draw(measurements) for _ in seeds], scale=draw(text),
+        figures=draw(st.lists(figures, max_size=2)), seconds=draw(finite), reason=draw(text),
+        versions=draw(st.dictionaries(text, text, max_size=2)),
+    )  # fmt: skip
+
+
+@given(any_result())
+def test_json_round_trip(r):
+    data = json.loads(json.dumps(r.to_json(), allow_nan=False))
+    back = Result.from_json(data)
+    assert back.to_json() == r.to_json()
+    assert (back.claim, back.seeds, back.figures, back.versions) == (r.claim, r.seeds, r.figures, r.versions)
+    for a, b in zip(back.measurements, r.measurements, strict=True):
+        assert (a.holds, a.recipes, a.details) == (b.holds, b.recipes, b.details)
+        assert a.values.keys() == b.values.keys()
+        for name, value in b.values.items():
+            assert a.values[name] == value if math.isfinite(value) else math.isnan(a.values[name])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(st.lists(any_result(), max_size=3, unique_by=lambda r: r.claim), st.dictionaries(text, plain, max_size=3))
+def test_file_round_trip(tmp_path, listed, manifest):
+    path = tmp_path / "results.json"
+    results = {r.claim: r for r in listed}
+    save_results(path, results, manifest)
+    json.loads(path.read_text("utf-8"), parse_constant=pytest.fail)  # strict JSON: no NaN
+    found, about = load_results(path)
+    assert {name: r.to_json() for name, r in found.items()} == {name: r.to_json() for name, r in results.items()}
+    assert about == manifest
+
+
+def test_arrays_and_array_scalars_are_written_as_numbers(tmp_path):
+    details = {"curve": np.array([1.0, NAN], np.float32), "n": np.int64(3), "yes": np.bool_(True), "t": (1, 2)}
+    r = result(Measurement({"error": np.float32(0.5)}, {"error": (np.float64(0.4), 0.6)}, np.bool_(True), details))
+    save_results(tmp_path / "r.json", {r.claim: r}, {"versions": {"numpy": np.__version__}})
+    back = load_results(tmp_path / "r.json")[0][r.claim].measurements[0]
+    assert back == Measurement(
+        {"error": 0.5}, {"error": (0.4, 0.6)}, True, {"curve": [1.0, None], "n": 3, "yes": True, "t": [1, 2]}
+    )
+
+
+def test_what_json_cannot_say_is_named_before_anything_is_written(tmp_path):
+    r = result(Measurement({"error": 0.5}, details={"model": object()}))
+    with pytest.raises(TypeError, match="results hold texts, numbers, lists and tables of these, got object"):
+        save_results(tmp_path / "r.json", {r.claim: r}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "results.json"
+    r = result(one(0.9993, (0.998, 1.0)), figures=[Figure("a.png", "A", "About a.")])
+    save_results(path, {r.claim: r}, {"profile": "quick"})
+    return path
+
+
+def test_a_number_edited_by_hand_is_noticed(saved):
+    text = saved.read_text()
+    assert text.count("0.9993") == 1
+    saved.write_text(text.replace("0.9993", "0.9992"))
+    with pytest.raises(ResultsError, match=r"results\.json is damaged or was edited: .* do not match their SHA-256"):
+        load_results(saved)
+
+
+def test_layout_alone_is_not_damage(saved):
+    saved.write_text(json.dumps(json.loads(saved.read_text()), indent=4, sort_keys=True))
+    assert load_results(saved)[1] == {"profile": "quick"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not a readable results file"),
+        (b"\xff\xfe", "is not a readable results file"),
+        (b"{", "is not a readable results file"),
+        (b'{"a": NaN}', "is not a readable results file: NaN is not JSON"),
+        (b'{"a": 1e999}', "is not a readable results file"),
+        (b'{"a": "\\ud800"}', "is not a readable results file"),
+        (b"[" * 200_000, "is not a readable results file"),
+        (b'{"a": ' + b"[" * 990 + b"]" * 990 + b"}", "is"),
+        (b"9" * 10_000, "is not a readable results file"),
+        (b"[]", "is JSON, but not results"),
+        (b"3", "is JSON, but not results"),
+        (b'"tinyadv results 1"', "is JSON, but not results"),
+        (b"{}", "is JSON, but not results"),
+        (b'{"format": "tinyadv results 2"}', "is JSON, but not results of the form 'tinyadv results 1'"),
+        (b'{"format": "tinyadv results 1"}', "is damaged or was edited"),
+        (b'{"format": "tinyadv results 1", "sha256": 3}', "is damaged or was edited"),
+    ],
+)  # fmt: skip
+def test_files_that_are_not_results(tmp_path, content, message):
+    path = tmp_path / "results.json"
+    path.write_bytes(content)
+    with pytest.raises(ResultsError, match=rf"results\.json {message}"):
+        load_results(path)
+
+
+def test_files_that_are_not_there(tmp_path):
+    with pytest.raises(ResultsError, match=r"nothing\.json does not exist"):
+        load_results(tmp_path / "nothing.json")
+    with pytest.raises(ResultsError, match="is not a readable results file"):
+        load_results(tmp_path)
+
+
+def signed(path, change):
+    """The saved file, changed and given a fitting fingerprint: what somebody made on purpose."""
+    document = json.loads(path.read_text())
+    change(document)
+    content = {key: value for key, value in document.items() if key not in ("format", "sha256")}
+    document["sha256"] = module._fingerprint(content)
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("manifest"), "file: manifest is missing"),
+        (lambda d: d.update(extra=1), "file: unknown entries extra"),
+        (lambda d: d.update(manifest=[]), r"file: manifest: wanted a table, got \[\]"),
+        (lambda d: d.update(results={}), "file: results: wanted a list, got {}"),
+        (lambda d: d.update(results=[3]), "result: wanted a table, got int"),
+        (lambda d: d["results"][0].pop("claim"), "result: claim is missing"),
+        (lambda d: d["results"][0].pop("seeds"), "result of fgsm-softmax: seeds is missing"),
+        (lambda d: d["results"][0].update(seeds=[0.5]), "fgsm-softmax: seeds: wanted an integer, got 0.5"),
+        (lambda d: d["results"][0].update(seeds=[True]), "fgsm-softmax: seeds: wanted an integer, got True"),
+        (lambda d: d["results"][0].update(seeds=[0, 1]), "a result has one measurement for each of its seeds"),
+        (lambda d: d["results"][0].update(status="reproduced"), "fgsm-softmax: unknown entries status"),
+        (lambda d: d["results"][0].update(seconds=None), "seconds: wanted a number, got None"),
+        (lambda d: d["results"][0].update(seconds=True), "seconds: wanted a number, got True"),
+        (lambda d: d["results"][0].update(seconds=10**400), "seconds: wanted a number that fits"),
+        (lambda d: d["results"][0].update(profile=3), "profile: wanted a text, got 3"),
+        (lambda d: d["results"][0].update(claim="no-claim"), "that claims.toml does not know: no-claim"),
+        (lambda d: d["results"].append(d["results"][0]), "more than one result of the same claim"),
+        (lambda d: d["results"][0]["measurements"][0].update(holds=1), "holds: wanted true, false or null, got 1"),
+        (
+            lambda d: d["results"][0]["measurements"][0].update(values={"error": "x"}),
+            "values: wanted a number, got 'x'",
+        ),
+        (
+            lambda d: d["results"][0]["measurements"][0].update(intervals={"error": [1]}),
+            "intervals: wanted two numbers",
+        ),
+        (lambda d: d["results"][0]["measurements"][0].update(details=3), "details: wanted a table, got 3"),
+        (lambda d: d["results"][0]["measurements"][0].update(recipes="abc"), "recipes: wanted a list, got 'abc'"),
+        (lambda d: d["results"][0]["figures"][0].update(name="../a.png"), "a figure's name is a plain file name"),
+        (lambda d: d["results"][0]["figures"][0].pop("title"), "figure: title is missing"),
+    ],
+)
+def test_a_stranger_s_file_is_checked_entry_by_entry(saved, change, message):
+    signed(saved, change)
+    with pytest.raises(ResultsError, match=rf"(?s)results\.json.*{message}"):
+        load_results(saved)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(st.data())
+def test_any_flipped_byte_is_noticed(saved, data):
+    """Every change of one byte either gives the same contents or an error that names the file."""
+    content = saved.read_bytes()
+    at = data.draw(st.integers(0, len(content) - 1))
+    byte = data.draw(st.integers(0, 255))
+    other = saved.with_name("other.json")
+    other.write_bytes(content[:at] + bytes([byte]) + content[at + 1 :])
+    try:
+        found = load_results(other)
+    except ResultsError as error:
+        message = str(error)
+    else:
+        message = "other.json"
+        assert found == load_results(saved)
+    assert "other.json" in message
+
+
+@settings(max_examples=60)
+@given(plain)
+def test_from_json_refuses_anything_else(data):
+    with pytest.raises(ResultsError):
+        Result.from_json(data)
+
+
+def test_merge_keeps_what_was_not_run_anew():
+    old = {name: result(one(0.1), claim=name) for name in ("rubbish-rbf", "fgsm-softmax")}
+    new = {name: result(one(0.2), claim=name) for name in ("fgsm-softmax", "linear-growth")}
+    both = merge(old, new)
+    assert list(both) == ["linear-growth", "fgsm-softmax", "rubbish-rbf"]
+    assert both["fgsm-softmax"] is new["fgsm-softmax"]
+    assert both["rubbish-rbf"] is old["rubbish-rbf"]
+    assert merge({}, {}) == {}
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/a.png", "a\\b.png", "a.exe", "", ".png", "a.png\n", "a\0.png", "ä.png"])
+def test_a_figures_name_is_a_plain_file_name(name):
+    with pytest.raises(ValueError, match="plain file name"):
+        Figure(name, "title", "caption")
+
+
+def test_the_file_is_written_whole_or_not_at_all(saved, monkeypatch):
+    before = saved.read_bytes()
+    monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save_results(saved, {}, {})
+    assert saved.read_bytes() == before
+    assert [p.name for p in Path(saved.parent).iterdir()] == ["results.json"]

@@ -49,8 +49,8 @@ class Measure:
 
     def scale(self, profile: Profile) -> str:
         """In what the profile is smaller than the paper, in words."""
-        texts = [profile.scale(recipe, self.units) for recipe in self.recipes(profile, 0)]
-        return "; ".join(dict.fromkeys(text for text in texts if text))
+        parts = [part for recipe in self.recipes(profile, 0) for part in profile.scale(recipe, self.units)]
+        return "; ".join(dict.fromkeys(parts))
 
 
 MEASURES: dict[str, Measure] = {}

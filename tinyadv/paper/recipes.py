@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..models import Network, build, load_parameters
 from ..optim import SGD, Schedule
 from ..progress import Progress, Silent
 from ..storage import StorageError, load_arrays, save_arrays
-from ..training import Objective, Stopping, train
+from ..training import Objective, Stopping, Training, train
 
 EPS = 0.25  # the paper's attack on MNIST, in units of pixels from 0 to 1
 
@@ -53,6 +53,11 @@ class Recipe:
         After early stopping train again from scratch, for the best number of epochs, on all 60,000 (section 6).
     seed : int
         Of initial weights, order and masks.
+
+    Raises
+    ------
+    ValueError
+        For unknown data or an unknown objective.
     """
 
     network: str
@@ -69,17 +74,30 @@ class Recipe:
     retrain: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.data not in DATA or self.objective not in OBJECTIVES:
+            raise ValueError(
+                f"data is {' or '.join(map(repr, DATA))}, objective is {' or '.join(map(repr, OBJECTIVES))}; "
+                f"got {self.data!r} and {self.objective!r}"
+            )
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """All fields, as they come back from JSON: tuples are lists."""
+        return dict(json.loads(json.dumps(asdict(self))))
+
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the trained network."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self.as_json, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def title(self) -> str:
         """A few words for the progress display."""
-        units = f" {self.arguments['units']}" if "units" in self.arguments else ""
+        top = self.arguments.get("top")
+        words = [self.network.replace("_", " "), self.arguments.get("units"), top if top not in USUAL_TOPS else None]
         adversarial = ", adversarial" if self.objective == "adversarial" else ""
-        return f"{self.network.replace('_', ' ')}{units}{adversarial}, seed {self.seed}"
+        return f"{' '.join(str(word) for word in words if word)}{adversarial}, seed {self.seed}"
 
 
 class Lab:
@@ -99,7 +117,7 @@ class Lab:
 
     @cached_property
     def data(self) -> MNIST:
-        """MNIST, its images where the networks are."""
+        """MNIST, where the networks are."""
         return MNIST(*(self._placed(split) for split in mnist()))
 
     def split(self, recipe: Recipe, name: str) -> Split:
@@ -113,7 +131,7 @@ class Lab:
         return self._placed(pair(getattr(mnist(), name), positive=7, negative=3))
 
     def _placed(self, split: Split) -> Split:
-        return Split(to_device(split.x, self.device), split.y)
+        return Split(to_device(split.x, self.device), to_device(split.y, self.device))
 
     def network(self, recipe: Recipe) -> Network:
         """The trained network of a recipe."""
@@ -135,6 +153,8 @@ class Lab:
         try:
             arrays, about = load_arrays(path)
             model = self._untrained(recipe)
+            if about != self._about(recipe, model, about.get("log", [])):
+                raise StorageError(f"{path} is not the network of the recipe that it is named after")
             load_parameters(model, {name: to_device(a, self.device) for name, a in arrays.items()}, path)
         except StorageError as error:
             print(f"{error}; it is trained again", file=sys.stderr)
@@ -142,37 +162,43 @@ class Lab:
         return model, about["log"]
 
     def _train(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
-        model, log = self._run(recipe, "train", recipe.epochs)
+        model, done = self._run(recipe, "train", recipe.epochs)
         if recipe.retrain:
-            best = min(log, key=lambda entry: entry[recipe.stop_on or "error"])["epoch"]
-            model, _ = self._run(replace(recipe, stop_on=None), "full_train", best)
+            model, _ = self._run(recipe, "full_train", done.best_epoch)
         arrays = {name: to_device(p.data, "cpu") for name, p in named_parameters(model).items()}
-        about = {"network": model.builder, "arguments": model.arguments, "log": log, "recipe": asdict(recipe)}
-        save_arrays(self.path(recipe), arrays, about)
+        save_arrays(self.path(recipe), arrays, self._about(recipe, model, done.log))
         for part in ("train", "full_train"):
             self._checkpoint(recipe, part).unlink(missing_ok=True)
-        return model, log
-
-    def _run(self, recipe: Recipe, part: str, epochs: int) -> tuple[Network, list[dict[str, Any]]]:
-        """One training on a part of the data, continued from its checkpoint if there is one."""
-        model = self._untrained(recipe).to(self.device)
-        x, y = self.split(recipe, part)
-        done = train(
-            model,
-            partial(OBJECTIVES[recipe.objective], **recipe.options),
-            x,
-            y,
-            epochs=epochs,
-            seed=recipe.seed,
-            optimiser=SGD(parameters(model), Schedule(**recipe.schedule), recipe.max_norm),
-            batch=recipe.batch,
-            validate=partial(self._validate, recipe),
-            stopping=Stopping(recipe.stop_on, recipe.patience) if recipe.stop_on else None,
-            checkpoint=self._checkpoint(recipe, part),
-            progress=self.progress,
-            title=recipe.title + (", on all 60,000" if part == "full_train" else ""),
-        )
         return model, done.log
+
+    def _run(self, recipe: Recipe, part: str, epochs: int) -> tuple[Network, Training]:
+        """One training on a part of the data, continued from its checkpoint if there is one that can be used."""
+        model, again = self._untrained(recipe).to(self.device), part == "full_train"
+        try:
+            done = train(
+                model,
+                partial(OBJECTIVES[recipe.objective], **recipe.options),
+                *self.split(recipe, part),
+                epochs=epochs,
+                seed=recipe.seed,
+                optimiser=SGD(parameters(model), Schedule(**recipe.schedule), recipe.max_norm),
+                batch=recipe.batch,
+                validate=None if again else partial(self._validate, recipe),  # again: on the validation images too
+                stopping=Stopping(recipe.stop_on, recipe.patience) if recipe.stop_on and not again else None,
+                checkpoint=self._checkpoint(recipe, part),
+                progress=self.progress,
+                title=recipe.title + (", on all 60,000" if again else ""),
+            )
+        except StorageError as error:
+            print(f"{error}; the training starts from the beginning", file=sys.stderr)
+            self._checkpoint(recipe, part).unlink(missing_ok=True)
+            return self._run(recipe, part, epochs)
+        return model, done
+
+    @staticmethod
+    def _about(recipe: Recipe, model: Network, log: list[dict[str, Any]]) -> dict[str, Any]:
+        """What stands in the file of a trained network beside its parameters."""
+        return {"network": model.builder, "arguments": model.arguments, "log": log, "recipe": recipe.as_json}
 
     def _untrained(self, recipe: Recipe) -> Network:
         model = build(recipe.network, recipe.arguments, generator(recipe.seed, "weights"))
@@ -201,6 +227,8 @@ class Lab:
         return self.folder / f"{recipe.hash}.{part}.checkpoint"
 
 
+DATA = ("mnist", "mnist-3v7")
+USUAL_TOPS = ("softmax", "rbf")
 OBJECTIVES: dict[str, Objective] = {
     "clean": losses.clean_objective,
     "adversarial": losses.adversarial_objective,
@@ -233,13 +261,15 @@ class Profile:
     units: int = 240
     protocol: bool = False
 
-    def scale(self, recipe: Recipe, published_units: int | None = None) -> str:
-        """How the scale of a recipe differs from the paper's, in words; empty where it does not."""
-        units = recipe.arguments.get("units")
-        parts = [f"{units} units where the paper has {published_units}"] if units != (published_units or units) else []
+    def scale(self, recipe: Recipe, published_units: int | None = None) -> list[str]:
+        """In what a recipe is smaller than the paper's, in words; nothing where the paper is silent."""
+        units, parts = recipe.arguments.get("units"), []
+        if units != (published_units or units):
+            parts.append(f"{units} units where the paper has {published_units}")
         if recipe.network == "maxout_network" and not self.protocol:
-            parts.append(f"{recipe.epochs} epochs on 50,000 images")
-        return "; ".join(parts)
+            kind = "adversarial" if recipe.objective == "adversarial" else "naive"
+            parts.append(f"{kind} training for {recipe.epochs} epochs on 50,000 images")
+        return parts
 
 
 PROFILES = {
@@ -293,6 +323,7 @@ def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = Fa
         "maxout_network",
         {"units": units, "top": top},
         objective="adversarial" if adversarial else "clean",
+        options={"eps": EPS, "alpha": 0.5, "attacked": "inference"} if adversarial else {},
         epochs=profile.epochs["adversarial" if adversarial else "naive"],
         max_norm=1.9365,
         stop_on=stop_on if profile.protocol else None,

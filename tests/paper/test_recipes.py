@@ -1,0 +1,376 @@
+"""Recipes and the lab: a hash names a network, and a network is trained once, on the right images, to the same bits."""
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict, fields, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import strict
+from tiny import SMALL, TINY, on_strict_device, tiny_mnist, use
+
+from tinyadv import load, losses, training
+from tinyadv.backend import generator
+from tinyadv.datasets import MNIST, Split
+from tinyadv.layers import named_parameters, parameters
+from tinyadv.metrics import evaluate
+from tinyadv.models import build, save
+from tinyadv.optim import SGD, Schedule
+from tinyadv.paper import recipes
+from tinyadv.paper.recipes import EPS, PROFILES, Lab, Recipe
+from tinyadv.progress import Silent
+from tinyadv.storage import load_arrays, save_arrays
+
+# ---------------------------------------------------------------------------------------------------------
+# Recipes
+
+
+def test_the_hash_of_a_default_recipe_is_the_one_that_names_networks_already_trained():
+    assert Recipe("softmax_regression").hash == "3594c78844e7"
+    assert len({Recipe("softmax_regression", seed=n).hash for n in range(100)}) == 100
+
+
+def test_the_hash_is_the_same_in_another_process_and_in_any_order_of_keys():
+    recipe = Recipe("maxout_network", {"units": 9, "keep": (1.0, 0.5)}, options={"eps": 0.1, "alpha": 0.0})
+    swapped = Recipe("maxout_network", {"keep": [1.0, 0.5], "units": 9}, options={"alpha": 0.0, "eps": 0.1})
+    assert recipe.hash == swapped.hash
+    program = (
+        "from tinyadv.paper.recipes import Recipe\n"
+        "print(Recipe('maxout_network', {'units': 9, 'keep': (1.0, 0.5)}, options={'eps': 0.1, 'alpha': 0.0}).hash)"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    answer = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == recipe.hash
+
+
+def test_every_field_belongs_to_the_hash():
+    other = {
+        "network": "rbf_network",
+        "arguments": {"units": 1},
+        "data": "mnist-3v7",
+        "objective": "adversarial",
+        "options": {"l2": 0.1},
+        "epochs": 11,
+        "schedule": {"decay": 2.0},
+        "max_norm": 1.0,
+        "batch": 99,
+        "stop_on": "error",
+        "patience": 99,
+        "retrain": True,
+        "seed": 1,
+    }
+    base = Recipe("maxout_network")
+    assert other.keys() == {f.name for f in fields(Recipe)}
+    hashes = {replace(base, **{name: value}).hash for name, value in other.items()}
+    assert len(hashes | {base.hash}) == len(other) + 1
+
+
+def test_titles_tell_the_networks_of_a_profile_apart():
+    profile = PROFILES["quick"]
+    titles = [
+        recipe.title
+        for seed in (0, 1)
+        for recipe in (
+            recipes.softmax_regression(profile, seed),
+            recipes.logistic_regression(profile, seed),
+            recipes.logistic_regression(profile, seed, adversarial=True),
+            recipes.rbf_network(profile, seed),
+            recipes.rbf_network(profile, seed, top="rbf-true-class"),
+            recipes.maxout(profile, seed),
+            recipes.maxout(profile, seed, adversarial=True),
+            recipes.maxout(profile, seed, units=1600),
+            recipes.maxout(profile, seed, top="sigmoid"),
+        )
+    ]
+    assert len(set(titles)) == len(titles)
+    assert titles[6] == "maxout network 240, adversarial, seed 0"
+    assert max(map(len, titles)) < 50
+
+
+@pytest.mark.parametrize(("field", "value"), [("data", "mnist-3v8"), ("objective", "adverserial")])
+def test_a_recipe_of_unknown_data_or_objective_is_refused_at_once(field, value):
+    with pytest.raises(ValueError, match=rf"'clean' or 'adversarial'; got .*'{value}'"):
+        Recipe("maxout_network", **{field: value})
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The paper's networks
+
+
+def test_the_maxout_networks_have_the_published_settings_and_differ_in_the_objective_alone():
+    naive, adversarial = (recipes.maxout(PROFILES["paper"], 3, 1600, adversarial=a) for a in (False, True))
+    assert naive.arguments == {"units": 1600, "top": "softmax"}
+    assert (naive.max_norm, naive.batch, naive.patience, naive.seed) == (1.9365, 100, 100, 3)
+    assert (naive.data, naive.schedule, naive.retrain) == ("mnist", {}, True)
+    assert (naive.stop_on, adversarial.stop_on) == ("error", "adversarial_error")
+    assert adversarial.options == {"eps": 0.25, "alpha": 0.5, "attacked": "inference"}
+    different = {name for name, value in asdict(naive).items() if asdict(adversarial)[name] != value}
+    assert different == {"objective", "options", "stop_on"}
+
+
+def test_a_profile_says_in_what_it_is_smaller_than_the_paper():
+    quick, paper = PROFILES["quick"], PROFILES["paper"]
+    adversarial = recipes.maxout(quick, 0, quick.units, adversarial=True)
+    assert quick.scale(adversarial, 1600) == [
+        "240 units where the paper has 1600",
+        f"adversarial training for {adversarial.epochs} epochs on 50,000 images",
+    ]
+    assert paper.scale(recipes.maxout(paper, 0, 1600), 1600) == []
+    assert quick.scale(recipes.softmax_regression(quick, 0)) == []
+
+
+def test_profiles_only_grow():
+    sizes = [(p.seeds, p.units, *(p.epochs[kind] for kind in sorted(p.epochs))) for p in PROFILES.values()]
+    assert list(PROFILES) == ["quick", "lesson", "paper"]
+    assert len({tuple(p.epochs) for p in PROFILES.values()}) == 1
+    for smaller, larger in pairwise(sizes):
+        assert all(a <= b for a, b in zip(smaller, larger, strict=True))
+    assert (PROFILES["paper"].seeds, PROFILES["paper"].units, PROFILES["paper"].protocol) == (5, 1600, True)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The lab
+
+
+@pytest.fixture
+def data(monkeypatch):
+    """A tiny MNIST whose test images are not numbers: a training that touches one cannot give the same bits."""
+    tiny = tiny_mnist()
+    data = MNIST(tiny.train, tiny.validation, Split(np.full_like(tiny.test.x, np.nan), tiny.test.y))
+    use(monkeypatch, data)
+    return data
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """What `train` was called with, call by call."""
+    calls = []
+
+    def spy(model, objective, x, y, **settings):
+        calls.append({"x": x, "y": y, **settings})
+        return training.train(model, objective, x, y, **settings)
+
+    monkeypatch.setattr(recipes, "train", spy)
+    return calls
+
+
+def bits(network):
+    return {name: p.data.tobytes() for name, p in named_parameters(network).items()}
+
+
+def test_a_network_is_trained_once_and_then_loaded_to_the_same_bits(tmp_path, data, trainings):
+    lab = Lab(tmp_path)
+    trained = lab.network(SMALL)
+    assert lab.network(replace(SMALL)) is trained
+    assert len(trainings) == 1
+    later = Lab(tmp_path)
+    assert bits(later.network(SMALL)) == bits(trained) != bits(later._untrained(SMALL))
+    assert later.log(later.network(SMALL)) == lab.log(trained)
+    assert len(trainings) == 1
+    assert bits(load(lab.path(SMALL))) == bits(trained)  # as the command line reads it
+    assert [path.name for path in tmp_path.iterdir()] == [f"{SMALL.hash}.safetensors"]  # no checkpoint is left
+
+
+def test_the_log_has_the_errors_on_the_validation_images(tmp_path, data):
+    lab = Lab(tmp_path)
+    log = lab.log(network := lab.network(SMALL))
+    assert [entry["epoch"] for entry in log] == [1, 2, 3]
+    clean = evaluate(network, *data.validation)
+    assert (log[-1]["error"], log[-1]["confidence"]) == (clean.error, clean.confidence)
+    attacked = evaluate(network, recipes.fgsm(network, *data.validation, eps=EPS), data.validation.y)
+    assert log[-1]["adversarial_error"] == attacked.error > clean.error
+    assert log[-1]["adversarial_confidence_on_mistakes"] == attacked.confidence_on_mistakes
+
+
+def test_another_seed_gives_another_network_of_the_same_training(tmp_path, data, trainings):
+    lab = Lab(tmp_path)
+    networks = [lab.network(replace(SMALL, seed=seed)) for seed in (0, 1)]
+    assert bits(networks[0]).keys() == bits(networks[1]).keys()
+    assert all(a != b for a, b in zip(*(bits(n).values() for n in networks), strict=True))
+    assert [call["seed"] for call in trainings] == [0, 1]
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def of_another_recipe(path):
+    arrays, about = load_arrays(path)
+    save_arrays(path, arrays, {**about, "recipe": {**about["recipe"], "epochs": 4}})
+
+
+def saved_by_hand(path):
+    save(load(path), path)  # a network, but nobody knows how it was trained
+
+
+@pytest.mark.parametrize("damage", [truncated, flipped, of_another_recipe, saved_by_hand])
+def test_a_damaged_network_is_named_and_trained_again(tmp_path, data, trainings, capsys, damage):
+    lab = Lab(tmp_path)
+    trained = bits(lab.network(SMALL))
+    damage(lab.path(SMALL))
+    assert bits(Lab(tmp_path).network(SMALL)) == trained
+    assert len(trainings) == 2
+    said = capsys.readouterr().err
+    assert f"{SMALL.hash}.safetensors" in said
+    assert said.endswith("it is trained again\n")
+    assert said.count("\n") == 1
+    assert bits(Lab(tmp_path).network(SMALL)) == trained
+    assert len(trainings) == 2  # the file is whole again
+
+
+class Watching(Silent):
+    """Counts the epochs, and presses Ctrl-C at the end of one of them if told so."""
+
+    def __init__(self, interrupt_at=0):
+        self.epochs, self.interrupt_at = 0, interrupt_at
+
+    def end(self, entry, last):
+        self.epochs += 1
+        if self.epochs == self.interrupt_at:
+            raise KeyboardInterrupt
+
+
+PROTOCOL = replace(SMALL, stop_on="adversarial_error", patience=2, retrain=True, epochs=4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("recipe", [SMALL, PROTOCOL], ids=["plain", "retrained"])
+def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, data, monkeypatch, recipe, share):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    undisturbed = Watching()
+    wanted = bits(Lab(tmp_path / "undisturbed", progress=undisturbed).network(recipe))
+    folder, at = tmp_path / "interrupted", max(1, round(share * undisturbed.epochs))
+    with pytest.raises(KeyboardInterrupt):
+        Lab(folder, progress=Watching(at)).network(recipe)
+    assert list(folder.glob("*.checkpoint"))
+    assert not list(folder.glob("*.safetensors"))
+    rest = Watching()
+    assert bits(Lab(folder, progress=rest).network(recipe)) == wanted
+    assert rest.epochs == undisturbed.epochs - at  # nothing is done twice
+    assert [path.name for path in folder.iterdir()] == [f"{recipe.hash}.safetensors"]
+
+
+def test_interrupted_within_an_epoch_it_goes_on_from_the_last_checkpoint(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    wanted, batches = bits(Lab(tmp_path / "undisturbed").network(SMALL)), 0
+
+    def interrupted(*arguments, **options):
+        nonlocal batches
+        batches += 1
+        if batches == 30:  # there are 12 in an epoch
+            raise KeyboardInterrupt
+        return losses.clean_objective(*arguments, **options)
+
+    monkeypatch.setitem(recipes.OBJECTIVES, "clean", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Lab(tmp_path).network(SMALL)
+    monkeypatch.setitem(recipes.OBJECTIVES, "clean", losses.clean_objective)
+    rest = Watching()
+    assert bits(Lab(tmp_path, progress=rest).network(SMALL)) == wanted
+    assert rest.epochs == 1
+
+
+def test_a_damaged_checkpoint_is_named_and_the_training_starts_over(tmp_path, data, capsys):
+    wanted = bits(Lab(tmp_path / "undisturbed").network(SMALL))
+    lab = Lab(tmp_path)
+    lab._checkpoint(SMALL, "train").write_bytes(b"not a checkpoint")
+    assert bits(lab.network(SMALL)) == wanted
+    said = capsys.readouterr().err
+    assert f"{SMALL.hash}.train.checkpoint" in said
+    assert said.endswith("the training starts from the beginning\n")
+    assert said.count("\n") == 1
+
+
+def test_a_training_that_diverges_leaves_no_network(tmp_path, data):
+    with pytest.raises(training.DivergedError), np.errstate(all="ignore"):
+        Lab(tmp_path).network(replace(SMALL, max_norm=None, schedule={"learning_rate": 1e9}))
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Which images
+
+
+def test_the_protocol_chooses_the_epochs_on_the_validation_images_and_trains_from_scratch_on_all(
+    tmp_path, data, trainings, monkeypatch
+):
+    planned = iter([0.0, 0.9, 0.3, 0.5, 0.4, 0.2])  # before the first epoch, and after each; the best is the second
+    monkeypatch.setattr(Lab, "_validate", lambda lab, recipe, model: {"error": 0.0, "adversarial_error": next(planned)})
+    lab, recipe = Lab(tmp_path), replace(PROTOCOL, epochs=9)
+    model = lab.network(recipe)
+    first, second = trainings
+    assert np.array_equal(first["x"], data.train.x)
+    assert (first["epochs"], len(lab.log(model))) == (9, 4)  # patience ends it after two epochs more
+    assert np.array_equal(second["x"], np.concatenate([data.train.x, data.validation.x]))
+    assert np.array_equal(second["y"], np.concatenate([data.train.y, data.validation.y]))
+    assert (second["epochs"], second["stopping"], second["validate"]) == (2, None, None)
+    again = build("maxout_network", recipe.arguments, generator(recipe.seed, "weights"))
+    optimiser = SGD(parameters(again), Schedule(**recipe.schedule), recipe.max_norm)
+    x, y = data.full_train
+    training.train(again, losses.clean_objective, x, y, epochs=2, seed=recipe.seed, optimiser=optimiser, batch=50)
+    assert bits(again) == bits(model)
+
+
+def test_the_test_images_never_matter_for_training(tmp_path, data, monkeypatch):
+    without = bits(Lab(tmp_path / "without").network(PROTOCOL))  # `data` has no numbers for test images
+    use(monkeypatch, tiny_mnist())
+    assert bits(Lab(tmp_path / "with").network(PROTOCOL)) == without
+
+
+def test_an_adversarial_recipe_descends_the_adversarial_objective_with_its_options(tmp_path, data):
+    recipe = replace(SMALL, objective="adversarial", options={"eps": 0.1, "alpha": 0.3}, epochs=1)
+    model = build("maxout_network", recipe.arguments, generator(0, "weights"))
+
+    def objective(model, x, y, rng):
+        return losses.adversarial_objective(model, x, y, rng, eps=0.1, alpha=0.3)
+
+    optimiser = SGD(parameters(model), Schedule(learning_rate=0.05), 1.9365)
+    training.train(model, objective, *data.train, epochs=1, seed=0, optimiser=optimiser, batch=50)
+    assert bits(Lab(tmp_path).network(recipe)) == bits(model) != bits(Lab(tmp_path).network(replace(SMALL, epochs=1)))
+
+
+def test_the_rbf_units_start_at_the_mean_training_image_of_their_class(tmp_path, data):
+    mu = Lab(tmp_path)._untrained(recipes.rbf_network(TINY, 0)).layers[0].mu.data
+    assert (mu.shape, mu.dtype) == ((10, 784), np.float32)
+    for k in range(10):
+        images = [x for x, label in zip(*data.train, strict=True) if label == k]
+        assert mu[k] == pytest.approx(sum(images) / len(images), abs=1e-6)
+
+
+def test_threes_are_minus_one_and_sevens_one(tmp_path, data, trainings):
+    lab = Lab(tmp_path)
+    for part in ("train", "validation", "full_train", "test"):
+        x, y = lab.three_or_seven(part)
+        whole = getattr(data, part)
+        kept = [i for i, label in enumerate(whole.y) if label in (3, 7)]
+        assert len(x) == len(kept) == len(y)
+        assert y.tolist() == [1 if whole.y[i] == 7 else -1 for i in kept]
+        assert np.array_equal(x, whole.x[kept], equal_nan=True)
+    lab.network(recipes.logistic_regression(TINY, 0))
+    assert np.array_equal(trainings[0]["x"], lab.three_or_seven("train").x)
+    assert lab.log(lab.network(recipes.logistic_regression(TINY, 0)))[-1]["error"] < 0.2
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Devices
+
+
+@pytest.mark.parametrize("recipe", [recipes.rbf_network(TINY, 0), recipes.logistic_regression(TINY, 0, True)])
+def test_a_training_stays_on_its_device(tmp_path, monkeypatch, recipe):
+    use(monkeypatch, tiny_mnist())
+    wanted = bits(Lab(tmp_path / "cpu").network(recipe))
+    on_strict_device(monkeypatch)
+    for _ in range(2):  # trained there, then loaded to there
+        model = Lab(tmp_path / "strict", device="cuda").network(recipe)
+        assert {type(p.data) for p in parameters(model)} == {strict.ndarray}
+        assert {name: p.data.get().tobytes() for name, p in named_parameters(model).items()} == wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..backend import array_module, to_device
 from ..metrics import predict
 from ..models import Network
 from . import recipes
@@ -26,12 +27,12 @@ def _attacked(lab: Lab, network: Network) -> Measurement:
     x, y = lab.data.test
     values, x_adv = under_fgsm(network, x, y)
     values.values["weights_l1"] = weights_l1(network)
-    shown = [int((y == k).argmax()) for k in range(10)]  # the first test image of each class
+    shown = array_module(x).asarray([int((y == k).argmax()) for k in range(10)])  # the first test image of each class
     examples = {
-        "label": [int(y[i]) for i in shown],
+        "label": to_device(y[shown], "cpu").tolist(),
         "clean": pictures(x[shown]),
         "attacked": pictures(x_adv[shown]),
-        "said_clean": [int(c) for c in predict(network, x[shown])],
-        "said_attacked": [int(c) for c in predict(network, x_adv[shown])],
+        "said_clean": to_device(predict(network, x[shown]), "cpu").tolist(),
+        "said_attacked": to_device(predict(network, x_adv[shown]), "cpu").tolist(),
     }
     return values.measurement(details={"examples": examples})

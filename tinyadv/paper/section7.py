@@ -25,7 +25,8 @@ def rbf_fgsm(lab: Lab, seed: int, network: Network, other: Network) -> Measureme
     second, _ = under_fgsm(other, x, y)
     for name in ("error", "confidence_on_mistakes", "clean_confidence"):
         values.values[f"{name}_true_class"] = second.values[name]
-        values.intervals[f"{name}_true_class"] = second.intervals[name]
+        if name in second.intervals:
+            values.intervals[f"{name}_true_class"] = second.intervals[name]
     shares = {"clean": _shares(network, x), "attacked": _shares(network, x_adv)}
     return values.measurement(details={"confidence_shares": shares, "log": lab.log(network)})
 

@@ -154,6 +154,11 @@ def test_the_default_maxout_network_is_the_published_one():
             assert not p.data.any()
 
 
+def test_the_scale_is_that_of_all_layers():
+    for W in parameters(models.maxout_network(8, 2, inputs=9, scale=0.3, rng=generator(0)))[::2]:
+        assert 0.27 < abs(W.data).max() <= np.float32(0.3)
+
+
 def test_regressions_start_at_zero_by_default():
     for make, outputs in ((models.softmax_regression, 10), (models.logistic_regression, 1)):
         W, b = parameters(make(rng=generator(0)))

@@ -66,7 +66,8 @@ def plain(text):
 
 
 def assert_clean(text):
-    """A bar was there, the cursor is visible again, and nothing redraws the bar any more."""
+    """A bar was there and was erased, the cursor is visible again, and nothing redraws the bar any more."""
+    assert 0 <= text.rfind("━") < text.rfind("\x1b[2K")
     assert 0 <= text.rfind("\x1b[?25l") < text.rfind("\x1b[?25h")
     assert not [t for t in threading.enumerate() if "Refresh" in type(t).__name__]
 

@@ -162,21 +162,26 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
 
 
 def test_the_order_and_the_masks_are_streams_of_their_own():
-    """Masks drawn more often, or not at all, move no batch; and the masks of an epoch know nothing of the last."""
-    orders, masks = [], []
-    for draws in (0, 1, 5):
-        seen = []
+    """Masks drawn more often, or not at all, move no batch; every epoch and every seed has its own of both."""
 
-        def objective(model, x, y, rng, draws=draws, seen=seen):
-            seen.append((x.tobytes(), [rng.random() for _ in range(draws)]))
+    def seen(seed, draws):
+        batches, drawn = [], []
+
+        def objective(model, x, y, rng):
+            batches.append(x.tobytes())
+            drawn.append([rng.random() for _ in range(draws)])
             return losses.clean_objective(model, x, y, None)
 
-        run(objective=objective, epochs=3)
-        orders.append([x for x, _ in seen])
-        masks.append([seen[i][1][:1] for i in (0, 3, 6)])  # the first draw of every epoch
-    assert orders[0] == orders[1] == orders[2]
-    assert masks[1] == masks[2]
-    assert len({m[0] for m in masks[1]}) == 3
+        run(objective=objective, epochs=3, seed=seed)
+        return batches, [first for first, *_ in drawn[::3]] if draws else None  # the first draw of every epoch
+
+    (batches, _), (same, masks), (same_too, same_masks) = (seen(0, draws) for draws in (0, 1, 5))
+    others, other_masks = seen(1, 1)
+    assert batches == same == same_too
+    assert masks == same_masks
+    assert len({*batches, *others}) == 18
+    orders = [generator(seed, f"order of epoch {epoch}").random() for seed in (0, 1) for epoch in (1, 2, 3)]
+    assert len({*masks, *other_masks, *orders}) == 12
 
 
 # ---------------------------------------------------------------------------------------------------------

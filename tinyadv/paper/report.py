@@ -283,7 +283,7 @@ def _group(claim: Claim, result: Result, word: Status, manifest: Mapping[str, An
     for i, row in enumerate(lines):
         cells = [
             tag("td", row.label, class_="label"),
-            tag("td", row.paper, class_="paper"),
+            tag("td", row.paper.replace(" %", "\u00a0%"), class_="paper"),
             tag("td", _mark(row.status), _ours(row.ours), class_="ours"),
         ]
         cells = [about, *cells, judged] if i == 0 else cells
@@ -299,7 +299,7 @@ def _mark(word: Status | None) -> Html | None:
 
 def _ours(text: str) -> Html:
     """A value, and its interval in smaller type."""
-    value, bracket, interval = text.partition(" [")
+    value, bracket, interval = text.replace(" %", "\u00a0%").partition(" [")
     return tag("span", value, " " if bracket else "", tag("small", f"[{interval}") if bracket else None)
 
 
@@ -509,9 +509,9 @@ td.label { width: 24%; }
 td.paper, td.ours { font-variant-numeric: tabular-nums; }
 .measured td.paper, .measured td.ours { white-space: nowrap; }
 .compared .ours { font-weight: 600; }
-.mark { display: inline-block; width: 1.1em; font-weight: 600; color: var(--soft); }
-.context .ours { padding-left: calc(.6rem + 1.3em); }
-.ours small { font-weight: 400; font-size: .88em; color: var(--soft); }
+.mark { display: inline-block; width: 1.1em; margin-right: .2em; font-weight: 600; color: var(--soft); }
+.context .ours { padding-left: calc(.6rem + 1.3rem); }
+.ours small { white-space: nowrap; font-weight: 400; font-size: .88em; color: var(--soft); }
 .context { font-size: .82rem; color: var(--soft); }
 .context td { padding-top: .08rem; padding-bottom: .08rem; }
 .id { font: 600 .95rem ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
@@ -540,7 +540,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .recipes tbody tr > * { border-bottom: 1px solid var(--line); }
 .recipes tbody th { white-space: nowrap; padding-left: 0; }
 :target { scroll-margin-top: 1rem; } tbody:target, tr:target, figure:target { background: #eef5fc; }
-@media (max-width: 46rem) {
+@media screen and (max-width: 46rem) {
   body { padding: 1.25rem 1rem 3rem; }
   .measured, .measured tbody, .measured tr, .measured th, .measured td, .unmeasured, .unmeasured tbody, .unmeasured tr,
   .unmeasured th, .unmeasured td, .recipes, .recipes caption, .recipes tbody, .recipes tr, .recipes th, .recipes td {
@@ -551,19 +551,22 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
     padding: .75rem .9rem; }
   .measured tbody tr > *, .unmeasured tbody tr > * { padding: 0 !important; border: 0 !important; }
   .measured tr { display: grid; grid-template-columns: 1fr auto; column-gap: .75rem; padding: .35rem 0; }
-  .measured tr.context { padding: .05rem 0; } .measured tr.rest { display: none; }
+  .compared, .context { height: auto; } .measured tr.context { padding: .05rem 0; } .measured tr.rest { display: none; }
   .measured tr > th, .measured td.status { grid-column: 1 / -1; }
   .measured td.status { order: -1; margin-bottom: .5rem; }
   .measured tr > th { order: -1; margin-bottom: .75rem; }
   .measured td.label { grid-column: 1 / -1; }
   .context td.label { grid-column: 1; }
-  .measured td.paper:not(:empty)::before, .unmeasured td.paper::before { content: "paper: "; color: var(--soft);
+  .measured td.paper:not(:empty)::before, .unmeasured td.paper::before { content: "paper:\\00a0"; color: var(--soft);
     font-weight: 400; }
-  .context td.paper { display: none; }
-  .measured td.paper { white-space: normal; }
+  .measured td.paper:empty { display: none; } .compared .ours small { font-size: .8em; }
+  .measured tr:has(td.paper:empty) td.label { grid-column: 1; }
+  .measured td.paper, .measured td.ours { white-space: normal; } .measured td.ours { text-align: right; }
   .unmeasured td.status { margin-top: .4rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
-  .recipes tr { padding: .5rem 0; border-bottom: 1px solid var(--line); } .recipes tr > * { padding: 0 !important; }
+  .recipes tr { padding: .5rem 0; border-bottom: 1px solid var(--line); } .recipes tr > * { padding: 0 !important;
+    border: 0 !important; } .recipes tbody th { font-weight: 600; }
+  .recipes td:nth-child(3)::before { content: "seeds: "; } .recipes td:nth-child(5)::before { content: "recipes: "; }
 }
 @media print {
   @page { margin: 14mm; }

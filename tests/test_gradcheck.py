@@ -210,6 +210,12 @@ def test_a_kink_out_of_reach_is_no_matter():
     gradcheck(ops.absolute, np.array([1e-4]), step=1e-5)
 
 
+def test_a_small_kink_is_named_where_it_explains_a_difference():
+    """The slopes 1 and 1.000002 on the two sides: neither is what a central difference measures."""
+    with pytest.raises(KinkError):
+        gradcheck(lambda x: x + 2e-6 * ops.relu(x), np.array([0.0]))
+
+
 def test_a_kink_is_not_blamed_on_a_wrong_formula():
     """Nor does a wrong formula pass as a kink, where there is none."""
     wrong = planted(ops.relu.forward, lambda g, y, x: 1.01 * g * (raw(x) > 0))
@@ -249,8 +255,10 @@ def test_a_function_that_is_not_deterministic_is_refused(a, rng):
 
 
 def test_the_engines_own_errors_come_through(a):
-    without = planted(lambda x: 2.0 * x)
-    without.__name__ = "without"
+    @Op
+    def without(x):
+        return 2.0 * x
+
     with pytest.raises(TypeError, match="without has no gradient formula for its argument 0"):
         gradcheck(without, a)
 

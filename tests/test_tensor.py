@@ -259,7 +259,7 @@ def test_computing_past_the_engine_raises(call):
 
 @pytest.mark.parametrize("function", [np.sum, np.max, np.transpose, np.linalg.norm, np.shape, np.zeros_like])
 def test_a_function_of_numpy_says_what_to_use_instead(function):
-    with pytest.raises(TypeError, match=rf"{function.__name__}\(\) got a Tensor: use the operation of tinyadv.ops, or"):
+    with pytest.raises(TypeError, match=r"a Tensor is not an array: use an operation of tinyadv\.ops, or"):
         function(Tensor(np.ones((2, 2))))
 
 

@@ -229,6 +229,8 @@ def test_a_kink_is_not_blamed_on_a_wrong_formula():
 def test_what_is_not_finite_nearby_is_no_verdict():
     with pytest.raises(KinkError, match=r"not finite within 0\.001 of x"):
         gradcheck(ops.log, np.array([1e-4, 2e-4, 3e-4, 4e-4]))
+    with pytest.raises(KinkError, match=r"not finite within 0\.001 of x"):
+        gradcheck(ops.log, np.array([-0.5, 1.0]))
 
 
 # ---------------------------------------------------------------------------------------------------------

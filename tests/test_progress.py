@@ -69,7 +69,9 @@ def assert_clean(text):
     """A bar was there and was erased, the cursor is visible again, and nothing redraws the bar any more."""
     assert 0 <= text.rfind("━") < text.rfind("\x1b[2K")
     assert 0 <= text.rfind("\x1b[?25l") < text.rfind("\x1b[?25h")
-    assert not [t for t in threading.enumerate() if "Refresh" in type(t).__name__]
+    for thread in [t for t in threading.enumerate() if "Refresh" in type(t).__name__]:
+        thread.join(5)  # it was told to end, and may be about to
+        assert not thread.is_alive()
 
 
 def show(console, epochs=5, done=0):

@@ -159,6 +159,7 @@ def test_tables_tell_what_their_headers_are_for(results, figures):
     parsed = Page(page(results, MANIFEST, figures))
     assert {a.get("scope") for a in parsed.all("th")} == {"col", "row", "rowgroup"}
     spans = [int(a["rowspan"]) for a in parsed.all("th") if a.get("scope") == "rowgroup"]
+    assert spans == [int(a["rowspan"]) for a in parsed.all("td") if a.get("class") == "status" and "rowspan" in a]
     assert spans == [len(rows(claims()[name], results[name])) + 1 for name in WANTED]
     assert spans == [4, 3, 2, 3, 3]
 
@@ -356,3 +357,4 @@ def test_markdown_of_chosen_claims(results):
     text = markdown_table(results, ["mp-dbm", "fgsm-softmax"])
     assert [line.split("`")[1] for line in text.splitlines()[2:]] == ["mp-dbm", "fgsm-softmax"]
     assert "| 0.88 %<br>97.5 % | —<br>— | not run |" in text
+    assert len(markdown_table(results, []).splitlines()) == 2  # none chosen is none

@@ -139,7 +139,7 @@ def test_profiles_only_grow():
 @pytest.fixture
 def data(monkeypatch):
     """A tiny MNIST whose test images are not numbers: a training that touches one cannot give the same bits."""
-    tiny = tiny_mnist()
+    tiny = tiny_mnist(200, 100, 100)
     data = MNIST(tiny.train, tiny.validation, Split(np.full_like(tiny.test.x, np.nan), tiny.test.y))
     use(monkeypatch, data)
     return data
@@ -267,7 +267,7 @@ def test_interrupted_within_an_epoch_it_goes_on_from_the_last_checkpoint(tmp_pat
     def interrupted(*arguments, **options):
         nonlocal batches
         batches += 1
-        if batches == 30:  # there are 12 in an epoch
+        if batches == 10:  # there are 4 in an epoch
             raise KeyboardInterrupt
         return losses.clean_objective(*arguments, **options)
 
@@ -323,7 +323,7 @@ def test_the_protocol_chooses_the_epochs_on_the_validation_images_and_trains_fro
 
 def test_the_test_images_never_matter_for_training(tmp_path, data, monkeypatch):
     without = bits(Lab(tmp_path / "without").network(PROTOCOL))  # `data` has no numbers for test images
-    use(monkeypatch, tiny_mnist())
+    use(monkeypatch, tiny_mnist(200, 100, 100))
     assert bits(Lab(tmp_path / "with").network(PROTOCOL)) == without
 
 
@@ -367,7 +367,7 @@ def test_threes_are_minus_one_and_sevens_one(tmp_path, data, trainings):
 
 @pytest.mark.parametrize("recipe", [recipes.rbf_network(TINY, 0), recipes.logistic_regression(TINY, 0, True)])
 def test_a_training_stays_on_its_device(tmp_path, monkeypatch, recipe):
-    use(monkeypatch, tiny_mnist())
+    use(monkeypatch, tiny_mnist(200, 100, 100))
     wanted = bits(Lab(tmp_path / "cpu").network(recipe))
     on_strict_device(monkeypatch)
     for _ in range(2):  # trained there, then loaded to there

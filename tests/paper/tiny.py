@@ -6,9 +6,12 @@ import numpy as np
 import strict
 
 from tinyadv import models, training
-from tinyadv.datasets import MNIST, Split, mnist
+from tinyadv.backend import generator
+from tinyadv.datasets import MNIST, Split, mnist, pair
+from tinyadv.layers import parameters
+from tinyadv.models import build
 from tinyadv.paper import appendix, measuring, recipes, section4, section5, section7
-from tinyadv.paper.recipes import Profile, Recipe
+from tinyadv.paper.recipes import Lab, Profile, Recipe
 
 TINY = Profile("tiny", 1, {"softmax": 2, "logistic": 2, "rbf": 2, "naive": 1, "adversarial": 1})
 SMALL = Recipe(  # the cheapest network with dropout, that learns something in a few epochs
@@ -45,3 +48,94 @@ def on_strict_device(monkeypatch):
 
     for module in (appendix, measuring, models, recipes, section4, section5, section7, training):
         monkeypatch.setattr(module, "to_device", to_device)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Networks that tell digits apart without any training, and a lab that gives them out for the recipes of the claims
+
+
+def _ridge(h, t, penalty):
+    """W, b with t close to h W^T + b: penalised least squares."""
+    h1 = np.c_[h, np.ones(len(h))]
+    solution = np.linalg.solve(h1.T @ h1 + penalty * np.eye(h1.shape[1]), h1.T @ t)
+    return solution[:-1].T, solution[-1]
+
+
+def _set(network, *arrays):
+    for p, a in zip(parameters(network), arrays, strict=True):
+        assert p.shape == a.shape
+        p.data = a.astype("float64")
+    return network
+
+
+def _linear(builder, x, t, penalty, factor):
+    seen = x.std(axis=0) > 0  # weights of pixels that are always dark are exactly 0, as after training
+    W, b = _ridge(x, t, penalty)
+    return _set(builder(rng=generator(0)), factor * W * seen, factor * b)
+
+
+def _maxout(x, t, seed):
+    """Hidden units that look for training images, then random ones; the top is fitted."""
+    rng = generator(seed)
+    network = models.maxout_network(24, 2, keep=(0.9, 0.8), rng=rng)
+    W1 = (x[rng.permutation(len(x))[:48]] - x.mean(axis=0)).reshape(2, 24, 784)
+    h1 = (x @ W1.transpose(0, 2, 1)).max(axis=0)
+    W2 = rng.standard_normal((2, 24, 24)) / 100
+    h2 = (h1 @ W2.transpose(0, 2, 1)).max(axis=0)
+    W, b = _ridge(h2, t, 100.0)
+    return _set(network, W1, np.zeros(48), W2, np.zeros(48), 10 * W, 10 * b)
+
+
+def _rbf(x, y, top, beta):
+    mu = np.stack([x[y == k].mean(axis=0) for k in range(10)])
+    return _set(models.rbf_network(top=top, rng=generator(0)), mu, np.full(mu.shape, np.log(beta)))
+
+
+@cache
+def networks():
+    """Networks in float64 by network, objective and top of the recipes that they stand for."""
+    x, y = tiny_mnist(dtype="float64").train
+    t = np.eye(10)[y]
+    x37, y37 = pair(Split(x, y), 7, 3)
+    return {
+        ("softmax_regression", "clean", None): _linear(models.softmax_regression, x, t, 1000.0, 20.0),
+        ("logistic_regression", "clean", None): _linear(models.logistic_regression, x37, y37[:, None], 1000.0, 15.0),
+        ("logistic_regression", "adversarial", None): _linear(
+            models.logistic_regression, x37, y37[:, None], 5000.0, 15.0
+        ),
+        ("rbf_network", "clean", "rbf"): _rbf(x, y, "rbf", 0.02),
+        ("rbf_network", "clean", "rbf-true-class"): _rbf(x, y, "rbf-true-class", 0.01),
+        ("maxout_network", "clean", "softmax"): _maxout(x, t, 1),
+        ("maxout_network", "adversarial", "softmax"): _maxout(x, t, 2),
+    }
+
+
+class GivenLab(Lab):
+    """A lab that trains nothing: it has copies of `networks`, in its own dtype and on its device."""
+
+    def __init__(self, device="cpu", dtype="float64"):
+        super().__init__("nowhere", device)
+        self.given = {}
+        for kind, network in networks().items():
+            copy = build(network.builder, network.arguments, generator(0))
+            for p, q in zip(parameters(copy), parameters(network), strict=True):
+                p.data = recipes.to_device(q.data.astype(dtype), device)
+            self.given[kind] = copy
+
+    def network(self, recipe):
+        return self.given[recipe.network, recipe.objective, recipe.arguments.get("top")]
+
+    def log(self, network):
+        return LOG
+
+
+LOG = [  # of a training of two epochs, the first of which made no mistakes under attack
+    {
+        "epoch": 1, "loss": 2.5, "error": 0.2, "adversarial_error": 0.0, "confidence": 0.7,
+        "adversarial_confidence_on_mistakes": float("nan"),
+    },
+    {
+        "epoch": 2, "loss": 2.0, "error": 0.1, "adversarial_error": 0.5, "confidence": 0.6,
+        "adversarial_confidence_on_mistakes": 0.25,
+    },
+]  # fmt: skip

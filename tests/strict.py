@@ -43,6 +43,11 @@ class ndarray:  # noqa: N801  (as CuPy names it)
     flags = property(lambda a: a._values.flags)
     T = property(lambda a: ndarray(a._values.T))
 
+    @property
+    def base(self):
+        """What owns the memory; for an owner too, unlike CuPy's None, since wrappers come and go."""
+        return self._values if self._values.base is None else self._values.base
+
     def __repr__(self):
         return f"strict.{self._values!r}"
 

@@ -1,0 +1,393 @@
+"""The command line: what is wrong with the input is one line and exit code 2, before any work and any writing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinyadv
+from tinyadv import cli, models
+from tinyadv.backend import generator
+from tinyadv.paper.measuring import MEASURES
+from tinyadv.paper.recipes import Lab
+from tinyadv.paper.registry import claims
+from tinyadv.paper.results import STATUSES
+from tinyadv.storage import StorageError
+from tinyadv.training import DivergedError
+
+IDS = tuple(claims())
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path):
+    """`command(*arguments)`: the exit code, standard output and standard error of `tinyadv`, run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: object) -> tuple[int | str | None, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main(list(map(str, arguments)))
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """The jobs that `reproduce` would run, instead of running them."""
+    kept = []
+    monkeypatch.setattr("tinyadv.paper.reproduce.reproduce", lambda job, progress, say: kept.append(job) or {})
+    return kept
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    monkeypatch.setattr(Lab, "network", lambda *_: pytest.fail("a network was trained"))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Good and bad files to name on the command line."""
+    model = models.softmax_regression(rng=generator(0))
+    tinyadv.save(model, tmp_path / "good.safetensors")
+    tinyadv.save(models.softmax_regression(inputs=10, rng=generator(0)), tmp_path / "small.safetensors")
+    whole = (tmp_path / "good.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[:-100])
+    (tmp_path / "flipped.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    (tmp_path / "file").write_text("not a folder, not a network")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "results.json").write_text('{"format": "tinyadv results 1"}')
+    return tmp_path
+
+
+def snapshot(folder: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def not_measured() -> str:
+    return next((name for name in IDS if name not in MEASURES), "")
+
+
+BAD = [
+    ("bogus", "bogus"),
+    ("--bogus", "--bogus"),
+    ("reproduce --bogus", "--bogus"),
+    ("reproduce extra", "extra"),
+    ("reproduce --only nonsense", "no claim 'nonsense'"),
+    ("reproduce --only fgsm-sofmax", "no claim 'fgsm-sofmax': did you mean fgsm-softmax"),
+    ("reproduce --only linear-growth,nonsense", "no claim 'nonsense'"),
+    ("reproduce --only linear-growth --only nonsense", "no claim 'nonsense'"),
+    ("reproduce --only ,", "no claim ''"),
+    ("reproduce --only=", "no claim ''"),
+    ("reproduce --profile fast", "unknown profile 'fast': there are quick, lesson, paper"),
+    ("reproduce --seeds 0", "at least 1, got 0"),
+    ("reproduce --seeds -3", "at least 1, got -3"),
+    ("reproduce --seeds many", "'--seeds': wanted a whole number, got 'many'"),
+    ("reproduce --seeds 2.5", "'--seeds': wanted a whole number, got '2.5'"),
+    ("reproduce --device tpu", "unknown device 'tpu': wanted 'cpu' or 'cuda'"),
+    ("reproduce --device cuda", "device 'cuda' needs CuPy, which is not installed"),
+    ("reproduce --out file", "--out file: wanted a folder, but file is a file"),
+    ("reproduce --out file/x/y", "--out file/x/y: wanted a folder, but"),
+    ("claims nonsense", "no claim 'nonsense'"),
+    ("claims linear-growh", "did you mean linear-growth"),
+    ("claims --out damaged", "results.json is damaged"),
+    ("attack", "'NETWORK'"),
+    ("attack nowhere.safetensors", "nowhere.safetensors does not exist"),
+    ("attack file", "file is not a readable safetensors file"),
+    ("attack damaged", "damaged is not a readable safetensors file"),
+    ("attack cut.safetensors", "cut.safetensors is not a readable safetensors file"),
+    ("attack flipped.safetensors", "flipped.safetensors is damaged"),
+    ("attack small.safetensors", "takes x of shape (N, 10), got (10, 784)"),
+    ("attack good.safetensors --eps -0.1", "a finite number >= 0, got -0.1"),
+    ("attack good.safetensors --eps nan", "a finite number >= 0, got nan"),
+    ("attack good.safetensors --eps inf", "a finite number >= 0, got inf"),
+    ("attack good.safetensors --eps 1e30", "pixels, which run from 0 to 1: at most 255, got 1e+30"),
+    ("attack good.safetensors --eps little", "'--eps': wanted a number, got 'little'"),
+    ("attack good.safetensors --images 0", "images is 1 to 10,000, got 0"),
+    ("attack good.safetensors --images 10001", "images is 1 to 10,000, got 10001"),
+    ("attack good.safetensors --images few", "'--images': wanted a whole number, got 'few'"),
+    ("attack good.safetensors --method bim", "unknown method 'bim': there are fgsm, pgd"),
+    ("attack good.safetensors --out file", "--out file: wanted a folder"),
+    ("lesson 0", "there is no lesson 0: there are 1, 3"),
+    ("lesson 99", "there is no lesson 99"),
+    ("lesson one", "wanted a whole number, got 'one'"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), BAD)
+def test_bad_input_is_one_line_and_nothing_happens(line, said, command, files, no_training, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)  # as where it is not installed
+    before = snapshot(files)
+    code, out, err = command(*line.split())
+    assert (code, out) == (2, "")
+    assert err.startswith("tinyadv: ")
+    assert err.count("\n") == 1
+    assert said in err
+    assert snapshot(files) == before
+
+
+def test_a_claim_that_nothing_measures_is_named(command, no_training, tmp_path):
+    if not not_measured():
+        pytest.skip("every claim is measured")
+    code, _, err = command("reproduce", "--only", not_measured())
+    assert code == 2
+    assert f"nothing measures {not_measured()} yet" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written(command, no_training, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    code, out, err = command("reproduce", "--out", "locked")
+    assert (code, out) == (2, "")
+    assert err == f"tinyadv: --out locked: wanted a folder that can be written, but {tmp_path} cannot be\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_turns_out_to_be_unwritable(command, no_training, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system", "new")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    code, _, err = command("reproduce", "--out", "new")
+    assert (code, err) == (2, "tinyadv: the output folder new cannot be written: Read-only file system\n")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# reproduce
+
+
+@pytest.mark.parametrize(
+    "only",
+    [
+        ["--only", "fgsm-softmax,linear-growth"],
+        ["--only", "fgsm-softmax", "--only", "linear-growth"],
+        ["--only=fgsm-softmax, linear-growth", "--only", "linear-growth"],
+    ],
+)
+def test_only_takes_ids_one_by_one_or_with_commas(only, command, jobs):
+    code, out, err = command("reproduce", *only)
+    assert code == 0
+    assert jobs[0].ids == ("linear-growth", "fgsm-softmax")
+    assert err == "2 claims, profile quick, seed 0, on cpu\n"
+    assert "linear-growth" in out
+    assert "2 claims: 2 not run" in out
+
+
+def test_the_defaults_and_all_the_options(command, jobs, tmp_path):
+    _, out, _ = command("reproduce")
+    _, _, err = command("reproduce", "--profile", "lesson", "--seeds", 2, "--out", "a/b", "--only", "linear-growth")
+    default, chosen = jobs
+    assert default.ids == tuple(name for name in IDS if name in MEASURES)
+    assert (default.profile.name, default.seeds, default.device, default.out) == ("quick", (0,), "cpu", cli.OUT)
+    assert (chosen.profile.name, chosen.seeds, chosen.ids) == ("lesson", (0, 1), ("linear-growth",))
+    assert chosen.out == Path("a/b")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert err == "1 claim, profile lesson, seeds 0, 1, on cpu\n"
+    for name in ("report.html", "figures", "results.json", "networks"):
+        assert str(cli.OUT / name) in out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (DivergedError("J became nan in epoch 1"), 1, "J became nan in epoch 1"),
+        (StorageError("x.checkpoint is damaged"), 2, "x.checkpoint is damaged"),
+        (OSError(28, "No space left on device", "out/results.json"), 2, "out/results.json: No space left on device"),
+        (OSError("no more"), 2, "no more"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command goes on from here"),
+    ],
+)
+def test_what_stops_the_work_is_one_line(error, code, said, command, monkeypatch):
+    def stop(*_):
+        raise error
+
+    monkeypatch.setattr("tinyadv.paper.reproduce.reproduce", stop)
+    found, out, err = command("reproduce", "--only", "linear-growth")
+    assert (found, out) == (code, "")
+    assert err.splitlines()[1:] == [f"tinyadv: {said}"]
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch, tmp_path):
+    def stop(*_):
+        raise ValueError("shapes do not fit")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tinyadv.paper.reproduce.reproduce", stop)
+    with pytest.raises(ValueError, match="shapes do not fit"):
+        cli.main(["reproduce", "--only", "linear-growth"])
+
+
+def test_reproduce_measures_prints_and_writes(command, tmp_path):
+    code, out, err = command("reproduce", "--only", "linear-growth", "--out", "out")
+    assert code == 0
+    assert "linear-growth: measured in" in err
+    assert "1 claim: 1 reproduced" in out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"figures", "report.html", "results.json"}
+    _, table, _ = command("claims", "linear-growth", "--out", "out")
+    assert "reproduced" in table
+    _, text, _ = command("claims", "linear-growth", "--out", "out", "--json")
+    (entry,) = json.loads(text)
+    assert (entry["status"], entry["profile"], entry["seeds"]) == ("reproduced", "quick", [0])
+    assert entry["quantities"][1]["ours"] == pytest.approx(1)
+    assert entry["ours"]["statement"] == "holds"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# claims, attack, lesson, and none of them
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_the_table_of_claims_fits_its_terminal(width, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = command("claims", "--out", "nowhere")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= width
+    words = out.split()
+    assert [name for name in words if name in IDS] == list(IDS)  # each once, in the paper's order
+    assert f"{len(IDS)} claims" in out
+
+
+def test_claims_as_json(command):
+    code, out, err = command("claims", "--json", "--out", "nowhere")
+    entries = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [entry["id"] for entry in entries] == list(IDS)
+    assert len(entries) == 46
+    for entry in entries:
+        claim = claims()[entry["id"]]
+        assert entry["paper"] == claim.paper
+        assert entry["definition"] == " ".join(claim.definition.split())
+        assert entry["status"] in STATUSES
+        assert (entry["ours"] is None) == (entry["profile"] is None)
+        assert [(q["name"], q["paper"]) for q in entry["quantities"]] == [(q.name, q.paper) for q in claim.quantities]
+    assert "\\u" not in out, "readable without decoding"
+
+
+def test_claims_describes_what_was_asked_for(command):
+    code, out, _ = command("claims", "logistic-exact", "--out", "nowhere")
+    assert code == 0
+    text = " ".join(out.split())
+    for part in (claims()["logistic-exact"].claim, claims()["logistic-exact"].definition):
+        assert " ".join(part.split()) in text
+    assert "Has to hold, for every seed" in text
+    assert "fgsm-softmax" not in out
+
+
+def test_claims_reads_a_reader_that_left(tmp_path):
+    """`tinyadv claims --json | head -1` ends without a word."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from tinyadv.cli import main; main()", "claims", "--json"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 1
+
+
+def test_attack_writes_a_picture_and_an_npz(command, files):
+    code, out, err = command(
+        "attack", "good.safetensors", "--eps", "0.1", "--images", "3", "--clip", "--out", "new/one"
+    )
+    assert (code, err) == (0, "")
+    assert "eps 0.1, clipped to [0, 1], 3 test images" in out
+    assert {path.name for path in (files / "new" / "one").iterdir()} == {"attack.npz", "attack.png"}
+    with np.load(files / "new" / "one" / "attack.npz") as data:
+        assert data["x_adv"].shape == (3, 784)
+
+
+def test_lesson_lists_lessons(command):
+    code, out, _ = command("lesson")
+    assert code == 0
+    assert "lesson01_linear.py" in out
+    assert "   3  Following the gradient of the input" in out
+
+
+def test_a_lesson_interrupted(command, monkeypatch):
+    def stop(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinyadv.course.run_lesson", stop)
+    assert command("lesson", "1") == (130, "", "tinyadv: interrupted\n")
+
+
+def test_alone_it_says_what_one_can_do(command):
+    code, out, err = command()
+    assert (code, err) == (0, "")
+    assert command("--help") == command("-h") == (0, out, "")
+    for name in ("reproduce", "claims", "attack", "lesson", "--version"):
+        assert name in out
+
+
+@pytest.mark.parametrize("name", ["reproduce", "claims", "attack", "lesson"])
+def test_every_command_has_help(name, command):
+    code, out, err = command(name, "--help")
+    assert (code, err) == (0, "")
+    assert f"tinyadv {name}" in out
+    assert "..." not in command()[1].replace("[ARGS]...", ""), "a summary that is cut off"
+
+
+def test_version(command):
+    assert command("--version") == (0, f"tinyadv {tinyadv.__version__}\n", "")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Real processes
+
+
+def process(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """`tinyadv arguments` in a process of its own, `code` first."""
+    return subprocess.run(
+        [sys.executable, "-c", f"{code}\nfrom tinyadv.cli import main; main()", *arguments],
+        cwd=cwd, capture_output=True, text=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+
+
+def test_a_real_process_says_one_line_too(tmp_path):
+    done = process("", "reproduce", "--only", "fgsm-sofmax", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tinyadv: no claim 'fgsm-sofmax': did you mean fgsm-softmax")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+EPOCHS = 3
+COUNTING = f"""
+import os, signal, sys, tinyadv.training as training
+from tinyadv.paper.recipes import PROFILES
+signal.signal(signal.SIGINT, signal.default_int_handler)  # some shells start their children without
+PROFILES["quick"].epochs["softmax"], training.CHECKPOINT_SECONDS = {EPOCHS}, 0
+real, done = training._epoch, []
+def epoch(*arguments):
+    if len(done) == STOP:
+        os.kill(os.getpid(), signal.SIGINT)
+    done.append(real(*arguments))
+    print("epoch", file=sys.stderr)
+    return done[-1]
+training._epoch = epoch
+"""
+
+
+def test_ctrl_c_is_one_line_and_the_next_run_goes_on(tmp_path):
+    arguments = ("reproduce", "--only", "fgsm-softmax", "--out", "out")
+    first = process(COUNTING.replace("STOP", "1"), *arguments, cwd=tmp_path)
+    assert first.returncode == 130, first.stderr
+    assert first.stdout == ""
+    assert first.stderr.splitlines()[-1] == "tinyadv: interrupted; the same command goes on from here"
+    assert "Traceback" not in first.stderr
+    assert first.stderr.splitlines().count("epoch") == 1
+    assert not (tmp_path / "out" / "results.json").exists()
+
+    second = process(COUNTING.replace("STOP", "None"), *arguments, cwd=tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert second.stderr.splitlines().count("epoch") == EPOCHS - 1
+    assert "fgsm-softmax" in second.stdout
+    assert (tmp_path / "out" / "report.html").exists()

@@ -1,0 +1,147 @@
+"""`tinyadv attack` without the command line: what is written is what the attacks give."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import tinyadv
+from tinyadv import attacks, metrics, models
+from tinyadv.backend import generator
+from tinyadv.datasets import mnist, pair
+from tinyadv.gallery import attack_test_images
+from tinyadv.layers import parameters
+from tinyadv.paper import figures
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Two linear classifiers by the nearest mean image, which needs no training, and one of them in float64."""
+    folder = tmp_path_factory.mktemp("networks")
+    (x, y), (x37, y37) = mnist().train, pair(mnist().train, positive=7, negative=3)
+    ten, two = models.softmax_regression(rng=generator(0)), models.logistic_regression(rng=generator(0))
+    means = np.stack([x[y == k].mean(axis=0) for k in range(10)])
+    set_weights(ten, 0.1 * means, -0.05 * (means**2).sum(axis=1))
+    three, seven = x37[y37 < 0].mean(axis=0), x37[y37 > 0].mean(axis=0)
+    set_weights(two, (seven - three)[None], ((three**2).sum() - (seven**2).sum())[None] / 2)
+    tinyadv.save(ten, folder / "ten.safetensors")
+    tinyadv.save(two, folder / "two.safetensors")
+    tinyadv.save(ten.to(dtype="float64"), folder / "wide.safetensors")
+    return folder
+
+
+def set_weights(model, W, b):
+    for p, value in zip(parameters(model), (W, b), strict=True):
+        p.data = value.astype(np.float32)
+
+
+def attacked(path, out, eps=0.25, method="fgsm", images=20, clip=False):
+    lines = attack_test_images(path, eps, method, images, clip, out)
+    with np.load(out / "attack.npz") as data:
+        return lines, dict(data)
+
+
+def test_fgsm_is_the_attack_of_the_package(networks, tmp_path):
+    lines, data = attacked(networks / "ten.safetensors", tmp_path)
+    model, test = tinyadv.load(networks / "ten.safetensors"), mnist().test
+    x, y = test.x[:20], test.y[:20]
+    assert set(data) == {"x", "x_adv", "y", "eps", "said_clean", "said_attacked"}
+    np.testing.assert_array_equal(data["x"], x)
+    np.testing.assert_array_equal(data["y"], y)
+    np.testing.assert_array_equal(data["x_adv"], attacks.fgsm(model, x, y, 0.25))
+    np.testing.assert_array_equal(data["said_clean"], metrics.predict(model, x))
+    np.testing.assert_array_equal(data["said_attacked"], metrics.predict(model, data["x_adv"]))
+    assert data["x_adv"].dtype == np.float32
+    assert data["eps"] == 0.25
+    clean, wrong = np.mean(data["said_clean"] != y), np.mean(data["said_attacked"] != y)
+    assert clean < 0.5 < wrong
+    assert lines[0] == "softmax_regression, fgsm, eps 0.25, 20 test images"
+    assert lines[1].split() == ["error", "clean", f"{clean:.1%}"]
+    assert lines[2].startswith(f"error attacked  {wrong:.1%}, confidence on mistakes ")
+    assert (tmp_path / "attack.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pgd_stays_in_the_box_and_repeats_itself(networks, tmp_path):
+    first, second = (attacked(networks / "ten.safetensors", tmp_path / n, method="pgd")[1] for n in "ab")
+    np.testing.assert_array_equal(first["x_adv"], second["x_adv"])
+    assert abs(first["x_adv"] - first["x"]).max() <= 0.25 + 1e-6
+    _, fgsm = attacked(networks / "ten.safetensors", tmp_path / "c")
+    assert (first["x_adv"] != fgsm["x_adv"]).any()
+
+
+@pytest.mark.parametrize("method", ["fgsm", "pgd"])
+def test_clip_keeps_pixels_pixels(method, networks, tmp_path):
+    lines, data = attacked(networks / "ten.safetensors", tmp_path, method=method, clip=True)
+    assert data["x_adv"].min() == 0
+    assert data["x_adv"].max() == 1
+    assert "clipped to [0, 1]" in lines[0]
+    _, free = attacked(networks / "ten.safetensors", tmp_path, method=method)
+    assert free["x_adv"].min() < 0
+
+
+def test_many_images_go_through_in_batches(networks, tmp_path, monkeypatch):
+    seen = []
+    real = metrics.in_batches
+    monkeypatch.setattr(metrics, "in_batches", partial(real, size=50))
+    monkeypatch.setattr(models.Network, "__call__", spied(models.Network.__call__, seen))
+    _, data = attacked(networks / "ten.safetensors", tmp_path, images=120)
+    monkeypatch.undo()
+    assert max(seen) == 50
+    model, test = tinyadv.load(networks / "ten.safetensors"), mnist().test
+    np.testing.assert_array_equal(data["x_adv"], attacks.fgsm(model, test.x[:120], test.y[:120], 0.25))
+
+
+def spied(call, seen):
+    def spy(self, x, rng=None):
+        seen.append(len(x))
+        return call(self, x, rng=rng)
+
+    return spy
+
+
+def test_logistic_regression_sees_threes_and_sevens(networks, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(figures, "show_image", lambda axes, image, title, **_: titles.append(title))
+    lines, data = attacked(networks / "two.safetensors", tmp_path, images=12)
+    test = pair(mnist().test, positive=7, negative=3)
+    np.testing.assert_array_equal(data["x"], test.x[:12])
+    assert set(data["y"]) == set(data["said_clean"]) == {-1, 1}
+    assert titles[:10] == [f"says {7 if said > 0 else 3}" for said in data["said_clean"][:10]]
+    assert titles[10:] == [f"says {7 if said > 0 else 3}" for said in data["said_attacked"][:10]]
+    assert "12 test images" in lines[0]
+
+
+def test_a_network_in_float64_is_attacked_in_float64(networks, tmp_path):
+    _, data = attacked(networks / "wide.safetensors", tmp_path)
+    assert data["x_adv"].dtype == np.float64
+
+
+def test_nothing_moved_and_nothing_wrong_gives_no_confidence(networks, tmp_path):
+    lines, data = attacked(networks / "ten.safetensors", tmp_path, eps=0, images=1)
+    assert (data["x_adv"] == data["x"]).all()
+    assert data["said_clean"] == data["y"]
+    assert lines[2] == "error attacked  0.0%"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"eps": -1}, "eps is .* got -1"),
+        ({"eps": float("nan")}, "eps is .* got nan"),
+        ({"eps": 256}, "at most 255, got 256"),
+        ({"method": "cw"}, "unknown method 'cw': there are fgsm, pgd"),
+        ({"images": 0}, "images is 1 to 10,000, got 0"),
+        ({"images": 10_001}, "images is 1 to 10,000, got 10001"),
+    ],
+)
+def test_bad_arguments_write_nothing(wrong, said, networks, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        attacked(networks / "ten.safetensors", tmp_path / "out", **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_logistic_regression_has_fewer_images(networks, tmp_path):
+    with pytest.raises(ValueError, match="images is 1 to 2,038, got 2039"):
+        attacked(networks / "two.safetensors", tmp_path, images=2039)

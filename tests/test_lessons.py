@@ -1,0 +1,246 @@
+"""Each lesson is a script, a notebook and a page at once; it imports silently, runs, and its solutions are right."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyadv import cli, models, parameters
+from tinyadv.backend import generator
+from tinyadv.paper.registry import claims
+
+FOLDER = Path(__file__).parents[1] / "lessons"
+LESSONS = sorted(FOLDER.glob("lesson*.py"))
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+MARKDOWN, CODE = "# %% [markdown]", "# %%"
+
+lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+def cells(path: Path) -> list[tuple[str, list[str]]]:
+    """The kind and the lines of each cell; what stands before the first marker is the module's text."""
+    found: list[tuple[str, list[str]]] = [("text", [])]
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# %%"):
+            assert line in (MARKDOWN, CODE), line
+            found.append((line, []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def imported(name: str):
+    """A lesson as a module."""
+    (path,) = FOLDER.glob(f"{name}_*.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The form
+
+
+def test_there_are_lessons():
+    assert LESSONS
+    assert len({path.name[:8] for path in LESSONS}) == len(LESSONS), "two lessons of one number"
+    assert all(re.fullmatch(r"lesson\d\d_[a-z0-9]+\.py", path.name) for path in LESSONS)
+
+
+@lessons
+def test_the_first_line_is_the_title(path):
+    title = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).splitlines()[0]
+    heading = next(lines[0] for kind, lines in cells(path) if kind == MARKDOWN)
+    assert not title.endswith(".")
+    assert heading == f"# # Lesson {int(path.name[6:8])}. {title}"
+
+
+@lessons
+def test_cells_are_text_or_code(path):
+    kinds = [kind for kind, _ in cells(path)]
+    assert kinds[1] == MARKDOWN, "a lesson starts with what it is about"
+    assert kinds.count(CODE) >= 3
+    for kind, lines in cells(path):
+        if kind == MARKDOWN:
+            assert all(line == "#" or line.startswith("# ") or not line for line in lines)
+            text = "\n".join(line[2:] for line in lines)
+            assert text.strip(), "an empty cell"
+            assert text.count("$$") % 2 == 0
+            assert text.replace("$$", "").count("$") % 2 == 0, "a formula that does not end"
+        else:
+            ast.parse("\n".join(lines))
+
+
+@lessons
+def test_it_is_of_a_lessons_length_and_half_of_it_is_prose(path):
+    text = path.read_text(encoding="utf-8")
+    prose = sum(len("".join(lines)) for kind, lines in cells(path) if kind != CODE)
+    assert 80 <= len(text.splitlines()) <= 200
+    assert 0.4 <= prose / len(text) <= 0.65
+
+
+@lessons
+def test_it_names_a_claim_and_ends_with_what_is_missing(path):
+    text = path.read_text(encoding="utf-8")
+    shown = re.findall(r'compare\(\s*"([\w-]+)"', text)
+    assert shown
+    assert set(shown) <= set(claims())
+    kind, last = cells(path)[-1]
+    paragraphs = "\n".join(line[2:] for line in last).strip().split("\n\n")
+    assert kind == MARKDOWN
+    assert paragraphs[-1].startswith("**What this cannot explain yet.**")
+
+
+@lessons
+def test_work_is_done_in_main_alone(path):
+    *nodes, guard = ast.parse(path.read_text(encoding="utf-8")).body
+    assert ast.unparse(guard) == "if __name__ == '__main__':\n    main()"
+    for node in nodes[1:]:
+        plain = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+        assert isinstance(node, plain) or (isinstance(node, ast.Assign) and ast.literal_eval(node.value) is not None)
+    (main,) = (node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "main")
+    assert ast.unparse(main.args) == "profile: str='quick'"
+    imports = [ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not any("lesson" in line for line in imports), "lessons do not import each other"
+
+
+@lessons
+def test_solutions_are_marked(path):
+    """Each exercise is a whole body under a docstring; without it the file is still Python, and says so."""
+    lines, open_since, solutions = path.read_text(encoding="utf-8").splitlines(), None, 0
+    stub = []
+    for number, line in enumerate(lines):
+        if line.strip() == BEGIN:
+            assert open_since is None, f"line {number + 1}: a solution within a solution"
+            assert lines[number - 1].rstrip().endswith('"""'), "what is wanted stands above the solution"
+            open_since = number
+            stub.append(line.replace(BEGIN, "raise NotImplementedError"))
+        elif line.strip() == END:
+            assert open_since is not None
+            assert number - open_since > 1, "an empty solution"
+            assert line.index("#") == lines[open_since].index("#")
+            open_since, solutions = None, solutions + 1
+        elif open_since is None:
+            stub.append(line)
+    assert open_since is None, "a solution that does not end"
+    assert solutions >= 1
+    unsolved = [
+        node.name
+        for node in ast.walk(ast.parse("\n".join(stub)))
+        if isinstance(node, ast.FunctionDef) and ast.unparse(node.body[-1]) == "raise NotImplementedError"
+    ]
+    assert len(unsolved) == solutions
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Importing and running
+
+
+@lessons
+def test_importing_is_silent_and_light(path):
+    code = (
+        f"import runpy, sys; runpy.run_path({str(path)!r})\n"
+        "from tinyadv.datasets import mnist\n"
+        "assert not mnist.cache_info().currsize, 'reads MNIST'\n"
+        "heavy = {'matplotlib', 'rich', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@lessons
+def test_it_runs_from_the_command_line(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["lesson", str(int(path.name[6:8]))])
+    out = capsys.readouterr().out
+    assert not end.value.code
+    assert re.search(r"\bours\b.*\bpaper\b", out)
+    shown = re.findall(r'compare\(\s*"([\w-]+)"', path.read_text(encoding="utf-8"))
+    assert all(f"{name} (section" in out for name in shown)
+    assert "fails" not in out, "a statement of the paper that does not hold"
+    figures = re.findall(r"^figure: (.+)$", out, re.M)
+    assert figures
+    assert all((tmp_path / name).stat().st_size > 5_000 for name in figures)
+    assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*")} == set(figures), "it writes nothing else"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The solutions are right
+
+
+def corners(eps: float, n: int) -> np.ndarray:
+    """All 2^n corners of the box of half width eps."""
+    return eps * np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
+
+
+def test_lesson_1_no_corner_is_worse():
+    lesson, rng = imported("lesson01"), np.random.default_rng(1)
+    w, x = rng.standard_normal((2, 9))
+    eta = lesson.worst_change(w, 0.3)
+    assert eta.shape == w.shape
+    assert abs(eta).max() == 0.3
+    assert w @ eta == pytest.approx((corners(0.3, 9) @ w).max())
+    assert w @ (x + eta) - w @ x == pytest.approx(0.3 * abs(w).sum())
+
+
+def test_lesson_1_coins():
+    lesson, w = imported("lesson01"), np.random.default_rng(2).standard_normal(9)
+    assert lesson.typical_change(w, 0.3) == pytest.approx((corners(0.3, 9) @ w).std())
+
+
+def test_lesson_1_the_nearest_mean_is_the_nearest():
+    from tinyadv.datasets import Split
+
+    lesson, rng = imported("lesson01"), np.random.default_rng(3)
+    x, y = rng.random((40, 5)), np.repeat([-1.0, 1.0], 20)
+    w, b = lesson.nearest_mean(Split(x, y))
+    three, seven = x[y < 0].mean(axis=0), x[y > 0].mean(axis=0)
+    nearer_to_seven = ((x - seven) ** 2).sum(axis=1) < ((x - three) ** 2).sum(axis=1)
+    np.testing.assert_array_equal(x @ w + b > 0, nearer_to_seven)
+    assert lesson.error(w, b, x, np.where(nearer_to_seven, 1, -1)) == 0
+
+
+def logistic(n: int):
+    """Logistic regression of n inputs in float64, and some inputs and labels."""
+    model, rng = models.logistic_regression(inputs=n, rng=generator(0)).to(dtype="float64"), np.random.default_rng(4)
+    for p in parameters(model):
+        p.data = rng.standard_normal(p.shape)
+    return model, rng.random((6, n)), rng.choice([-1.0, 1.0], 6)
+
+
+def test_lesson_3_fgsm_finds_the_worst_corner():
+    lesson, (model, x, y) = imported("lesson03"), logistic(7)
+    w, b = (p.data for p in parameters(model))
+
+    def cost(x):
+        return np.logaddexp(0, -y * model(x))
+
+    worst = np.max([cost(x + eta) for eta in corners(0.2, 7)], axis=0)
+    x_adv = lesson.fgsm(model, x, y, 0.2)
+    np.testing.assert_allclose(x_adv, x - 0.2 * y[:, None] * np.sign(w))
+    np.testing.assert_allclose(cost(x_adv), worst, rtol=1e-12)
+    np.testing.assert_allclose(lesson.worst_cost(w[0], b[0], x, y, 0.2), worst, rtol=1e-12)
+
+
+def test_lesson_3_would_notice_a_worse_point(monkeypatch):
+    lesson, (model, x, y) = imported("lesson03"), logistic(7)
+    gap, no_worse = lesson.largest_gap(model, x, y, np.random.default_rng(5))
+    assert gap < 1e-12
+    assert no_worse
+    honest = lesson.worst_cost
+    monkeypatch.setattr(lesson, "worst_cost", lambda w, b, x, y, eps: honest(w, b, x, y, 0.1 * eps))
+    gap, no_worse = lesson.largest_gap(model, x, y, np.random.default_rng(5))
+    assert gap > 0.1
+    assert not no_worse

@@ -1,0 +1,542 @@
+"""Every measurement against its definition, computed a second time here: one image at a time, every formula by hand.
+
+Then defects are planted (FGSM that descends, clips, or looks at the wrong label, dropout left on, shuffled labels, a
+slip of sign in a formula), and a table says which quantity or predicate of which claim has to notice.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+from tiny import LOG, TINY, GivenLab, on_strict_device, tiny_mnist, use
+
+import tinyadv.paper.reproduce  # noqa: F401  (it imports all sections, and so fills MEASURES)
+from tinyadv import attacks, metrics, models
+from tinyadv.backend import generator
+from tinyadv.datasets import MNIST, Split
+from tinyadv.layers import parameters
+from tinyadv.ops import softplus
+from tinyadv.paper import appendix, recipes, section3, section5, section6
+from tinyadv.paper.measuring import MEASURES
+from tinyadv.paper.registry import claims
+from tinyadv.paper.results import Result, check
+
+EPS = 0.25
+IMAGES, FIRST = 200, 40  # test images; PGD sees the first ones
+
+
+def world(monkeypatch, claim, **options):
+    """A lab for a claim: in float64, so that rounding decides nothing; rubbish comes in float32."""
+    dtype = options.pop("dtype", "float32" if claim.startswith("rubbish") else "float64")
+    train, validation, test = tiny_mnist(dtype=dtype)
+    use(monkeypatch, MNIST(train, validation, Split(test.x[-IMAGES:], test.y[-IMAGES:])))
+    monkeypatch.setattr(section6, "FIRST", FIRST)
+    monkeypatch.setattr(appendix, "SAMPLES", 500)
+    return GivenLab(dtype=dtype, **options)
+
+
+def measured(claim, lab, seed=0):
+    return MEASURES[claim](lab, TINY, seed)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The definitions, by hand: outputs, probabilities and input gradients of one image
+
+
+class ByHand:
+    """A network's formulas for one image x `(784,)`, written out."""
+
+    def __init__(self, network):
+        self.top, self.parameters = network.top, [p.data for p in parameters(network)]
+
+    def outputs(self, x):
+        if self.top == "logistic":
+            W, b = self.parameters
+            return W[0] @ x + b[0]
+        if self.top == "softmax":
+            for i in range(0, len(self.parameters) - 2, 2):
+                x = self.pieces(i, x).max(axis=0)
+            W, b = self.parameters[-2:]
+            return W @ x + b
+        mu, log_beta = self.parameters
+        return np.array([-sum(np.exp(log_beta[k]) * (x - mu[k]) ** 2) for k in range(10)])
+
+    def pieces(self, i, x):
+        W, b = self.parameters[i : i + 2]
+        return np.array([W[p] @ x for p in range(len(W))]) + b.reshape(W.shape[:2])
+
+    def probabilities(self, x):
+        z = self.outputs(x)
+        if self.top == "logistic":
+            return 1 / (1 + math.exp(-z))
+        if self.top == "softmax":
+            return np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+        return np.exp(z)
+
+    def gradient(self, x, label):
+        """dJ/dx, for the label 0 to 9, or -1 or 1."""
+        if self.top == "logistic":
+            (w,), _ = self.parameters
+            return -label / (1 + math.exp(label * self.outputs(x))) * w
+        t, p = np.eye(10)[label], self.probabilities(x)
+        if self.top == "softmax":
+            hidden = [x]
+            for i in range(0, len(self.parameters) - 2, 2):
+                hidden.append(self.pieces(i, hidden[-1]).max(axis=0))
+            g = self.parameters[-2].T @ (p - t)
+            for i in reversed(range(0, len(self.parameters) - 2, 2)):
+                winner = self.pieces(i, hidden[i // 2]).argmax(axis=0)
+                g = sum(g[u] * self.parameters[i][winner[u], u] for u in range(len(g)))
+            return g
+        mu, log_beta = self.parameters
+        slopes = -t if self.top == "rbf-true-class" else -t + (1 - t) * p / (1 - p)
+        return sum(slopes[k] * -2 * np.exp(log_beta[k]) * (x - mu[k]) for k in range(10))
+
+    def fgsm(self, x, label, eps=EPS):
+        return x + eps * np.sign(self.gradient(x, label))
+
+    def says(self, x):
+        z = self.outputs(x)
+        return int(z.argmax()) if z.ndim else (1 if z > 0 else -1)
+
+    def report(self, xs, ys):
+        """Error, confidences and the probability of wrong labels, counted image by image."""
+        wrong, largest, of_wrong, others = 0, [], [], []
+        for x, label in zip(xs, ys, strict=True):
+            p = self.probabilities(x)
+            p = {-1: 1 - p, 1: p} if self.top == "logistic" else dict(enumerate(p))
+            largest.append(max(p.values()))
+            if self.says(x) != label:
+                wrong += 1
+                of_wrong.append(largest[-1])
+                others.append(1 - p[label])
+        return {
+            "error": wrong / len(xs),
+            "confidence": sum(largest) / len(xs),
+            "confidence_on_mistakes": sum(of_wrong) / wrong if wrong else math.nan,
+            "wrong_label_probability": sum(others) / wrong if wrong else math.nan,
+        }
+
+
+def under_attack(network, xs, ys):
+    """What an FGSM claim reports, by hand; and the attacked images."""
+    hand = ByHand(network)
+    gradients = [hand.gradient(x, label) for x, label in zip(xs, ys, strict=True)]
+    attacked = [x + EPS * np.sign(g) for x, g in zip(xs, gradients, strict=True)]
+    clean, after = hand.report(xs, ys), hand.report(attacked, ys)
+    clipped = hand.report([np.minimum(np.maximum(x, 0), 1) for x in attacked], ys)
+    return {
+        "clean_error": clean["error"],
+        "clean_confidence": clean["confidence"],
+        "error": after["error"],
+        "confidence_on_mistakes": after["confidence_on_mistakes"],
+        "wrong_label_probability": after["wrong_label_probability"],
+        "error_clipped": clipped["error"],
+        "confidence_on_mistakes_clipped": clipped["confidence_on_mistakes"],
+        "zero_gradient_share": sum((g == 0).sum() for g in gradients) / (784 * len(xs)),
+        "weights_l1": float(abs(hand.parameters[0]).sum()),
+    }, attacked
+
+
+def named(claim, values):
+    return {q.name: values[q.name] for q in claims()[claim].quantities if q.name in values}
+
+
+def agree(m, values, within=1e-9):
+    assert m.values == {name: pytest.approx(v, rel=within, nan_ok=True) for name, v in values.items()}
+
+
+def three_or_seven(lab):
+    kept = [i for i, label in enumerate(lab.data.test.y) if label in (3, 7)]
+    return lab.data.test.x[kept], [1 if lab.data.test.y[i] == 7 else -1 for i in kept]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# All of them
+
+
+def test_what_is_measured_is_what_the_registry_names(monkeypatch):
+    assert set(MEASURES) == {
+        "linear-growth", "fgsm-softmax", "fgsm-maxout", "logistic-3v7", "logistic-exact", "fig2-logistic",
+        "adv-train-240", "adv-robust-1600", "rbf-fgsm", "rubbish-maxout-softmax", "rubbish-softmax", "rubbish-rbf",
+    }  # fmt: skip
+    for claim in MEASURES:
+        lab = world(monkeypatch, claim)
+        result = Result(claim, "tiny", "cpu", [3, 4], [measured(claim, lab, seed) for seed in (3, 4)])
+        check(result)
+        for m in result.measurements:
+            assert m.values.keys() == {q.name for q in claims()[claim].quantities}, claim
+            assert m.intervals.keys() <= m.values.keys()
+            assert (m.holds is None) == (claims()[claim].predicate is None)
+        Result.from_json(result.to_json())  # the details are what JSON can say
+
+
+@pytest.mark.parametrize("claim", sorted(MEASURES))
+def test_on_another_library_the_same_comes_out(monkeypatch, claim):
+    on_cpu = measured(claim, world(monkeypatch, claim, dtype="float32"))
+    on_strict_device(monkeypatch)
+    there = measured(claim, world(monkeypatch, claim, dtype="float32", device="cuda"))
+    agree(there, on_cpu.values, within=1e-5)
+    assert there.intervals.keys() == on_cpu.intervals.keys()
+    assert there.holds == on_cpu.holds
+    details = (Result(claim, "tiny", "", [0], [m]).to_json()["measurements"][0]["details"] for m in (there, on_cpu))
+    assert next(details) == next(details)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# One by one
+
+
+def test_linear_growth(monkeypatch):
+    m = measured("linear-growth", world(monkeypatch, "linear-growth"))
+    assert m.holds
+    assert m.values["relative_difference"] < 1e-12
+    assert m.values["exponent"] == pytest.approx(1, abs=1e-9)
+    assert m.values["random_exponent"] == pytest.approx(0.5, abs=0.05)
+    assert [row["n"] for row in m.details["rows"]][::8] == [10, 100_000]
+    for row in m.details["rows"]:
+        n, rng = row["n"], generator(0, f"linear growth {row['n']}")
+        w, x = rng.standard_normal(n), rng.random(n)
+        w /= sum(abs(w)) / n
+        assert row["growth"] == pytest.approx(0.25 * 1.0 * n)  # eps m n, where m is 1
+        changes = [w @ (x + rng.choice((-1.0, 1.0), n) * 0.25) - w @ x for _ in range(20)]
+        assert row["random"] == pytest.approx(math.sqrt(sum(c**2 for c in changes) / 20))
+        assert row["random_excess"] == pytest.approx(max(changes) / row["growth"] - 1)
+
+
+@pytest.mark.parametrize(
+    ("claim", "kind"),
+    [
+        ("fgsm-softmax", ("softmax_regression", "clean", None)),
+        ("fgsm-maxout", ("maxout_network", "clean", "softmax")),
+    ],
+)
+def test_fgsm(monkeypatch, claim, kind):
+    lab = world(monkeypatch, claim)
+    (x, y), model = lab.data.test, lab.given[kind]
+    m, hand = measured(claim, lab), ByHand(model)
+    values, attacked = under_attack(model, x, y)
+    agree(m, named(claim, values))
+    examples = m.details["examples"]
+    assert examples["label"] == list(range(10))
+    for k in range(10):
+        first = next(i for i, label in enumerate(y) if label == k)
+        assert examples["clean"][k] == pytest.approx(x[first], abs=6e-4)
+        assert examples["attacked"][k] == pytest.approx(attacked[first], abs=6e-4)
+        assert examples["said_clean"][k] == hand.says(x[first])
+        assert examples["said_attacked"][k] == hand.says(attacked[first])
+
+
+def test_logistic_3v7(monkeypatch):
+    lab = world(monkeypatch, "logistic-3v7")
+    values, _ = under_attack(lab.given["logistic_regression", "clean", None], *three_or_seven(lab))
+    agree(measured("logistic-3v7", lab), named("logistic-3v7", values))
+
+
+def test_logistic_exact(monkeypatch):
+    lab = world(monkeypatch, "logistic-exact")
+    m = measured("logistic-exact", lab)
+    assert m.holds
+    assert max(m.values["loss_difference"], m.values["gradient_difference"]) < 1e-12
+    robust = lab.given["logistic_regression", "adversarial", None]
+    values, _ = under_attack(robust, *three_or_seven(lab))
+    assert m.values["adversarially_trained_clean_error"] == values["clean_error"]
+    assert m.values["adversarially_trained_error"] == values["error"]
+    assert m.intervals.keys() == {"adversarially_trained_clean_error", "adversarially_trained_error"}
+
+
+def test_figure_2(monkeypatch):
+    lab = world(monkeypatch, "fig2-logistic")
+    x, y = three_or_seven(lab)
+    model = lab.given["logistic_regression", "clean", None]
+    m, w = measured("fig2-logistic", lab), parameters(model)[0].data[0]
+    assert m.holds
+    values, attacked = under_attack(model, x, y)
+    sevens, threes = (sum(a for a, b in zip(x, y, strict=True) if b == s) / y.count(s) for s in (1, -1))
+    pattern, sign = sevens - threes, np.sign(w)
+    values["pattern_cosine"] = (pattern @ sign) / math.sqrt((pattern @ pattern) * (sign @ sign))
+    agree(m, named("fig2-logistic", values))
+    shown = [i for i, b in enumerate(y) if b == -1][:8] + [i for i, b in enumerate(y) if b == 1][:8]
+    assert m.details["w"] == pytest.approx(w, abs=6e-6)
+    assert m.details["sign"] == sign.tolist()
+    assert np.allclose(m.details["clean"], x[shown], atol=6e-4)
+    assert np.allclose(m.details["attacked"], [attacked[i] for i in shown], atol=6e-4)
+
+
+def pair_of_networks(lab):
+    return [lab.given["maxout_network", objective, "softmax"] for objective in ("clean", "adversarial")]
+
+
+def test_adv_train_240(monkeypatch):
+    lab = world(monkeypatch, "adv-train-240")
+    networks = pair_of_networks(lab)
+    naive, trained = (ByHand(network).report(*lab.data.test)["error"] for network in networks)
+    m, function = measured("adv-train-240", lab), MEASURES["adv-train-240"].function
+    agree(m, {"naive_error": naive, "adversarially_trained_error": trained})
+    assert naive != trained
+    assert m.holds == (trained < naive)
+    assert function(lab, 0, *reversed(networks)).holds == (naive < trained)
+    assert not function(lab, 0, networks[0], networks[0]).holds  # as good is not better
+
+
+def test_adv_robust(monkeypatch):
+    lab = world(monkeypatch, "adv-robust-1600")
+    (x, y), (naive, trained) = lab.data.test, pair_of_networks(lab)
+    m, hand = measured("adv-robust-1600", lab), ByHand(trained)
+    values, attacked = under_attack(trained, x, y)
+    of_naive, on_naive = under_attack(naive, x, y)
+    values["naive_error"] = of_naive["error"]
+    values["transfer_error"] = hand.report(on_naive, y)["error"]
+    signs = np.sign(generator(0, "noise").random(x.shape, dtype=np.float32) - 0.5)
+    values["noise_error"] = hand.report(x + EPS * signs, y)["error"]
+    values["error_first"] = hand.report(attacked[:FIRST], y[:FIRST])["error"]
+    start = x[:FIRST] + EPS * (2 * generator(0, "pgd").random((FIRST, 784), dtype=np.float32) - 1)
+    followed = []
+    for point, at, label in zip(start, x, y, strict=False):
+        for _ in range(20):
+            step = point + 2.5 * EPS / 20 * np.sign(hand.gradient(point, label))
+            point = np.minimum(np.maximum(step, at - EPS), at + EPS)
+        followed.append(point)
+    values["pgd_error"] = hand.report(followed, y[:FIRST])["error"]
+    agree(m, named("adv-robust-1600", values))
+    assert m.holds
+    assert m.details["eps"] == [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
+    for name, by in (("naive", ByHand(naive)), ("adversarial", hand)):
+        curves = ([by.fgsm(a, b, e) for a, b in zip(x[:FIRST], y, strict=False)] for e in (0.05, 0.2))
+        assert [m.details[name][i] for i in (1, 4)] == [by.report(images, y[:FIRST])["error"] for images in curves]
+
+
+def test_rbf(monkeypatch):
+    lab = world(monkeypatch, "rbf-fgsm")
+    x, y = lab.data.test
+    network, other = (lab.given["rbf_network", "clean", top] for top in ("rbf", "rbf-true-class"))
+    values, attacked = under_attack(network, x, y)
+    second, _ = under_attack(other, x, y)
+    values |= {f"{name}_true_class": v for name, v in second.items()}
+    m, hand = measured("rbf-fgsm", lab), ByHand(network)
+    agree(m, named("rbf-fgsm", values))
+    assert m.details["log"] == LOG
+    for kind, images in (("clean", x), ("attacked", attacked)):
+        counts = [0] * 20
+        for image in images:
+            counts[min(19, int(20 * hand.probabilities(image).max()))] += 1
+        assert m.details["confidence_shares"][kind] == pytest.approx([c / IMAGES for c in counts])
+
+
+def test_the_class_of_an_rbf_network_is_found_on_the_log_scale(monkeypatch):
+    lab = world(monkeypatch, "rbf-fgsm", dtype="float32")
+    for top in ("rbf", "rbf-true-class"):
+        lab.given["rbf_network", "clean", top].layers[0].root.data[:] = np.log(20.0)  # so steep that every p is 0
+    x, y = lab.data.test
+    m, mu = measured("rbf-fgsm", lab), lab.given["rbf_network", "clean", "rbf"].layers[0].mu.data
+    nearest = [int(np.argmin(((image - mu) ** 2).sum(axis=1))) for image in x]
+    assert m.values["clean_confidence"] == 0
+    assert m.values["clean_error"] == np.mean(nearest != y) < 0.5  # the argmax of p would always say 0
+
+
+def test_an_rbf_network_that_makes_no_mistakes(monkeypatch):
+    lab = world(monkeypatch, "rbf-fgsm")
+    sure = lab.given["rbf_network", "clean", "rbf-true-class"]
+    sure.layers[0].mu.data[:] = sure.layers[0].mu.data * 100  # so far apart that no attack comes near another centre
+    far = Split(sure.layers[0].mu.data.copy(), np.arange(10))
+    lab.data = MNIST(far, far, far)
+    m = measured("rbf-fgsm", lab)
+    assert m.values["error_true_class"] == 0
+    assert math.isnan(m.values["confidence_on_mistakes_true_class"])
+    assert "confidence_on_mistakes_true_class" not in m.intervals
+
+
+@pytest.mark.parametrize(
+    ("claim", "kind"),
+    [
+        ("rubbish-softmax", ("softmax_regression", "clean", None)),
+        ("rubbish-maxout-softmax", ("maxout_network", "clean", "softmax")),
+        ("rubbish-rbf", ("rbf_network", "clean", "rbf")),
+    ],
+)
+def test_rubbish(monkeypatch, claim, kind):
+    lab = world(monkeypatch, claim)
+    m, hand = measured(claim, lab, seed=5), ByHand(lab.given[kind])
+    claimed, by_class = [], [0] * 10
+    for x in generator(5, "rubbish").standard_normal((500, 784), dtype=np.float32):
+        p = hand.probabilities(x)
+        if (p > 0.5).any():
+            claimed.append(float(p.max()))
+            by_class[int(p.argmax())] += 1
+    values = {
+        "error": len(claimed) / 500,
+        "confidence_on_mistakes": sum(claimed) / len(claimed) if claimed else math.nan,
+        "clean_error": hand.report(*lab.data.test)["error"],
+        "weights_l1": abs(hand.parameters[0]).sum(),
+    }
+    agree(m, named(claim, values), within=1e-5)
+    assert m.details["by_class"] == by_class
+    assert (claim == "rubbish-rbf") == (not claimed)
+
+
+def test_rubbish_is_gaussian_and_another_for_another_seed(monkeypatch):
+    seen, lab, original = [], world(monkeypatch, "rubbish-softmax"), metrics.evaluate_rubbish
+    monkeypatch.setattr(metrics, "evaluate_rubbish", lambda network, x: seen.append(x) or original(network, x))
+    for seed in (0, 1, 0):
+        measured("rubbish-softmax", lab, seed)
+    assert seen[0].shape == (500, 784)
+    assert np.array_equal(seen[0], seen[2])
+    assert not np.array_equal(seen[0], seen[1])
+    assert (seen[0].mean(), seen[0].std()) == pytest.approx((0, 1), abs=0.01)
+    assert abs(seen[0]).max() > 4  # not clipped
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Planted defects, and what has to notice them
+
+
+def instead(module, name, make):
+    """A defect: `make(original)` in the place of `module.name`."""
+    return lambda patch: patch.setattr(module, name, make(getattr(module, name)))
+
+
+def with_shuffled_labels(patch):
+    original = recipes.mnist()
+    test = Split(original.test.x, np.roll(original.test.y, 1))
+    use(patch, MNIST(original.train, original.validation, test))
+
+
+DEFECTS = {
+    "FGSM descends": instead(attacks, "input_gradient", lambda f: lambda *a: -f(*a)),
+    "FGSM follows no gradient": instead(attacks, "input_gradient", lambda f: lambda *a: 0 * f(*a)),
+    "FGSM moves half as far": instead(attacks, "check_eps", lambda f: lambda eps: eps / 2),
+    "FGSM clips": instead(attacks, "_check_clip", lambda f: lambda clip: (0.0, 1.0)),
+    "FGSM leaves the predicted label": instead(
+        attacks, "input_gradient", lambda f: lambda model, x, y: f(model, x, metrics.predict(model, x))
+    ),
+    "dropout is left on": instead(
+        models.Network, "__call__", lambda f: lambda model, x, rng=None: f(model, x, rng or generator(0))
+    ),
+    "labels are shuffled": with_shuffled_labels,
+}
+ATTACKED = {
+    "fgsm-softmax": {"error", "confidence_on_mistakes"},
+    "fgsm-maxout": {"error", "confidence_on_mistakes"},
+    "logistic-3v7": {"error"},
+    "logistic-exact": {"holds", "loss_difference", "gradient_difference", "adversarially_trained_error"},
+    "fig2-logistic": {"holds", "error"},
+    "adv-robust-1600": {"error", "error_first", "naive_error", "transfer_error", "pgd_error"},
+    "rbf-fgsm": {"error", "confidence_on_mistakes", "error_true_class"},
+}
+NOTICED = {  # by claim, at least what is named here; and no other claim
+    "FGSM descends": ATTACKED | {"adv-robust-1600": ATTACKED["adv-robust-1600"] | {"holds"}},
+    "FGSM follows no gradient": ATTACKED,
+    "FGSM moves half as far": ATTACKED,
+    "FGSM clips": ATTACKED,
+    "FGSM leaves the predicted label": ATTACKED | {"adv-robust-1600": ATTACKED["adv-robust-1600"] | {"holds"}},
+    "dropout is left on": {
+        "fgsm-maxout": {"clean_error", "confidence_on_mistakes", "zero_gradient_share"},
+        "adv-train-240": {"naive_error", "adversarially_trained_error"},
+        "adv-robust-1600": {"clean_error", "error", "noise_error", "zero_gradient_share"},
+        "rubbish-maxout-softmax": {"error", "confidence_on_mistakes", "clean_error"},
+    },
+    "labels are shuffled": {
+        "fgsm-softmax": {"clean_error", "error"},
+        "fgsm-maxout": {"clean_error", "error"},
+        "logistic-3v7": {"clean_error", "error"},
+        "logistic-exact": {"adversarially_trained_clean_error"},
+        "fig2-logistic": {"clean_error", "pattern_cosine"},
+        "adv-train-240": {"naive_error", "adversarially_trained_error"},
+        "adv-robust-1600": {"clean_error", "error", "transfer_error"},
+        "rbf-fgsm": {"clean_error", "error"},
+        "rubbish-softmax": {"clean_error"},
+        "rubbish-maxout-softmax": {"clean_error"},
+        "rubbish-rbf": {"clean_error"},
+    },
+}
+
+
+@cache
+def undisturbed(claim):
+    with pytest.MonkeyPatch.context() as patch:
+        return measured(claim, world(patch, claim))
+
+
+def noticed(claim, defect):
+    """The names of the values that a defect changes, and "holds" where it makes the predicate fail."""
+    right = undisturbed(claim)
+    with pytest.MonkeyPatch.context() as patch:
+        lab = world(patch, claim)
+        DEFECTS[defect](patch)
+        wrong = measured(claim, lab)
+    names = {name for name, v in wrong.values.items() if v != pytest.approx(right.values[name], rel=1e-6, nan_ok=True)}
+    return names | ({"holds"} if right.holds and wrong.holds is False else set())
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_planted_defect_is_noticed(defect):
+    found, wanted = {claim: noticed(claim, defect) for claim in MEASURES}, NOTICED[defect]
+    assert {claim for claim, names in found.items() if names} == wanted.keys()
+    assert {claim: names - found[claim] for claim, names in wanted.items()} == {claim: set() for claim in wanted}
+
+
+# Each part of each predicate can fail by itself: the claim and the part, what is planted
+
+
+def as_printed(original):
+    """The closed form with the slip of sign that it has in print: zeta(y (eps ||w||_1 - z))."""
+    return lambda w, b, x, y, eps: softplus(y * (eps * abs(w).sum() - x @ w - b)).mean()
+
+
+def one_percent_more(original):
+    def objective(*arguments, **options):
+        J, gradients = original(*arguments, **options)
+        return 1.01 * J, gradients
+
+    return objective
+
+
+class SignsOfTheWeights:
+    """A generator whose random signs are those of the normal numbers that it gave before, times a factor."""
+
+    def __init__(self, rng, factor):
+        self.rng, self.factor, self.random = rng, factor, rng.random
+
+    def standard_normal(self, n):
+        self.signs = np.sign(normal := self.rng.standard_normal(n))
+        return normal
+
+    def choice(self, signs, n):
+        return self.factor * self.signs
+
+
+def random_signs_like_the_weights(factor):
+    return instead(section3, "generator", lambda f: lambda *a: SignsOfTheWeights(f(*a), factor))
+
+
+def masked_gradient_and_strong_noise(patch):
+    DEFECTS["FGSM follows no gradient"](patch)
+    instead(section6, "sign", lambda f: lambda x: 40 * f(x))(patch)
+
+
+FAILURES = {
+    ("linear-growth", "the growth"): instead(section3, "sign", lambda f: lambda w: f(w) * (w < w.max())),
+    ("linear-growth", "the max-norm"): instead(section3, "sign", lambda f: lambda w: w * abs(w).sum() / (w @ w)),
+    ("linear-growth", "random signs"): random_signs_like_the_weights(1.001),
+    ("logistic-exact", "losses"): instead(section5, "fgsm", lambda f: lambda *a: f(*a) * 0.999),
+    ("logistic-exact", "elsewhere"): instead(section5, "_in_the_box", lambda f: lambda *a: (99 * eta for eta in f(*a))),
+    ("logistic-exact", "the objective"): instead(section5, "adversarial_objective", one_percent_more),
+    ("logistic-exact", "gradients"): instead(section5, "adversarial_logistic_loss", as_printed),
+    ("fig2-logistic", "one image"): instead(section5, "attack", lambda f: lambda *a: np.r_[f(*a)[:-1], a[1][-1:]]),
+    ("adv-robust-1600", "PGD"): instead(section6, "pgd", lambda f: lambda model, x, *a: x),
+    ("adv-robust-1600", "noise"): masked_gradient_and_strong_noise,
+}
+
+
+@pytest.mark.parametrize(("claim", "part"), FAILURES)
+def test_each_part_of_a_predicate_can_fail(monkeypatch, claim, part):
+    lab = world(monkeypatch, claim)
+    assert measured(claim, lab).holds is True
+    FAILURES[claim, part](monkeypatch)
+    assert measured(claim, lab).holds is False
+
+
+def test_random_signs_as_good_as_the_weights_do_not_fail_linear_growth(monkeypatch):
+    random_signs_like_the_weights(1.0)(monkeypatch)
+    assert measured("linear-growth", world(monkeypatch, "linear-growth")).holds

@@ -107,6 +107,7 @@ def test_logistic_regression_sees_threes_and_sevens(networks, tmp_path, monkeypa
     lines, data = attacked(networks / "two.safetensors", tmp_path, images=12)
     test = pair(mnist().test, positive=7, negative=3)
     np.testing.assert_array_equal(data["x"], test.x[:12])
+    np.testing.assert_array_equal(data["y"], test.y[:12])
     assert set(data["y"]) == set(data["said_clean"]) == {-1, 1}
     assert titles[:10] == [f"says {7 if said > 0 else 3}" for said in data["said_clean"][:10]]
     assert titles[10:] == [f"says {7 if said > 0 else 3}" for said in data["said_attacked"][:10]]

@@ -77,7 +77,7 @@ def test_cells_are_text_or_code(path):
             assert text.count("$$") % 2 == 0
             assert text.replace("$$", "").count("$") % 2 == 0, "a formula that does not end"
         else:
-            ast.parse("\n".join(lines))
+            assert ast.parse("\n".join(lines)).body, "text in a cell of code"
 
 
 @lessons

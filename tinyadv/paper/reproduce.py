@@ -71,9 +71,11 @@ def plan(ids: Sequence[str], profile: str, seeds: int | None, device: str, out: 
     if seeds is not None and seeds < 1:
         raise ValueError(f"--seeds is at least 1, got {seeds}")
     check_device(device)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out):
-        pass  # it can be written
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise OSError(f"the output folder {out} cannot be written: {error.strerror}") from error
     chosen = tuple(name for name in claims() if name in MEASURES and (not ids or name in ids))
     number = seeds or PROFILES[profile].seeds
     return Job(chosen, PROFILES[profile], tuple(range(number)), device, out)
@@ -85,13 +87,13 @@ def reproduce(job: Job, progress: Progress | None, say: Callable[[str], None]) -
     Returns all results in the folder, those of earlier jobs too, by claim id.
     """
     started, moment = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    results = _earlier(job.out / "results.json", say)
-    lab = Lab(job.out / "networks", job.device, progress)
+    path, lab = job.out / "results.json", Lab(job.out / "networks", job.device, progress)
+    results, measured = _earlier(path, say), dict[str, Result]()
     for name in job.ids:
-        result = _measured(name, job, lab)
-        results = merge(results, {name: result})
-        save_results(job.out / "results.json", results, _manifest(job, moment, started))
-        say(f"{name}: measured in {result.seconds:.1f} s")
+        measured[name] = _measured(name, job, lab)
+        results = merge(_earlier(path, say), measured)  # read anew: another run may have written meanwhile
+        save_results(path, results, _manifest(job, moment, started))
+        say(f"{name}: measured in {measured[name].seconds:.1f} s")
     write_report(job.out / "report.html", results, _manifest(job, moment, started), job.out / "figures")
     return results
 
@@ -120,6 +122,7 @@ def _measured(claim: str, job: Job, lab: Lab) -> Result:
         versions=versions(),
     )
     check(result)
+    result = Result.from_json(result.to_json())  # what is drawn and reported is what the file holds
     result.figures = draw_figures(result, job.out / "figures")
     result.seconds = round(time.monotonic() - started, 2)
     return result

@@ -1,0 +1,271 @@
+"""The main job: errors before any work, results kept the moment they exist, and the same command goes on."""
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import TINY, tiny_mnist, use
+
+import tinyadv
+from tinyadv import load
+from tinyadv.backend import DeviceError
+from tinyadv.paper import appendix, recipes, reproduce, section3, section6
+from tinyadv.paper.figures import FIGURES
+from tinyadv.paper.measuring import MEASURES, Measure
+from tinyadv.paper.registry import claims
+from tinyadv.paper.reproduce import plan
+from tinyadv.paper.results import Measurement, load_results
+
+VERSIONS = {"python": platform.python_version(), "numpy": np.__version__, "tinyadv": tinyadv.__version__}
+FAST = ["linear-growth", "fgsm-softmax", "rubbish-softmax"]  # claims that take no time; two share a network
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    tiny_world(monkeypatch)
+
+
+def tiny_world(monkeypatch):
+    use(monkeypatch, tiny_mnist(200, 100, 100))
+    monkeypatch.setitem(reproduce.PROFILES, "tiny", TINY)
+    monkeypatch.setattr(appendix, "SAMPLES", 200)
+    monkeypatch.setattr(section3, "DIMENSIONS", (10, 100, 1000))
+    monkeypatch.setattr(section6, "FIRST", 20)
+
+
+def run(out, *ids, seeds=None, say=lambda text: None, progress=None):
+    return reproduce.reproduce(plan(ids, "tiny", seeds, "cpu", out), progress, say)
+
+
+def numbers(results):
+    return {name: [(m.values, m.intervals, m.holds, m.recipes) for m in r.measurements] for name, r in results.items()}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The plan
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"ids": ["fgsm-softmx"]}, ValueError, r"^no claim 'fgsm-softmx': did you mean fgsm-softmax"),
+        ({"ids": ["fgsm-softmax", "zzz"]}, ValueError, r"^no claim 'zzz' \(`tinyadv claims` lists them all\)$"),
+        (
+            {"ids": ["mp-dbm", "fgsm-softmax", "fig3-filters"]},
+            ValueError,
+            r"^nothing measures mp-dbm, fig3-filters yet",
+        ),
+        ({"profile": "fast"}, ValueError, r"^unknown profile 'fast': there are quick, lesson, paper"),
+        ({"seeds": 0}, ValueError, r"^--seeds is at least 1, got 0$"),
+        ({"seeds": -3}, ValueError, r"^--seeds is at least 1, got -3$"),
+        ({"device": "tpu"}, ValueError, r"^unknown device 'tpu': wanted 'cpu' or 'cuda'$"),
+        ({"device": "cuda"}, DeviceError, r"^no GPU here$"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_work(tmp_path, monkeypatch, change, error, message):
+    def check_device(device):
+        if device == "cuda":
+            raise DeviceError("no GPU here")
+        original(device)
+
+    original = reproduce.check_device
+    monkeypatch.setattr(reproduce, "check_device", check_device)
+    out = tmp_path / "out"
+    wanted = {"ids": [], "profile": "tiny", "seeds": None, "device": "cpu", "out": out}
+    with pytest.raises(error, match=message) as caught:
+        plan(**{**wanted, **change})
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("below", ["", "further/below"])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, below):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=rf"^the output folder {tmp_path}/file.* cannot be written: ") as caught:
+        plan([], "tiny", None, "cpu", tmp_path / "file" / below)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_noticed_before_any_work(tmp_path, monkeypatch):
+    def full(**options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(reproduce.tempfile, "TemporaryFile", full)
+    with pytest.raises(OSError, match=r"cannot be written: No space left on device$"):
+        plan([], "tiny", None, "cpu", tmp_path)
+
+
+def test_a_plan_has_the_claims_in_the_paper_s_order(tmp_path):
+    everything = plan([], "tiny", None, "cpu", tmp_path / "a" / "b")
+    assert everything.ids == tuple(name for name in claims() if name in MEASURES)
+    assert len(everything.ids) == 12
+    job = plan(["rubbish-softmax", "linear-growth", "rubbish-softmax"], "tiny", 3, "cpu", tmp_path)
+    assert (job.ids, job.seeds, job.profile) == (("linear-growth", "rubbish-softmax"), (0, 1, 2), TINY)
+    assert plan([], "paper", None, "cpu", tmp_path).seeds == (0, 1, 2, 3, 4)
+    assert list((tmp_path / "a" / "b").iterdir()) == []  # the folder is there, and empty
+
+
+# ---------------------------------------------------------------------------------------------------------
+# A run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run of everything, what it returned, and what it said."""
+    said, out = [], tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_world(patch)
+        patch.setattr(sys, "argv", ["/somewhere/tinyadv", "reproduce", "--out", "a folder"])
+        results = run(out, say=said.append)
+    return out, results, said
+
+
+def test_everything_is_measured_drawn_saved_and_reported(whole):
+    out, results, said = whole
+    assert list(results) == [name for name in claims() if name in MEASURES]
+    assert str(load_results(out / "results.json")[0]) == str(results)  # as text, in which NaN equals NaN
+    assert {path.name for path in (out / "figures").iterdir()} == {f"{name}.png" for name in FIGURES}
+    for name, result in results.items():
+        assert (result.profile, result.device, result.seeds) == ("tiny", "cpu", [0])
+        assert [figure.name for figure in result.figures] == ([f"{name}.png"] if name in FIGURES else [])
+        assert result.scale == MEASURES[name].scale(TINY)
+        assert result.seconds >= 0
+        assert result.versions == VERSIONS
+        for hashed in result.measurements[0].recipes:
+            assert load(out / "networks" / f"{hashed}.safetensors")
+    page = (out / "report.html").read_text()
+    assert all(name in page for name in results)
+    assert page.count("data:image/png;base64,") == len(FIGURES)
+    assert [line.split(":")[0] for line in said] == list(results)
+    assert not [path for path in out.rglob("*") if path.suffix in (".part", ".checkpoint")]
+
+
+def test_the_manifest_says_how_it_was_run(whole):
+    _, manifest = load_results(whole[0] / "results.json")
+    assert manifest.keys() == {"command", "profile", "seeds", "device", "started", "seconds", "versions", "machine"}
+    assert manifest["command"] == "tinyadv reproduce --out 'a folder'"  # no folder of this machine, and quoted
+    assert (manifest["profile"], manifest["seeds"], manifest["device"]) == ("tiny", [0], "cpu")
+    assert manifest["versions"] == VERSIONS
+    assert manifest["started"].endswith("+00:00")
+    assert manifest["seconds"] > 0
+    assert manifest["machine"].keys() == {"cpu", "cores", "system"}
+    assert manifest["machine"]["cores"] >= 1
+
+
+def test_several_seeds_are_several_measurements(tmp_path):
+    results = run(tmp_path, "rubbish-softmax", "linear-growth", seeds=2)
+    for result in results.values():
+        assert result.seeds == [0, 1]
+        first, second = result.measurements
+        assert first.values != second.values
+    assert first.recipes != second.recipes
+    assert len(list((tmp_path / "networks").iterdir())) == 2
+
+
+def test_a_second_run_trains_nothing_and_measures_the_same(whole, tmp_path, monkeypatch):
+    def train(*arguments, **options):
+        raise AssertionError("nothing is left to train")
+
+    out, results, _ = whole
+    (tmp_path / "networks").symlink_to(out / "networks")
+    monkeypatch.setattr(recipes, "train", train)
+    ids = ["fgsm-softmax", "logistic-exact", "adv-train-240", "rbf-fgsm"]  # every network is in one of these
+    again = run(tmp_path, *ids)
+    assert str(numbers(again)) == str(numbers({name: results[name] for name in again}))
+    assert {hashed for r in again.values() for hashed in r.measurements[0].recipes} == {
+        path.stem for path in (out / "networks").iterdir()
+    }
+
+
+def test_a_measurement_that_lacks_a_published_number_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        MEASURES, "fgsm-softmax", Measure("fgsm-softmax", lambda lab, seed: Measurement({}), lambda p, s: [])
+    )
+    with pytest.raises(ValueError, match="fgsm-softmax, seed 0: the measurement lacks confidence_on_mistakes, error"):
+        run(tmp_path, "fgsm-softmax")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Going on
+
+
+def interrupted(lab, seed, *networks):
+    raise KeyboardInterrupt
+
+
+def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(MEASURES, "fgsm-softmax", Measure("fgsm-softmax", interrupted, MEASURES["fgsm-softmax"].recipes))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, *FAST)
+    kept, manifest = load_results(tmp_path / "results.json")
+    assert list(kept) == ["linear-growth"]
+    assert manifest["profile"] == "tiny"
+    assert len(list((tmp_path / "networks").iterdir())) == 1  # it was trained before it was to be measured
+    assert list(run(tmp_path, *FAST)) == FAST
+
+
+def test_other_claims_keep_their_earlier_results(tmp_path):
+    before = run(tmp_path, "rubbish-softmax", seeds=2)
+    results = run(tmp_path, "linear-growth")
+    assert list(results) == ["linear-growth", "rubbish-softmax"]
+    assert results["rubbish-softmax"] == before["rubbish-softmax"]
+    assert load_results(tmp_path / "results.json")[0] == results
+    assert "rubbish-softmax" in (tmp_path / "report.html").read_text()
+    assert run(tmp_path, "rubbish-softmax")["rubbish-softmax"].seeds == [
+        0
+    ]  # a new measurement takes the old one's place
+
+
+@pytest.mark.parametrize("damage", ["not JSON", "edited"])
+def test_a_damaged_results_file_is_kept_aside_and_named(tmp_path, damage):
+    run(tmp_path, "rubbish-softmax")
+    path, said = tmp_path / "results.json", []
+    text = path.read_text()
+    damaged = text[:-50] if damage == "not JSON" else text.replace('"seeds": [\n    0\n   ]', '"seeds": [\n    7\n   ]')
+    assert damaged != text
+    path.write_text(damaged)
+    results = run(tmp_path, "linear-growth", say=said.append)
+    assert list(results) == list(load_results(path)[0]) == ["linear-growth"]
+    assert (tmp_path / "results.damaged.json").read_text() == damaged
+    assert str(path) in said[0]
+    assert "kept as results.damaged.json" in said[0]
+
+
+def test_another_run_that_ends_meanwhile_keeps_its_results(tmp_path):
+    def say(text):
+        if text.startswith("linear-growth"):  # between two claims of this run, a whole other run
+            run(tmp_path, "logistic-3v7")
+
+    results = run(tmp_path, *FAST, say=say)
+    assert set(results) == {*FAST, "logistic-3v7"}
+    assert load_results(tmp_path / "results.json")[0].keys() == results.keys()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from pytest import MonkeyPatch
+sys.path[:0] = sys.argv[3:]
+import test_reproduce
+test_reproduce.tiny_world(MonkeyPatch())
+print(*test_reproduce.run(Path(sys.argv[1]), "fgsm-softmax", "logistic-3v7", sys.argv[2]))
+"""
+
+
+def test_two_runs_into_the_same_folder_at_once(tmp_path):
+    others, paths = ["linear-growth", "rubbish-softmax"], [str(Path(__file__).parents[i]) for i in (0, 1)]
+    commands = [[sys.executable, "-c", PROGRAM, str(tmp_path), other, *paths] for other in others]
+    runs = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+    answers = [process.communicate(timeout=120) for process in runs]
+    for other, (out, err) in zip(others, answers, strict=True):
+        assert err == ""
+        assert {"fgsm-softmax", "logistic-3v7", other} <= set(out.split())
+    results, _ = load_results(tmp_path / "results.json")
+    assert (tmp_path / "report.html").read_text().rstrip().endswith("</html>")
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".part", ".checkpoint")]
+    alone = run(tmp_path / "alone", "fgsm-softmax", "logistic-3v7")
+    assert {name: numbers(results)[name] for name in alone} == numbers(alone)

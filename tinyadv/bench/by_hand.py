@@ -89,9 +89,11 @@ class Net:
         np.sign(dx, out=dx)
         return dx
 
-    def gradients(self, c: Columns) -> Arrays:
-        """dJ/dW1, dJ/db1, dJ/dW2, ... summed over the examples in `c`."""
-        return [g for h, dz in zip(c.h, c.dz, strict=True) for g in (dz @ h.T, dz.sum(axis=1))]
+    def gradients(self, c: Columns, g: Arrays) -> None:
+        """Fills g with dJ/dW1, dJ/db1, dJ/dW2, ..., summed over the examples in `c`."""
+        for h, dz, dW, db in zip(c.h, c.dz, g[::2], g[1::2], strict=True):
+            np.matmul(dz, h.T, out=dW)
+            dz.sum(axis=1, out=db)
 
     def theta(self) -> Arrays:
         return [a for W, b in zip(self.W, self.b, strict=True) for a in (W, b)]
@@ -131,7 +133,7 @@ def cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
 
 def train(start: Arrays, job: Job, rng: Any = None) -> tuple[Step, Read]:
     net, N = Net(start, job), job.batch
-    velocities = [np.zeros_like(a) for a in net.theta()]
+    velocities, gradients = ([np.zeros_like(a) for a in net.theta()] for _ in range(2))
     rng = rng or np.random.Generator(np.random.SFC64(0))
     both = Columns.empty(net.W, 2 * N)
     clean, adversarial = both.part(0, N), both.part(N, 2 * N)
@@ -149,7 +151,8 @@ def train(start: Arrays, job: Job, rng: Any = None) -> tuple[Step, Read]:
         else:
             x2, y2 = np.concatenate([x, attack(x, y)]), np.concatenate([y, y])
             J = net.forward_and_back(x2, y2, net.masks(rng, 2 * N), weight, both)
-        for theta, v, g in zip(net.theta(), velocities, net.gradients(both), strict=True):
+        net.gradients(both, gradients)
+        for theta, v, g in zip(net.theta(), velocities, gradients, strict=True):
             descend(theta, v, g, job)
         return float(weight @ J)
 

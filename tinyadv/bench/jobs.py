@@ -1,7 +1,7 @@
 """The jobs: what every peer does, from which starting parameters, on which data.
 
 The one idea: a job is a frozen dataclass of plain numbers, and its parameters are plain arrays in the layout of
-`layers` (W `(pieces, units, inputs)`, b `(pieces, units)`, ...). A peer may rearrange them as its library likes them
+`layers` (W `(pieces, units, inputs)`, b `(pieces * units,)`, ...). A peer may rearrange them as its library likes them
 best, and gives them back in this layout, so that all can be compared.
 """
 
@@ -107,7 +107,7 @@ def start_parameters(job: Job, seed: int = 1) -> Arrays:
     shapes = [(job.units if i else job.inputs, job.units, job.pieces) for i in range(job.depth)]
     for inputs, *outputs in [*shapes, (job.units, job.classes)]:
         W = rng.standard_normal((inputs, *outputs), dtype=np.float32).T * np.float32(inputs**-0.5)
-        arrays += [np.ascontiguousarray(W), np.zeros(outputs[::-1], np.float32)]
+        arrays += [np.ascontiguousarray(W), np.zeros(W[..., 0].size, np.float32)]
     return arrays
 
 
@@ -116,14 +116,20 @@ def as_rows(parameters: Arrays) -> Arrays:
 
     So they are in libraries whose users take the maximum over a trailing axis of pieces.
     """
-    rows = [a.swapaxes(0, 1) for a in parameters[:-2]] + parameters[-2:]
-    return [a.reshape(-1, a.shape[-1]) if i % 2 == 0 else a.reshape(-1).copy() for i, a in enumerate(rows)]
+    rows = []
+    for W, b in zip(parameters[::2], parameters[1::2], strict=True):
+        rows += [W.swapaxes(0, -2).reshape(-1, W.shape[-1]), b.reshape(W.shape[:-1]).T.flatten()]
+    return rows
 
 
 def from_rows(rows: Arrays, like: Arrays) -> Arrays:
     """What `as_rows` made of parameters of the shapes of `like`, undone."""
-    hidden = [a.reshape(p.shape[1], p.shape[0], *p.shape[2:]) for a, p in zip(rows[:-2], like[:-2], strict=True)]
-    return [np.ascontiguousarray(a.swapaxes(0, 1)) for a in hidden] + [a.copy() for a in rows[-2:]]
+    parameters = []
+    for W, b, wanted in zip(rows[::2], rows[1::2], like[::2], strict=True):
+        units_first = wanted.shape[-2::-1]
+        W, b = W.reshape(*units_first, -1).swapaxes(0, -2), b.reshape(units_first).T
+        parameters += [W.copy(order="C"), b.flatten()]
+    return parameters
 
 
 def load_data(job: Job) -> Data:

@@ -7,9 +7,9 @@ from typing import Any
 from .. import __version__
 from ..attacks import fgsm as fast_gradient_sign
 from ..backend import Array, array_module, check_device, generator, to_device
-from ..layers import Dropout, Layer, Linear, Maxout, parameters
+from ..layers import Dropout, Layer, Linear, Maxout, named_parameters, parameters
 from ..losses import adversarial_objective, clean_objective
-from ..models import Network
+from ..models import Network, load_parameters
 from ..optim import SGD, Schedule
 from .jobs import Arrays, Attack, Epoch, Job, Read, Step
 
@@ -39,8 +39,8 @@ def network(start: Arrays, job: Job) -> Network:
             layers.append(Maxout(job.units if i else job.inputs, job.units, job.pieces, rng))
         layers += [Dropout(job.keep[1]), Linear(job.units, job.classes, rng)]
     model = Network("bench", {}, layers, "softmax")
-    for p, a in zip(parameters(model), start, strict=True):
-        p.data = to_device(a.copy(), _device)
+    names = named_parameters(model)
+    load_parameters(model, {name: to_device(a.copy(), _device) for name, a in zip(names, start, strict=True)}, job.name)
     return model
 
 

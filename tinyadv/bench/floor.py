@@ -8,11 +8,11 @@ writes w and v, whatever it computes: five words a parameter.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, check_device, to_device
 from .jobs import Arrays, Attack, Epoch, Job, Read, Step
 
 Product = tuple[Any, ...]  # a, b, and where a @ b goes
@@ -55,30 +55,30 @@ def products_of(job: Job) -> list[Product]:
 class Products:
     """The job's matrix products alone, in NumPy, or on a GPU in CuPy."""
 
-    device = "cpu"
+    device: str = "cpu"
+    xp: ModuleType = np
 
     def start(self, threads: int, device: str) -> str:
-        check_device(device)
         self.device = device
-        xp = array_module(to_device(random(1), device))
-        return f"products alone, {xp.__name__} {xp.__version__}"
+        if device == "cuda":
+            import cupy
+
+            self.xp = cupy
+        return f"products alone, {self.xp.__name__} {self.xp.__version__}"
 
     def put(self, a: Any) -> Any:
         return a
 
     def prepare(self, products: list[Product]) -> list[Product]:
-        return [tuple(to_device(a, self.device) for a in product) for product in products]
+        return [tuple(self.xp.asarray(a) for a in product) for product in products]
 
     def multiply(self, products: list[Product]) -> None:
-        matmul = array_module(products[0][0]).matmul
         for a, b, y in products:
-            matmul(a, b, out=y)
+            self.xp.matmul(a, b, out=y)
 
     def finish(self) -> None:
         if self.device == "cuda":
-            import cupy
-
-            cupy.cuda.get_current_stream().synchronize()
+            self.xp.cuda.get_current_stream().synchronize()
 
     def train(self, start: Arrays, job: Job) -> tuple[Step, Read]:
         products = self.prepare(products_of(job))

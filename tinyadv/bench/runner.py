@@ -27,6 +27,13 @@ from .worker import PEERS
 
 Say = Callable[[str], None]
 REPEATS = 5  # how often a disturbed turn is taken again
+PACKAGE = Path(__file__).parents[1]
+# Importing tinyadv has the system's allocator keep freed memory, which makes other libraries faster too. Their users do
+# not have that, so other peers get a package of this name that is bare: only what is in `bench` can be imported.
+BARE = (
+    "import runpy, sys, types; package = sys.modules['tinyadv'] = types.ModuleType('tinyadv'); "
+    "package.__path__ = [sys.argv[1]]; runpy.run_module('tinyadv.bench.worker', run_name='__main__')"
+)
 
 
 class BenchError(ValueError):
@@ -56,9 +63,14 @@ class Peer:
 
     def environment(self, threads: int) -> dict[str, str]:
         caps = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL", "BLIS")}
-        root = str(Path(__file__).parents[2])  # so that another interpreter finds this package
-        path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
+        path = os.pathsep.join(p for p in (str(PACKAGE.parent), os.environ.get("PYTHONPATH")) if p)
         return {**os.environ, **caps, "PYTHONPATH": path}
+
+    def worker(self) -> list[str]:
+        """The command that starts a worker for this peer; another interpreter need not have tinyadv installed."""
+        if self.name == "ours":
+            return [self.python, "-m", "tinyadv.bench.worker"]
+        return [self.python, "-c", BARE, str(PACKAGE)]
 
     def import_seconds(self) -> float:
         """How long a fresh interpreter takes to import the library, files in the cache: the median of three."""
@@ -92,7 +104,7 @@ class Worker:
         self.peer, self.job, self.turns = peer, job, Turns()
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [peer.python, "-m", "tinyadv.bench.worker"], env=peer.environment(threads),
+            peer.worker(), env=peer.environment(threads),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
         )  # fmt: skip
         try:

@@ -168,6 +168,7 @@ def _functions():
         "argmax",
         "sum",
         "isfinite",
+        "count_nonzero",
     ):
         globals()[name] = of_array(getattr(np, name))
 

@@ -272,7 +272,7 @@ reduce_max.gradients(
 def _winners(x: Array, y: Array, axis: Axis) -> Array:
     """Where x is the maximum y over `axis`, as truth values; of several equal along it, the first alone."""
     mask = x == y.reshape(_kept(x.shape, axis))
-    if mask.sum() > y.size:  # ties: rare, so they are looked for only where there are more winners than maxima
+    if array_module(mask).count_nonzero(mask) > y.size:  # ties are rare: only then is each looked for
         axes = _axes(x.ndim, axis)
         kept = tuple(i for i in range(x.ndim) if i not in axes)
         rows = mask.transpose(kept + axes).reshape(y.size, -1)  # the candidates for one maximum, a row each

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from .backend import Array, array_module, full_like, row_norms
+from .backend import Array, array_module, full_like, in_blocks, row_norms
 from .tensor import Tensor
 
 
@@ -73,17 +73,17 @@ class SGD:
             raise ValueError(f"one gradient of its shape for each parameter: wanted {wanted}, got {given}")
         rate, momentum = self.schedule.at(self.updates, epoch)
         for p, v, g in zip(self.parameters, self.velocities, gradients, strict=True):
-            v *= momentum
-            v -= rate * g
-            p.data += v
-            if self.max_norm is not None and p.ndim > 1:
-                project_rows(p.data, self.max_norm)
+            for block, velocity, gradient in in_blocks(p.data, v, g):
+                velocity *= momentum
+                velocity -= rate * gradient
+                block += velocity
+                if self.max_norm is not None and p.ndim > 1:
+                    project_rows(block, self.max_norm)
         self.updates += 1
 
 
 def project_rows(W: Array, max_norm: float) -> None:
     """Scale each row of W `(..., inputs)` with an L2 norm above `max_norm` back to it, in place."""
     norms = row_norms(W)
-    xp = array_module(W)
-    if (norms > max_norm).any():
-        W *= xp.minimum(max_norm / xp.maximum(norms, max_norm), 1.0)[..., None]
+    if norms.size and norms.max() > max_norm:
+        W *= (max_norm / array_module(W).maximum(norms, max_norm))[..., None]

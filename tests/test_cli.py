@@ -323,11 +323,11 @@ def test_alone_it_says_what_one_can_do(command):
     code, out, err = command()
     assert (code, err) == (0, "")
     assert command("--help") == command("-h") == (0, out, "")
-    for name in ("reproduce", "claims", "attack", "lesson", "--version"):
+    for name in ("reproduce", "claims", "attack", "lesson", "bench", "--version"):
         assert name in out
 
 
-@pytest.mark.parametrize("name", ["reproduce", "claims", "attack", "lesson"])
+@pytest.mark.parametrize("name", ["reproduce", "claims", "attack", "lesson", "bench"])
 def test_every_command_has_help(name, command):
     code, out, err = command(name, "--help")
     assert (code, err) == (0, "")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
+from .bench.command import bench_command
 
 if TYPE_CHECKING:
     from .paper.registry import Claim
@@ -266,6 +267,9 @@ def lesson(
             typer.echo(list_lessons())
         else:
             run_lesson(path)
+
+
+app.command("bench")(bench_command)
 
 
 @app.callback(invoke_without_command=True)

@@ -310,15 +310,24 @@ def test_the_terminal_table_fits(results, width):
 
 def test_the_terminal_table_s_lines(results):
     lines = [" ".join(line.split()) for line in printed(100, results).splitlines()]
-    assert "fgsm-softmax FGSM error 99.9 % 99.9 % [99.4, 100.0] reproduced" in lines
+    assert "fgsm-softmax (§4) reproduced" in lines
+    assert "FGSM error 99.9 % 99.9 % [99.4, 100.0]" in lines
     assert "confidence on mistakes 79.3 % 79.0 % [78.5, 79.5]" in lines
-    assert "logistic-exact statement exact holds for 3 of 3 seeds reproduced" in lines
+    assert "logistic-exact (§5) reproduced" in lines
+    assert "statement exact holds for 3 of 3 seeds" in lines
     assert not any("clipped" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 79])
+def test_the_status_is_whole_where_output_is_piped(results, width):
+    text = printed(width, results, list(claims()))
+    for word in ("reproduced", "close", "differs", "not run"):
+        assert re.search(rf" {word}\s*$", text, re.M), word
 
 
 def test_the_terminal_lists_claims_that_were_not_run(results):
     text = " ".join(printed(100, results, list(claims())).split())
-    assert "rotation-attack statement reliable — not run" in text
+    assert "rotation-attack (§4) not run statement reliable —" in text
     assert "46 claims: 3 reproduced, 1 close, 1 differs, 41 not run." in text
     with pytest.raises(ValueError, match="no claim 'nonsense'"):
         printed(100, results, ["nonsense"])

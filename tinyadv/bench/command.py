@@ -37,7 +37,7 @@ def bench_command(
     plot: Annotated[Path, typer.Option(help="Where --growth draws its figure (.png or .svg).")] = Path("growth.png"),
     check: Annotated[bool, typer.Option(help="Compare results instead of times.")] = False,
 ) -> None:
-    """Time tinyadv beside other libraries on the paper's own job; whichever are not installed are skipped and named."""
+    """Time tinyadv beside other libraries on the paper's own job."""
     try:
         peers = _peers(against, device)
         names = _jobs(job)

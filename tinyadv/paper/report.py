@@ -103,15 +103,14 @@ def _wide_table(chosen: list[tuple[Claim, Result | None, Status]]) -> Any:
     from rich.text import Text
 
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
-    grid.add_column("claim", no_wrap=True)
-    grid.add_column("", ratio=1, min_width=16)
+    grid.add_column("claim", ratio=1, min_width=24)
     grid.add_column("paper", max_width=14)
     grid.add_column("ours", no_wrap=True)
-    grid.add_column("status", no_wrap=True)
+    grid.add_column("status", no_wrap=True, min_width=max(map(len, STATUSES)))
     for claim, result, word in chosen:
-        for i, row in enumerate(_compared(claim, result)):
-            first, last = (claim.id, Text(word, _STYLES[word])) if i == 0 else ("", Text(""))
-            grid.add_row(Text(first), Text(row.label), Text(row.paper), Text(row.ours), last)
+        grid.add_row(Text(f"{claim.id} (§{claim.section})", "bold"), "", "", Text(word, _STYLES[word]))
+        for row in _compared(claim, result):
+            grid.add_row(Text(f"  {row.label}"), Text(row.paper), Text(row.ours), "")
     return grid
 
 

@@ -480,7 +480,7 @@ linear.gradients(
 def maxout(x: Value, W: Value, b: Value) -> Value:
     """h_nu = max_p (x_n . W_pu + b_pu), the maximum of linear pieces (Goodfellow et al. 2013, "Maxout networks").
 
-    x `(N, D)`, W `(pieces, units, D)`, b `(pieces, units)` -> h `(N, units)`. The gradient goes to one piece: of
+    x `(N, D)`, W `(pieces, units, D)`, b `(pieces, units)`, flat or not -> h `(N, units)`. The gradient goes to one piece: of
     several equal, the first.
     """
     pieces, units, D = W.shape

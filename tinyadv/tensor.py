@@ -146,7 +146,7 @@ def grad(
 
     Returns
     -------
-    list of arrays (Tensors with `create_graph`), each of the shape and dtype of its x
+    list of arrays (Tensors with `create_graph`), each like its x; to read: they may share memory with each other
 
     Raises
     ------

@@ -11,5 +11,5 @@
     reproduce.py  the main job: all of this, once over
     readme.py     writes the table in README.md
 
-Nothing in the package but the command line imports this folder.
+The files that a student reads first never import this folder.
 """

@@ -92,6 +92,11 @@ class Unreadable:
     def __init__(self, x):
         self.shape, self.ndim, self.size, self.dtype = x.shape, x.ndim, x.size, x.dtype
 
+    def __eq__(self, other):
+        raise TypeError("no values to compare")
+
+    __hash__ = None
+
 
 def reads(op, i, place):
     """Whether the formula of argument `i` reads the values of its parameter `place`, on some case."""

@@ -119,10 +119,10 @@ def stacked_identity(n: int, D: int) -> Array:
 def one_hot(y: Array, x: Array) -> Array:
     """Integer labels `(N,)` as targets `(N, K)` of the library and dtype of x `(N, K)`: 1 at the label, else 0."""
     xp = array_module(x)
-    return xp.eye(x.shape[1], dtype=x.dtype)[xp.asarray(y)]
+    return (xp.arange(x.shape[1])[:, None] == xp.asarray(y)).astype(x.dtype).T
 
 
-def in_blocks(*arrays: Array, size: int = 1 << 16) -> Iterator[tuple[Array, ...]]:
+def in_blocks(*arrays: Array, size: int = 1 << 18) -> Iterator[tuple[Array, ...]]:
     """Arrays of one shape, some rows `(..., D)` at a time, as views: work on them stays in the processor's cache.
 
     On a GPU blocks would be many launches for nothing: there the arrays come whole.
@@ -135,6 +135,16 @@ def in_blocks(*arrays: Array, size: int = 1 << 16) -> Iterator[tuple[Array, ...]
     n = max(1, size // first.shape[-1])
     for i in range(0, len(rows[0]), n):
         yield tuple(a[i : i + n] for a in rows)
+
+
+def weighted_sum(alpha: float, a: Array, b: Array) -> Array:
+    """alpha a + b of two arrays of one shape and dtype, without a temporary of their size."""
+    xp = array_module(a)
+    total = xp.empty_like(a)
+    for part, other, out in in_blocks(a, b, total):
+        xp.multiply(part, xp.asarray(alpha, dtype=a.dtype), out=out)
+        out += other
+    return total
 
 
 def row_norms(W: Array) -> Array:

@@ -111,7 +111,7 @@ def _as_given(x: Value, *parameters: Tensor) -> tuple[Value, ...]:
 
 def named_parameters(owner: Any) -> dict[str, Tensor]:
     """All Tensors that a layer or a network owns, by the path of attributes that leads to each."""
-    return dict(_walk(owner, ""))
+    return dict(each_parameter(owner))
 
 
 def parameters(owner: Any) -> list[Tensor]:
@@ -119,12 +119,13 @@ def parameters(owner: Any) -> list[Tensor]:
     return list(named_parameters(owner).values())
 
 
-def _walk(owner: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+def each_parameter(owner: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Name and Tensor, one after another; `path` is how the owner was reached."""
     if isinstance(owner, Tensor):
         yield path[:-1], owner
     elif isinstance(owner, (list, tuple)):
         for i, item in enumerate(owner):
-            yield from _walk(item, f"{path}{i}.")
+            yield from each_parameter(item, f"{path}{i}.")
     elif hasattr(owner, "__dict__"):
         for name, value in vars(owner).items():
-            yield from _walk(value, f"{path}{name}.")
+            yield from each_parameter(value, f"{path}{name}.")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from . import ops
 from .attacks import check_eps, fgsm
-from .backend import Array, Generator, as_array, full_like, one_hot
+from .backend import Array, Generator, as_array, full_like, one_hot, weighted_sum
 from .layers import parameters
 from .tensor import Tensor, Value, grad, raw
 
@@ -84,9 +84,10 @@ def targets(y: Array, logits: Value) -> Array:
             f"labels for {N} examples and {K} classes are integers of shape ({N},), or targets of shape ({N}, {K}); "
             f"got {y.dtype} of shape {y.shape}"
         )
-    if not ((y >= 0) & (y < K)).all():
+    t = one_hot(y, raw(logits))
+    if t.sum() != N:  # a label that is no class has no 1
         raise ValueError(f"labels of {K} classes are 0 to {K - 1}, got {y.min()} to {y.max()}")
-    return one_hot(y, raw(logits))
+    return t
 
 
 def signs(y: Array, z: Value) -> Array:
@@ -157,7 +158,7 @@ def adversarial_objective(
         J_adv = model.loss(model(Tensor(x_adv), rng=rng), y)
         g_adv = grad(J_adv, theta, seed=1.0 - alpha)
         J = alpha * float(J_clean) + (1.0 - alpha) * float(J_adv)
-        return J, [alpha * a + b for a, b in zip(g_clean, g_adv, strict=True)]
+        return J, [weighted_sum(alpha, a, b) for a, b in zip(g_clean, g_adv, strict=True)]
     x_adv = fgsm(model, x, y, eps)
     z = model(Tensor(ops.concatenate([x, x_adv])), rng=rng)  # both halves in one pass, each with its own masks
     J = alpha * model.loss(z[: len(x)], y) + (1.0 - alpha) * model.loss(z[len(x) :], y)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from . import losses, ops
 from .backend import Array, Generator, generator, to_device, uniform
-from .layers import RBF, Dropout, Layer, Linear, Maxout, named_parameters, parameters
+from .layers import RBF, Dropout, Layer, Linear, Maxout, each_parameter, named_parameters, parameters
 from .storage import StorageError, load_arrays, save_arrays
 from .tensor import Value
 
@@ -46,7 +46,7 @@ class Network:
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
         if not hasattr(x, "shape"):
             raise TypeError(f"{self.builder} takes an array or a Tensor, got {type(x).__name__}")
-        first = parameters(self)[0]
+        first = next(each_parameter(self))[1]
         if x.ndim != 2 or x.shape[1] != first.shape[-1]:
             raise ValueError(f"{self.builder} takes x of shape (N, {first.shape[-1]}), got {x.shape}")
         if x.dtype != first.dtype:

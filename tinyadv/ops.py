@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import reduce
+from functools import cache, reduce
+from types import ModuleType
 from typing import Any
 
 from .backend import Array, array_module
@@ -162,7 +163,9 @@ def swap_last(x: Value) -> Value:
 @Op
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
     """x repeated to `shape`."""
-    return array_module(x).broadcast_to(x, shape)
+    y = array_module(x).empty(shape, dtype=x.dtype)  # whole: what comes after is slower on a view that repeats
+    y[...] = x
+    return y
 
 
 broadcast_to.gradients(lambda g, y, x, shape: sum_to(g, x.shape))
@@ -440,9 +443,14 @@ def _difference(p: Value, t: Value) -> Value:
 
     p_k - t_k = p_k sum_j t_j - t_k sum_j p_j = p_k sum_(j != k) t_j - t_k sum_(j != k) p_j
     """
-    xp, K = array_module(raw(p)), p.shape[-1]
-    others = xp.ones((K, K), dtype=p.dtype) - xp.eye(K, dtype=p.dtype)
+    others = _others(array_module(raw(p)), p.shape[-1], p.dtype)
     return p * (t @ others) - t * (p @ others)
+
+
+@cache
+def _others(xp: ModuleType, K: int, dtype: Any) -> Array:
+    """Ones `(K, K)` with zeros on the diagonal: times it, a row becomes the sums of its other entries."""
+    return xp.ones((K, K), dtype=dtype) - xp.eye(K, dtype=dtype)
 
 
 @Op
@@ -465,13 +473,14 @@ binary_cross_entropy.gradients(
 @Op
 def linear(x: Array, W: Array, b: Array) -> Array:
     """y = x W^T + b: x `(N, D)`, W `(K, D)` with a unit's weights in a row, b `(K,)` -> `(N, K)`."""
-    y = x @ W.T
+    y = (W @ x.T).T  # a unit's outputs lie side by side in memory, so the pieces of a maxout layer are planes
     y += b
     return y
 
 
 linear.gradients(
-    lambda g, y, x, W, b: g @ W,
+    # g W, in the memory order of x
+    lambda g, y, x, W, b: g @ W if raw(x).flags.c_contiguous else (W.T @ g.T).T,
     lambda g, y, x, W, b: g.T @ x,
     lambda g, y, x, W, b: g.sum(axis=0),
 )
@@ -480,8 +489,8 @@ linear.gradients(
 def maxout(x: Value, W: Value, b: Value) -> Value:
     """h_nu = max_p (x_n . W_pu + b_pu), the maximum of linear pieces (Goodfellow et al. 2013, "Maxout networks").
 
-    x `(N, D)`, W `(pieces, units, D)`, b `(pieces, units)`, flat or not -> h `(N, units)`. The gradient goes to one piece: of
-    several equal, the first.
+    x `(N, D)`, W `(pieces, units, D)`, b `(pieces, units)`, flat or not -> h `(N, units)`. The gradient goes to one
+    piece: of several equal, the first.
     """
     pieces, units, D = W.shape
     z = linear(x, reshape(W, (pieces * units, D)), reshape(b, -1))  # one product for all pieces

@@ -108,10 +108,10 @@ class Op:
         self.formulas = formulas
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        if settings and any(isinstance(s, Tensor) for s in settings.values()):
+        if Tensor in map(type, settings.values()):
             raise TypeError(f"{self}() got a Tensor by keyword: pass it by position, so that it is recorded")
         y = self.forward(*[raw(a) for a in args], **settings)
-        return Tensor(y, self, args, settings) if any(isinstance(a, Tensor) for a in args) else y
+        return Tensor(y, self, args, settings) if Tensor in map(type, args) else y
 
     def dL_darg(self, i: int, arg: Tensor, g: Value, y: Value, args: Sequence[Any], settings: Any) -> Value:
         """The formula of argument `i`, its result checked to be like the argument."""
@@ -166,7 +166,7 @@ def grad(
     asked = {id(x) for x in xs}
     needed = set(asked)  # what lies between xs and y: one sweep finds it, since arguments come first
     for t in history:
-        if any(id(a) in needed for a in t.args):
+        if not needed.isdisjoint(map(id, t.args)):
             needed.add(id(t))
     gradients = {id(y): seed if create_graph else raw(seed)}
     for t in reversed(history):

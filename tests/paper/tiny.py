@@ -77,7 +77,9 @@ def _linear(builder, x, t, penalty, factor):
 def _maxout(x, t, seed):
     """Hidden units that look for training images, then random ones; the top is fitted."""
     rng = generator(seed)
-    network = models.maxout_network(24, 2, keep=(0.9, 0.8), rng=rng)
+    network = models.maxout_network(
+        24, 2, keep=(0.4, 0.3), rng=rng
+    )  # dropout that cannot be overlooked where it is left on
     W1 = (x[rng.permutation(len(x))[:48]] - x.mean(axis=0)).reshape(2, 24, 784)
     h1 = (x @ W1.transpose(0, 2, 1)).max(axis=0)
     W2 = rng.standard_normal((2, 24, 24)) / 100

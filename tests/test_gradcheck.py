@@ -302,3 +302,9 @@ def test_it_is_exact_to_nine_digits(seed):
     x, W, b = r.normal(size=(4, 3)), r.normal(size=(5, 3)), r.normal(size=5)
     gradcheck(lambda x, W, b: ops.tanh(ops.linear(x, W, b)), x, W, b, rng=generator(seed), rtol=1e-9)
     gradcheck(lambda x, W, b: ops.log_softmax(ops.linear(x, W, b)), x, W, b, rng=generator(seed), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("xs", "settings"), [((), {}), ((np.ones(2),), {"order": 0}), ((np.ones(2),), {"step": 0.0})])
+def test_a_check_of_nothing_is_refused(xs, settings):
+    with pytest.raises(ValueError, match="gradcheck wants an x, order >= 1 and step > 0"):
+        gradcheck(lambda *args: ops.exp(args[0]), *xs, **settings)

@@ -279,3 +279,9 @@ def test_shapes_that_do_not_fit_raise(xp):
     for op in (ops.add, ops.multiply, ops.matmul):
         with pytest.raises(ValueError, match=r"shape|broadcast|core dimension|mismatch"):
             op(Tensor(a), b)
+
+
+@pytest.mark.parametrize("mask", [np.array([1, 0, 2]), np.array([1.0, 0.0, 1.0]), True, [True, False, True]])
+def test_where_wants_truth_values(mask):
+    with pytest.raises(TypeError, match="where wants a mask of truth values"):
+        ops.where(mask, Tensor(np.ones(3)), Tensor(np.zeros(3)))

@@ -444,12 +444,11 @@ def test_a_loss_that_is_no_number_says_where_and_leaves_the_last_checkpoint(chec
     assert bits(*resumed[:2]) == bits(*run(epochs=6, seed=5)[:2])
 
 
-def test_pixels_that_are_no_numbers_diverge_at_once_and_move_no_parameter():
-    x, y = problem()
-    x[:] = np.nan
+def test_a_network_that_is_no_number_diverges_at_once_and_moves_no_parameter():
     model = network()
+    parameters(model)[-1].data[:] = np.nan
     with pytest.raises(DivergedError, match="J became nan in epoch 1, step 1 of 3, seed 0"):
-        run(model, data=(x, y))
+        run(model)
     assert parameters(model)[0].data.tobytes() == parameters(network())[0].data.tobytes()
 
 
@@ -509,3 +508,21 @@ def test_progress_is_told_what_happens(checkpoint):
     assert progress.calls == [
         ("begin", "small", 3, 1), ("advance", 1.0), ("end", 2, False), ("advance", 2.0), ("end", 3, True), "close",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x, y: x.__setitem__((3, 5), np.nan), "training wants finite inputs"),
+        (lambda x, y: y.__setitem__(-1, 10), "labels of 10 classes are 0 to 9"),
+    ],
+)
+def test_bad_data_is_refused_before_the_first_update(spoil, message):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((20, 784), dtype=np.float32), rng.integers(0, 10, 20)
+    spoil(x, y)
+    model = models.softmax_regression(rng=generator(0))
+    optimiser = SGD(parameters(model))
+    with pytest.raises(ValueError, match=message):
+        training.train(model, losses.clean_objective, x, y, epochs=1, seed=0, batch=5, optimiser=optimiser)
+    assert optimiser.updates == 0

@@ -2,7 +2,7 @@
 
 The one idea: nobody sets a backend, the array itself is asked. `array_module(x)` is `numpy` for a NumPy
 array and `cupy` for a CuPy array, so the same line of code runs on both, even side by side in one process.
-This is the only file that imports numpy at large, and the only one that ever imports cupy.
+Outside of `bench` this is the only file that imports numpy at large, and the only one that ever imports cupy.
 """
 
 from __future__ import annotations

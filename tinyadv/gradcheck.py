@@ -1,7 +1,7 @@
 """gradcheck: are the gradients right? The engine's derivatives of a function against finite differences.
 
 The one idea: a gradient predicts how <g, f(x)> changes as x moves along v, and a difference quotient measures it;
-g and v are random, since all-ones ones miss many errors. The second order is the same check once more, of the function
+g and v are random, since all ones miss many errors. The second order is the same check once more, of the function
 (x, g) -> grad(f(x), x, seed=g). A reader may skip `_extrapolate` and `_hint`.
 """
 
@@ -70,9 +70,11 @@ def gradcheck(
     TypeError
         If an x is not float64 (differences of float32 keep three digits), or f gives no Tensor of float64.
     ValueError
-        If f gives two results for the same xs.
+        If f gives two results for the same xs, or there would be nothing to check.
     """
     name = getattr(f, "__name__", repr(f))
+    if not xs or order < 1 or not step > 0:
+        raise ValueError(f"gradcheck wants an x, order >= 1 and step > 0; got {len(xs)}, {order} and {step}")
     rng = rng or generator(0, "gradcheck")
     arrays = [as_array(raw(x)) for x in xs]
     for i, x in enumerate(arrays):

@@ -123,7 +123,7 @@ def maxout_network(
 def rbf_network(
     inputs: int = 784,
     classes: int = 10,
-    beta: float = 0.01,
+    beta: float = 0.1,
     full: bool = False,
     top: Literal["rbf", "rbf-true-class"] = "rbf",
     *,

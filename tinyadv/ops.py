@@ -190,9 +190,14 @@ def take(x: Array, key: Any) -> Array:
         If the key holds an array or a list: picking entries by arrays may take one twice.
     """
     for k in key if isinstance(key, tuple) else (key,):
-        if not (k is None or k is Ellipsis or isinstance(k, (int, slice))) or isinstance(k, bool):
+        if not (k is None or k is Ellipsis or isinstance(k, slice) or _is_integer(k)):
             raise TypeError(f"a Tensor is indexed by integers, slices, None and Ellipsis, got {type(k).__name__}")
     return x[key]
+
+
+def _is_integer(k: Any) -> bool:
+    """Whether k is one integer, of Python or of NumPy; True and False are not."""
+    return hasattr(k, "__index__") and getattr(k, "ndim", 0) == 0 and not isinstance(k, bool)
 
 
 take.gradients(lambda g, y, x, key: put(g, x.shape, key))
@@ -231,7 +236,15 @@ _join.gradients(
 
 @Op
 def where(mask: Array, a: Array, b: Array) -> Array:
-    """y = a where the mask is true, else b; shapes broadcast to `(...)`. The mask is a plain array."""
+    """y = a where the mask is true, else b; shapes broadcast to `(...)`. The mask is a plain array of truth values.
+
+    Raises
+    ------
+    TypeError
+        If the mask holds anything but truth values.
+    """
+    if getattr(mask, "dtype", None) != "bool":
+        raise TypeError(f"where wants a mask of truth values, got {getattr(mask, 'dtype', type(mask).__name__)}")
     return array_module(mask).where(mask, a, b)
 
 

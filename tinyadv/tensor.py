@@ -44,10 +44,8 @@ class Tensor:
         self.op, self.args, self.settings = op, args, settings or {}
         self.birth = next(_births)  # arguments are always older than what is computed from them
 
-    shape = property(attrgetter("data.shape"))
-    ndim = property(attrgetter("data.ndim"))
-    size = property(attrgetter("data.size"))
-    dtype = property(attrgetter("data.dtype"))
+    shape, ndim = property(attrgetter("data.shape")), property(attrgetter("data.ndim"))
+    size, dtype = property(attrgetter("data.size")), property(attrgetter("data.dtype"))
 
     def __repr__(self) -> str:
         return f"Tensor({self.data}, dtype={self.dtype}{f', from {self.op}' if self.op else ''})"
@@ -66,7 +64,7 @@ class Tensor:
     mean = lambda a, axis=None, keepdims=False: ops.reduce_mean(a, axis, keepdims)
     max = lambda a, axis=None, keepdims=False: ops.reduce_max(a, axis, keepdims)
     reshape = lambda a, *shape: ops.reshape(a, shape[0] if isinstance(shape[0], tuple) else shape)
-    transpose = lambda a, *axes: ops.transpose(a, axes or None)
+    transpose = lambda a, *axes: ops.transpose(a, (axes[0] if isinstance(axes[0], tuple) else axes) if axes else None)
     T = property(lambda a: ops.transpose(a))
 
     # Comparisons give plain arrays of truth values: masks are locally constant. Numbers are read off as of arrays.
@@ -153,6 +151,8 @@ def grad(
     TypeError, ValueError
         If y or an x is no Tensor, an operation lacks a formula that matters, or shapes do not fit.
     """
+    if isinstance(xs, Tensor):
+        raise TypeError("grad wants a list of Tensors as xs, got one Tensor: grad(y, [x])")
     for name, value in [("y", y), *((f"xs[{i}]", x) for i, x in enumerate(xs))]:
         if not isinstance(value, Tensor):
             raise TypeError(f"grad wants a Tensor as {name}, got {type(value).__name__}")

@@ -18,6 +18,7 @@ from typing import Any
 from .backend import Array, Generator, array_module, full_like, generator, to_device
 from .layers import named_parameters, parameters
 from .models import Network
+from .ops import broadcast_to
 from .optim import SGD
 from .progress import Progress, Silent
 from .storage import StorageError, load_arrays, save_arrays
@@ -92,7 +93,8 @@ def train(
     ------
     ValueError
         If the data are empty, x and y differ in length, epochs or batch is not positive, the optimiser is another
-        network's, or stopping watches what validation does not give: all of it before any work is done.
+        network's, inputs are not finite, labels do not fit, or stopping watches what validation does not give: all of
+        it before the first update.
     StorageError
         If the checkpoint is damaged or another training's.
     DivergedError
@@ -132,6 +134,10 @@ def _check(model: Network, x: Array, y: Array, epochs: int, batch: int, optimise
             f"training wants as many inputs as labels, at least one, and epochs and batch of at least 1; "
             f"got {len(x)} inputs, {len(y)} labels, {epochs} epochs, batch {batch}"
         )
+    if not array_module(x).isfinite(x).all():
+        raise ValueError("training wants finite inputs, got a NaN or an infinity among them")
+    outputs = model(x[:1])
+    model.loss(broadcast_to(outputs, (len(x), *outputs.shape[1:])), y)  # labels that do not fit raise here
     if list(map(id, optimiser.parameters)) != list(map(id, parameters(model))):
         raise ValueError("the optimiser is not this network's: wanted SGD(parameters(model), ...)")
 

@@ -91,9 +91,10 @@ class Net:
 
     def gradients(self, c: Columns, g: Arrays) -> None:
         """Fills g with dJ/dW1, dJ/db1, dJ/dW2, ..., summed over the examples in `c`."""
+        ones = np.ones(c.dz[0].shape[1], self.dtype)
         for h, dz, dW, db in zip(c.h, c.dz, g[::2], g[1::2], strict=True):
             np.matmul(dz, h.T, out=dW)
-            dz.sum(axis=1, out=db)
+            np.matmul(dz, ones, out=db)  # a sum over N; faster than sum() along short rows
 
     def theta(self) -> Arrays:
         return [a for W, b in zip(self.W, self.b, strict=True) for a in (W, b)]
@@ -159,7 +160,7 @@ def train(start: Arrays, job: Job, rng: Any = None) -> tuple[Step, Read]:
     return step, net.read
 
 
-def descend(theta: Array, v: Array, g: Array, job: Job, block: int = 65536) -> None:
+def descend(theta: Array, v: Array, g: Array, job: Job, block: int = 1 << 18) -> None:
     """One update in place; `block` entries at a time stay in the processor's cache until they are done with."""
     rows = max(1, block // theta[0].size)
     for i in range(0, len(theta), rows):

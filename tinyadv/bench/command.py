@@ -42,8 +42,12 @@ def bench_command(
         peers = _peers(against, device)
         names = _jobs(job)
         check_device(device)
-        if rounds < 1 or threads < 0:
-            raise BenchError(f"rounds is at least 1 and threads not negative, got {rounds} and {threads}")
+        if rounds < 1 or not 0 <= threads <= 1024 or not 0 <= patience < float("inf"):
+            raise BenchError(
+                "rounds is at least 1, threads 0 to 1024, patience finite and not negative; "
+                f"got {rounds}, {threads}, {patience}"
+            )
+        _check_targets(json_file, plot if growth else None)
     except (BenchError, DeviceError, ValueError) as error:
         print(f"tinyadv bench: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
@@ -54,6 +58,15 @@ def bench_command(
         _growth(peers, against, rounds, plot, json_file, {**settings, "patience": patience})
     else:
         _time(peers, names, rounds, json_file, {**settings, "patience": patience})
+
+
+def _check_targets(file: Path | None, plot: Path | None) -> None:
+    """BenchError for a file that could not be written when everything has been measured."""
+    for path in (file, plot):
+        if path and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise BenchError(f"{path} cannot be written: wanted a file in a folder that exists")
+    if plot and plot.suffix not in (".png", ".svg"):
+        raise BenchError(f"--plot is a .png or .svg file, got {plot}")
 
 
 def _peers(against: str, device: str) -> list[Peer]:
@@ -102,7 +115,7 @@ def _growth(
 ) -> None:
     from .growth import measure, plot
 
-    wanted = {"ours", "floor", *(against.split(",") if against else ["torch"])}
+    wanted = {"ours", "floor", *([name.strip() for name in against.split(",")] if against else ["torch"])}
     rows = measure([p for p in peers if p.label in wanted], rounds, **settings)
     _show("growth: µs per example of a training step", rows, _GROWTH_COLUMNS)
     plot(rows, path)

@@ -154,7 +154,7 @@ class Lab:
             arrays, about = load_arrays(path)
             model = self._untrained(recipe)
             if about != self._about(recipe, model, about.get("log", [])):
-                raise StorageError(f"{path} is not the network of the recipe that it is named after")
+                raise StorageError(f"{path} is not the network of its recipe, or was trained on another device")
             load_parameters(model, {name: to_device(a, self.device) for name, a in arrays.items()}, path)
         except StorageError as error:
             print(f"{error}; it is trained again", file=sys.stderr)
@@ -195,10 +195,15 @@ class Lab:
             return self._run(recipe, part, epochs)
         return model, done
 
-    @staticmethod
-    def _about(recipe: Recipe, model: Network, log: list[dict[str, Any]]) -> dict[str, Any]:
+    def _about(self, recipe: Recipe, model: Network, log: list[dict[str, Any]]) -> dict[str, Any]:
         """What stands in the file of a trained network beside its parameters."""
-        return {"network": model.builder, "arguments": model.arguments, "log": log, "recipe": recipe.as_json}
+        return {
+            "network": model.builder,
+            "arguments": model.arguments,
+            "log": log,
+            "recipe": recipe.as_json,
+            "device": self.device,
+        }
 
     def _untrained(self, recipe: Recipe) -> Network:
         model = build(recipe.network, recipe.arguments, generator(recipe.seed, "weights"))
@@ -273,8 +278,8 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", 1, {"softmax": 10, "logistic": 10, "rbf": 5, "naive": 6, "adversarial": 10}),
-    "lesson": Profile("lesson", 3, {"softmax": 20, "logistic": 20, "rbf": 10, "naive": 20, "adversarial": 30}),
+    "quick": Profile("quick", 1, {"softmax": 10, "logistic": 10, "rbf": 5, "naive": 10, "adversarial": 10}),
+    "lesson": Profile("lesson", 3, {"softmax": 20, "logistic": 20, "rbf": 10, "naive": 30, "adversarial": 30}),
     "paper": Profile(
         "paper",
         5,

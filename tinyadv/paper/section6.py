@@ -52,5 +52,5 @@ def adv_robust_1600(lab: Lab, seed: int, naive: Network, trained: Network) -> Me
 
 
 def _pair(profile: Profile, seed: int, units: int) -> list[Recipe]:
-    """The naive and the adversarially trained network, alike but for the objective."""
+    """The naive and the adversarially trained network, alike but for the objective and what early stopping watches."""
     return [recipes.maxout(profile, seed, units), recipes.maxout(profile, seed, units, adversarial=True)]

@@ -278,7 +278,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", 1, {"softmax": 10, "logistic": 10, "rbf": 5, "naive": 10, "adversarial": 10}),
+    "quick": Profile("quick", 1, {"softmax": 10, "logistic": 10, "rbf": 5, "naive": 8, "adversarial": 8}),
     "lesson": Profile("lesson", 3, {"softmax": 20, "logistic": 20, "rbf": 10, "naive": 30, "adversarial": 30}),
     "paper": Profile(
         "paper",

@@ -14,8 +14,8 @@ import pytest
 import tinyadv
 from tinyadv import cli, models
 from tinyadv.backend import generator
+from tinyadv.paper.lab import Lab
 from tinyadv.paper.measuring import MEASURES
-from tinyadv.paper.recipes import Lab
 from tinyadv.paper.registry import claims
 from tinyadv.paper.results import STATUSES
 from tinyadv.storage import StorageError

@@ -12,7 +12,7 @@ from tiny import TINY, tiny_mnist, use
 import tinyadv
 from tinyadv import load
 from tinyadv.backend import DeviceError
-from tinyadv.paper import appendix, recipes, reproduce, section3, section6
+from tinyadv.paper import appendix, lab, reproduce, section3, section6
 from tinyadv.paper.figures import FIGURES
 from tinyadv.paper.measuring import MEASURES, Measure
 from tinyadv.paper.registry import claims
@@ -171,7 +171,7 @@ def test_a_second_run_trains_nothing_and_measures_the_same(whole, tmp_path, monk
 
     out, results, _ = whole
     (tmp_path / "networks").symlink_to(out / "networks")
-    monkeypatch.setattr(recipes, "train", train)
+    monkeypatch.setattr(lab, "train", train)
     ids = ["fgsm-softmax", "logistic-exact", "adv-train-240", "rbf-fgsm"]  # every network is in one of these
     again = run(tmp_path, *ids)
     assert str(numbers(again)) == str(numbers({name: results[name] for name in again}))

@@ -17,7 +17,8 @@ from tinyadv.backend import generator, noise
 from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import parameters
 from tinyadv.ops import softplus
-from tinyadv.paper import appendix, recipes, section3, section5, section6
+from tinyadv.paper import appendix, section3, section5, section6
+from tinyadv.paper import lab as laboratory
 from tinyadv.paper.measuring import MEASURES
 from tinyadv.paper.registry import claims
 from tinyadv.paper.results import Result, check
@@ -398,7 +399,7 @@ def instead(module, name, make):
 
 
 def with_shuffled_labels(patch):
-    original = recipes.mnist()
+    original = laboratory.mnist()
     test = Split(original.test.x, np.roll(original.test.y, 1))
     use(patch, MNIST(original.train, original.validation, test))
 

@@ -10,10 +10,11 @@ from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split, mnist, pair
 from tinyadv.layers import parameters
 from tinyadv.models import build
-from tinyadv.paper import appendix, measuring, recipes, section4, section5, section7
-from tinyadv.paper.recipes import Lab, Profile, Recipe
+from tinyadv.paper import appendix, lab, measuring, section4, section5, section7
+from tinyadv.paper.lab import Lab, Recipe
+from tinyadv.paper.recipes import Profile
 
-TINY = Profile("tiny", 1, {"softmax": 2, "logistic": 2, "rbf": 2, "naive": 1, "adversarial": 1})
+TINY = Profile("tiny", 1, {"softmax": 2, "logistic": 2, "rbf": 2, "naive": 1, "adversarial": 1, "controls": 1})
 SMALL = Recipe(  # the cheapest network with dropout, that learns something in a few epochs
     "maxout_network",
     {"units": 8, "pieces": 2, "scale": 0.1},
@@ -35,7 +36,7 @@ def tiny_mnist(train=600, validation=200, test=300, dtype="float32"):
 
 def use(monkeypatch, data):
     """Let the labs of this test see `data` instead of MNIST."""
-    monkeypatch.setattr(recipes, "mnist", lambda: data)
+    monkeypatch.setattr(lab, "mnist", lambda: data)
 
 
 def on_strict_device(monkeypatch):
@@ -46,7 +47,7 @@ def on_strict_device(monkeypatch):
             return strict.asarray(x)
         return x.get() if isinstance(x, strict.ndarray) else x
 
-    for module in (appendix, measuring, models, recipes, section4, section5, section7, training):
+    for module in (appendix, measuring, models, lab, section4, section5, section7, training):
         monkeypatch.setattr(module, "to_device", to_device)
 
 
@@ -121,7 +122,7 @@ class GivenLab(Lab):
         for kind, network in networks().items():
             copy = build(network.builder, network.arguments, generator(0))
             for p, q in zip(parameters(copy), parameters(network), strict=True):
-                p.data = recipes.to_device(q.data.astype(dtype), device)
+                p.data = lab.to_device(q.data.astype(dtype), device)
             self.given[kind] = copy
 
     def network(self, recipe):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import metrics
 from ..backend import generator, to_device
 from ..models import Network
 from . import recipes
+from .figures import BLUE, draws
+from .lab import Lab
 from .measuring import Values, measures, weights_l1
-from .recipes import Lab
 from .results import Measurement
 
 SAMPLES = 10_000
@@ -39,3 +42,19 @@ def _rubbish(lab: Lab, seed: int, network: Network) -> Measurement:
     values.add(metrics.evaluate(network, *lab.data.test), error="clean_error")
     values.values["weights_l1"] = weights_l1(network)
     return values.measurement(details={"by_class": list(evaluation.by_class)})
+
+
+RUBBISH = (
+    "Of the samples of N(0, I) that some class claims with a probability above one half, the share of each class of "
+    "largest probability."
+)
+
+
+@draws("rubbish-softmax", "Which class softmax regression sees in noise", RUBBISH)
+@draws("rubbish-maxout-softmax", "Which class the maxout network sees in noise", RUBBISH)
+def _draw_rubbish(canvas: Any, details: dict[str, Any]) -> None:
+    axes, counts = canvas.subplots(), details["by_class"]
+    total = max(1, sum(counts))
+    bars = axes.bar(range(10), [100 * c / total for c in counts], color=BLUE)
+    axes.bar_label(bars, [f"{100 * c / total:.1f}" for c in counts])
+    axes.set(xlabel="class that claims the sample", ylabel=f"share of {sum(counts):,} errors, %", xticks=range(10))

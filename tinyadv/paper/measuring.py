@@ -16,9 +16,10 @@ from ..attacks import fgsm
 from ..backend import Array, to_device
 from ..layers import parameters
 from ..models import Network
-from .recipes import EPS, Lab, Profile, Recipe
+from .lab import EPS, Lab, Recipe
+from .recipes import Profile
 from .registry import claims
-from .results import Interval, Measurement
+from .results import Interval, Measurement, Result, status
 
 Recipes = Callable[[Profile, int], list[Recipe]]
 F = TypeVar("F", bound=Callable[..., Measurement])
@@ -28,13 +29,15 @@ F = TypeVar("F", bound=Callable[..., Measurement])
 class Measure:
     """A measuring function with the recipes of its networks, for a profile and a seed.
 
-    `units` is how many maxout units a layer the paper has in this claim's networks, where that is not 240.
+    `units` is how many maxout units a layer the paper has in this claim's networks, where that is not 240. `quick`
+    says whether it belongs to the quick profile; if not, that profile measures it only when it is named.
     """
 
     claim: str
     function: Callable[..., Measurement]
     recipes: Recipes
     units: int | None = None
+    quick: bool = True
 
     def __call__(self, lab: Lab, profile: Profile, seed: int) -> Measurement:
         recipes = self.recipes(profile, seed)
@@ -56,14 +59,35 @@ class Measure:
 MEASURES: dict[str, Measure] = {}
 
 
-def measures(claim: str, recipes: Recipes = lambda profile, seed: [], units: int | None = None) -> Callable[[F], F]:
+def measures(
+    claim: str, recipes: Recipes = lambda profile, seed: [], units: int | None = None, quick: bool = True
+) -> Callable[[F], F]:
     """Mark a function as the one that measures a claim."""
 
     def mark(function: F) -> F:
-        MEASURES[claim] = Measure(claim, function, recipes, units)
+        MEASURES[claim] = Measure(claim, function, recipes, units, quick)
         return function
 
     return mark
+
+
+EXPLANATIONS: dict[str, Callable[[Result], str]] = {}
+
+
+def explains(claim: str) -> Callable[[Callable[[Result], str]], Callable[[Result], str]]:
+    """Mark a function as the one that says why a claim differs, from what was measured; it may say "" for nothing."""
+
+    def mark(function: Callable[[Result], str]) -> Callable[[Result], str]:
+        EXPLANATIONS[claim] = function
+        return function
+
+    return mark
+
+
+def reason(result: Result) -> str:
+    """Why a result differs from the paper, in a sentence with measured numbers; "" if it does not, or nobody knows."""
+    differs = status(claims()[result.claim], result) == "differs"
+    return EXPLANATIONS[result.claim](result) if differs and result.claim in EXPLANATIONS else ""
 
 
 class Values:

@@ -1,247 +1,14 @@
-"""Recipes: which network, trained how. A recipe is a value; its hash names the trained network everywhere.
+"""The paper's networks as recipes, one function each, for the three profiles.
 
-The one idea: many claims look at the same network, so a claim asks a `Lab` for the network of a recipe, and the lab
-trains it, continues an interrupted training, or loads what was trained before. The recipes of the paper's networks
-stand at the end, one function each, for the three profiles.
+A profile sets the scale of a run; a recipe (see `lab`) is a network and its training at that scale. Every choice on
+which the paper is silent is made here, or in the builders of `tinyadv.models`, and said in the docstring.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
-from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from numpy import stack
-
-from .. import losses, metrics
-from ..attacks import fgsm
-from ..backend import generator, to_device
-from ..datasets import MNIST, Split, mnist, pair
-from ..layers import named_parameters, parameters
-from ..models import Network, build, load_parameters
-from ..optim import SGD, Schedule
-from ..progress import Progress, Silent
-from ..storage import StorageError, load_arrays, save_arrays
-from ..training import Objective, Stopping, Training, train
-
-EPS = 0.25  # the paper's attack on MNIST, in units of pixels from 0 to 1
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A network and its training; equal recipes give the same bits on a CPU.
-
-    Attributes
-    ----------
-    network, arguments : str, dict
-        A builder of `tinyadv.models` and its arguments.
-    data : "mnist" or "mnist-3v7"
-        All ten classes, or sevens (1) against threes (-1).
-    objective, options : str, dict
-        "clean" or "adversarial" (see `tinyadv.losses`), and its options.
-    epochs : int
-        At most so many, on the 50,000 training images.
-    schedule, max_norm, batch
-        The optimiser's; the schedule defaults to the published one.
-    stop_on, patience : str, int
-        What early stopping watches on the 10,000 validation images: "error" or "adversarial_error"; None: nothing.
-    retrain : bool
-        After early stopping train again from scratch, for the best number of epochs, on all 60,000 (section 6).
-    seed : int
-        Of initial weights, order and masks.
-
-    Raises
-    ------
-    ValueError
-        For unknown data or an unknown objective.
-    """
-
-    network: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    data: str = "mnist"
-    objective: str = "clean"
-    options: dict[str, Any] = field(default_factory=dict)
-    epochs: int = 10
-    schedule: dict[str, Any] = field(default_factory=dict)
-    max_norm: float | None = None
-    batch: int = 100
-    stop_on: str | None = None
-    patience: int = 100
-    retrain: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.data not in DATA or self.objective not in OBJECTIVES:
-            raise ValueError(
-                f"data is {' or '.join(map(repr, DATA))}, objective is {' or '.join(map(repr, OBJECTIVES))}; "
-                f"got {self.data!r} and {self.objective!r}"
-            )
-
-    @property
-    def as_json(self) -> dict[str, Any]:
-        """All fields, as they come back from JSON: tuples are lists."""
-        return dict(json.loads(json.dumps(asdict(self))))
-
-    @property
-    def hash(self) -> str:
-        """Twelve hexadecimal digits that name the trained network."""
-        return hashlib.sha256(json.dumps(self.as_json, sort_keys=True).encode()).hexdigest()[:12]
-
-    @property
-    def title(self) -> str:
-        """A few words for the progress display."""
-        top = self.arguments.get("top")
-        words = [self.network.replace("_", " "), self.arguments.get("units"), top if top not in USUAL_TOPS else None]
-        adversarial = ", adversarial" if self.objective == "adversarial" else ""
-        return f"{' '.join(str(word) for word in words if word)}{adversarial}, seed {self.seed}"
-
-
-class Lab:
-    """Where networks are trained once and kept.
-
-    Parameters
-    ----------
-    folder : path
-        Checkpoints and trained networks are kept here, by the hash of their recipes.
-    device : "cpu" or "cuda"
-    progress : Progress, optional
-    """
-
-    def __init__(self, folder: Path, device: str = "cpu", progress: Progress | None = None) -> None:
-        self.folder, self.device, self.progress = Path(folder), device, progress or Silent()
-        self._trained: dict[str, tuple[Network, list[dict[str, Any]]]] = {}
-
-    @cached_property
-    def data(self) -> MNIST:
-        """MNIST, where the networks are."""
-        return MNIST(*(self._placed(split) for split in mnist()))
-
-    def split(self, recipe: Recipe, name: str) -> Split:
-        """The "train", "validation", "test" or "full_train" part of a recipe's data."""
-        if recipe.data == "mnist-3v7":
-            return self.three_or_seven(name)
-        return self._placed(mnist().full_train) if name == "full_train" else getattr(self.data, name)
-
-    def three_or_seven(self, name: str) -> Split:
-        """Sevens (1) against threes (-1) of a part of MNIST, section 5."""
-        return self._placed(pair(getattr(mnist(), name), positive=7, negative=3))
-
-    def _placed(self, split: Split) -> Split:
-        return Split(to_device(split.x, self.device), to_device(split.y, self.device))
-
-    def network(self, recipe: Recipe) -> Network:
-        """The trained network of a recipe."""
-        return self._result(recipe)[0]
-
-    def log(self, network: Network) -> list[dict[str, Any]]:
-        """What was noted after each epoch of the training of one of this lab's networks."""
-        return next(log for model, log in self._trained.values() if model is network)
-
-    def _result(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
-        if recipe.hash not in self._trained:
-            self._trained[recipe.hash] = self._load(recipe) or self._train(recipe)
-        return self._trained[recipe.hash]
-
-    def _load(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]] | None:
-        path = self.path(recipe)
-        if not path.exists():
-            return None
-        try:
-            arrays, about = load_arrays(path)
-            model = self._untrained(recipe)
-            if about != self._about(recipe, model, about.get("log", [])):
-                raise StorageError(f"{path} is not the network of its recipe, or was trained on another device")
-            load_parameters(model, {name: to_device(a, self.device) for name, a in arrays.items()}, path)
-        except StorageError as error:
-            print(f"{error}; it is trained again", file=sys.stderr)
-            return None
-        return model, about["log"]
-
-    def _train(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
-        model, done = self._run(recipe, "train", recipe.epochs)
-        if recipe.retrain:
-            model, _ = self._run(recipe, "full_train", done.best_epoch)
-        arrays = {name: to_device(p.data, "cpu") for name, p in named_parameters(model).items()}
-        save_arrays(self.path(recipe), arrays, self._about(recipe, model, done.log))
-        for part in ("train", "full_train"):
-            self._checkpoint(recipe, part).unlink(missing_ok=True)
-        return model, done.log
-
-    def _run(self, recipe: Recipe, part: str, epochs: int) -> tuple[Network, Training]:
-        """One training on a part of the data, continued from its checkpoint if there is one that can be used."""
-        model, again = self._untrained(recipe).to(self.device), part == "full_train"
-        try:
-            done = train(
-                model,
-                partial(OBJECTIVES[recipe.objective], **recipe.options),
-                *self.split(recipe, part),
-                epochs=epochs,
-                seed=recipe.seed,
-                optimiser=SGD(parameters(model), Schedule(**recipe.schedule), recipe.max_norm),
-                batch=recipe.batch,
-                validate=None if again else partial(self._validate, recipe),  # again: on the validation images too
-                stopping=Stopping(recipe.stop_on, recipe.patience) if recipe.stop_on and not again else None,
-                checkpoint=self._checkpoint(recipe, part),
-                progress=self.progress,
-                title=recipe.title + (", on all 60,000" if again else ""),
-            )
-        except StorageError as error:
-            print(f"{error}; the training starts from the beginning", file=sys.stderr)
-            self._checkpoint(recipe, part).unlink(missing_ok=True)
-            return self._run(recipe, part, epochs)
-        return model, done
-
-    def _about(self, recipe: Recipe, model: Network, log: list[dict[str, Any]]) -> dict[str, Any]:
-        """What stands in the file of a trained network beside its parameters."""
-        return {
-            "network": model.builder,
-            "arguments": model.arguments,
-            "log": log,
-            "recipe": recipe.as_json,
-            "device": self.device,
-        }
-
-    def _untrained(self, recipe: Recipe) -> Network:
-        model = build(recipe.network, recipe.arguments, generator(recipe.seed, "weights"))
-        if recipe.network == "rbf_network":  # its units start at the mean image of their class
-            x, y = mnist().train
-            model.layers[0].mu.data = stack([x[y == k].mean(axis=0) for k in range(10)])  # type: ignore[attr-defined]
-        return model
-
-    def _validate(self, recipe: Recipe, model: Network) -> dict[str, float]:
-        """Error and confidence on the validation images, clean and attacked."""
-        x, y = self.split(recipe, "validation")
-        clean = metrics.evaluate(model, x, y)
-        attacked = metrics.evaluate(model, metrics.in_batches(partial(fgsm, model, eps=EPS), x, y), y)
-        return {
-            "error": clean.error,
-            "adversarial_error": attacked.error,
-            "confidence": clean.confidence,
-            "adversarial_confidence_on_mistakes": attacked.confidence_on_mistakes,
-        }
-
-    def path(self, recipe: Recipe) -> Path:
-        """Where the trained network of a recipe is kept; `tinyadv.load` reads it."""
-        return self.folder / f"{recipe.hash}.safetensors"
-
-    def _checkpoint(self, recipe: Recipe, part: str) -> Path:
-        return self.folder / f"{recipe.hash}.{part}.checkpoint"
-
-
-DATA = ("mnist", "mnist-3v7")
-USUAL_TOPS = ("softmax", "rbf")
-OBJECTIVES: dict[str, Objective] = {
-    "clean": losses.clean_objective,
-    "adversarial": losses.adversarial_objective,
-}
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The paper's networks
+from .lab import EPS, Recipe
 
 
 @dataclass(frozen=True)
@@ -253,7 +20,8 @@ class Profile:
     seeds : int
         How many networks of each kind.
     epochs : dict
-        Passes over the data, by kind of network.
+        Passes over the data, by kind of network; "controls" are those that are only compared with each other, all
+        trained equally long.
     units : int
         Maxout units a layer in the networks for which the paper uses 1600.
     protocol : bool
@@ -278,12 +46,16 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", 1, {"softmax": 10, "logistic": 10, "rbf": 5, "naive": 8, "adversarial": 8}),
-    "lesson": Profile("lesson", 3, {"softmax": 20, "logistic": 20, "rbf": 10, "naive": 30, "adversarial": 30}),
+    "quick": Profile(
+        "quick", 1, {"softmax": 10, "logistic": 10, "rbf": 5, "naive": 8, "adversarial": 8, "controls": 2}
+    ),
+    "lesson": Profile(
+        "lesson", 3, {"softmax": 20, "logistic": 20, "rbf": 10, "naive": 20, "adversarial": 20, "controls": 8}
+    ),
     "paper": Profile(
         "paper",
         5,
-        {"softmax": 100, "logistic": 100, "rbf": 100, "naive": 1000, "adversarial": 1000},
+        {"softmax": 100, "logistic": 100, "rbf": 100, "naive": 1000, "adversarial": 1000, "controls": 100},
         units=1600,
         protocol=True,
     ),

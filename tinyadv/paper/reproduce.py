@@ -25,8 +25,9 @@ from ..backend import check_device
 from ..progress import Progress
 from . import appendix, section3, section4, section5, section6, section7  # noqa: F401  (they fill MEASURES)
 from .figures import draw_figures
-from .measuring import MEASURES
-from .recipes import PROFILES, Lab, Profile
+from .lab import Lab
+from .measuring import MEASURES, reason
+from .recipes import PROFILES, Profile
 from .registry import claims, select
 from .report import write_report
 from .results import Result, ResultsError, check, load_results, merge, save_results
@@ -76,7 +77,8 @@ def plan(ids: Sequence[str], profile: str, seeds: int | None, device: str, out: 
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
         raise OSError(f"the output folder {out} cannot be written: {error.strerror}") from error
-    chosen = tuple(name for name in claims() if name in MEASURES and (not ids or name in ids))
+    usual = {name for name, measure in MEASURES.items() if measure.quick or profile != "quick"}
+    chosen = tuple(name for name in claims() if name in (set(ids) or usual))
     number = seeds or PROFILES[profile].seeds
     return Job(chosen, PROFILES[profile], tuple(range(number)), device, out)
 
@@ -122,6 +124,7 @@ def _measured(claim: str, job: Job, lab: Lab) -> Result:
         versions=versions(),
     )
     check(result)
+    result.reason = reason(result)
     result = Result.from_json(result.to_json())  # what is drawn and reported is what the file holds
     result.figures = draw_figures(result, job.out / "figures")
     result.seconds = round(time.monotonic() - started, 2)

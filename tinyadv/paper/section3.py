@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
 from numpy import log, polyfit, sign
 from numpy.random import Generator
 
 from ..backend import generator
+from .figures import BLUE, ORANGE, draws
+from .lab import EPS, Lab
 from .measuring import measures
-from .recipes import EPS, Lab
 from .results import Measurement
 
 DIMENSIONS = (10, 32, 100, 316, 1_000, 3_162, 10_000, 31_623, 100_000)
@@ -47,3 +49,19 @@ def _growth(rng: Generator, n: int) -> dict[str, float]:
         "random": sqrt(sum(r * r for r in random) / RANDOM_SIGNS),  # their typical size: the root of the mean square
         "random_excess": (max(random) - growth) / growth,  # in few dimensions random signs may be the best ones
     }
+
+
+@draws(
+    "linear-growth",
+    "A small change of every input adds up",
+    "How much the activation of a linear model changes when every one of n inputs changes by ε = .25: with the "
+    "signs of the weights, and with random signs. Both axes are logarithmic: a line of slope 1 is growth like n, "
+    "one of slope 1/2 like the square root of n.",
+)
+def _draw_growth(canvas: Any, details: dict[str, Any]) -> None:
+    axes, rows = canvas.subplots(), details["rows"]
+    n = [row["n"] for row in rows]
+    axes.loglog(n, [row["growth"] for row in rows], "o-", color=BLUE, label="η = ε sign(w)")
+    axes.loglog(n, [row["random"] for row in rows], "s--", color=ORANGE, label="η = ±ε at random, root mean square")
+    axes.set(xlabel="dimension n", ylabel="change of the activation wᵀx")
+    axes.legend(frameon=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from numpy import sign
+from numpy import array, sign
 from numpy.linalg import norm
 
 from .. import metrics, ops
@@ -16,8 +16,10 @@ from ..losses import adversarial_logistic_loss, adversarial_objective
 from ..models import Network, logistic_regression
 from ..tensor import grad
 from . import recipes
+from .figures import BLUE, ORANGE, draws, show_image
+from .lab import EPS, Lab, Recipe
 from .measuring import Values, attack, measures, pictures, under_fgsm, weights_l1
-from .recipes import EPS, Lab, Profile, Recipe
+from .recipes import Profile
 from .results import Measurement
 
 TRIES = 10  # random points, and random corners, of each image's box
@@ -110,3 +112,30 @@ def fig2_logistic(lab: Lab, seed: int, network: Network) -> Measurement:
 def _cosine(a: Array, b: Array) -> float:
     a, b = to_device(a, "cpu"), to_device(b, "cpu")
     return float(a @ b / norm(a) / norm(b))
+
+
+@draws(
+    "fig2-logistic",
+    "Logistic regression on threes and sevens, as in figure 2 of the paper",
+    "a) the weights, blue for a seven and orange for a three; b) their sign, which is the direction of every "
+    "perturbation; c) clean test images; d) the same, each pixel of a nonzero weight moved by .25.",
+)
+def _draw_logistic(canvas: Any, details: dict[str, Any]) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    panels = canvas.subplots(1, 4)
+    bound = max(map(abs, details["w"])) or 1.0
+    signed = LinearSegmentedColormap.from_list("signed", [ORANGE, "white", BLUE])
+    show_image(panels[0], details["w"], low=-bound, high=bound, colours=signed)
+    show_image(panels[1], details["sign"], low=-1, high=1, colours=signed)
+    show_image(panels[2], _mosaic(details["clean"]))
+    show_image(panels[3], _mosaic(details["attacked"]))
+    for axes, title in zip(panels, ("a) weights", "b) their sign", "c) clean", "d) FGSM(.25)"), strict=True):
+        axes.set_title(title)
+    canvas.set_size_inches(10, 2.9)
+
+
+def _mosaic(images: list[list[float]], rows: int = 4) -> Any:
+    """Images in `rows` rows, one picture."""
+    tiles = array(images).reshape(rows, -1, 28, 28)
+    return tiles.transpose(0, 2, 1, 3).reshape(rows * 28, -1)

@@ -57,6 +57,8 @@ class Claim:
         What has to hold for every seed.
     quantities : tuple of Quantity
         In the order of the file.
+    data : str
+        On which the published values and the predicate are; what is measured on MNIST instead is context.
     """
 
     id: str
@@ -67,6 +69,7 @@ class Claim:
     definition: str
     predicate: str | None
     quantities: tuple[Quantity, ...]
+    data: str = "MNIST"
 
     @property
     def published(self) -> tuple[Quantity, ...]:
@@ -112,7 +115,7 @@ def parse(text: str) -> dict[str, Claim]:
 
 
 def _claim(name: str, table: Any) -> Claim:
-    _check_keys(name, table, _CLAIM_KEYS, {"predicate", "quantities"})
+    _check_keys(name, table, _CLAIM_KEYS, {"predicate", "quantities", "data"})
     text = {key: _text(f"{name}: {key}", table[key]) for key in table.keys() - {"quantities"}}
     if text["kind"] not in KINDS:
         raise ValueError(f"{name}: kind is one of {', '.join(KINDS)}, got {text['kind']!r}")

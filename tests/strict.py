@@ -196,6 +196,9 @@ def array_equal(a, b):
     return ndarray(np.array_equal(_inner(a), _inner(b)))
 
 
+finfo = np.finfo  # of a dtype, not of an array: CuPy hands out NumPy's too
+
+
 _operators()
 _methods()
 _functions()

@@ -1,13 +1,17 @@
 """Attacks: how far they move, that they do what closed forms say, touch nothing else, and what they refuse."""
 
+import math
+import re
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinyadv import metrics, models, ops
-from tinyadv.attacks import fgsm, input_gradient, pgd
+from tinyadv.attacks import fgsm, input_gradient, pgd, rotate, rotated
 from tinyadv.backend import generator, to_device
+from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import parameters
 from tinyadv.tensor import Tensor, grad
 
@@ -306,14 +310,155 @@ def test_pgd_starts_anywhere_in_the_box_and_is_a_function_of_its_seed(xp):
 
 def test_pgd_refuses_what_fgsm_refuses_and_no_steps(model):
     x, y = batch(model)
-    with pytest.raises(ValueError, match="pgd takes at least 1 step, got 0"):
-        pgd(model, x, y, 0.25, steps=0)
+    for steps in (0, -1, 2.5, 3.0, "3", None):
+        with pytest.raises(ValueError, match=f"pgd takes a whole number of steps, at least 1; got {steps!r}"):
+            pgd(model, x, y, 0.25, steps=steps)
     with pytest.raises(ValueError, match="a finite number >= 0, got -1"):
         pgd(model, x, y, -1.0)
     with pytest.raises(ValueError, match="clip is"):
         pgd(model, x, y, 0.1, clip=(1.0, 0.0))
     with pytest.raises(ValueError, match="holds a NaN or an infinity"):
         pgd(model, x * np.float32("nan"), y, 0.1)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The rotation
+
+
+def norms(v):
+    return np.linalg.norm(v.astype("float64"), axis=-1)
+
+
+def angle_between(a, b):
+    """Of each row, in radians; in float64, from the chord and its complement, which is precise at small angles too."""
+    a, b = (v.astype("float64") / norms(v)[..., None] for v in (a, b))
+    return 2 * np.arctan2(norms(a - b), norms(a + b))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seeds,
+    st.floats(0, math.pi),
+    st.sampled_from(["float32", "float64"]),
+    st.sampled_from([1e-30, 1e-3, 1.0, 1e30]),
+    st.sampled_from([1e-3, 1.0, 1e30]),
+    st.sampled_from([2, 6, 784]),
+)
+@example(0, 0.0, "float32", 1.0, 1.0, 6)
+@example(0, math.pi, "float32", 1.0, 1.0, 6)
+def test_the_rotation_keeps_the_norm_turns_by_the_angle_and_towards_g(seed, angle, dtype, size_of_g, size_of_x, n):
+    rng = np.random.default_rng(seed)
+    x, g = (rng.normal(size=(5, n)) * size_of_x).astype(dtype), (rng.normal(size=(5, n)) * size_of_g).astype(dtype)
+    turned, rounding = rotated(x, g, angle), 8 * np.finfo(dtype).eps
+    assert turned.dtype == dtype
+    assert abs(norms(turned) / norms(x) - 1).max() < rounding
+    np.testing.assert_allclose(angle_between(turned, x), angle, atol=rounding)
+    to_g = angle_between(x, g)  # in the plane, and towards g: as much nearer to g, or past it
+    np.testing.assert_allclose(angle_between(turned, g), abs(to_g - angle), atol=1e3 * rounding)
+
+
+def test_a_quarter_turn_towards_an_orthogonal_gradient_by_hand():
+    x, g = np.array([[3.0, 0.0], [0.0, 2.0]]), np.array([[0.0, -1e-9], [5.0, 0.0]])
+    np.testing.assert_allclose(rotated(x, g, math.pi / 2), [[0, -3], [2, 0]], atol=1e-15)
+    np.testing.assert_allclose(rotated(x, g, math.pi / 6)[0], [3 * 3**0.5 / 2, -1.5], atol=1e-15)
+    np.testing.assert_allclose(
+        rotated(x, g + 7 * x, math.pi / 2)[1], [2, 0], atol=1e-15
+    )  # only what is beside x counts
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_nearly_parallel_still_turns_in_an_exact_plane(dtype):
+    rng = np.random.default_rng(3)
+    x = rng.random((20, 784)).astype(dtype)
+    g = (x + 1e-4 * rng.normal(size=x.shape)).astype(dtype)
+    turned = rotated(x, g, 0.5)
+    assert abs(norms(turned) / norms(x) - 1).max() < 8 * np.finfo(dtype).eps
+    np.testing.assert_allclose(angle_between(turned, x), 0.5, atol=8 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_without_a_plane_x_stays_and_nothing_is_nan(dtype, xp):
+    """x or g of 0, and a g parallel to x; in the value, the gradients, and the second derivatives."""
+    x = np.random.default_rng(0).random((8, 784)).astype(dtype)
+    g = np.random.default_rng(1).normal(size=x.shape).astype(dtype)
+    x[1], g[2], x[3], g[3], g[4], g[5], g[6] = 0.0, 0.0, 0.0, 0.0, x[4] * 3, x[5] * -1e-20, x[6] / 7
+    x, g = xp.asarray(x), xp.asarray(g)
+    stays = np.array([False, *[True] * 6, False])
+    turned = host(rotated(x, g, 0.5))
+    assert turned[stays].tobytes() == host(x)[stays].tobytes()
+    assert (turned != host(x))[~stays].any(axis=1).all()
+    X, G = Tensor(x), Tensor(g)
+    first = grad(rotated(X, G, 0.5), [X, G], seed=xp.ones_like(x), create_graph=True)
+    assert (host(first[0].data)[stays] == 1).all()
+    assert (host(first[1].data)[stays] == 0).all()
+    second = grad((first[0] * first[0]).sum() + (first[1] * first[1]).sum(), [X, G])
+    assert all(np.isfinite(host(d)).all() for d in [*(d.data for d in first), *second])
+
+
+@pytest.mark.parametrize("angle", [0.2, math.pi / 2, 2.5])
+def test_the_rotation_is_differentiated_rightly_in_x_and_in_g_twice(angle):
+    rng = np.random.default_rng(1)
+    x, g = rng.random((4, 5)), rng.normal(size=(4, 5))
+    gradcheck(lambda x, g: rotated(x, g, angle), x, g)
+    gradcheck(lambda x: rotated(x, g, angle), x)
+    gradcheck(lambda g: rotated(x, g, angle), g)
+
+
+def test_the_attack_turns_towards_the_gradient_and_the_loss_rises_as_its_tangent_says(model):
+    """To first order J rises by the angle times ||x|| times the part of the gradient that is orthogonal to x."""
+    model = model.to(dtype="float64")
+    x, y = batch(model, dtype="float64")
+    g, t = input_gradient(model, x, y), 1e-5
+    assert rotate(model, x, y, 0.3).tobytes() == rotated(x, g, 0.3).tobytes()
+    beside = g - (g * x).sum(axis=1, keepdims=True) / (x * x).sum(axis=1, keepdims=True) * x
+    rise = loss_of_each(model, rotate(model, x, y, t), y) - loss_of_each(model, x, y)
+    np.testing.assert_allclose(rise / t, norms(x) * norms(beside), rtol=1e-3)
+
+
+def test_no_other_direction_at_that_angle_raises_a_linear_loss_more():
+    model = network("logistic", dtype="float64")
+    x, y = batch(model, dtype="float64")
+    best, rng = loss_of_each(model, rotate(model, x, y, 0.2), y), np.random.default_rng(0)
+    for _ in range(200):
+        other = rotated(x, rng.normal(size=x.shape), 0.2)
+        assert (loss_of_each(model, other, y) <= best + 1e-12).all()
+
+
+def test_differentiated_through_the_attack_the_loss_s_slope_is_the_measured_one():
+    model = network("maxout-sigmoid", dtype="float64")
+    x, y = batch(model, dtype="float64")
+
+    def after(X):
+        (g,) = grad(model.loss(model(X), y), [X], create_graph=True)
+        return model.loss(model(rotated(X, g, 0.1)), y)
+
+    X = Tensor(x)
+    (slope,) = grad(after(X), [X])
+    v, h = np.random.default_rng(0).normal(size=x.shape), 1e-6
+    measured = (float(after(Tensor(x + h * v))) - float(after(Tensor(x - h * v)))) / (2 * h)
+    assert (slope * v).sum() == pytest.approx(measured, rel=1e-6)
+
+
+def test_angle_0_gives_a_copy(model):
+    x, y = batch(model)
+    assert (turned := rotate(model, x, y, 0.0)).tobytes() == x.tobytes()
+    assert not np.shares_memory(turned, x)
+
+
+@pytest.mark.parametrize("angle", [-0.1, 30, 3.15, float("nan"), float("inf")])
+def test_a_bad_angle_is_named(angle):
+    model = network("softmax")
+    with pytest.raises(ValueError, match=f"an angle is in radians, from 0 to pi; got {angle}"):
+        rotate(model, *batch(model), angle)
+
+
+def test_the_rotation_refuses_inputs_that_fgsm_refuses():
+    model = network("softmax")
+    x, y = batch(model)
+    with pytest.raises(ValueError, match="holds a NaN or an infinity"):
+        rotate(model, x * np.float32("nan"), y, 0.1)
+    with pytest.raises(TypeError, match="an attack starts from an array, got list"):
+        rotate(model, x.tolist(), y, 0.1)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -326,10 +471,15 @@ def test_a_bad_eps_is_named(model, eps):
         fgsm(model, *batch(model), eps)
 
 
-@pytest.mark.parametrize("clip", [(1.0, 0.0), (0.0, float("nan")), (0.0,), (0.0, 0.5, 1.0)])
-def test_bad_bounds_are_named(model, clip):
-    with pytest.raises(ValueError, match=r"clip is \(low, high\) with low <= high, got \("):
-        fgsm(model, *batch(model), 0.25, clip=clip)
+@pytest.mark.parametrize(
+    "clip", [(1.0, 0.0), (0.0, float("nan")), (0.0,), (0.0, 0.5, 1.0), 1, True, ("a", "b"), (0, None)]
+)
+def test_bad_bounds_are_named(clip):
+    model = network("softmax")
+    message = re.escape(f"clip is (low, high) with low <= high, got {clip!r}")
+    for attack in (fgsm, pgd):
+        with pytest.raises(ValueError, match=message):
+            attack(model, *batch(model), 0.25, clip=clip)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import ops
 from .backend import Array, Generator, array_module, noise
-from .tensor import Tensor, grad
+from .tensor import Tensor, Value, grad, raw
 
 
 def input_gradient(model: Any, x: Array, y: Array) -> Array:
@@ -74,13 +74,81 @@ def pgd(
     """
     eps, bounds = check_eps(eps), _check_clip(clip)
     _check_inputs(x)
-    if steps < 1:
-        raise ValueError(f"pgd takes at least 1 step, got {steps}")
+    if not (hasattr(steps, "__index__") and steps >= 1):
+        raise ValueError(f"pgd takes a whole number of steps, at least 1; got {steps!r}")
     low, high = (x - eps, x + eps) if bounds is None else ((x - eps).clip(*bounds), (x + eps).clip(*bounds))
     x_adv = x if rng is None else (x + noise(rng, x, eps)).clip(low, high)
     for _ in range(steps):
         x_adv = (x_adv + 2.5 * eps / steps * ops.sign(input_gradient(model, x_adv, y))).clip(low, high)
     return x_adv
+
+
+def rotate(model: Any, x: Array, y: Array, angle: float) -> Array:
+    """The rotation attack, section 4: x turned by `angle` towards grad_x J(theta, x, y), in the plane of the two.
+
+    It keeps ||x||_2 of every example, where FGSM keeps a bound on the max norm. The other arguments and the result
+    `(N, D)` are those of `fgsm`; how it turns, and when it does not, is said in `rotated`.
+
+    Parameters
+    ----------
+    angle : float from 0 to pi
+        In radians.
+
+    Raises
+    ------
+    ValueError
+        If the angle is not within 0 to pi, x is empty or holds a NaN or an infinity.
+    """
+    _check_inputs(x)
+    return rotated(x, input_gradient(model, x, y), angle)
+
+
+def rotated(x: Value, g: Value, angle: float) -> Value:
+    """Each row of x turned by `angle` in the plane of x and g, towards g: cos(t) x + sin(t) ||x||_2 u.
+
+    u is the unit vector along the part of g that is orthogonal to x; the length of g does not matter. Written in
+    operations, so that it can be differentiated with respect to x and g, twice too: for training through the attack.
+
+    Parameters
+    ----------
+    x, g : arrays or Tensors `(..., D)` of one shape
+        Points, inputs or hidden activations, and where to turn them.
+    angle : float from 0 to pi
+        In radians.
+
+    Returns
+    -------
+    like x; a row of x or of g that is 0, or a g parallel to x up to rounding, has no such plane: x stays
+    """
+    if not 0 <= angle <= math.pi:
+        raise ValueError(f"an angle is in radians, from 0 to pi; got {angle}")
+    limits = array_module(raw(x)).finfo(x.dtype)
+    x_hat, length, has_x = _unit(x, float(limits.tiny))
+    g_hat, _, has_g = _unit(g, float(limits.tiny))
+    u, _, has_plane = _unit(_beside(g_hat, x_hat), 16 * float(limits.eps))
+    u, _, _ = _unit(_beside(u, x_hat), 0.0)  # once more: what rounding left of x in a short u, would turn by less
+    turned = math.cos(angle) * x + math.sin(angle) * length * u
+    return ops.where(has_x & has_g & has_plane, turned, x)
+
+
+def _unit(v: Value, least: float) -> tuple[Value, Value, Array]:
+    """v / ||v||_2 and ||v||_2 of each row, and whether its largest entry exceeds `least`; of other rows 0 and 1.
+
+    ||v||_2 is computed as s ||v / s||_2, which nothing overflows or underflows. It is the same whatever the number s,
+    so that s, the largest entry, may be a constant to the derivatives.
+    """
+    xp = array_module(raw(v))
+    largest = abs(raw(v)).max(axis=-1, keepdims=True)
+    is_long = largest > least
+    s = xp.where(is_long, largest, xp.ones_like(largest))
+    v = ops.where(is_long, v / s, 0.0)
+    norm = ops.sqrt(ops.where(is_long, (v * v).sum(axis=-1, keepdims=True), 1.0))
+    return v / norm, s * norm, is_long
+
+
+def _beside(v: Value, x_hat: Value) -> Value:
+    """The part of each row of v that is orthogonal to the unit vector x_hat."""
+    return v - (v * x_hat).sum(axis=-1, keepdims=True) * x_hat
 
 
 def check_eps(eps: float) -> float:
@@ -91,9 +159,15 @@ def check_eps(eps: float) -> float:
 
 
 def _check_clip(clip: tuple[float, float] | None) -> tuple[float, float] | None:
-    if clip is not None and not (len(clip) == 2 and clip[0] <= clip[1]):
-        raise ValueError(f"clip is (low, high) with low <= high, got {clip}")
-    return clip and (float(clip[0]), float(clip[1]))
+    if clip is None:
+        return None
+    try:
+        low, high = map(float, clip)
+    except (TypeError, ValueError):  # not two of them, or not numbers
+        low, high = math.nan, math.nan
+    if not low <= high:
+        raise ValueError(f"clip is (low, high) with low <= high, got {clip!r}")
+    return low, high
 
 
 def _check_inputs(x: Array) -> None:

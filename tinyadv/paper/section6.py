@@ -1,23 +1,99 @@
-"""Section 6, adversarial training: a lower clean error, a much lower error under FGSM, and what PGD makes of it."""
+"""Section 6, adversarial training: a lower clean error, a much lower error under FGSM, and what PGD makes of it.
+
+Two maxout networks, alike but for the objective, serve every claim here. How long they were trained decides most of
+the numbers, so each measurement holds what their validation errors did meanwhile, and the reasons are made of that.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from math import isnan, nan
 from typing import Any
 
-from .. import metrics
-from ..attacks import pgd
-from ..backend import generator, noise
-from ..models import Network
-from ..ops import sign
-from . import recipes
-from .figures import BLUE, GREY, ORANGE, draws
-from .lab import EPS, Lab, Recipe
-from .measuring import Values, attack, measures, under_fgsm, weights_l1
-from .recipes import Profile
-from .results import Measurement
+from numpy import array, full
 
-PGD_STEPS, FIRST = 20, 1000  # PGD costs as much as so many FGSMs: it is shown the first test images only
+from .. import metrics
+from ..backend import Array, generator, to_device
+from ..layers import parameters
+from ..models import Network
+from . import audit, recipes
+from .audit import FGSM, NOISE, PGD_20, PGD_100
+from .figures import BLUE, GREY, ORANGE, draws, pixels, show_image
+from .lab import EPS, Lab, Recipe
+from .measuring import Values, attack, explains, measures, pictures, under_fgsm, weights_l1
+from .recipes import Profile
+from .results import Measurement, Result
+
 CURVE = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+FLAT = 0.001  # how near to its lowest, in validation error, the flat stretch begins: .1 point, ten images
+SHOWN = 6  # maxout units in figure 3, each with all its pieces
+NAIVE, TRAINED, MASKED = "naive", "adversarially trained", "attack under this batch's masks"
+CONFIDENCE = "adversarial_confidence_on_mistakes"  # in a training's log
+
+Log = Sequence[dict[str, Any]]
+
+
+def _pair(profile: Profile, seed: int, units: int) -> list[Recipe]:
+    """The naive and the adversarially trained network, alike but for the objective and what early stopping watches."""
+    return [recipes.maxout(profile, seed, units), recipes.maxout(profile, seed, units, adversarial=True)]
+
+
+def _large_pair(profile: Profile, seed: int) -> list[Recipe]:
+    return _pair(profile, seed, profile.units)
+
+
+def _large_trained(profile: Profile, seed: int) -> list[Recipe]:
+    return _large_pair(profile, seed)[1:]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# How long a network was trained, and what that did: the reasons are made of it
+
+
+def _course(log: Log, quantity: str) -> dict[str, float]:
+    """A validation figure half way through the training, at its end, and where it was lowest."""
+    lowest = min(log, key=lambda entry: entry[quantity])
+    half = log[(len(log) - 1) // 2]
+    return {
+        "epochs": log[-1]["epoch"],
+        "half_epoch": half["epoch"],
+        "half": half[quantity],
+        "end": log[-1][quantity],
+        "lowest": lowest[quantity],
+        "lowest_epoch": lowest["epoch"],
+    }
+
+
+def _courses(result: Result, name: str) -> dict[str, float]:
+    """The means over seeds of a course among the details."""
+    courses = [m.details["courses"][name] for m in result.measurements]
+    return {key: sum(course[key] for course in courses) / len(courses) for key in courses[0]}
+
+
+def _unfinished(course: dict[str, float]) -> bool:
+    """Whether the figure was still falling: lowest in the last quarter of the training, and lower than half way."""
+    return course["lowest_epoch"] > 0.75 * course["epochs"] and course["end"] < course["half"]
+
+
+def _in_words(course: dict[str, float]) -> str:
+    """What a figure on the validation images did, after its name; and whether a longer training promises more."""
+    if _unfinished(course):
+        return (
+            f"was still falling when training ended, from {_percent(course['half'])} after "
+            f"{course['half_epoch']:.0f} epochs to {_percent(course['end'])} after {course['epochs']:.0f}"
+        )
+    return (
+        f"was lowest, {_percent(course['lowest'])}, after {course['lowest_epoch']:.0f} of {course['epochs']:.0f} "
+        "epochs, so that longer training alone promises nothing"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.{2 if share < 0.02 else 1}f} %"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The clean error
 
 
 @measures("adv-train-240", lambda profile, seed: _pair(profile, seed, 240))
@@ -27,37 +103,196 @@ def adv_train_240(lab: Lab, seed: int, naive: Network, trained: Network) -> Meas
     values = Values()
     values.add(metrics.evaluate(naive, x, y), error="naive_error")
     values.add(metrics.evaluate(trained, x, y), error="adversarially_trained_error")
-    return values.measurement(holds=values.values["adversarially_trained_error"] < values.values["naive_error"])
+    return values.measurement(
+        holds=values.values["adversarially_trained_error"] < values.values["naive_error"],
+        details={"courses": {NAIVE: _course(lab.log(naive), "error"), TRAINED: _course(lab.log(trained), "error")}},
+    )
 
 
-@measures("adv-robust-1600", lambda profile, seed: _pair(profile, seed, profile.units), units=1600)
-def adv_robust_1600(lab: Lab, seed: int, naive: Network, trained: Network) -> Measurement:
-    """FGSM error of the adversarially trained network, and beside it PGD, noise and the naive network's examples."""
+@explains("adv-train-240")
+def _why_not_better(result: Result) -> str:
+    naive, trained = _courses(result, NAIVE), _courses(result, TRAINED)
+    faster = "adversarial training" if _fall(trained) > _fall(naive) else "naive training"
+    return (
+        f"On the validation images the naive network's error {_in_words(naive)}, and that of the adversarially trained "
+        f"one {_in_words(trained)}: {faster} gained more in its second half."
+    )
+
+
+def _fall(course: dict[str, float]) -> float:
+    return course["half"] - course["end"]
+
+
+@measures(
+    "maxout-1600-naive",
+    lambda profile, seed: [recipes.maxout(profile, seed, profile.units), recipes.maxout(profile, seed)],
+    units=1600,
+)
+def maxout_1600_naive(lab: Lab, seed: int, large: Network, small: Network) -> Measurement:
+    """Clean test error of the large and the small naive network."""
+    x, y = lab.data.test
+    values = Values()
+    values.add(metrics.evaluate(large, x, y), error="clean_error")
+    values.add(metrics.evaluate(small, x, y), error="clean_error_240")
+    courses = {"large": _course(lab.log(large), "error"), "small": _course(lab.log(small), "error")}
+    return values.measurement(details={"courses": courses})
+
+
+@explains("maxout-1600-naive")
+def _why_naive(result: Result) -> str:
+    return f"The error on the validation images {_in_words(_courses(result, 'large'))}."
+
+
+@measures("adv-train-1600", _large_trained, units=1600)
+def adv_train_1600(lab: Lab, seed: int, trained: Network) -> Measurement:
+    """Clean test error of the adversarially trained network, and the epoch that early stopping on FGSM(.25) chooses."""
+    values, log = Values(), lab.log(trained)
+    values.add(metrics.evaluate(trained, *lab.data.test), error="clean_error")
+    values.values["epochs"] = _course(log, "adversarial_error")["lowest_epoch"]
+    courses = {"error": _course(log, "error"), "adversarial_error": _course(log, "adversarial_error")}
+    return values.measurement(details={"courses": courses})
+
+
+@explains("adv-train-1600")
+def _why_trained(result: Result) -> str:
+    return f"The error on the validation images {_in_words(_courses(result, 'error'))}."
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What early stopping should watch
+
+
+@measures("adv-stopping", _large_trained, units=1600)
+def adv_stopping(lab: Lab, seed: int, trained: Network) -> Measurement:
+    """How far the adversarial validation error still falls once the validation error is flat."""
+    log = lab.log(trained)
+    error, adversarial = ([entry[name] for entry in log] for name in ("error", "adversarial_error"))
+    flat = next(i for i, e in enumerate(error) if e <= min(error) + FLAT + 1e-9)
+    fall = adversarial[flat] - min(adversarial[flat:])
+    clean_fall = error[flat] - min(error[flat:])
+    epochs = [int(entry["epoch"]) for entry in log]
+    return Measurement(
+        {
+            "adversarial_fall": fall,
+            "best_epoch_clean": epochs[error.index(min(error))],
+            "best_epoch_adversarial": epochs[adversarial.index(min(adversarial))],
+        },
+        holds=fall >= 0.01 - 1e-9 and fall >= 10 * clean_fall - 1e-9,
+        details={
+            "epoch": epochs,
+            "error": error,
+            "adversarial_error": adversarial,
+            "flat_from": epochs[flat],
+            "clean_fall": clean_fall,
+        },
+    )
+
+
+@explains("adv-stopping")
+def _why_not_flat(result: Result) -> str:
+    failed = next(m for m in result.measurements if not m.holds)
+    flat, last = failed.details["flat_from"], failed.details["epoch"][-1]
+    if flat == last:
+        return (
+            f"After {last} epochs the training has no flat stretch yet: its last epoch is the first within .1 point of "
+            "the lowest validation error."
+        )
+    return (
+        f"The flat stretch begins at epoch {flat} of {last}; from there the adversarial validation error falls by "
+        f"{100 * failed.values['adversarial_fall']:.2f} points, and the validation error can fall by "
+        f"{100 * failed.details['clean_fall']:.2f}."
+    )
+
+
+@draws(
+    "adv-stopping",
+    "What to watch: the validation error is flat, the adversarial one is not",
+    "The adversarially trained network after every epoch: its error on the 10,000 validation images, clean and under "
+    "FGSM(.25), on a logarithmic scale. Rings mark where each is lowest; from the grey line on the clean error is "
+    "within .1 point of its lowest.",
+)
+def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
+    axes, epochs = canvas.subplots(), details["epoch"]
+    for key, label, colour, style in (
+        ("error", "clean", BLUE, "o-"),
+        ("adversarial_error", "under FGSM(.25)", ORANGE, "s--"),
+    ):
+        errors = [100 * e or nan for e in details[key]]  # a logarithm has no place for 0
+        axes.semilogy(epochs, errors, style, color=colour, label=label, markevery=max(1, len(epochs) // 20))
+        best = details[key].index(min(details[key]))
+        axes.plot([epochs[best]], [errors[best]], "o", color=colour, markersize=13, fillstyle="none", clip_on=False)
+    axes.axvline(details["flat_from"], color=GREY, linewidth=1.5, linestyle=":", label="clean error flat from here")
+    axes.set(xlabel="epoch", ylabel="error on the validation images, %")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    axes.legend(frameon=False)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Robustness, and its audit
+
+
+def _robust(profile: Profile, seed: int) -> list[Recipe]:
+    varied = [recipes.maxout_under_masks(profile, seed)] if profile.variations else []
+    return _large_pair(profile, seed) + varied
+
+
+@measures("adv-robust-1600", _robust, units=1600)
+def adv_robust_1600(lab: Lab, seed: int, naive: Network, trained: Network, *masked: Network) -> Measurement:
+    """FGSM error of the adversarially trained network, and beside it every other attack of the audit."""
     x, y = lab.data.test
     values, x_adv = under_fgsm(trained, x, y)
     x_naive = attack(naive, x, y)
     values.add(metrics.evaluate(naive, x_naive, y), error="naive_error")
     values.add(metrics.evaluate(trained, x_naive, y), error="transfer_error")
-    signs = EPS * sign(noise(generator(seed, "noise"), x, 1.0))
-    values.add(metrics.evaluate(trained, x + signs, y), error="noise_error")
+    first = audit.FIRST
+    values.add(metrics.evaluate(trained, x_adv[:first], y[:first]), error="error_first")
+    found = audit.audit({NAIVE: naive, TRAINED: trained}, x, y, seed, examples={NAIVE: x_naive, TRAINED: x_adv})
+    for name, attacked in (("noise_error", NOISE), ("pgd_error", PGD_20)):
+        values.values[name] = found.error(TRAINED, attacked)
+        wrong = found.wrong[TRAINED][attacked]
+        values.intervals[name] = metrics.wilson(int(wrong.sum()), len(wrong))
     values.values["weights_l1"] = weights_l1(trained)
-
-    some, of_some = x[:FIRST], y[:FIRST]
-    values.add(metrics.evaluate(trained, x_adv[:FIRST], of_some), error="error_first")
-    x_pgd = pgd(trained, some, of_some, EPS, PGD_STEPS, generator(seed, "pgd"))
-    values.add(metrics.evaluate(trained, x_pgd, of_some), error="pgd_error")
     curve = {
-        name: [metrics.evaluate(m, attack(m, some, of_some, eps), of_some).error for eps in CURVE]
+        name: [metrics.evaluate(m, attack(m, x[:first], y[:first], eps), y[:first]).error for eps in CURVE]
         for name, m in (("naive", naive), ("adversarial", trained))
     }
-    error = values.values
-    holds = error["pgd_error"] >= error["error_first"] and error["error"] >= error["noise_error"]
-    return values.measurement(holds=holds, details={"eps": list(CURVE), **curve})
+    kept = {(PGD_20, FGSM), (PGD_100, FGSM), (FGSM, NOISE)}
+    holds = all(a >= b for stronger, weaker, _, a, b in found.compared(TRAINED) if (stronger, weaker) in kept)
+    logs = [lab.log(network) for network in (trained, *masked)]
+    details = {"eps": list(CURVE), **curve, "audit": found.table(), "variations": _silent_choices(*logs)}
+    return values.measurement(
+        holds=holds, details=details | {"courses": {TRAINED: _course(logs[0], "adversarial_error")}}
+    )
 
 
-def _pair(profile: Profile, seed: int, units: int) -> list[Recipe]:
-    """The naive and the adversarially trained network, alike but for the objective and what early stopping watches."""
-    return [recipes.maxout(profile, seed, units), recipes.maxout(profile, seed, units, adversarial=True)]
+def _silent_choices(log: Log, *masked: Log) -> dict[str, Any]:
+    """How far the length of training and the masks under the attack move the errors on the validation images."""
+    last = len(log) - 1
+    rows: list[tuple[str, dict[str, Any]]]
+    rows = [(f"attack on the network without dropout, {log[last]['epoch']} epochs", log[last])]
+    rows += [(f"the same, {log[k]['epoch']} epochs", log[k]) for k in sorted({last // 2, last // 4} - {last})[::-1]]
+    rows += [(f"{MASKED}, {other[-1]['epoch']} epochs", other[-1]) for other in masked]
+    names = ("adversarial_error", CONFIDENCE, "error")
+    return {
+        "columns": ["on the validation images", "FGSM error", "confidence on mistakes", "clean error"],
+        "rows": [[text, *(entry[name] for name in names)] for text, entry in rows],
+        "formats": ["text", "percent", "percent", "percent"],
+    }
+
+
+@explains("adv-robust-1600")
+def _why_robust(result: Result) -> str:
+    course = _courses(result, TRAINED)
+    text = f"On the validation images the FGSM error {_in_words(course)}"
+    tables = [m.details["variations"]["rows"] for m in result.measurements]
+    masked = [row[1] for rows in tables for row in rows if row[0].startswith(MASKED)]
+    if not masked:
+        return f"{text}."
+    by_masks = sum(masked) / len(masked) - course["end"]
+    more = "the masks move it most" if abs(by_masks) > abs(_fall(course)) else "the length of training moves it most"
+    return f"{text}; with the attack made under this batch's masks it is {_percent(course['end'] + by_masks)}: {more}."
 
 
 @draws(
@@ -74,3 +309,171 @@ def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
     axes.axvline(EPS, color=GREY, linewidth=1.5, linestyle=":", label="ε used in training")
     axes.set(xlabel="ε of the attack (FGSM)", ylabel="error, %", ylim=(0, 100))
     axes.legend(frameon=False)
+
+
+@measures("adv-transfer", _large_pair, units=1600)
+def adv_transfer(lab: Lab, seed: int, naive: Network, trained: Network) -> Measurement:
+    """Each network's FGSM examples, shown to the other."""
+    x, y = lab.data.test
+    of_naive, of_trained, values = attack(naive, x, y), attack(trained, x, y), Values()
+    values.add(metrics.evaluate(trained, of_naive, y), error="error_naive_to_trained")
+    values.add(metrics.evaluate(naive, of_trained, y), error="error_trained_to_naive")
+    own = {NAIVE: metrics.evaluate(naive, of_naive, y).error, TRAINED: metrics.evaluate(trained, of_trained, y).error}
+    return values.measurement(
+        details={"own": own, "courses": {TRAINED: _course(lab.log(trained), "adversarial_error")}},
+    )
+
+
+@explains("adv-transfer")
+def _why_transfer(result: Result) -> str:
+    own = {name: _mean(m.details["own"][name] for m in result.measurements) for name in (NAIVE, TRAINED)}
+    to_trained, to_naive = result.mean("error_naive_to_trained"), result.mean("error_trained_to_naive")
+    than_own = "more" if to_trained > own[TRAINED] else "no more"
+    return (
+        f"The adversarially trained network errs on {_percent(own[TRAINED])} of its own FGSM examples, {than_own} on "
+        f"the naive network's, {_percent(to_trained)}; the naive one on {_percent(own[NAIVE])} and "
+        f"{_percent(to_naive)}; on the validation images the former's FGSM error "
+        f"{_in_words(_courses(result, TRAINED))}."
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+@measures("adv-confidence", _large_trained, units=1600)
+def adv_confidence(lab: Lab, seed: int, trained: Network) -> Measurement:
+    """How sure the adversarially trained network is where FGSM fools it."""
+    x, y = lab.data.test
+    values, log = Values(), lab.log(trained)
+    values.add(metrics.evaluate(trained, attack(trained, x, y), y), error="error",
+                confidence_on_mistakes="confidence_on_mistakes",
+                wrong_label_probability="wrong_label_probability")  # fmt: skip
+    names = ("epoch", CONFIDENCE, "adversarial_error")
+    return values.measurement(details={name: [entry[name] for entry in log] for name in names})
+
+
+@explains("adv-confidence")
+def _why_confidence(result: Result) -> str:
+    """Confidence follows training: what it was half way, and at the end."""
+    logs = [m.details for m in result.measurements]
+    (first, half), (last, end) = (
+        [_mean(log[key][(len(log[key]) - 1) // of] or nan for log in logs) for key in ("epoch", CONFIDENCE)]
+        for of in (2, 1)
+    )
+    if isnan(half) or isnan(end):
+        return ""
+    does = "still rose" if end > half else "did not rise any more"
+    return (
+        f"On the validation images the confidence on mistakes {does} towards the end of training, {_percent(half)} "
+        f"after {first:.0f} epochs and {_percent(end)} after {last:.0f}, where the FGSM error is "
+        f"{_percent(_mean(log['adversarial_error'][-1] for log in logs))}."
+    )
+
+
+@draws(
+    "adv-confidence",
+    "Confidence on mistakes follows training",
+    "The adversarially trained network after every epoch, under FGSM(.25) on the 10,000 validation images: its error, "
+    "and the mean of the largest class probability over the images that it gets wrong.",
+)
+def _draw_confidence(canvas: Any, details: dict[str, Any]) -> None:
+    axes, epochs = canvas.subplots(), details["epoch"]
+    for key, label, colour, style in (
+        (CONFIDENCE, "confidence on mistakes", BLUE, "o-"),
+        ("adversarial_error", "error", ORANGE, "s--"),
+    ):
+        shares = [nan if v is None else 100 * v for v in details[key]]  # no mistakes, no confidence
+        axes.plot(epochs, shares, style, color=colour, label=label, markevery=max(1, len(epochs) // 20))
+    axes.set(xlabel="epoch", ylabel="% on the validation images, FGSM(.25)", ylim=(0, 100))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Filters
+
+
+@measures("fig3-filters", _large_pair, units=1600)
+def fig3_filters(lab: Lab, seed: int, naive: Network, trained: Network) -> Measurement:
+    """First-layer filters side by side, and how local those are that ever win."""
+    networks, x = {NAIVE: naive, TRAINED: trained}, lab.data.validation.x
+    alive = {name: _filters(network)[_ever_largest(network, x)] for name, network in networks.items()}
+    readings = {
+        "best 9 × 9 window, % of the squared weights": {n: 100 * metrics.window_energy(w) for n, w in alive.items()},
+        "pixels used (participation ratio)": {n: metrics.pixels_used(w) for n, w in alive.items()},
+        "distance from the centre, pixels (root mean square)": {n: metrics.spread(w) for n, w in alive.items()},
+        "filters that are not dead": {n: [float(len(w))] for n, w in alive.items()},
+    }
+    values = Values()
+    for name, quantity in ((NAIVE, "locality_naive"), (TRAINED, "locality_trained")):
+        locality = metrics.window_energy(alive[name])
+        values.values[quantity], values.intervals[quantity] = float(locality.mean()), metrics.mean_interval(locality)
+    rows = [[text, *(_mean(map(float, of[name])) for name in networks)] for text, of in readings.items()]
+    return values.measurement(
+        holds=values.values["locality_trained"] > values.values["locality_naive"],
+        details={
+            "filters": {name: _shown(network, seed) for name, network in networks.items()},
+            "variations": {"columns": ["mean over filters", *networks], "rows": rows,
+                           "formats": ["text", "number", "number"]},
+        },
+    )  # fmt: skip
+
+
+def _filters(network: Network) -> Array:
+    """The weights of all pieces of the first maxout layer, `(pieces * units, 784)`, on the CPU."""
+    W = parameters(network)[0].data
+    return to_device(W, "cpu").reshape(-1, W.shape[-1])
+
+
+def _ever_largest(network: Network, x: Array) -> Array:
+    """For each filter whether it is its unit's largest piece for any image; if not, it is dead: nothing moves it."""
+    W, b = (p.data for p in parameters(network)[:2])
+    pieces, units, _ = W.shape
+
+    def winners(part: Array) -> Array:
+        h = (part @ W.reshape(pieces * units, -1).T + b).reshape(-1, pieces, units)
+        return (h == h.max(axis=1, keepdims=True)).any(axis=0).reshape(1, -1)
+
+    return to_device(metrics.in_batches(winners, x), "cpu").any(axis=0)
+
+
+def _shown(network: Network, seed: int) -> list[str]:
+    """The filters of some units drawn at random, unit by unit, each divided by its largest weight."""
+    pieces, units, _ = parameters(network)[0].shape
+    drawn = generator(seed, "figure 3").permutation(units)[:SHOWN]
+    w = _filters(network).reshape(pieces, units, -1)[:, drawn].transpose(1, 0, 2).reshape(len(drawn) * pieces, -1)
+    return pictures(w / abs(w).max(axis=1, keepdims=True))
+
+
+@explains("fig3-filters")
+def _why_not_local(result: Result) -> str:
+    tables = [m.details["variations"]["rows"] for m in result.measurements]
+    _, used, distance = ([_mean(table[k][i] for table in tables) for i in (1, 2)] for k in range(3))
+    votes = sum(trained < naive for naive, trained in (used, distance))
+    return (
+        f"Two other readings of locality, pixels used ({used[1]:.0f} against the naive network's {used[0]:.0f}) and "
+        f"distance from the centre ({distance[1]:.2f} against {distance[0]:.2f} pixels), "
+        f"{('agree with that', 'contradict each other', 'say that the filters are more local')[votes]}."
+    )
+
+
+@draws(
+    "fig3-filters",
+    "First-layer maxout filters, as in figure 3 of the paper",
+    "Units drawn at random, a column for each of both networks, and in it its five pieces one below the other; grey is "
+    "a weight of 0, white and black are the largest weight of that piece in size, up and down.",
+)
+def _draw_filters(canvas: Any, details: dict[str, Any]) -> None:
+    panels = canvas.subplots(1, 2)
+    for axes, (name, filters) in zip(panels, details["filters"].items(), strict=True):
+        show_image(axes, _columns(filters), name, low=-1, high=1)
+    canvas.set_size_inches(10, 4.3)
+
+
+def _columns(filters: list[str]) -> Array:
+    """Filters, unit by unit, as one picture: a column for each unit, transparent lines between them."""
+    tiles = full((SHOWN, len(filters) // SHOWN, 30, 30), nan)
+    tiles[:, :, 1:-1, 1:-1] = array([pixels(image) for image in filters]).reshape(SHOWN, -1, 28, 28)
+    return tiles.transpose(1, 2, 0, 3).reshape(-1, SHOWN * 30)

@@ -102,7 +102,8 @@ def test_an_epoch_sees_every_example_once_in_an_order_of_its_own():
         assert epoch.tobytes() != x.tobytes()
         assert sorted(map(tuple, epoch)) == sorted(map(tuple, x))
     rows = {tuple(row): label for row, label in zip(x, y, strict=True)}
-    assert all(rows[tuple(row)] == label for a, b in seen for row, label in zip(a, b, strict=True))
+    assert all(b.shape == (len(a), 3) for a, b in seen)  # labels are targets by then
+    assert all(rows[tuple(row)] == t.argmax() for a, b in seen for row, t in zip(a, b, strict=True))
 
 
 def test_the_logged_loss_is_the_mean_over_batches_and_validation_follows_the_epoch():
@@ -436,12 +437,30 @@ def test_a_loss_that_is_no_number_says_where_and_leaves_the_last_checkpoint(chec
         J, gradients = losses.clean_objective(model, x, y, rng)
         return (value if len(updates) == 5 else J), gradients
 
-    with pytest.raises(DivergedError, match=f"J became {value} in epoch 4, step 2 of 3, seed 5$"):
+    with pytest.raises(DivergedError, match=f"J became {value} in epoch 4, step 2 of 3, seed 5; ") as error:
         run(objective=objective, epochs=6, seed=5, checkpoint=checkpoint)
+    assert str(error.value).endswith(f"; the last good checkpoint is {checkpoint}, of epoch 3")
     assert checkpoint.read_bytes() != before  # of epoch 3
     assert [entry["epoch"] for entry in load_arrays(checkpoint)[1]["log"]] == [1, 2, 3]
     resumed = run(epochs=6, seed=5, checkpoint=checkpoint)
     assert bits(*resumed[:2]) == bits(*run(epochs=6, seed=5)[:2])
+
+
+def test_an_update_that_makes_a_parameter_no_number_is_noticed_before_it_is_kept(checkpoint):
+    """The loss of the last batch is still finite, its gradient is not: what comes of it is not a good checkpoint."""
+    updates = []
+
+    def objective(*args):
+        J, gradients = losses.clean_objective(*args)
+        updates.append(J)
+        return J, [g * np.float32("nan") for g in gradients] if len(updates) == 6 else gradients
+
+    message = (
+        "a parameter became NaN or infinite in epoch 2, step 3 of 3, seed 0; the last good checkpoint is .* epoch 1$"
+    )
+    with pytest.raises(DivergedError, match=message):
+        run(objective=objective, epochs=2, checkpoint=checkpoint)
+    assert all(np.isfinite(a).all() for a in load_arrays(checkpoint)[0].values())
 
 
 def test_a_network_that_is_no_number_diverges_at_once_and_moves_no_parameter():

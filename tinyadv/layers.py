@@ -50,6 +50,37 @@ class Maxout:
         return ops.maxout(x, *_as_given(x, self.W, self.b))
 
 
+class Sigmoid:
+    """h = sigmoid(x W^T + b), within (0, 1): `(N, inputs)` -> `(N, units)`; weights U(-scale, scale), biases 0."""
+
+    def __init__(self, inputs: int, units: int, rng: Generator, scale: float = 0.05) -> None:
+        _check_sizes(inputs=inputs, units=units)
+        self.W = Tensor(uniform(rng, (units, inputs), scale))
+        self.b = Tensor(zeros(units))
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        return ops.sigmoid(ops.linear(x, *_as_given(x, self.W, self.b)))
+
+
+class Rust:
+    """h = (E - S) / (1 + E + S), the saturating unit of squared filters of `ops.rust`: `(N, inputs)` -> `(N, units)`.
+
+    W has shape `(excitatory + suppressive, units, inputs)`, the excitatory filters first; weights start at
+    U(-scale, scale), biases at 0.
+    """
+
+    def __init__(
+        self, inputs: int, units: int, rng: Generator, scale: float = 0.05, excitatory: int = 2, suppressive: int = 2
+    ) -> None:
+        _check_sizes(inputs=inputs, units=units, excitatory=excitatory, suppressive=suppressive)
+        self.excitatory = excitatory
+        self.W = Tensor(uniform(rng, (excitatory + suppressive, units, inputs), scale))
+        self.b = Tensor(zeros((excitatory + suppressive) * units))
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        return ops.rust(x, *_as_given(x, self.W, self.b), self.excitatory)
+
+
 class RBF:
     """log p_k = -(x - mu_k)^T beta_k (x - mu_k), section 7: `(N, inputs)` -> `(N, units)`, all at most 0.
 
@@ -65,8 +96,7 @@ class RBF:
     """
 
     def __init__(self, mu: Array, beta: float, full: bool = False) -> None:
-        if not 0 < beta < math.inf:
-            raise ValueError(f"beta is a positive number, got {beta}")
+        _check_beta(beta)
         self.mu = Tensor(mu)
         units, inputs = mu.shape
         root = beta**0.5 * stacked_identity(units, inputs) if full else zeros(mu.shape) + math.log(beta)
@@ -79,6 +109,69 @@ class RBF:
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
         return ops.rbf(x, *_as_given(x, self.mu), self.beta(x))
+
+
+class RBFUnits:
+    """h_u = exp(-(x - mu_u)^T beta_u (x - mu_u)): RBF units as hidden units, `(N, inputs)` -> `(N, units)` in (0, 1].
+
+    beta is a diagonal, e^s with `s` of shape `(units, inputs)`. The square is multiplied out, so that products of
+    matrices do the work: with many units an array `(N, units, inputs)` would be too large.
+
+    Parameters
+    ----------
+    mu : array `(units, inputs)`
+        The initial centres.
+    beta : float
+        The initial beta, the same in every direction.
+    """
+
+    def __init__(self, mu: Array, beta: float) -> None:
+        _check_beta(beta)
+        self.mu = Tensor(mu)
+        self.s = Tensor(zeros(mu.shape) + math.log(beta))
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        mu, s = _as_given(x, self.mu, self.s)
+        beta = ops.exp(s)
+        # (x - mu)^T beta (x - mu) = beta . x^2 - 2 (beta mu) . x + beta . mu^2
+        return ops.exp(ops.linear(x, 2.0 * (beta * mu), -(beta * mu * mu).sum(axis=1)) - _times(x * x, beta))
+
+
+class Quadratic:
+    """h_u = w_u . x + b_u - beta_u . x^2: linear units with quadratic inhibition, `(N, inputs)` -> `(N, units)`.
+
+    Far from 0 in any direction the inhibition wins, as it does in an RBF unit. beta stays positive because it is
+    e^s; `s` has the shape of W, `(units, inputs)`. Initial weights U(-scale, scale), biases 0, `inhibition` for every
+    entry of beta.
+    """
+
+    def __init__(self, inputs: int, units: int, rng: Generator, scale: float, inhibition: float) -> None:
+        _check_sizes(inputs=inputs, units=units)
+        _check_beta(inhibition)
+        self.W = Tensor(uniform(rng, (units, inputs), scale))
+        self.b = Tensor(zeros(units))
+        self.s = Tensor(zeros((units, inputs)) + math.log(inhibition))
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        W, b, s = _as_given(x, self.W, self.b, self.s)
+        return ops.linear(x, W, b) - _times(x * x, ops.exp(s))
+
+
+class Relu:
+    """y = max(x, 0), entry by entry."""
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        return ops.relu(x)
+
+
+def _times(x: Value, beta: Value) -> Value:
+    """x beta^T: `(N, inputs)` and `(units, inputs)` -> `(N, units)`."""
+    return x @ ops.transpose(beta)
+
+
+def _check_beta(beta: float) -> None:
+    if not 0 < beta < math.inf:
+        raise ValueError(f"beta is a positive number, got {beta}")
 
 
 class Dropout:
@@ -121,11 +214,8 @@ def parameters(owner: Any) -> list[Tensor]:
 
 def each_parameter(owner: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """Name and Tensor, one after another; `path` is how the owner was reached."""
-    if isinstance(owner, Tensor):
-        yield path[:-1], owner
-    elif isinstance(owner, (list, tuple)):
-        for i, item in enumerate(owner):
-            yield from each_parameter(item, f"{path}{i}.")
-    elif hasattr(owner, "__dict__"):
-        for name, value in vars(owner).items():
+    for name, value in enumerate(owner) if isinstance(owner, (list, tuple)) else vars(owner).items():
+        if isinstance(value, Tensor):
+            yield f"{path}{name}", value
+        elif isinstance(value, (list, tuple)) or hasattr(value, "__dict__"):
             yield from each_parameter(value, f"{path}{name}.")

@@ -8,11 +8,12 @@ integers `(N,)` or, turned once into arrays, targets `(N, K)`; for two classes t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from . import ops
-from .attacks import check_eps, fgsm
-from .backend import Array, Generator, as_array, full_like, one_hot, weighted_sum
+from .attacks import check_eps, fgsm, rotated
+from .backend import Array, Generator, as_array, full_like, noise, one_hot, sums
 from .layers import parameters
 from .tensor import Tensor, Value, grad, raw
 
@@ -51,6 +52,15 @@ def rbf_cross_entropy(log_p: Value, y: Array) -> Value:
 def rbf_log_likelihood(log_p: Value, y: Array) -> Value:
     """J = -mean_n log p_n[y_n] of RBF units on the log scale: only the true class's unit is trained."""
     return _mean_of_sums(-targets(y, log_p) * log_p)
+
+
+def rbf_squared_error(log_p: Value, y: Array) -> Value:
+    """J of RBF units by least squares, as they were first trained: sum_k (p_k - t_k)^2, mean over the examples.
+
+    Broomhead and Lowe (1988), "Multivariable functional interpolation and adaptive networks". Takes log p `(N, K)`.
+    """
+    difference = ops.exp(log_p) - targets(y, log_p)
+    return _mean_of_sums(difference * difference)
 
 
 def logistic_loss(z: Value, y: Array) -> Value:
@@ -153,13 +163,184 @@ def adversarial_objective(
     if attacked == "training":
         X = Tensor(x)
         J_clean = model.loss(model(X, rng=rng), y)
-        g_x, *g_clean = grad(J_clean, [X, *theta])
+        g_x, *g_clean = grad(J_clean, [X, *theta], seed=alpha or 1.0)  # alpha > 0 changes no sign of g_x
         x_adv = x + check_eps(eps) * ops.sign(g_x)
         J_adv = model.loss(model(Tensor(x_adv), rng=rng), y)
         g_adv = grad(J_adv, theta, seed=1.0 - alpha)
         J = alpha * float(J_clean) + (1.0 - alpha) * float(J_adv)
-        return J, [weighted_sum(alpha, a, b) for a, b in zip(g_clean, g_adv, strict=True)]
+        return J, sums(g_clean, g_adv) if alpha else g_adv
     x_adv = fgsm(model, x, y, eps)
     z = model(Tensor(ops.concatenate([x, x_adv])), rng=rng)  # both halves in one pass, each with its own masks
     J = alpha * model.loss(z[: len(x)], y) + (1.0 - alpha) * model.loss(z[len(x) :], y)
     return float(J), grad(J, theta)
+
+
+def rubbish_objective(
+    model: Any, x: Array, y: Array, rng: Generator | None, per_image: float = 0.25
+) -> tuple[float, list[Array]]:
+    """J over the images x and, as examples of no class, `per_image` times as many samples of N(0, I); appendix.
+
+    The samples are drawn anew at every step and not clipped; all examples, of either kind, weigh alike. "No class" is
+    what the appendix asks of a classifier there: the same probability for every class under a softmax, none for any
+    under units that are independent of each other.
+
+    Raises
+    ------
+    ValueError
+        If that gives no sample for a batch as large as x, or there is no `rng` to draw from.
+    """
+    n = round(per_image * len(x)) if 0 < per_image < math.inf else 0
+    if n < 1 or rng is None:
+        raise ValueError(
+            f"a generator and at least one sample of rubbish are wanted; got {rng}, {per_image} per image of {len(x)}"
+        )
+    theta = parameters(model)
+    rubbish = full_like(x, rng.standard_normal((n, x.shape[1]), dtype="float32"))
+    z = model(Tensor(ops.concatenate([x, rubbish])), rng=rng)  # in one pass, each example with its own masks
+    no_class = full_like(raw(z[len(x) :]), 1.0 / z.shape[1] if model.top == "softmax" else 0.0)
+    J = model.loss(z, ops.concatenate([targets(y, z[: len(x)]), no_class]))
+    return float(J), grad(J, theta)
+
+
+def noise_objective(
+    model: Any,
+    x: Array,
+    y: Array,
+    rng: Generator | None,
+    eps: float = 0.25,
+    alpha: float = 0.5,
+    kind: Literal["sign", "uniform"] = "uniform",
+) -> tuple[float, list[Array]]:
+    """alpha J(x) + (1 - alpha) J(x + noise): the control experiments of section 6.
+
+    The noise is drawn anew at every step, independently for each pixel, and not clipped: +eps or -eps with equal
+    probability ("sign"), or U(-eps, eps) ("uniform"). It has a stream of its own, so that the masks are those that
+    adversarial training would have had. The paper does not say whether noisy images stand beside the clean ones or in
+    their place; by default they stand where attacked ones stand in adversarial training, so that what differs is the
+    direction alone. With alpha = 0 they replace the clean ones.
+
+    Raises
+    ------
+    ValueError
+        If alpha is not in [0, 1], eps is negative or not finite, the kind is unknown, or there is no `rng`.
+    """
+    if kind not in ("sign", "uniform") or rng is None:
+        raise ValueError(f"noise is 'sign' or 'uniform', drawn from a generator; got {kind!r} and {rng}")
+    eta = noise(rng.spawn(1)[0], x, check_eps(eps) if kind == "uniform" else 1.0)
+    eta = eta if kind == "uniform" else check_eps(eps) * ops.where(eta < 0, full_like(x, -1.0), full_like(x, 1.0))
+    return _beside(model, Tensor(x + eta), x, y, rng, alpha)
+
+
+def _beside(
+    model: Any, x_other: Tensor, x: Array, y: Array, rng: Generator | None, alpha: float, after: Any = None
+) -> tuple[float, list[Array]]:
+    """alpha J(x) + (1 - alpha) J(x_other), both in one pass, each with its own masks; without the half of no weight."""
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is a number in [0, 1], got {alpha}")
+    theta, alpha, N = parameters(model), float(alpha), len(x)
+    if alpha == 0 and after is None:
+        J = model.loss(model(x_other, rng=rng), y)
+        return float(J), grad(J, theta)
+    z = model(ops.concatenate([x, x_other]), rng=rng, **({"after": after} if after else {}))
+    J = alpha * model.loss(z[:N], y) + (1.0 - alpha) * model.loss(z[N:], y)
+    return float(J), grad(J, theta)
+
+
+LEAST_GRADIENT = 1e-20  # of the entries of an input gradient, for its direction to be differentiated in float32
+
+
+def through_attack_objective(
+    model: Any,
+    x: Array,
+    y: Array,
+    rng: Generator | None,
+    attack: Literal["rotation", "scaled-gradient"] = "rotation",
+    angle: float = math.pi / 6,
+    eps: float = 0.25,
+    alpha: float = 0.5,
+) -> tuple[float, list[Array]]:
+    """alpha J(x) + (1 - alpha) J(x'), where the gradient also sees how x' answers to the parameters (section 6).
+
+    x' is made by an attack that is differentiable, from g = grad_x J on the network without dropout:
+
+    - "rotation": x turned by `angle` towards g (`attacks.rotated`).
+    - "scaled-gradient": x + c g, with c such that every perturbation is as long as FGSM's, ||c g||_2 = eps sqrt(D).
+
+    g is computed with `create_graph`, so the gradient of the whole has a second order part, through g. An example whose
+    g is as good as 0 (no entry above 1e-20) is not moved.
+
+    Raises
+    ------
+    ValueError
+        If the attack is unknown, alpha is not in [0, 1], eps or angle cannot be.
+    """
+    if attack not in ("rotation", "scaled-gradient"):
+        raise ValueError(f"attack is 'rotation' or 'scaled-gradient', got {attack!r}")
+    X = Tensor(x)
+    (g,) = grad(model.loss(model(X), y), [X], seed=float(len(x)), create_graph=True)
+    g = ops.where(abs(g.data).max(axis=1, keepdims=True) > LEAST_GRADIENT, g, full_like(x, 0.0))
+    x_adv = rotated(x, g, angle) if attack == "rotation" else x + check_eps(eps) * x.shape[1] ** 0.5 * _direction(g)
+    return _beside(model, x_adv, x, y, rng, alpha)
+
+
+def _direction(g: Tensor) -> Tensor:
+    """g / ||g||_2 of each row, 0 of a row of zeros; the same whatever g is multiplied by, so 1 / max |g| may be raw."""
+    largest = abs(g.data).max(axis=1, keepdims=True)
+    g = g / ops.where(largest > 0, largest, full_like(largest, 1.0))
+    squares = (g * g).sum(axis=1, keepdims=True)
+    return g / ops.sqrt(ops.where(largest > 0, squares, full_like(largest, 1.0)))
+
+
+def hidden_objective(
+    model: Any,
+    x: Array,
+    y: Array,
+    rng: Generator | None,
+    layers: Sequence[int] = (0,),
+    kind: Literal["additive", "rotation"] = "additive",
+    eps: float = 0.25,
+    angle: float = math.pi / 6,
+    alpha: float = 0.5,
+) -> tuple[float, list[Array]]:
+    """alpha J(x) + (1 - alpha) J with perturbed hidden activations, the input as it is (section 6).
+
+    g = grad_h J of the activations h of the hidden layers in question, all from one backward pass on the network
+    without dropout, as the attack on inputs is by default. In the pass that trains, the activations of the second
+    half of the batch become, before their own dropout,
+
+    - "additive": h + eps sign(g), the fast gradient sign method on h;
+    - "rotation": h turned by `angle` towards g (`attacks.rotated`); its length stays, so that growing is no answer.
+
+    g is a constant to the gradients.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        Which of the hidden layers are perturbed: 0 is the first, -1 the last.
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown, the model has no such hidden layer, alpha is not in [0, 1], eps or angle cannot be.
+    """
+    if kind not in ("additive", "rotation"):
+        raise ValueError(f"kind is 'additive' or 'rotation', got {kind!r}")
+    last = len(model.hidden) - 1
+    if not layers or not all(-last - 1 <= k <= last for k in layers):
+        raise ValueError(f"layers are some of the hidden layers 0 to {last}, at least one; got {tuple(layers)}")
+    numbers = sorted({model.hidden[k] for k in layers})
+    found: dict[int, Tensor] = {}
+
+    def keep(i: int) -> Callable[[Value], Value]:
+        return lambda h: found.setdefault(i, h if isinstance(h, Tensor) else Tensor(h))
+
+    J = model.loss(model(x, after={i: keep(i) for i in numbers}), y)
+    gs = dict(zip(numbers, grad(J, [found[i] for i in numbers], seed=float(len(x))), strict=True))
+
+    def perturb(i: int) -> Callable[[Value], Value]:
+        if kind == "additive":
+            eta = check_eps(eps) * ops.sign(gs[i])
+            return lambda h: h + ops.concatenate([0.0 * eta, eta])
+        return lambda h: ops.concatenate([h[: len(x)], rotated(h[len(x) :], gs[i], angle)])
+
+    return _beside(model, Tensor(x), x, y, rng, alpha, {i: perturb(i) for i in numbers})

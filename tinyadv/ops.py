@@ -14,7 +14,7 @@ from functools import cache, reduce
 from types import ModuleType
 from typing import Any
 
-from .backend import Array, array_module
+from .backend import Array, array_module, full_like
 from .tensor import Op, Value, raw
 
 Axis = int | tuple[int, ...] | None
@@ -265,13 +265,24 @@ def reduce_sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.sum(axis=axis, keepdims=keepdims)
 
 
-reduce_sum.gradients(lambda g, y, x, axis=None, keepdims=False: broadcast_to(reshape(g, _kept(x.shape, axis)), x.shape))
+reduce_sum.gradients(lambda g, y, x, axis=None, keepdims=False: broadcast_to(_with_kept(g, x, axis), x.shape))
 
 
-def reduce_mean(x: Value, axis: Axis = None, keepdims: bool = False) -> Value:
+def _with_kept(g: Value, x: Value, axis: Axis) -> Value:
+    """g of a reduction of x with the reduced axes at length 1, so that it broadcasts to x."""
+    return g if axis is None else reshape(g, _kept(x.shape, axis))  # a single number broadcasts as it is
+
+
+@Op
+def reduce_mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean over `axis` (all by default)."""
-    total = reduce_sum(x, axis, keepdims)
+    total = x.sum(axis=axis, keepdims=keepdims)
     return total * (total.size / x.size)
+
+
+reduce_mean.gradients(
+    lambda g, y, x, axis=None, keepdims=False: broadcast_to(_with_kept(g * (y.size / x.size), x, axis), x.shape)
+)
 
 
 @Op
@@ -304,6 +315,7 @@ def _axes(ndim: int, axis: Axis) -> tuple[int, ...]:
     return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
+@cache
 def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """The shape of a reduction that keeps the reduced axes, at length 1."""
     reduced = _axes(len(shape), axis)
@@ -485,18 +497,33 @@ binary_cross_entropy.gradients(
 
 @Op
 def linear(x: Array, W: Array, b: Array) -> Array:
-    """y = x W^T + b: x `(N, D)`, W `(K, D)` with a unit's weights in a row, b `(K,)` -> `(N, K)`."""
-    y = (W @ x.T).T  # a unit's outputs lie side by side in memory, so the pieces of a maxout layer are planes
-    y += b
-    return y
+    """y = x W^T + b: x `(N, D)`, W `(..., D)` with a unit's weights along its last axis, b one a unit -> `(N, ...)`."""
+    y = (_matrix(W) @ x.T).T  # a unit's outputs lie side by side in memory, so the pieces of a maxout layer are planes
+    y += b.reshape(-1)
+    return y.reshape(len(x), *W.shape[:-1])
 
 
 linear.gradients(
     # g W, in the memory order of x
-    lambda g, y, x, W, b: g @ W if raw(x).flags.c_contiguous else (W.T @ g.T).T,
-    lambda g, y, x, W, b: g.T @ x,
-    lambda g, y, x, W, b: g.sum(axis=0),
+    lambda g, y, x, W, b: _flat(g) @ _matrix(W) if raw(x).flags.c_contiguous else (_matrix(W).T @ _flat(g).T).T,
+    lambda g, y, x, W, b: (_flat(g).T @ x).reshape(W.shape),
+    lambda g, y, x, W, b: _column_sums(_flat(g)).reshape(b.shape),
 )
+
+
+def _matrix(W: Value) -> Value:
+    """W `(..., D)` as `(K, D)`, a unit's weights in a row."""
+    return W.reshape(math.prod(W.shape[:-1]), W.shape[-1])
+
+
+def _flat(g: Value) -> Value:
+    """g `(N, ...)` as `(N, K)`."""
+    return g.reshape(len(g), math.prod(g.shape[1:]))
+
+
+def _column_sums(g: Value) -> Value:
+    """sum_n g_nk of g `(N, K)`, as a product: in memory an activation's rows are short, and sums along them slow."""
+    return full_like(raw(g)[:, 0], 1.0) @ g
 
 
 def maxout(x: Value, W: Value, b: Value) -> Value:
@@ -505,9 +532,7 @@ def maxout(x: Value, W: Value, b: Value) -> Value:
     x `(N, D)`, W `(pieces, units, D)`, b `(pieces, units)`, flat or not -> h `(N, units)`. The gradient goes to one
     piece: of several equal, the first.
     """
-    pieces, units, D = W.shape
-    z = linear(x, reshape(W, (pieces * units, D)), reshape(b, -1))  # one product for all pieces
-    return reduce_max(reshape(z, (-1, pieces, units)), 1)
+    return reduce_max(linear(x, W, b), 1)  # one product for all pieces
 
 
 @Op
@@ -544,6 +569,26 @@ def _spread(g: Value, d: Value, ndim: int) -> Value:
     """dL/dbeta: -sum_n g_nk d_kn d_kn^T, or its diagonal."""
     gd = g.T[:, :, None] * d
     return -(gd * d).sum(axis=1) if ndim == 2 else -(swap_last(gd) @ d)
+
+
+def rust(x: Value, W: Value, b: Value, excitatory: int) -> Value:
+    """h = (E - S) / (1 + E + S), within (-1, 1): a unit of squared filters that excite, and others that suppress.
+
+    After the model of V1 cells of Rust, Schwartz, Movshon, Simoncelli (2005), "Spatiotemporal elements of macaque V1
+    receptive fields", Neuron 46: their response is alpha + (beta E^rho - delta S^rho) / (gamma E^rho + epsilon S^rho
+    + 1) of pooled squared outputs of filters, those of excitatory ones in E, the first of them half-squared, and those
+    of suppressive ones in S. Which unit the paper means by "Rust" it does not say, so this definition is ours: all
+    constants are 1, but alpha is 0.
+
+    x `(N, D)`, W `(filters, units, D)`, b `(filters * units,)` -> h `(N, units)`. With z_f = x . W_f + b_f,
+    E = max(z_1, 0)^2 + z_2^2 + ... over the first `excitatory` filters and S = z^2 + ... over the others.
+    """
+    filters, units, D = W.shape
+    z = reshape(linear(x, reshape(W, (filters * units, D)), reshape(b, -1)), (-1, filters, units))
+    first, rest, suppressive = relu(z[:, 0]), z[:, 1:excitatory], z[:, excitatory:]
+    E = first * first + reduce_sum(rest * rest, 1)
+    S = reduce_sum(suppressive * suppressive, 1)
+    return (E - S) / (1.0 + E + S)
 
 
 def dropout(x: Value, mask: Array) -> Value:

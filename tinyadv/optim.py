@@ -68,7 +68,7 @@ class SGD:
 
     def step(self, gradients: Sequence[Array], epoch: int = 1) -> None:
         """One update with dJ/dtheta, one array for each parameter, of its shape."""
-        wanted, given = [p.shape for p in self.parameters], [g.shape for g in gradients]
+        wanted, given = [p.data.shape for p in self.parameters], [g.shape for g in gradients]
         if wanted != given:
             raise ValueError(f"one gradient of its shape for each parameter: wanted {wanted}, got {given}")
         rate, momentum = self.schedule.at(self.updates, epoch)
@@ -77,7 +77,7 @@ class SGD:
                 velocity *= momentum
                 velocity -= rate * gradient
                 block += velocity
-                if self.max_norm is not None and p.ndim > 1:
+                if self.max_norm is not None and p.data.ndim > 1:
                     project_rows(block, self.max_norm)
         self.updates += 1
 

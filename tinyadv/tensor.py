@@ -116,7 +116,7 @@ class Op:
         if i >= len(self.formulas) or (formula := self.formulas[i]) is None:
             raise TypeError(f"{self} has no gradient formula for its argument {i}, which was asked for")
         d = formula(g, y, *args, **settings)
-        if d.shape != arg.shape or d.dtype != arg.dtype:
+        if d.shape != arg.data.shape or d.dtype != arg.data.dtype:
             gave, wanted = f"{d.dtype} of shape {d.shape}", f"{arg.dtype} of shape {arg.shape}"
             raise TypeError(f"the formula of {self} for its argument {i} gave {gave}, the argument is {wanted}")
         return d

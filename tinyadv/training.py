@@ -17,6 +17,7 @@ from typing import Any
 
 from .backend import Array, Generator, array_module, full_like, generator, to_device
 from .layers import named_parameters, parameters
+from .losses import targets
 from .models import Network
 from .ops import broadcast_to
 from .optim import SGD
@@ -79,7 +80,8 @@ def train(
     objective : callable
         `objective(model, x, y, rng)` gives J and its gradients for `parameters(model)`: see `losses`.
     x, y : arrays `(N, D)`, `(N,)`
-        Training inputs and labels (or targets, `(N, K)`), where the model is. Shuffled anew in every epoch.
+        Training inputs and labels (or targets, `(N, K)`), where the model is. Shuffled anew in every epoch. The
+        objective is given targets, into which labels of several classes are turned once.
     epochs : int
         At most so many passes over the data.
     validate : callable, optional
@@ -98,9 +100,9 @@ def train(
     StorageError
         If the checkpoint is damaged or another training's.
     DivergedError
-        If J is no longer finite; the last checkpoint stays.
+        If J, or a parameter, is no longer finite; the last checkpoint stays, and is named.
     """
-    _check(model, x, y, epochs, batch, optimiser)
+    y = _checked(model, x, y, epochs, batch, optimiser)
     progress = progress or Silent()
     settings = _settings(model, x, seed, batch, optimiser)
     state, best = Training(), _parameters(model)
@@ -114,7 +116,10 @@ def train(
         for epoch in range(len(state.log) + 1, epochs + 1):
             if _exhausted(state, stopping):
                 break
-            loss = _epoch(model, objective, x, y, epoch, seed, optimiser, batch, progress)
+            try:
+                loss = _epoch(model, objective, x, y, epoch, seed, optimiser, batch, progress)
+            except DivergedError as error:
+                raise DivergedError(f"{title}: {error}; {_last_good(checkpoint)}") from None
             state.log.append({"epoch": epoch} | _figures(model, validate, loss))
             if stopping is None or _is_best(state.log, stopping.quantity):
                 state.best_epoch, best = epoch, _parameters(model)
@@ -128,7 +133,8 @@ def train(
     return state
 
 
-def _check(model: Network, x: Array, y: Array, epochs: int, batch: int, optimiser: SGD) -> None:
+def _checked(model: Network, x: Array, y: Array, epochs: int, batch: int, optimiser: SGD) -> Array:
+    """The labels, as targets `(N, K)` once for all steps; ValueError if something does not fit."""
     if len(x) != len(y) or not len(x) or epochs < 1 or batch < 1:
         raise ValueError(
             f"training wants as many inputs as labels, at least one, and epochs and batch of at least 1; "
@@ -137,9 +143,11 @@ def _check(model: Network, x: Array, y: Array, epochs: int, batch: int, optimise
     if not array_module(x).isfinite(x).all():
         raise ValueError("training wants finite inputs, got a NaN or an infinity among them")
     outputs = model(x[:1])
-    model.loss(broadcast_to(outputs, (len(x), *outputs.shape[1:])), y)  # labels that do not fit raise here
+    outputs = broadcast_to(outputs, (len(x), *outputs.shape[1:]))
+    model.loss(outputs, y)  # labels that do not fit raise here
     if list(map(id, optimiser.parameters)) != list(map(id, parameters(model))):
         raise ValueError("the optimiser is not this network's: wanted SGD(parameters(model), ...)")
+    return y if outputs.ndim == 1 else targets(y, outputs).copy()
 
 
 def _check_stopping(stopping: Stopping, figures: dict[str, float]) -> None:
@@ -169,7 +177,18 @@ def _epoch(
         total += J
         if step % 20 == 0:
             progress.advance(epoch - 1 + step / len(starts), J)
+    if not all(array_module(p.data).isfinite(p.data).all() for p in parameters(model)):
+        # J was finite before the last update; what came of it would be kept as good
+        raise DivergedError(
+            f"a parameter became NaN or infinite in epoch {epoch}, step {len(starts)} of {len(starts)}, seed {seed}"
+        )
     return total / len(starts)
+
+
+def _last_good(checkpoint: str | os.PathLike[str] | None) -> str:
+    if not checkpoint or not Path(checkpoint).exists():
+        return "there is no checkpoint from before"
+    return f"the last good checkpoint is {checkpoint}, of epoch {len(load_arrays(checkpoint)[1]['log'])}"
 
 
 def _is_best(log: list[dict[str, Any]], quantity: str) -> bool:

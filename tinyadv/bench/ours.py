@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import __version__
 from ..attacks import fgsm as fast_gradient_sign
-from ..backend import Array, array_module, check_device, generator, to_device
+from ..backend import Array, array_module, check_device, generator, one_hot, to_device
 from ..layers import Dropout, Layer, Linear, Maxout, named_parameters, parameters
 from ..losses import adversarial_objective, clean_objective
 from ..models import Network, load_parameters
@@ -88,6 +88,7 @@ def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:
     optimiser = _optimiser(model, job, 0.0, None)
 
     def epoch(x: Array, y: Array) -> None:
+        y = one_hot(y, x[:, : job.classes])  # labels become targets once, as in `training.train`
         for i in range(0, len(x), job.batch):
             _, gradients = clean_objective(model, x[i : i + job.batch], y[i : i + job.batch], None)
             optimiser.step(gradients)

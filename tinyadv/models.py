@@ -7,12 +7,27 @@ trained with, `model.loss(outputs, y)`, and the reading of its outputs as class 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from . import losses, ops
 from .backend import Array, Generator, generator, to_device, uniform
-from .layers import RBF, Dropout, Layer, Linear, Maxout, each_parameter, named_parameters, parameters
+from .layers import (
+    RBF,
+    Dropout,
+    Layer,
+    Linear,
+    Maxout,
+    Quadratic,
+    RBFUnits,
+    Relu,
+    Rust,
+    Sigmoid,
+    each_parameter,
+    named_parameters,
+    parameters,
+)
 from .storage import StorageError, load_arrays, save_arrays
 from .tensor import Value
 
@@ -22,6 +37,7 @@ _TOPS: dict[str, tuple[Callable[[Value, Array], Value], Callable[[Value], Value]
     "sigmoid": (losses.sigmoid_cross_entropy, ops.sigmoid),
     "rbf": (losses.rbf_cross_entropy, ops.exp),
     "rbf-true-class": (losses.rbf_log_likelihood, ops.exp),
+    "rbf-squared": (losses.rbf_squared_error, ops.exp),
     "logistic": (losses.logistic_loss, ops.sigmoid),
 }
 
@@ -35,7 +51,7 @@ class Network:
         The function of this module that made the network, and its arguments: how `load` makes it again.
     layers : sequence of layers
         Applied in order to x `(N, inputs)`.
-    top : "softmax", "sigmoid", "rbf", "rbf-true-class" or "logistic"
+    top : "softmax", "sigmoid", "rbf", "rbf-true-class", "rbf-squared" or "logistic"
         Which J and which probabilities. The outputs themselves are unnormalised: logits, or log p for RBF units.
     """
 
@@ -43,7 +59,10 @@ class Network:
         _check_top(top, *_TOPS)
         self.builder, self.arguments, self.layers, self.top = builder, arguments, list(layers), top
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(
+        self, x: Value, rng: Generator | None = None, after: Mapping[int, Callable[[Value], Value]] | None = None
+    ) -> Value:
+        """The outputs for x `(N, inputs)`; `after` has functions that the outputs of layers go through, by number."""
         if not hasattr(x, "shape"):
             raise TypeError(f"{self.builder} takes an array or a Tensor, got {type(x).__name__}")
         first = next(each_parameter(self))[1]
@@ -51,9 +70,16 @@ class Network:
             raise ValueError(f"{self.builder} takes x of shape (N, {first.shape[-1]}), got {x.shape}")
         if x.dtype != first.dtype:
             raise TypeError(f"{self.builder} computes in {first.dtype}, got x of {x.dtype}: use x.astype")
-        for layer in self.layers:
+        for i, layer in enumerate(self.layers):
             x = layer(x, rng=rng)
+            if after and i in after:
+                x = after[i](x)
         return x[:, 0] if self.top == "logistic" else x
+
+    @property
+    def hidden(self) -> list[int]:
+        """The numbers of the layers of hidden units, first to last; dropout, and what is on top, is none."""
+        return [i for i, layer in enumerate(self.layers[:-1]) if not isinstance(layer, Dropout)]
 
     def loss(self, outputs: Value, y: Array) -> Value:
         """J of outputs and labels, one number: the mean over the examples."""
@@ -120,24 +146,111 @@ def maxout_network(
     return Network("maxout_network", arguments, [*layers, Linear(units, classes, rng, scale)], top)
 
 
+def saturating_network(
+    unit: Literal["sigmoid", "rust"] = "sigmoid",
+    units: int = 240,
+    depth: int = 2,
+    inputs: int = 784,
+    classes: int = 10,
+    keep: tuple[float, float] = (0.8, 0.5),
+    scale: float = 0.05,
+    *,
+    rng: Generator,
+) -> Network:
+    """A network of hidden units that saturate, section 6: sigmoids, or Rust-type units (`ops.rust`).
+
+    `depth` layers of `units` units, dropout as in the maxout network, softmax on top. Squares of tiny weights would
+    hardly learn: `scale` is ten times that of the maxout network.
+    """
+    if unit not in ("sigmoid", "rust") or depth < 1 or len(keep) != 2:
+        raise ValueError(
+            f"unit is 'sigmoid' or 'rust', depth is at least 1, keep is (of pixels, of hidden units); "
+            f"got {unit!r}, {depth} and {keep}"
+        )
+    arguments: dict[str, Any] = {"unit": unit, "units": units, "depth": depth, "inputs": inputs}
+    arguments |= {"classes": classes, "keep": list(keep), "scale": scale}
+    kind = Sigmoid if unit == "sigmoid" else Rust
+    layers: list[Layer] = [Dropout(keep[0], rescale=False)]
+    for i in range(depth):
+        layers += [kind(units if i else inputs, units, rng, scale), Dropout(keep[1])]
+    return Network("saturating_network", arguments, [*layers, Linear(units, classes, rng, scale)], "softmax")
+
+
 def rbf_network(
     inputs: int = 784,
     classes: int = 10,
     beta: float = 0.1,
     full: bool = False,
-    top: Literal["rbf", "rbf-true-class"] = "rbf",
+    top: Literal["rbf", "rbf-true-class", "rbf-squared"] = "rbf",
     *,
     rng: Generator,
 ) -> Network:
     """The shallow RBF network of section 7: p_k = exp(-(x - mu_k)^T beta_k (x - mu_k)), one unit a class.
 
     Centres start at U(0, 1) noise of pixels, beta at `beta` in every direction; `full` gives each unit a whole
-    matrix instead of a diagonal. The top says which J trains it: the sum of binary cross-entropies, or -log p_y.
+    matrix instead of a diagonal. The top says which J trains it: the sum of binary cross-entropies, -log p_y, or
+    the sum of squared errors.
     """
-    _check_top(top, "rbf", "rbf-true-class")
+    _check_top(top, "rbf", "rbf-true-class", "rbf-squared")
     arguments = {"inputs": inputs, "classes": classes, "beta": beta, "full": full, "top": top}
     mu = uniform(rng, (classes, inputs), 0.5) + 0.5
     return Network("rbf_network", arguments, [RBF(mu, beta, full)], top)
+
+
+def deep_rbf_network(
+    units: int = 240,
+    depth: int = 1,
+    beta: float = 0.03,
+    hidden_beta: float = 0.1,
+    top: Literal["rbf", "softmax"] = "rbf",
+    inputs: int = 784,
+    classes: int = 10,
+    *,
+    rng: Generator,
+) -> Network:
+    """A deep RBF network, section 7: `depth` layers of `units` RBF units, then one RBF unit a class, or a softmax.
+
+    The paper tried such networks and does not describe them. Centres start at U(0, 1) noise, as both pixels and RBF
+    units lie between 0 and 1; beta starts at `beta` in the first layer and at `hidden_beta` above.
+    """
+    _check_top(top, "rbf", "softmax")
+    if depth < 1:
+        raise ValueError(f"depth is at least 1, got {depth}")
+    arguments: dict[str, Any] = {"units": units, "depth": depth, "beta": beta, "hidden_beta": hidden_beta, "top": top}
+    arguments |= {"inputs": inputs, "classes": classes}
+    sizes = [inputs, *[units] * depth, classes]
+    centres = [uniform(rng, (n, m), 0.5) + 0.5 for m, n in pairwise(sizes)]
+    layers: list[Layer] = [RBFUnits(mu, hidden_beta if i else beta) for i, mu in enumerate(centres[:-1])]
+    last: Layer = RBF(centres[-1], hidden_beta) if top == "rbf" else Linear(units, classes, rng, units**-0.5)
+    return Network("deep_rbf_network", arguments, [*layers, last], top)
+
+
+def quadratic_network(
+    units: int = 240,
+    depth: int = 2,
+    inhibition: float = 0.01,
+    top: Literal["softmax", "sigmoid"] = "softmax",
+    inputs: int = 784,
+    classes: int = 10,
+    scale: float = 0.05,
+    *,
+    rng: Generator,
+) -> Network:
+    """A network of linear units with quadratic inhibition, rectified, under a softmax or sigmoids, section 7.
+
+    The paper tried models with quadratic units and does not describe them. `depth` layers of `units` units
+    max(0, w . x + b - beta . x^2), every beta starting at `inhibition`. Independent sigmoids can decline to answer
+    where all hidden units are inhibited; a softmax cannot.
+    """
+    _check_top(top, "softmax", "sigmoid")
+    if depth < 1:
+        raise ValueError(f"depth is at least 1, got {depth}")
+    arguments: dict[str, Any] = {"units": units, "depth": depth, "inhibition": inhibition, "top": top}
+    arguments |= {"inputs": inputs, "classes": classes, "scale": scale}
+    layers: list[Layer] = []
+    for i in range(depth):
+        layers += [Quadratic(units if i else inputs, units, rng, scale, inhibition), Relu()]
+    return Network("quadratic_network", arguments, [*layers, Linear(units, classes, rng, scale)], top)
 
 
 def _check_top(top: str, *known: str) -> None:
@@ -145,7 +258,18 @@ def _check_top(top: str, *known: str) -> None:
         raise ValueError(f"top is {' or '.join(map(repr, known))}, got {top!r}")
 
 
-_BUILDERS = {f.__name__: f for f in (softmax_regression, logistic_regression, maxout_network, rbf_network)}
+_BUILDERS: dict[str, Callable[..., Network]] = {
+    f.__name__: f
+    for f in (
+        softmax_regression,
+        logistic_regression,
+        maxout_network,
+        saturating_network,
+        rbf_network,
+        deep_rbf_network,
+        quadratic_network,
+    )
+}
 
 
 def build(builder: str, arguments: dict[str, Any], rng: Generator) -> Network:

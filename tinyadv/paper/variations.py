@@ -1,0 +1,70 @@
+"""What the paper leaves open, varied: a measurement's small table of variations, and the one that comes nearest.
+
+A measurement may hold `details["variations"]`: {"columns", "rows", "formats"}, a row for each variation, its name
+first, the measurement's own definition in the first row. Out of it comes the sentence that says why a number differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, isfinite, nan
+from typing import Any
+
+from .registry import Quantity, claims
+from .results import Result, format_paper, format_value
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """Variations as `details["variations"]`: a name and shares in each row, `columns` names them all."""
+    return {
+        "columns": list(columns),
+        "rows": [list(r) for r in rows],
+        "formats": ["text"] + ["percent"] * (len(columns) - 1),
+    }
+
+
+def nearest(result: Result, *names: str) -> str:
+    """The sentence on which variation comes nearest to the paper's values of the quantities `names`.
+
+    These stand in the table's columns after the name, in this order. Distances are in units of the registry's
+    tolerances, added up, of the means over seeds.
+    """
+    quantities = [q for name in names for q in claims()[result.claim].published if q.name == name]
+    rows = _means([m.details["variations"]["rows"] for m in result.measurements])
+    distances = [_distance(row[1:], quantities) for row in rows]
+    if not any(map(isfinite, distances)):
+        return ""
+    best = min(range(len(rows)), key=distances.__getitem__)
+    paper = _listed([f"{format_paper(q)}" for q in quantities])
+    ours = _listed([format_value(q, v) for q, v in zip(quantities, rows[best][1:], strict=False)])
+    if best == 0:
+        return (
+            f"Of {len(rows) - 1} variations of what the paper leaves open none comes nearer to its {paper} than what "
+            f"is reported here, {ours}."
+        )
+    here = _listed([format_value(q, v) for q, v in zip(quantities, rows[0][1:], strict=False)])
+    return (
+        f"Of {len(rows) - 1} variations of what the paper leaves open “{rows[best][0]}” comes nearest to its {paper}, "
+        f"with {ours} where {here} is reported here."
+    )
+
+
+def _means(tables: list[list[list[Any]]]) -> list[list[Any]]:
+    """Row by row and column by column the mean over the seeds' tables; NaN where one has no number."""
+
+    def mean(values: Sequence[Any]) -> float:
+        return sum(values) / len(values) if all(v is not None for v in values) else nan
+
+    return [
+        [same[0][0], *map(mean, zip(*(row[1:] for row in same), strict=True))] for same in zip(*tables, strict=True)
+    ]
+
+
+def _distance(values: Sequence[float], quantities: Sequence[Quantity]) -> float:
+    parts = [abs(v - (q.paper or 0.0)) / (q.tolerance or inf) for v, q in zip(values, quantities, strict=False)]
+    return sum(parts) if all(map(isfinite, parts)) else inf
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))

@@ -17,7 +17,7 @@ from tiny import TINY, GivenLab, tiny_mnist, use
 
 import tinyadv.paper.reproduce  # noqa: F401  (it imports all sections, and so fills MEASURES)
 from tinyadv.paper import appendix
-from tinyadv.paper.figures import BLUE, FIGURES, GREEN, GREY, ORANGE, STYLE, draw_figures, show_image
+from tinyadv.paper.figures import BLUE, FIGURES, GREEN, GREY, ORANGE, STYLE, draw_figures, encoded, pixels, show_image
 from tinyadv.paper.measuring import MEASURES
 from tinyadv.paper.results import Figure, Result
 
@@ -53,6 +53,11 @@ def lines(axes):
     return {label: (list(li.get_xdata()), list(li.get_ydata()), li.get_color()) for label, li in found.items()}
 
 
+def numbers(pictures):
+    """Images of a result as lists of numbers."""
+    return [pixels(picture).tolist() for picture in pictures]
+
+
 def image(axes):
     """The one image in axes, as 784 numbers or as rows of pixels, and the values that are black and white."""
     (shown,) = axes.get_images()
@@ -85,9 +90,9 @@ def test_examples(claim):
     for row, kind in enumerate(("clean", "attacked")):
         for k in range(10):
             panel = axes[10 * row + k]
-            pixels, limits = image(panel)
-            assert pixels.ravel().tolist() == examples[kind][k]
-            assert pixels.shape == (28, 28)
+            shown, limits = image(panel)
+            assert shown.ravel().tolist() == numbers(examples[kind])[k]
+            assert shown.shape == (28, 28)
             assert limits == (-0.25, 1.25)  # of both rows alike
             assert panel.get_title() == f"says {examples[f'said_{kind}'][k]}"
             right = examples[f"said_{kind}"][k] == k == examples["label"][k]
@@ -103,17 +108,17 @@ def test_figure_2():
     bound = max(abs(v) for v in details["w"])
     assert [panel.get_title() for panel in axes] == ["a) weights", "b) their sign", "c) clean", "d) FGSM(.25)"]
     for panel, key, limit in ((axes[0], "w", bound), (axes[1], "sign", 1)):
-        pixels, limits = image(panel)
-        assert (pixels.ravel().tolist(), limits) == (details[key], (-limit, limit))
+        shown, limits = image(panel)
+        assert (shown.ravel().tolist(), limits) == (details[key], (-limit, limit))
         colours = panel.get_images()[0].get_cmap()
         assert [to_hex(colours(v)) for v in (0.0, 1.0)] == [ORANGE.lower(), BLUE.lower()]
         assert to_hex(colours(0.5)) > "#fafafa"  # 0 is white
     for panel, key in ((axes[2], "clean"), (axes[3], "attacked")):
-        pixels, limits = image(panel)
-        assert (pixels.shape, limits) == ((112, 112), (-0.25, 1.25))
-        for i, picture in enumerate(details[key]):  # four to a row: two rows of 3s, two of 7s
+        shown, limits = image(panel)
+        assert (shown.shape, limits) == ((112, 112), (-0.25, 1.25))
+        for i, picture in enumerate(numbers(details[key])):  # four to a row: two rows of 3s, two of 7s
             top, left = 28 * (i // 4), 28 * (i % 4)
-            assert pixels[top : top + 28, left : left + 28].ravel().tolist() == picture
+            assert shown[top : top + 28, left : left + 28].ravel().tolist() == picture
 
 
 def test_robustness():
@@ -182,7 +187,7 @@ def test_every_figure_belongs_to_a_measured_claim_and_says_what_it_shows():
         assert drawing.title != drawing.caption
 
 
-def test_the_colours_are_those_of_okabe_and_ito_and_a_grey():
+def test_the_colours_are_those_of_okabe_and_ito_a_grey_black_and_white():
     assert (BLUE, ORANGE, GREEN) == ("#0072B2", "#D55E00", "#009E73")
     red, green, blue = (GREY[i : i + 2] for i in (1, 3, 5))
     assert red == green == blue
@@ -194,7 +199,7 @@ def test_the_colours_are_those_of_okabe_and_ito_and_a_grey():
         ]
         frames = [s.get_edgecolor() for panel in axes for s in panel.spines.values()]
         used = {to_hex(colour).upper() for colour in of_lines + of_patches + frames}
-        assert used <= {BLUE, ORANGE, GREEN, GREY, "#000000"}, claim
+        assert used <= {BLUE, ORANGE, GREEN, GREY, "#000000", "#FFFFFF"}, claim
 
 
 @pytest.mark.parametrize("claim", sorted(FIGURES))
@@ -237,13 +242,32 @@ def test_a_claim_without_a_figure(tmp_path):
 
 
 def test_an_image_is_784_numbers_or_rows_of_pixels():
-    numbers = list(range(784))
-    for given in (numbers, np.reshape(numbers, (28, 28)).tolist()):
+    counted = list(range(784))
+    for given in (counted, np.reshape(counted, (28, 28)).tolist()):
         axes = Canvas().subplots()
         show_image(axes, given, "title", low=0, high=783)
-        pixels, limits = image(axes)
-        assert pixels[3].tolist() == list(range(84, 112))
+        shown, limits = image(axes)
+        assert shown[3].tolist() == list(range(84, 112))
         assert (limits, axes.get_title()) == ((0, 783), "title")
+
+
+def test_images_survive_the_results_file_to_half_a_level():
+    x = np.array([[0.12345, -0.25, 0.0], [1.0, 1.25, 0.7]], dtype="float32")
+    texts = json.loads(json.dumps(encoded(x)))
+    assert [text.split(" ")[:3] for text in texts] == [["picture", "-0.25", "1.25"]] * 2  # one range for all
+    back = np.stack([pixels(text) for text in texts])
+    assert abs(back - x).max() <= 1.5 / 255 / 2 + 1e-6
+    assert (back[0, 1], back[1, 1]) == (-0.25, 1.25)  # nothing is cut off
+    assert (back != x).any()  # this is how coarse it is
+    assert np.array_equal(pixels(encoded(np.full((1, 4), 0.5))[0]), np.full(4, 0.5))
+    assert encoded(np.zeros((0, 784))) == []
+    assert len(encoded(np.random.default_rng(0).random((1, 784)))[0]) < 1100  # a results file holds many
+
+
+@pytest.mark.parametrize("text", ["picture 0 1", "picture a b AAAA", "picture 0 1 ?", "something"])
+def test_a_text_that_is_no_image_is_refused(text):
+    with pytest.raises(ValueError, match="an image is numbers, or a text that begins with 'picture '"):
+        pixels(text)
 
 
 def test_matplotlib_is_imported_where_a_figure_is_drawn_and_not_before():

@@ -75,18 +75,18 @@ def _linear(builder, x, t, penalty, factor):
     return _set(builder(rng=generator(0)), factor * W * seen, factor * b)
 
 
-def _maxout(x, t, seed):
+def _maxout(x, t, seed, top="softmax"):
     """Hidden units that look for training images, then random ones; the top is fitted."""
     rng = generator(seed)
     network = models.maxout_network(
-        24, 2, keep=(0.4, 0.3), rng=rng
+        24, 2, top=top, keep=(0.4, 0.3), rng=rng
     )  # dropout that cannot be overlooked where it is left on
     W1 = (x[rng.permutation(len(x))[:48]] - x.mean(axis=0)).reshape(2, 24, 784)
     h1 = (x @ W1.transpose(0, 2, 1)).max(axis=0)
     W2 = rng.standard_normal((2, 24, 24)) / 100
     h2 = (h1 @ W2.transpose(0, 2, 1)).max(axis=0)
     W, b = _ridge(h2, t, 100.0)
-    return _set(network, W1, np.zeros(48), W2, np.zeros(48), 10 * W, 10 * b)
+    return _set(network, W1, np.zeros(48), W2, np.zeros(48), 10 * W, 10 * b - 2 * (top == "sigmoid"))
 
 
 def _rbf(x, y, top, beta):
@@ -110,6 +110,9 @@ def networks():
         ("rbf_network", "clean", "rbf-true-class"): _rbf(x, y, "rbf-true-class", 0.01),
         ("maxout_network", "clean", "softmax"): _maxout(x, t, 1),
         ("maxout_network", "adversarial", "softmax"): _maxout(x, t, 2),
+        ("maxout_network", "clean", "sigmoid"): _maxout(x, t, 3, "sigmoid"),
+        ("maxout_network", "rubbish", "softmax"): _maxout(x, t, 4),
+        ("maxout_network", "rubbish", "sigmoid"): _maxout(x, t, 5, "sigmoid"),
     }
 
 

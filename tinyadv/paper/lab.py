@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,8 +39,9 @@ class Recipe:
     ----------
     network, arguments : str, dict
         A builder of `tinyadv.models` and its arguments.
-    data : "mnist" or "mnist-3v7"
-        All ten classes, or sevens (1) against threes (-1).
+    data : "mnist", "mnist-3v7", "mnist-half-0" or "mnist-half-1"
+        All ten classes; sevens (1) against threes (-1); all ten classes with every second training image, from the
+        first or from the second on: two halves without an image in common.
     objective, options : str, dict
         "clean" or "adversarial" (see `tinyadv.losses`), and its options.
     epochs : int
@@ -97,8 +99,8 @@ class Recipe:
         """A few words for the progress display."""
         top = self.arguments.get("top")
         words = [self.network.replace("_", " "), self.arguments.get("units"), top if top not in USUAL_TOPS else None]
-        adversarial = ", adversarial" if self.objective == "adversarial" else ""
-        return f"{' '.join(str(word) for word in words if word)}{adversarial}, seed {self.seed}"
+        objective = "" if self.objective == "clean" else f", {self.objective}"
+        return f"{' '.join(str(word) for word in words if word)}{objective}, seed {self.seed}"
 
 
 class Lab:
@@ -110,10 +112,18 @@ class Lab:
         Checkpoints and trained networks are kept here, by the hash of their recipes.
     device : "cpu" or "cuda"
     progress : Progress, optional
+    say : callable, optional
+        Is told, in one line, of a file that cannot be used; by default standard error.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu", progress: Progress | None = None) -> None:
-        self.folder, self.device, self.progress = Path(folder), device, progress or Silent()
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        progress: Progress | None = None,
+        say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    ) -> None:
+        self.folder, self.device, self.progress, self.say = Path(folder), device, progress or Silent(), say
         self._trained: dict[str, tuple[Network, list[dict[str, Any]]]] = {}
 
     @cached_property
@@ -125,7 +135,10 @@ class Lab:
         """The "train", "validation", "test" or "full_train" part of a recipe's data."""
         if recipe.data == "mnist-3v7":
             return self.three_or_seven(name)
-        return self._placed(mnist().full_train) if name == "full_train" else getattr(self.data, name)
+        whole = self._placed(mnist().full_train) if name == "full_train" else getattr(self.data, name)
+        if recipe.data in HALVES and name in ("train", "full_train"):
+            return Split(*(a[HALVES.index(recipe.data) :: 2] for a in whole))
+        return whole
 
     def three_or_seven(self, name: str) -> Split:
         """Sevens (1) against threes (-1) of a part of MNIST, section 5."""
@@ -142,12 +155,21 @@ class Lab:
         """What was noted after each epoch of the training of one of this lab's networks."""
         return next(log for model, log in self._trained.values() if model is network)
 
+    def has(self, recipe: Recipe) -> bool:
+        """Whether the network of a recipe is there, undamaged, so that nothing is left to train."""
+        return self._read(recipe) is not None
+
+    def forget(self) -> None:
+        """Let go of all networks: they are in their files."""
+        self._trained.clear()
+
     def _result(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
         if recipe.hash not in self._trained:
-            self._trained[recipe.hash] = self._load(recipe) or self._train(recipe)
+            model, log = self._read(recipe) or self._train(recipe)
+            self._trained[recipe.hash] = model.to(self.device), log
         return self._trained[recipe.hash]
 
-    def _load(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]] | None:
+    def _read(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]] | None:
         path = self.path(recipe)
         if not path.exists():
             return None
@@ -156,9 +178,9 @@ class Lab:
             model = self._untrained(recipe)
             if about != self._about(recipe, model, about.get("log", [])):
                 raise StorageError(f"{path} is not the network of its recipe, or was trained on another device")
-            load_parameters(model, {name: to_device(a, self.device) for name, a in arrays.items()}, path)
+            load_parameters(model, arrays, path)
         except StorageError as error:
-            print(f"{error}; it is trained again", file=sys.stderr)
+            self.say(f"{error}; it is trained again")
             return None
         return model, about["log"]
 
@@ -191,7 +213,7 @@ class Lab:
                 title=recipe.title + (", on all 60,000" if again else ""),
             )
         except StorageError as error:
-            print(f"{error}; the training starts from the beginning", file=sys.stderr)
+            self.say(f"{error}; the training starts from the beginning")
             self._checkpoint(recipe, part).unlink(missing_ok=True)
             return self._run(recipe, part, epochs)
         return model, done
@@ -200,7 +222,7 @@ class Lab:
         """What stands in the file of a trained network beside its parameters."""
         return {
             "network": model.builder,
-            "arguments": model.arguments,
+            "arguments": json.loads(json.dumps(model.arguments)),
             "log": log,
             "recipe": recipe.as_json,
             "device": self.device,
@@ -208,9 +230,13 @@ class Lab:
 
     def _untrained(self, recipe: Recipe) -> Network:
         model = build(recipe.network, recipe.arguments, generator(recipe.seed, "weights"))
-        if recipe.network == "rbf_network":  # its units start at the mean image of their class
-            x, y = mnist().train
-            model.layers[0].mu.data = stack([x[y == k].mean(axis=0) for k in range(10)])  # type: ignore[attr-defined]
+        if recipe.network in ("rbf_network", "deep_rbf_network"):
+            x, y = (to_device(a, "cpu") for a in self.split(recipe, "train"))
+            mu = model.layers[0].mu  # type: ignore[attr-defined]
+            if recipe.network == "rbf_network":  # its units start at the mean image of their class
+                mu.data = stack([x[y == k].mean(axis=0) for k in range(10)])
+            else:  # hidden units start at training images
+                mu.data = x[generator(recipe.seed, "centres").permutation(len(x))[: len(mu.data)]]
         return model
 
     def _validate(self, recipe: Recipe, model: Network) -> dict[str, float]:
@@ -233,9 +259,14 @@ class Lab:
         return self.folder / f"{recipe.hash}.{part}.checkpoint"
 
 
-DATA = ("mnist", "mnist-3v7")
-USUAL_TOPS = ("softmax", "rbf")
+HALVES = ("mnist-half-0", "mnist-half-1")
+DATA = ("mnist", "mnist-3v7", *HALVES)
+USUAL_TOPS = ("softmax", "rbf-squared")
 OBJECTIVES: dict[str, Objective] = {
     "clean": losses.clean_objective,
     "adversarial": losses.adversarial_objective,
+    "rubbish": losses.rubbish_objective,
+    "noise": losses.noise_objective,
+    "through-attack": losses.through_attack_objective,
+    "hidden-layer": losses.hidden_objective,
 }

@@ -16,6 +16,7 @@ from ..attacks import fgsm
 from ..backend import Array, to_device
 from ..layers import parameters
 from ..models import Network
+from .figures import encoded
 from .lab import EPS, Lab, Recipe
 from .recipes import Profile
 from .registry import claims
@@ -85,9 +86,12 @@ def explains(claim: str) -> Callable[[Callable[[Result], str]], Callable[[Result
 
 
 def reason(result: Result) -> str:
-    """Why a result differs from the paper, in a sentence with measured numbers; "" if it does not, or nobody knows."""
-    differs = status(claims()[result.claim], result) == "differs"
-    return EXPLANATIONS[result.claim](result) if differs and result.claim in EXPLANATIONS else ""
+    """Why a result differs from the paper, in a sentence with measured numbers; "" if it does not, or nobody knows.
+
+    Of a claim on other data than MNIST it says what MNIST gave.
+    """
+    wanted = status(claims()[result.claim], result) in ("differs", "not run")  # not run: measured on other data
+    return EXPLANATIONS[result.claim](result) if wanted and result.claim in EXPLANATIONS else ""
 
 
 class Values:
@@ -131,6 +135,9 @@ def weights_l1(model: Network) -> float:
     return float(abs(parameters(model)[0].data).sum())
 
 
-def pictures(x: Array) -> list[list[float]]:
-    """Images as lists of pixels to three decimals, for the results file."""
-    return [[round(float(v), 3) for v in row] for row in to_device(x, "cpu")]
+def pictures(x: Array) -> list[str]:
+    """Images `(n, D)` as texts for the results file, in 256 levels from the lowest value of all to the highest.
+
+    They are for `figures.show_image`; `figures.pixels` gives their numbers back, to within half a level.
+    """
+    return encoded(to_device(x, "cpu"))

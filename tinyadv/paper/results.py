@@ -28,6 +28,7 @@ Interval = tuple[float, float]
 T = TypeVar("T")
 
 FORMAT = "tinyadv results 1"
+PICTURE = "picture "  # how an image among the details begins: see `figures.encoded`
 _ROUNDING = 1e-12  # what adding and dividing in floating point may do at the very edge of a band
 
 
@@ -160,7 +161,8 @@ class Result:
         plain = {name: getattr(self, name) for name in ("claim", "profile", "device", "scale", "seeds", "seconds")}
         plain |= {"reason": self.reason, "versions": self.versions}
         plain["figures"] = [vars(figure) for figure in self.figures]
-        plain["measurements"] = [vars(measurement) for measurement in self.measurements]
+        first, *others = map(vars, self.measurements)  # figures are drawn from the first seed's details alone
+        plain["measurements"] = [first, *({**m, "details": _without_pictures(m["details"])} for m in others)]
         return dict(_plain(plain))
 
     @classmethod
@@ -364,6 +366,16 @@ def _fingerprint(content: Any) -> str:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _without_pictures(details: Any) -> Any:
+    """Details without their images, which are most of a results file."""
+    if isinstance(details, Mapping):
+        return {key: _without_pictures(entry) for key, entry in details.items()}
+    if isinstance(details, list | tuple):
+        kept = (entry for entry in details if not (isinstance(entry, str) and entry.startswith(PICTURE)))
+        return [_without_pictures(entry) for entry in kept]
+    return details
 
 
 def _plain(value: Any) -> Any:

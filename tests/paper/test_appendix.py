@@ -1,0 +1,434 @@
+"""The appendix's claims against the same computed another way: sample by sample, by finite differences, by hand."""
+
+import math
+from functools import cache
+from inspect import signature
+
+import numpy as np
+import pytest
+from matplotlib.colors import same_color
+from tiny import TINY, GivenLab, networks, tiny_mnist, use
+
+from tinyadv import metrics
+from tinyadv.backend import generator
+from tinyadv.layers import parameters
+from tinyadv.losses import rubbish_objective
+from tinyadv.models import maxout_network
+from tinyadv.paper import appendix, recipes
+from tinyadv.paper.figures import BLUE, FIGURES, GREY, ORANGE, pixels
+from tinyadv.paper.measuring import MEASURES, reason
+from tinyadv.paper.recipes import PROFILES
+from tinyadv.paper.registry import claims
+from tinyadv.paper.results import Measurement, Result, check, status
+
+MAXOUT = ("maxout_network", "clean", "softmax")
+
+
+def world(patch, samples=200, a_class=12):
+    """Few samples, and a lab in float32, as rubbish is."""
+    use(patch, tiny_mnist())
+    patch.setattr(appendix, "SAMPLES", samples)
+    patch.setattr(appendix, "A_CLASS", a_class)
+    patch.setattr(appendix, "FIRST", 9)
+    patch.setattr(appendix, "SHOWN", (9, 2))
+    patch.setattr(appendix, "STEPS", 4)
+    return GivenLab(dtype="float32")
+
+
+@cache
+def undisturbed(claim):
+    with pytest.MonkeyPatch.context() as patch:
+        return MEASURES[claim](world(patch), TINY, 0)
+
+
+def result(claim, *measurements):
+    found = Result(claim, "tiny", "cpu", list(range(len(measurements))), list(measurements))
+    return Result.from_json(found.to_json())
+
+
+def gaussian(stream, n, seed=0):
+    return generator(seed, stream).standard_normal((n, 784), dtype="float32")
+
+
+def probabilities(network, x):
+    """p of every class in float64, one sample at a time, by the definition of its top."""
+    rows = []
+    for sample in x:
+        z = network(sample[None].astype("float32"))[0].astype("float64")
+        rows.append(1 / (1 + np.exp(-z)) if network.top == "sigmoid" else np.exp(z) / np.exp(z).sum())
+    return np.array(rows)
+
+
+def given(kind):
+    return GivenLab(dtype="float32").given[kind]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# How much rubbish is claimed
+
+
+def test_sigmoids_claim_a_sample_once_however_many_exceed_one_half():
+    m, p = (
+        undisturbed("rubbish-maxout-sigmoid"),
+        probabilities(given(("maxout_network", "clean", "sigmoid")), gaussian("rubbish", 200)),
+    )
+    claimed = p.max(axis=1) > 0.5
+    assert (p > 0.5).sum() > claimed.sum() > 0  # several classes claim the same sample
+    assert m.values["error"] == claimed.mean()
+    assert m.values["confidence_on_mistakes"] == pytest.approx(p.max(axis=1)[claimed].mean(), abs=1e-6)
+    assert m.details["by_class"] == [int((p.argmax(axis=1)[claimed] == k).sum()) for k in range(10)]
+
+
+@pytest.mark.parametrize(
+    "claim", ["rubbish-maxout-softmax", "rubbish-maxout-sigmoid", "rubbish-softmax", "rubbish-rbf"]
+)
+def test_outputs_of_another_size(claim):
+    m = undisturbed(claim)
+    recipe = MEASURES[claim].recipes(TINY, 0)[0]
+    network = given((recipe.network, "clean", recipe.arguments.get("top")))
+    z = network(gaussian("rubbish", 200)).astype("float64")
+    table = m.details["variations"]
+    assert [row[0] for row in table["rows"]] == [f"outputs × {scale:g}" for scale in appendix.SCALES]
+    assert all(len(row) == len(table["columns"]) == len(table["formats"]) for row in table["rows"])
+    for scale, (_, error, confidence) in zip(appendix.SCALES, table["rows"], strict=True):
+        s = scale * z
+        p = 1 / (1 + np.exp(-s)) if network.top == "sigmoid" else np.exp(s)
+        p = (p / p.sum(axis=1, keepdims=True) if network.top == "softmax" else p).max(axis=1)
+        assert error == (p > 0.5).mean()
+        assert confidence == pytest.approx(p[p > 0.5].mean() if error else math.nan, abs=1e-5, nan_ok=True)
+    (own,) = (row for row in table["rows"] if row[0] == "outputs × 1")
+    assert own[1:] == pytest.approx([m.values["error"], m.values["confidence_on_mistakes"]], abs=1e-6, nan_ok=True)
+
+
+def rubbish_result(*rows):
+    rows = [[f"outputs × {scale:g}", error, confidence] for scale, error, confidence in rows]
+    error, confidence = next(row[1:] for row in rows if row[0] == "outputs × 1")
+    values = {"error": error, "confidence_on_mistakes": confidence}
+    return result("rubbish-maxout-softmax", Measurement(values, details={"variations": {"rows": rows}}))
+
+
+def test_what_the_size_of_the_weights_explains():
+    explained = reason(rubbish_result((1, 0.9, 0.85), (2, 0.98, 0.92), (3, 0.99, 0.95)))
+    assert explained == (
+        "with outputs × 2, which changes no class, 98.0 % of the samples would be claimed with a confidence of 92.0 %: "
+        "the size of the weights is enough to explain it"
+    )
+    assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.98, 0.80))).endswith("alone does not give both numbers")
+    assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.8, 0.80))).startswith("no other size of the top layer")
+    assert reason(rubbish_result((1, 0.98, 0.92), (2, 0.99, 0.99))) == ""  # it does not differ
+
+
+def test_skew_is_of_the_samples_of_the_other_claim():
+    m, counts = undisturbed("rubbish-skew"), undisturbed("rubbish-maxout-softmax").details["by_class"]
+    assert m.details["by_class"] == counts
+    wrong = sum(counts)
+    assert m.values == {
+        "share_fives": counts[5] / wrong, "share_eights": counts[8] / wrong, "share_most_frequent": max(counts) / wrong
+    }  # fmt: skip
+    assert m.intervals["share_fives"] == metrics.wilson(counts[5], wrong)
+    assert len({*m.values.values()}) > 1
+
+
+def test_skew_of_nothing_is_not_a_number(monkeypatch):
+    lab = world(monkeypatch)
+    parameters(lab.given[MAXOUT])[-2].data[:] = 0.0  # a top that always says one tenth
+    parameters(lab.given[MAXOUT])[-1].data[:] = 0.0
+    m = MEASURES["rubbish-skew"](lab, TINY, 0)
+    assert all(map(math.isnan, m.values.values()))
+    assert m.intervals == {}
+    assert reason(result("rubbish-skew", m)) == "a network claims none of the samples"
+
+
+def test_which_class_is_the_most_frequent():
+    def skewed(*counts):
+        values = {"share_fives": 0.0, "share_eights": 0.0}
+        return reason(result("rubbish-skew", *(Measurement(values, details={"by_class": list(c)}) for c in counts)))
+
+    assert skewed((3, 1) + (0,) * 8) == "this network's most frequent class is 0 (75.0 %)"
+    assert "changes with the seed: 0 (75.0 %), 1 (100.0 %)" in skewed((3, 1) + (0,) * 8, (0, 4) + (0,) * 8)
+    assert "the same, but with another share: 1 (50.0 %), 1 (100.0 %)" in skewed(
+        (1, 2, 1) + (0,) * 7, (0, 4) + (0,) * 8
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------
+# One step to a chosen class
+
+
+def test_the_directions_are_those_of_the_class_s_probability():
+    """Against central differences of p in float64, along the axes in which it changes most and least."""
+    network = networks()[MAXOUT]
+    x = gaussian("x", 3).astype("float64")
+
+    def p(point, k):
+        z = network(point[None])[0]
+        return np.exp(z[k]) / np.exp(z).sum()
+
+    for k in (2, 7):
+        of_x = np.array([p(point, k) for point in x])
+        found = appendix._directions(network, x, k, of_x)
+        for n, point in enumerate(x):
+            chosen = np.argsort(abs(found["raw"][n]))[[0, 300, -2, -1]]
+            for i in chosen:
+                step = 1e-5 * np.eye(784)[i]
+                slope = (p(point + step, k) - p(point - step, k)) / 2e-5
+                assert found["raw"][n, i] == pytest.approx(slope, rel=1e-4, abs=1e-12)
+                assert found["sign"][n, i] == np.sign(slope)
+        raw = found["raw"]
+        assert np.sqrt((found["gradient"] ** 2).sum(axis=1)) == pytest.approx(np.full(3, 28.0))
+        cosine = (found["gradient"] * raw).sum(axis=1) / 28.0 / np.sqrt((raw**2).sum(axis=1))
+        assert cosine == pytest.approx(np.ones(3))
+
+
+def test_a_gradient_of_zeros_moves_nothing():
+    network = networks()[MAXOUT]
+    copy = GivenLab().given[MAXOUT]
+    parameters(copy)[-2].data[:] = 0.0
+    found = appendix._directions(copy, gaussian("x", 2).astype("float64"), 3, np.full(2, 0.1))
+    assert all((direction == 0).all() for direction in found.values())
+    assert network is not copy
+
+
+def test_fooling_step():
+    m, network = undisturbed("fooling-step"), given(MAXOUT)
+    shares = {"before": [], "gradient": [], "sign": []}
+    for k in range(10):
+        x = gaussian(f"fooling images of {k}", 12)
+        before = probabilities(network, x)[:, k]
+        found = appendix._directions(network, x, k, before.astype("float32"))
+        shares["before"].append((before >= 0.5).mean())
+        for way in ("gradient", "sign"):
+            shares[way].append((probabilities(network, x + 0.25 * found[way])[:, k] >= 0.5).mean())
+    assert m.details["by_class"] == shares
+    assert m.values == pytest.approx({
+        "success_mean_mnist": np.mean(shares["gradient"]), "success_mean_mnist_sign": np.mean(shares["sign"]),
+        "success_mean_mnist_before": np.mean(shares["before"]), "success_lowest_mnist": min(shares["gradient"]),
+        "success_highest_mnist": max(shares["gradient"]),
+    })  # fmt: skip
+    assert len({*map(tuple, shares.values())}) == 3
+    assert m.intervals["success_lowest_mnist"] == metrics.wilson(round(12 * min(shares["gradient"])), 12)
+    by_size = m.details["by_size"]
+    assert by_size.keys() == {"gradient", "sign", "raw"}
+    assert len({*map(tuple, by_size.values())}) == 3
+    rows = m.details["variations"]["rows"]
+    assert rows[2] == ["ε = 0.25", *(by_size[way][2] for way in ("gradient", "sign", "raw"))]
+
+
+@pytest.mark.parametrize("claim", ["fooling-step", "fig5-fooling"])
+def test_mnist_cannot_reproduce_what_the_paper_says_of_cifar(claim):
+    found = result(claim, undisturbed(claim))
+    check(found)
+    assert status(claims()[claim], found) == "not run"
+    assert "CIFAR-10" in reason(found)
+    assert claims()[claim].data == "CIFAR-10"
+    assert {q.name for q in claims()[claim].published}.isdisjoint(found.measurements[0].values)
+
+
+def test_a_part_of_another_data_set_s_numbers_is_missed():
+    half = result("fooling-step", Measurement({"success_frog": 1.0}))
+    with pytest.raises(
+        ValueError, match="fooling-step, seed 0: the measurement lacks success_airplane, success_mean, "
+    ):
+        check(half)
+    with pytest.raises(ValueError, match="lacks error"):  # on MNIST nothing may be missing
+        check(result("rubbish-rbf", Measurement({})))
+
+
+def test_fig5_frames_are_the_successes():
+    m, network = undisturbed("fig5-fooling"), given(MAXOUT)
+    details = m.details
+    for k in range(10):
+        x = gaussian(f"fooling images of {k}", 9)
+        x = x + 0.25 * appendix._directions(network, x, k, probabilities(network, x)[:, k].astype("float32"))["sign"]
+        assert details["framed"][k] == [bool(p >= 0.5) for p in probabilities(network, x)[:, k]]
+        assert len(details["images"][k]) == 2
+        assert np.allclose([pixels(image) for image in details["images"][k]], x[:2], atol=0.02)
+        if k == details["hardest"]:
+            assert np.allclose([pixels(image) for image in details["hardest_images"]], x, atol=0.02)
+    counts = [sum(framed) for framed in details["framed"]]
+    assert counts[details["hardest"]] == min(counts) < max(counts)
+    assert m.values == {"success_hardest_mnist": min(counts) / 9}
+    assert m.holds is None  # what the predicate speaks of was not looked at
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Training on rubbish
+
+
+def small(top):
+    network = maxout_network(4, 2, depth=1, top=top, inputs=6, classes=3, keep=(1.0, 1.0), scale=0.5, rng=generator(1))
+    return network.to(dtype="float64")
+
+
+@pytest.mark.parametrize(("top", "no_class"), [("softmax", 1 / 3), ("sigmoid", 0.0)])
+def test_the_objective_is_the_mean_over_images_and_rubbish(top, no_class):
+    network, x, y = small(top), generator(2).random((8, 6)), np.arange(8) % 3
+    J, gradients = rubbish_objective(network, x, y, generator(3), per_image=0.5)
+    rubbish = generator(3).standard_normal((4, 6), dtype="float32").astype("float64")
+
+    def by_hand():
+        z = network(np.concatenate([x, rubbish]))
+        t = np.concatenate([np.eye(3)[y], np.full((4, 3), no_class)])
+        if top == "softmax":
+            return -(t * (z - np.log(np.exp(z).sum(axis=1, keepdims=True)))).sum() / 12
+        return (np.log1p(np.exp(z)) - t * z).sum() / 12
+
+    assert pytest.approx(by_hand()) == J
+    for p, g in zip(parameters(network), gradients, strict=True):
+        assert g.shape == p.shape
+        for i in [*np.ndindex(*p.shape)][:: max(1, p.size // 5)]:
+            value = p.data[i]
+            p.data[i] = value + 1e-6
+            above = by_hand()
+            p.data[i] = value - 1e-6
+            below = by_hand()
+            p.data[i] = value
+            assert g[i] == pytest.approx((above - below) / 2e-6, rel=1e-5, abs=1e-9)
+
+
+def test_the_objective_draws_new_rubbish_at_every_step_and_keeps_the_dtype():
+    network, x, y = small("softmax").to(dtype="float32"), generator(2).random((8, 6), dtype="float32"), np.arange(8) % 3
+    rng = generator(3)
+    (first, gradients), (second, _) = (rubbish_objective(network, x, y, rng) for _ in range(2))
+    assert first != second
+    assert {g.dtype.name for g in gradients} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("per_image", "rng"), [(0.0, 1), (-1.0, 1), (0.01, 1), (math.nan, 1), (math.inf, 1), (1.0, None)]
+)
+def test_the_objective_refuses_what_gives_no_rubbish(per_image, rng):
+    x, y = np.zeros((4, 6)), np.zeros(4, dtype=int)
+    with pytest.raises(
+        ValueError, match=r"a generator and at least one sample of rubbish are wanted; got .* image of 4"
+    ):
+        rubbish_objective(small("softmax"), x, y, generator(0) if rng else None, per_image)
+
+
+def test_rubbish_training():
+    m, lab = undisturbed("rubbish-training"), GivenLab(dtype="float32")
+    kinds = [
+        ("maxout_network", *kind) for kind in (("clean", "softmax"), ("rubbish", "softmax"), ("rubbish", "sigmoid"))
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        x, y = world(patch).data.test
+        new, start = gaussian("rubbish", 200), gaussian("rubbish to step from", 12)
+        k = generator(0, "classes to step to").integers(0, 10, 12)
+        rows, wrong = [], []
+        for kind in kinds:
+            network, at, fooled = lab.given[kind], start, []
+            for _ in range(5):
+                fooled.append((probabilities(network, at).max(axis=1) > 0.5).mean())
+                g = np.concatenate([appendix.input_gradient(network, at[i : i + 1], k[i : i + 1]) for i in range(12)])
+                at = at - np.float32(0.05) * np.sign(g)
+            wrong.append(probabilities(network, x).argmax(axis=1) != y)
+            rows.append([(probabilities(network, new).max(axis=1) > 0.5).mean(), wrong[-1].mean(), fooled[-1]])
+            assert list(m.details["fooled"].values())[len(rows) - 1] == pytest.approx(fooled)
+    assert [row[1:] for row in m.details["variations"]["rows"]] == [pytest.approx(row) for row in rows]
+    assert m.values == pytest.approx({
+        "clean_error_without": rows[0][1], "error": rows[1][0], "clean_error": rows[1][1],
+        "fooled_after_steps": rows[1][2],
+    })  # fmt: skip
+    d = wrong[1].astype(float) - wrong[0]
+    half = 1.959964 * d.std(ddof=1) / math.sqrt(len(d))
+    assert m.details["cost"] == pytest.approx([d.mean(), d.mean() - half, d.mean() + half])
+    assert m.holds == (d.mean() <= half and rows[1][2] >= 0.5)
+
+
+@pytest.mark.parametrize(
+    ("cost", "fooled", "holds"),
+    [((0.0, -0.1, 0.1), 0.5, True), ((0.2, 0.1, 0.3), 0.5, False), ((0.0, -0.1, 0.1), 0.4, False)],
+)
+def test_the_predicate_of_rubbish_training_can_fail(monkeypatch, cost, fooled, holds):
+    lab = world(monkeypatch, a_class=10)
+    monkeypatch.setattr(appendix, "_difference", lambda a, b: cost)
+    monkeypatch.setattr(appendix, "_iterated", lambda network, x, k: [1.0, fooled])
+    m = MEASURES["rubbish-training"](lab, TINY, 0)
+    assert m.holds is holds
+    m.values["error"], told = 0.25, reason(result("rubbish-training", m))
+    assert ("clean images cost 20.00 points" in told) == (cost[1] > 0)
+    assert ("only 40.0 % are fooled after 4 steps" in told) == (fooled < 0.5)
+
+
+def test_the_networks_of_rubbish_training_differ_in_rubbish_alone():
+    for profile in PROFILES.values():
+        without, trained, sigmoids = MEASURES["rubbish-training"].recipes(profile, 3)
+        assert (without.objective, trained.objective, sigmoids.objective) == ("clean", "rubbish", "rubbish")
+        assert {r.epochs for r in (without, trained, sigmoids)} == {profile.epochs["controls"]}
+        assert without.arguments == trained.arguments == {**sigmoids.arguments, "top": "softmax"}
+        assert {r.seed for r in (without, trained, sigmoids)} == {3}
+    assert recipes.maxout_rubbish(TINY, 0).title == "maxout network 240, rubbish, seed 0"
+    names = signature(rubbish_objective).parameters
+    assert recipes.maxout_rubbish(TINY, 0).options.keys() <= names.keys()
+
+
+def test_networks_that_quick_does_not_train_are_left_out_of_it():
+    assert {name: MEASURES[name].quick for name in MEASURES if claims()[name].section == "A"} == {
+        "rubbish-maxout-softmax": True, "rubbish-maxout-sigmoid": False, "rubbish-softmax": True, "rubbish-rbf": True,
+        "rubbish-skew": True, "fooling-step": True, "fig5-fooling": True, "rubbish-training": False,
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The figures' data
+
+
+def drawn(claim):
+    from matplotlib.figure import Figure as Canvas
+
+    details = result(claim, undisturbed(claim)).measurements[0].details
+    FIGURES[claim].draw(canvas := Canvas(), details)
+    return canvas, details
+
+
+def lines(axes):
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata()), line.get_color()) for line in axes.lines}
+
+
+def test_the_figure_of_the_skew():
+    canvas, details = drawn("rubbish-skew")
+    (axes,) = canvas.axes
+    total = sum(details["by_class"])
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([100 * c / total for c in details["by_class"]])
+    x, y, colour = lines(axes)["the paper's network"]
+    assert (x, y, colour) == ([5, 8], pytest.approx([45.3, 0.0]), ORANGE)
+    assert lines(axes)["all classes alike"][1] == [10, 10]
+
+
+def test_the_figure_of_the_fooling_step():
+    canvas, details = drawn("fooling-step")
+    left, right = canvas.axes
+    heights = [bar.get_height() for bar in left.patches]
+    expected = [100 * s for way in ("before", "gradient", "sign") for s in details["by_class"][way]]
+    assert heights == pytest.approx(expected)
+    assert [round(bar.get_center()[0]) for bar in left.patches] == 3 * list(range(10))
+    shown = lines(right)
+    for label, way in (("gradient, scaled", "gradient"), ("gradient's sign", "sign"), ("ε∇p, not scaled", "raw")):
+        assert shown[label][:2] == (list(appendix.SIZES), pytest.approx([100 * s for s in details["by_size"][way]]))
+    assert len({line[2] for line in shown.values()}) == 3
+
+
+def test_figure_5():
+    canvas, details = drawn("fig5-fooling")
+    assert len(canvas.axes) == 9 + 10 * 2
+    wanted = [(image, details["framed"][details["hardest"]][i]) for i, image in enumerate(details["hardest_images"])]
+    wanted += [(details["images"][k][i], details["framed"][k][i]) for i in range(2) for k in range(10)]
+    seen = set()
+    for axes, (image, framed) in zip(canvas.axes, wanted, strict=True):
+        (shown,) = axes.get_images()
+        assert np.asarray(shown.get_array()).ravel().tolist() == pixels(image).tolist()
+        spines = axes.spines.values()
+        assert {spine.get_linewidth() for spine in spines} == {2.5 if framed else 0.5}
+        assert all(same_color(spine.get_edgecolor(), ORANGE if framed else GREY) for spine in spines)
+        seen.add(framed)
+    assert seen == {True, False}
+    assert [axes.get_title() for axes in canvas.axes[9:19]] == list("0123456789")
+
+
+def test_the_figure_of_rubbish_training():
+    canvas, details = drawn("rubbish-training")
+    shown = lines(canvas.axes[0])
+    assert list(shown) == ["without rubbish training", "uniform under a softmax", "none under sigmoids"]
+    for name, (x, y, _) in shown.items():
+        assert (x, y) == (list(range(5)), pytest.approx([100 * s for s in details["fooled"][name]]))
+    assert shown["uniform under a softmax"][2] == BLUE

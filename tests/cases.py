@@ -136,6 +136,13 @@ def maxout_expected(x, W, b):
     return np.stack([x @ W[p].T + b[p] for p in range(len(W))]).max(axis=0)
 
 
+def rust_expected(x, W, b, excitatory):
+    z = np.einsum("nd,fud->fnu", x, W) + b.reshape(W.shape[0], 1, W.shape[1])
+    weights = np.where(np.arange(len(W)) < excitatory, 1.0, -1.0)[:, None, None]
+    squares = np.concatenate([np.where(z[:1] > 0, z[:1], 0.0), z[1:]]) ** 2
+    return (weights * squares).sum(axis=0) / (1 + squares.sum(axis=0))
+
+
 def rbf_expected(x, mu, beta):
     full = beta if beta.ndim == 3 else np.stack([np.diag(row) for row in beta])
     d = x[:, None] - mu
@@ -300,6 +307,11 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Any]]] = {
         [call(normal(4, 3), normal(2, 3), positive(2, 3)), call(normal(4, 3), normal(2, 3), normal(2, 3, 3))]
         + [call(normal(2, 2), normal(2, 2), normal(2, 2, 2)), call(normal(3, 3), normal(3, 3), positive(3, 3))]
         + [call(normal(1, 1), normal(1, 1), normal(1, 1)), call(normal(1, 1), normal(1, 1), normal(1, 1, 1))],
+    ),
+    "rust": (
+        rust_expected,
+        [call(normal(4, 3), normal(4, 2, 3), normal(8), 2), call(normal(3, 2), normal(3, 1, 2), normal(3, 1), 1)]
+        + [call(normal(2, 3), normal(5, 2, 3), normal(10), 4), call(normal(1, 1), normal(2, 1, 1), normal(2), 1)],
     ),
     "dropout": (
         np.multiply,

@@ -6,7 +6,7 @@ from scipy import stats
 
 from tinyadv.backend import generator, to_device, uniform
 from tinyadv.gradcheck import gradcheck
-from tinyadv.layers import RBF, Dropout, Linear, Maxout, named_parameters, parameters
+from tinyadv.layers import RBF, Dropout, Linear, Maxout, Rust, Sigmoid, named_parameters, parameters
 from tinyadv.tensor import Tensor, grad, raw
 
 D, UNITS, PIECES = 6, 3, 4
@@ -14,6 +14,8 @@ LAYERS = {
     "linear": lambda rng: Linear(D, UNITS, rng, scale=0.5),
     "maxout": lambda rng: Maxout(D, UNITS, PIECES, rng, scale=0.5),
     "rbf": lambda rng: RBF(uniform(rng, (UNITS, D), 0.5), beta=0.3),
+    "sigmoid": lambda rng: Sigmoid(D, UNITS, rng, scale=0.5),
+    "rust": lambda rng: Rust(D, UNITS, rng, 0.5, excitatory=3, suppressive=1),
     "rbf-full": lambda rng: RBF(uniform(rng, (UNITS, D), 0.5), beta=0.3, full=True),
 }
 
@@ -46,6 +48,12 @@ def by_hand(layer, x):
     if isinstance(layer, Maxout):
         b = P["b"].reshape(PIECES, UNITS)
         return [[max(sum(P["W"][p, u] * r) + b[p, u] for p in range(PIECES)) for u in range(UNITS)] for r in x]
+    if isinstance(layer, Sigmoid):
+        return [[1 / (1 + np.exp(-(sum(W * r) + b))) for W, b in zip(P["W"], P["b"], strict=True)] for r in x]
+    if isinstance(layer, Rust):
+        z = np.array([[W @ r for r in x] for W in P["W"]]) + P["b"].reshape(4, 1, UNITS)
+        E, S = np.maximum(z[0], 0) ** 2 + z[1] ** 2 + z[2] ** 2, z[3] ** 2
+        return (E - S) / (1 + E + S)
     beta = [np.diag(np.exp(s)) if s.ndim == 1 else s @ s.T for s in P["root"]]
     return [[-(r - mu) @ beta[k] @ (r - mu) for k, mu in enumerate(P["mu"])] for r in x]
 

@@ -368,3 +368,247 @@ def test_objectives_take_soft_targets(x):
 def test_wrong_settings_are_named(settings, message, x):
     with pytest.raises(ValueError, match=message):
         losses.adversarial_objective(maxout(), x, Y, generator(0), **settings)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The controls of section 6: noise, attacks that are differentiated through, hidden layers
+
+
+def averaged(model, x, x_other, alpha, rng=None, y=Y):
+    """alpha J(x) + (1 - alpha) J(x_other) and its gradients; both halves in one pass of masks."""
+    z = model(Tensor(np.concatenate([x, x_other])), rng=rng)
+    J = alpha * model.loss(z[: len(x)], y) + (1 - alpha) * model.loss(z[len(x) :], y)
+    return float(J), grad(J, parameters(model))
+
+
+def assert_same(objective, expected):
+    (J, gs), (J_expected, g_expected) = objective, expected
+    assert pytest.approx(J_expected, rel=1e-12) == J
+    for g, e in zip(gs, g_expected, strict=True):
+        np.testing.assert_allclose(g, e, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["sign", "uniform"])
+@pytest.mark.parametrize("alpha", [0.5, 0.3, 0.0, 1.0])
+def test_the_noise_objective_is_the_adversarial_one_with_noise_in_place_of_the_attack(kind, alpha, x):
+    model = maxout(keep=(0.8, 0.5))
+    spy = Spy(model)
+    result = losses.noise_objective(spy, x, Y, generator(3), eps=0.25, alpha=alpha, kind=kind)
+    ((batch, with_dropout),) = spy.calls
+    assert with_dropout
+    eta = batch[-N:] - x
+    if kind == "sign":
+        np.testing.assert_allclose(abs(eta), 0.25, rtol=1e-12)
+        assert len(np.unique(np.sign(eta))) == 2
+    else:
+        assert 0.2 < abs(eta).max() <= 0.25
+        assert abs(eta).min() < 0.05
+    if alpha:
+        assert batch[:N].tobytes() == x.tobytes()
+        assert_same(result, averaged(model, x, batch[-N:], alpha, generator(3)))  # the masks are those without noise
+    else:
+        assert len(batch) == N
+        assert_same(result, cost_gradients(model, batch, rng=generator(3)))
+
+
+def test_noise_is_new_at_every_step_and_fair(x):
+    x, y = np.zeros((500, D)), np.arange(500) % K
+    for kind, deviation in (("sign", 0.25), ("uniform", 0.25 / np.sqrt(3))):
+        spy, rng = Spy(maxout()), generator(0)
+        for _ in range(2):
+            losses.noise_objective(spy, x, y, rng, kind=kind)
+        first, second = (batch[500:] for batch, _ in spy.calls)
+        assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.1
+        assert abs(np.corrcoef(first[:, 0], first[:, 1])[0, 1]) < 0.15  # each pixel has its own
+        assert first.mean() == pytest.approx(0, abs=0.02)
+        assert first.std() == pytest.approx(deviation, rel=0.03)
+
+
+THROUGH = [("rotation", {"angle": 0.4}), ("scaled-gradient", {"eps": 0.1})]
+
+
+def by_hand(model, attack, x, options):
+    """The attacked inputs, one after another."""
+    found = []
+    for row, g in zip(x, input_gradient(model, x, Y), strict=True):
+        length = np.sqrt((row**2).sum())
+        beside = g - (g @ row) / (row @ row) * row
+        if attack == "rotation":
+            t = options["angle"]
+            found.append(np.cos(t) * row + np.sin(t) * length * beside / np.sqrt(beside @ beside))
+        else:
+            found.append(row + options["eps"] * np.sqrt(D) * g / np.sqrt(g @ g))
+    return np.array(found)
+
+
+@pytest.mark.parametrize(("attack", "options"), THROUGH)
+@pytest.mark.parametrize("alpha", [0.5, 0.3, 0.0])
+def test_through_an_attack_the_value_is_that_of_the_attacked_inputs(attack, options, alpha, x):
+    model = maxout(keep=(0.8, 0.5))
+    spy = Spy(model)
+    J, _ = losses.through_attack_objective(spy, x, Y, generator(3), attack, alpha=alpha, **options)
+    (seen, with_dropout), (trained, trained_with_dropout) = spy.calls
+    assert seen.tobytes() == x.tobytes()
+    assert (with_dropout, trained_with_dropout) == (False, True)
+    x_adv = by_hand(model, attack, x, options)
+    np.testing.assert_allclose(trained[-N:], x_adv, rtol=1e-10, atol=1e-12)
+    expected = (
+        averaged(model, x, x_adv, alpha, generator(3)) if alpha else cost_gradients(model, x_adv, rng=generator(3))
+    )
+    assert pytest.approx(expected[0], rel=1e-10) == J
+
+
+@pytest.mark.parametrize(("attack", "options"), THROUGH)
+def test_through_an_attack_the_gradient_is_that_of_the_whole_by_finite_differences(attack, options, x, rng):
+    model = models.saturating_network("sigmoid", 5, 2, D, K, (1.0, 1.0), 1.0, rng=generator(1)).to(dtype="float64")
+    objective = {"alpha": 0.3, "attack": attack, **options}
+    _, gs = losses.through_attack_objective(model, x, Y, None, **objective)
+    x_adv = by_hand(model, attack, x, options)
+    _, held = averaged(model, x, x_adv, 0.3)  # the gradient with the attack held constant
+    for p, g, constant in zip(parameters(model), gs, held, strict=True):
+        start, v, h, values = p.data, rng.normal(size=p.shape), 1e-4, []
+        for t in (h, -h, h / 2, -h / 2):
+            p.data = start + t * v
+            values.append(losses.through_attack_objective(model, x, Y, None, **objective)[0])
+        p.data = start
+        coarse, fine = (values[0] - values[1]) / (2 * h), (values[2] - values[3]) / h
+        measured = (4 * fine - coarse) / 3
+        assert (g * v).sum() == pytest.approx(measured, rel=1e-7)
+        assert abs((constant * v).sum() - measured) > 1e-4 * abs(measured)  # the second order part is there
+
+
+@pytest.mark.parametrize(("attack", "options"), THROUGH)
+def test_through_an_attack_examples_without_a_gradient_stay_and_train(attack, options, x):
+    """As sure as float32 can be, or nearly: no NaN, and the others are not disturbed."""
+    model = maxout(dtype="float32")
+    b = parameters(model)[-1]
+    for size in (60.0, 85.0, 200.0):  # p of the wrong classes: 1e-26, 1e-37, 0
+        b.data = np.array([size, 0, 0, 0], dtype="float32")
+        spy = Spy(model)
+        J, gs = losses.through_attack_objective(spy, x.astype("float32"), Y * 0, None, attack, **options)
+        assert spy.calls[1][0][N:].tobytes() == x.astype("float32").tobytes()
+        assert np.isfinite(J)
+        assert all(np.isfinite(g).all() for g in gs)
+
+
+HIDDEN = [("additive", {"eps": 0.1}), ("rotation", {"angle": 0.4})]
+
+
+def hidden_by_hand(model, x, kind, layers, options, alpha):
+    """The formula for a network of two hidden layers without dropout, layer by layer."""
+    h1 = Tensor(model.layers[1](x))
+    h2 = model.layers[3](h1)
+    g = dict(enumerate(grad(model.loss(model.layers[5](h2), Y), [h1, h2], seed=float(N))))
+
+    def moved(k, h):
+        if k not in layers:
+            return h
+        if kind == "additive":
+            return h + options["eps"] * np.sign(g[k])
+        length = (h * h).sum(axis=1, keepdims=True) ** 0.5
+        beside = g[k] - (h * g[k]).sum(axis=1, keepdims=True) / (h * h).sum(axis=1, keepdims=True) * h
+        u = beside / (beside * beside).sum(axis=1, keepdims=True) ** 0.5
+        return np.cos(options["angle"]) * h + np.sin(options["angle"]) * length * u
+
+    J = model.loss(model.layers[5](moved(1, model.layers[3](moved(0, model.layers[1](Tensor(x)))))), Y)
+    J_clean = model.loss(model(Tensor(x)), Y)
+    gs = zip(grad(J_clean, parameters(model)), grad(J, parameters(model)), strict=True)
+    return alpha * float(J_clean) + (1 - alpha) * float(J), [alpha * a + (1 - alpha) * b for a, b in gs]
+
+
+@pytest.mark.parametrize(("kind", "options"), HIDDEN)
+@pytest.mark.parametrize("layers", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("alpha", [0.5, 0.3, 0.0])
+def test_the_hidden_objective_is_its_formula(kind, options, layers, alpha, x):
+    model = maxout()
+    expected = hidden_by_hand(model, x, kind, layers, options, alpha)
+    assert_same(losses.hidden_objective(model, x, Y, None, layers, kind, alpha=alpha, **options), expected)
+    from_the_end = [k - 2 for k in layers]
+    assert_same(losses.hidden_objective(model, x, Y, None, from_the_end, kind, alpha=alpha, **options), expected)
+    clean = cost_gradients(model, x)
+    assert abs(expected[0] - clean[0]) > 1e-3
+    options = dict.fromkeys(options, 0.0)
+    assert losses.hidden_objective(model, x, Y, None, layers, kind, **options)[0] == pytest.approx(clean[0])
+
+
+@pytest.mark.parametrize(("kind", "options"), HIDDEN)
+def test_hidden_activations_are_attacked_without_dropout_and_perturbed_before_their_own(kind, options, x):
+    model, seen = maxout(keep=(0.8, 0.5)), []
+
+    class Watched:
+        def __init__(self, layer):
+            self.layer = layer
+
+        def __call__(self, h, rng=None):
+            seen.append((raw(h), rng is not None))
+            return self.layer(h, rng=rng)
+
+    quiet = maxout()  # of the same parameters
+    g = Tensor(quiet.layers[1](x))
+    (g,) = grad(quiet.loss(quiet.layers[5](quiet.layers[3](g)), Y), [g])
+    model.layers[2] = Watched(model.layers[2])
+    losses.hidden_objective(model, x, Y, generator(3), kind=kind, **options)
+    (attacked, with_dropout), (trained, trained_with_dropout) = seen
+    assert (with_dropout, trained_with_dropout) == (False, True)
+    assert attacked.tobytes() == quiet.layers[1](x).tobytes()
+    h = model.layers[1](model.layers[0](np.concatenate([x, x]), rng=generator(3)))
+    np.testing.assert_allclose(trained[:N], h[:N], rtol=1e-12)
+    if kind == "additive":
+        np.testing.assert_allclose(trained[N:] - h[N:], 0.1 * np.sign(g), rtol=1e-9, atol=1e-12)
+    else:
+        np.testing.assert_allclose((trained**2).sum(axis=1), (h**2).sum(axis=1), rtol=1e-12)
+        cosines = (trained[N:] * h[N:]).sum(axis=1) / (h[N:] ** 2).sum(axis=1)
+        np.testing.assert_allclose(cosines, np.cos(0.4), rtol=1e-9)
+        assert ((trained[N:] - h[N:]) * g).sum(axis=1).min() > 0
+
+
+CONTROLS = {
+    "noise": lambda **o: losses.noise_objective(maxout(), o.pop("x"), Y, o.pop("rng", generator(0)), **o),
+    "through": lambda **o: losses.through_attack_objective(maxout(), o.pop("x"), Y, generator(0), **o),
+    "hidden": lambda **o: losses.hidden_objective(maxout(), o.pop("x"), Y, generator(0), **o),
+}
+
+
+@pytest.mark.parametrize("objective", ["noise_objective", "through_attack_objective", "hidden_objective"])
+def test_controls_keep_float32_change_nothing_and_run_on_another_library(objective, x, xp):
+    model, x = maxout((0.8, 0.5), "float32"), xp.asarray(x.astype("float32"))
+    for p in parameters(model):
+        p.data = xp.asarray(p.data)
+    before = [host(a).tobytes() for a in (x, *parameters(model))]
+    kinds = {"noise_objective": "kind", "through_attack_objective": "attack", "hidden_objective": "kind"}
+    names = {"noise_objective": ("sign", "uniform"), "through_attack_objective": ("rotation", "scaled-gradient"),
+             "hidden_objective": ("additive", "rotation")}  # fmt: skip
+    for name in names[objective]:
+        results = []
+        for seed in (1, 1, 2):
+            options = {kinds[objective]: name, "eps": np.float64(0.25), "alpha": np.float64(0.5)}
+            J, gs = getattr(losses, objective)(model, x, Y, generator(seed), **options)
+            assert {g.dtype.name for g in gs} == {"float32"}
+            results.append((J, [host(g).tobytes() for g in gs]))
+        assert results[0] == results[1] != results[2]
+    assert [host(a).tobytes() for a in (x, *parameters(model))] == before
+
+
+@pytest.mark.parametrize(
+    ("objective", "options", "message"),
+    [
+        ("noise", {"kind": "salt"}, "noise is 'sign' or 'uniform', .* got 'salt'"),
+        ("noise", {"rng": None}, "drawn from a generator; got 'uniform' and None"),
+        ("noise", {"eps": -0.1}, "a finite number >= 0, got -0.1"),
+        ("noise", {"eps": -0.1, "kind": "sign"}, "a finite number >= 0, got -0.1"),
+        ("noise", {"alpha": 1.5}, r"alpha is a number in \[0, 1\], got 1.5"),
+        ("through", {"attack": "fgsm"}, "attack is 'rotation' or 'scaled-gradient', got 'fgsm'"),
+        ("through", {"alpha": -1}, r"alpha is a number in \[0, 1\], got -1"),
+        ("through", {"angle": 4.0}, "an angle is in radians, from 0 to pi; got 4.0"),
+        ("through", {"attack": "scaled-gradient", "eps": float("inf")}, "a finite number >= 0, got inf"),
+        ("hidden", {"kind": "multiplicative"}, "kind is 'additive' or 'rotation', got 'multiplicative'"),
+        ("hidden", {"alpha": 2}, r"alpha is a number in \[0, 1\], got 2"),
+        ("hidden", {"eps": -1.0}, "a finite number >= 0, got -1.0"),
+        ("hidden", {"kind": "rotation", "angle": -1.0}, "from 0 to pi; got -1.0"),
+        ("hidden", {"layers": (2,)}, "some of the hidden layers 0 to 1, at least one; got \\(2,\\)"),
+        ("hidden", {"layers": ()}, "some of the hidden layers 0 to 1, at least one; got \\(\\)"),
+    ],
+)
+def test_wrong_settings_of_controls_are_named(objective, options, message, x):
+    with pytest.raises(ValueError, match=message):
+        CONTROLS[objective](x=x, **options)

@@ -46,6 +46,12 @@ def in_torch(torch):
         d = x[:, None] - mu
         return -((d * d * beta).sum(-1) if beta.ndim == 2 else torch.einsum("nki,kij,nkj->nk", d, beta, d))
 
+    def rust(x, W, b, excitatory):
+        first, *others = torch.einsum("nd,fud->fnu", x, W) + b.reshape(W.shape[0], 1, W.shape[1])
+        E, S = [F.relu(first), *others[: excitatory - 1]], others[excitatory - 1 :]
+        E, S = (sum(z.pow(2) for z in part) for part in (E, S))
+        return (E - S) / (1 + E + S)
+
     def sum_of(x, axis=None, keepdims=False):
         return x.sum(dim=tuple(range(x.ndim)) if axis is None else axis, keepdim=keepdims)
 
@@ -94,6 +100,7 @@ def in_torch(torch):
         "linear": F.linear,
         "maxout": lambda x, W, b: (torch.einsum("nd,pud->npu", x, W) + b).amax(1),
         "rbf": rbf,
+        "rust": rust,
         "dropout": lambda x, mask: x * mask,
     }
 

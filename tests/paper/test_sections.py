@@ -17,7 +17,7 @@ from tinyadv.backend import generator, noise
 from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import parameters
 from tinyadv.ops import softplus
-from tinyadv.paper import appendix, section3, section5, section6
+from tinyadv.paper import appendix, audit, section3, section5
 from tinyadv.paper import lab as laboratory
 from tinyadv.paper.figures import pixels
 from tinyadv.paper.measuring import MEASURES
@@ -33,7 +33,8 @@ def world(monkeypatch, claim, **options):
     dtype = options.pop("dtype", "float32" if claim.startswith("rubbish") else "float64")
     train, validation, test = tiny_mnist(dtype=dtype)
     use(monkeypatch, MNIST(train, validation, Split(test.x[-IMAGES:], test.y[-IMAGES:])))
-    monkeypatch.setattr(section6, "FIRST", FIRST)
+    for name, n in (("FIRST", FIRST), ("FEW", 10), ("FEWEST", 2)):
+        monkeypatch.setattr(audit, name, n)
     monkeypatch.setattr(appendix, "SAMPLES", 500)
     return GivenLab(dtype=dtype, **options)
 
@@ -520,7 +521,7 @@ def random_signs_like_the_weights(factor):
 
 def masked_gradient_and_strong_noise(patch):
     DEFECTS["FGSM follows no gradient"](patch)
-    instead(section6, "sign", lambda f: lambda x: 40 * f(x))(patch)
+    instead(audit, "sign", lambda f: lambda x: 40 * f(x))(patch)
 
 
 FAILURES = {
@@ -533,7 +534,7 @@ FAILURES = {
     ("logistic-exact", "its gradients"): scaled(1.0, 1.01),
     ("logistic-exact", "the sign in print"): instead(section5, "adversarial_logistic_loss", as_printed),
     ("fig2-logistic", "one image"): instead(section5, "attack", lambda f: lambda *a: np.r_[f(*a)[:-1], a[1][-1:]]),
-    ("adv-robust-1600", "PGD"): instead(section6, "pgd", lambda f: lambda model, x, *a: x),
+    ("adv-robust-1600", "PGD"): instead(audit, "pgd", lambda f: lambda model, x, *a: x),
     ("adv-robust-1600", "noise"): masked_gradient_and_strong_noise,
 }
 

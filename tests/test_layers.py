@@ -5,8 +5,21 @@ import pytest
 from scipy import stats
 
 from tinyadv.backend import generator, to_device, uniform
+from tinyadv.datasets import mnist
 from tinyadv.gradcheck import gradcheck
-from tinyadv.layers import RBF, Dropout, Linear, Maxout, Rust, Sigmoid, named_parameters, parameters
+from tinyadv.layers import (
+    RBF,
+    Dropout,
+    Linear,
+    Maxout,
+    Quadratic,
+    RBFUnits,
+    Relu,
+    Rust,
+    Sigmoid,
+    named_parameters,
+    parameters,
+)
 from tinyadv.tensor import Tensor, grad, raw
 
 D, UNITS, PIECES = 6, 3, 4
@@ -16,6 +29,8 @@ LAYERS = {
     "rbf": lambda rng: RBF(uniform(rng, (UNITS, D), 0.5), beta=0.3),
     "sigmoid": lambda rng: Sigmoid(D, UNITS, rng, scale=0.5),
     "rust": lambda rng: Rust(D, UNITS, rng, 0.5, excitatory=3, suppressive=1),
+    "rbf-units": lambda rng: RBFUnits(uniform(rng, (UNITS, D), 0.5), beta=0.3),
+    "quadratic": lambda rng: Quadratic(D, UNITS, rng, scale=0.5, inhibition=0.3),
     "rbf-full": lambda rng: RBF(uniform(rng, (UNITS, D), 0.5), beta=0.3, full=True),
 }
 
@@ -54,6 +69,12 @@ def by_hand(layer, x):
         z = np.array([[W @ r for r in x] for W in P["W"]]) + P["b"].reshape(4, 1, UNITS)
         E, S = np.maximum(z[0], 0) ** 2 + z[1] ** 2 + z[2] ** 2, z[3] ** 2
         return (E - S) / (1 + E + S)
+    if isinstance(layer, RBFUnits):
+        units = list(zip(P["mu"], np.exp(P["s"]), strict=True))
+        return [[np.exp(-(r - mu) @ (beta * (r - mu))) for mu, beta in units] for r in x]
+    if isinstance(layer, Quadratic):
+        units = list(zip(P["W"], P["b"], np.exp(P["s"]), strict=True))
+        return [[W @ r + b - beta @ r**2 for W, b, beta in units] for r in x]
     beta = [np.diag(np.exp(s)) if s.ndim == 1 else s @ s.T for s in P["root"]]
     return [[-(r - mu) @ beta[k] @ (r - mu) for k, mu in enumerate(P["mu"])] for r in x]
 
@@ -203,3 +224,17 @@ def test_the_gradient_goes_through_the_mask_of_the_forward(x):
     (g,) = grad(Y.sum(), [X])
     assert 0 < (g == 0).sum() < g.size
     assert (g * x).tobytes() == raw(Y).tobytes()
+
+
+def test_relu_cuts_off_what_is_below_0():
+    x = np.array([[-1.0, 0.0, 2.0]], dtype="float32")
+    assert Relu()(x).tolist() == [[0, 0, 2]]
+    assert isinstance(Relu()(Tensor(x)), Tensor)
+
+
+def test_the_bias_of_a_quadratic_layer_makes_up_for_the_inhibition_of_a_typical_image():
+    layer = Quadratic(784, 3, generator(0), scale=0.0, inhibition=0.2)
+    assert layer.b.data == pytest.approx([0.2 * 784 * 0.112] * 3, rel=1e-6)
+    x = mnist().train.x[:2000]
+    assert (x**2).mean() == pytest.approx(0.112, abs=0.003)
+    assert abs(layer(x).mean()) < 0.5

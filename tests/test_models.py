@@ -24,6 +24,13 @@ SMALL = {
     "rust-units": ("saturating_network", {"unit": "rust", "units": 4, "inputs": D, "classes": K, "scale": 0.5}),
     "rbf": ("rbf_network", {"inputs": D, "classes": K, "beta": 0.5}),
     "rbf-full": ("rbf_network", {"inputs": D, "classes": K, "beta": 0.5, "full": True, "top": "rbf-true-class"}),
+    "rbf-squared": ("rbf_network", {"inputs": D, "classes": K, "beta": 0.5, "top": "rbf-squared"}),
+    "deep-rbf": (
+        "deep_rbf_network",
+        {"units": 4, "depth": 2, "beta": 0.4, "hidden_beta": 0.6, "inputs": D, "classes": K},
+    ),
+    "deep-rbf-softmax": ("deep_rbf_network", {"units": 4, "beta": 0.4, "top": "softmax", "inputs": D, "classes": K}),
+    "quadratic": ("quadratic_network", {"units": 4, "inhibition": 0.3, "inputs": D, "classes": K, "scale": 0.9}),
 }
 
 
@@ -113,6 +120,9 @@ def test_the_outputs_of_a_maxout_network_by_hand(x):
         ("rust-units", losses.softmax_cross_entropy, ops.softmax),
         ("rbf", losses.rbf_cross_entropy, ops.exp),
         ("rbf-full", losses.rbf_log_likelihood, ops.exp),
+        ("rbf-squared", losses.rbf_squared_error, ops.exp),
+        ("deep-rbf", losses.rbf_cross_entropy, ops.exp),
+        ("quadratic", losses.softmax_cross_entropy, ops.softmax),
     ],
 )
 def test_the_top_says_the_cost_and_the_probabilities(name, J, p, x):
@@ -223,6 +233,31 @@ def test_the_rbf_network_starts_at_noise_of_pixels(full):
     at_centres = model.probabilities(model(mu.data))
     assert (at_centres.diagonal() == 1).all()
     assert (at_centres <= 1).all()
+
+
+@pytest.mark.parametrize("top", ["rbf", "softmax"])
+def test_a_deep_rbf_network_by_hand(top, x):
+    model = models.deep_rbf_network(4, 2, 0.4, 0.6, top, D, K, rng=generator(1, "weights"))
+    h = x.astype("float64")
+    for layer, beta in zip(model.layers[:2], (0.4, 0.6), strict=True):
+        mu = layer.mu.data
+        assert 0 <= mu.min() < mu.max() <= 1
+        h = np.exp([[-beta * ((r - m) ** 2).sum() for m in mu] for r in h])
+    if top == "rbf":
+        expected = [[-0.6 * ((r - m) ** 2).sum() for m in model.layers[2].mu.data] for r in h]
+    else:
+        expected = h @ model.layers[2].W.data.T
+    np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_quadratic_units_by_hand(x):
+    model = models.quadratic_network(4, 2, 0.3, "softmax", D, K, 0.9, rng=generator(1, "weights"))
+    h = x.astype("float64")
+    for layer, inputs in ((model.layers[0], D), (model.layers[2], 4)):
+        h = np.maximum(h @ layer.W.data.T + 0.3 * 0.112 * inputs - 0.3 * (h**2).sum(axis=1, keepdims=True), 0)
+    assert (h == 0).any()
+    assert (h > 0).any()
+    np.testing.assert_allclose(model(x), h @ model.layers[4].W.data.T, rtol=1e-4, atol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -352,7 +387,7 @@ def test_wrong_inputs_are_named(model, x, error, message):
         (lambda rng: build("softmax_regression", {"units": 3}, rng), "softmax_regression does not take {'units': 3}"),
         (lambda rng: build("softmax_regression", {"rng": 1}, rng), "softmax_regression does not take"),
         (lambda rng: models.maxout_network(top="rbf", rng=rng), "top is 'softmax' or 'sigmoid', got 'rbf'"),
-        (lambda rng: models.rbf_network(top="softmax", rng=rng), "top is 'rbf' or 'rbf-true-class', got 'softmax'"),
+        (lambda rng: models.rbf_network(top="softmax", rng=rng), "top is 'rbf' or .*, got 'softmax'"),
         (lambda rng: Network("mine", {}, [], "sigmoids"), "top is 'softmax' or .*, got 'sigmoids'"),
         (lambda rng: models.maxout_network(depth=0, rng=rng), "depth is at least 1 .* got 0"),
         (lambda rng: models.maxout_network(keep=(0.8,), rng=rng), "keep is .* got 2 and \\(0.8,\\)"),
@@ -364,6 +399,12 @@ def test_wrong_inputs_are_named(model, x, error, message):
         (lambda rng: models.saturating_network(keep=(0.5,), rng=rng), r"keep is .* got 'sigmoid', 2 and \(0.5,\)"),
         (lambda rng: Rust(3, 2, rng, suppressive=0), "got inputs 3, units 2, excitatory 2, suppressive 0"),
         (lambda rng: models.rbf_network(beta=0.0, rng=rng), "beta is a positive number, got 0.0"),
+        (lambda rng: models.deep_rbf_network(beta=-1.0, rng=rng), "beta is a positive number, got -1.0"),
+        (lambda rng: models.deep_rbf_network(depth=0, rng=rng), "depth is at least 1, got 0"),
+        (lambda rng: models.deep_rbf_network(top="sigmoid", rng=rng), "top is 'rbf' or .*, got 'sigmoid'"),
+        (lambda rng: models.quadratic_network(inhibition=0.0, rng=rng), "beta is a positive number, got 0.0"),
+        (lambda rng: models.quadratic_network(depth=0, rng=rng), "depth is at least 1, got 0"),
+        (lambda rng: models.quadratic_network(top="rbf", rng=rng), "top is 'softmax' or 'sigmoid', got 'rbf'"),
     ],
 )
 def test_wrong_arguments_are_named(make, message):

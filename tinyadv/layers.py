@@ -141,15 +141,18 @@ class Quadratic:
     """h_u = w_u . x + b_u - beta_u . x^2: linear units with quadratic inhibition, `(N, inputs)` -> `(N, units)`.
 
     Far from 0 in any direction the inhibition wins, as it does in an RBF unit. beta stays positive because it is
-    e^s; `s` has the shape of W, `(units, inputs)`. Initial weights U(-scale, scale), biases 0, `inhibition` for every
-    entry of beta.
+    e^s; `s` has the shape of W, `(units, inputs)`. Initial weights U(-scale, scale), and `inhibition` for every entry
+    of beta; biases make up for the inhibition of a typical image, so that units do not start where nothing reaches
+    them.
     """
+
+    SQUARE = 0.112  # the mean square of a pixel of MNIST
 
     def __init__(self, inputs: int, units: int, rng: Generator, scale: float, inhibition: float) -> None:
         _check_sizes(inputs=inputs, units=units)
         _check_beta(inhibition)
         self.W = Tensor(uniform(rng, (units, inputs), scale))
-        self.b = Tensor(zeros(units))
+        self.b = Tensor(zeros(units) + inhibition * inputs * self.SQUARE)
         self.s = Tensor(zeros((units, inputs)) + math.log(inhibition))
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:

@@ -202,7 +202,7 @@ def deep_rbf_network(
     depth: int = 1,
     beta: float = 0.03,
     hidden_beta: float = 0.1,
-    top: Literal["rbf", "softmax"] = "rbf",
+    top: Literal["rbf", "rbf-squared", "softmax"] = "rbf",
     inputs: int = 784,
     classes: int = 10,
     *,
@@ -213,7 +213,7 @@ def deep_rbf_network(
     The paper tried such networks and does not describe them. Centres start at U(0, 1) noise, as both pixels and RBF
     units lie between 0 and 1; beta starts at `beta` in the first layer and at `hidden_beta` above.
     """
-    _check_top(top, "rbf", "softmax")
+    _check_top(top, "rbf", "rbf-squared", "softmax")
     if depth < 1:
         raise ValueError(f"depth is at least 1, got {depth}")
     arguments: dict[str, Any] = {"units": units, "depth": depth, "beta": beta, "hidden_beta": hidden_beta, "top": top}
@@ -221,7 +221,7 @@ def deep_rbf_network(
     sizes = [inputs, *[units] * depth, classes]
     centres = [uniform(rng, (n, m), 0.5) + 0.5 for m, n in pairwise(sizes)]
     layers: list[Layer] = [RBFUnits(mu, hidden_beta if i else beta) for i, mu in enumerate(centres[:-1])]
-    last: Layer = RBF(centres[-1], hidden_beta) if top == "rbf" else Linear(units, classes, rng, units**-0.5)
+    last: Layer = Linear(units, classes, rng, units**-0.5) if top == "softmax" else RBF(centres[-1], hidden_beta)
     return Network("deep_rbf_network", arguments, [*layers, last], top)
 
 

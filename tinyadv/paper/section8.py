@@ -7,12 +7,12 @@ each other. Along a line through an image a maxout network is linear piece by pi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from math import nan
 from typing import Any
 
 from numpy import arange, argmax, concatenate, linspace, maximum, unique, where
 
-from .. import metrics
 from ..attacks import input_gradient
 from ..backend import Array, array_module, generator, noise, to_device
 from ..layers import Dropout, Linear, Maxout, parameters
@@ -224,9 +224,11 @@ def _draw_matrices(canvas: Any, details: dict[str, Any]) -> None:
 
 REACH, TRACED = 10.0, 100  # epsilon from -REACH to REACH, for so many test images
 CURVE, CHECKED = 161, 40  # points of the figure's curves; pieces in whose middle the network itself is asked
+SIDES = ("correct_share", "correct_share_up", "correct_share_down")  # of the whole line, of either half
+SHOWN = (-10.0, -5.0, -3.0, -2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)  # images in the figure
 
 
-@measures("fig4-eps-trace", lambda profile, seed: [recipes.maxout(profile, seed)])
+@measures("fig4-eps-trace", lambda profile, seed: [recipes.maxout(profile, seed)], quick=False)
 def fig4_eps_trace(lab: Lab, seed: int, network: Network) -> Measurement:
     """Logits along x + eps sign(grad J): every linear piece, and where the class is right."""
     x, y = lab.data.test
@@ -236,8 +238,8 @@ def fig4_eps_trace(lab: Lab, seed: int, network: Network) -> Measurement:
     lines = [_line(model, network, x[i : i + 1], y[i : i + 1]) for i in shown]
     of_four = _line(model, network, x[four : four + 1], y[four : four + 1])
     holds = all(line["deviation"] <= 1e-9 and line["correct_share"] < 0.25 for line in lines)
-    values = {name: _mean(line[name] for line in lines) for name in ("correct_share", "linear_pieces")}
-    keys = ("correct_share", "linear_pieces", "deviation")
+    keys = (*SIDES, "linear_pieces", "deviation")
+    values = {name: _mean(line[name] for line in lines) for name in keys[:-1]}
     details = {"images": {key: [line[key] for line in lines] for key in keys}, "four": of_four["trace"]}
     return Measurement(values, holds=holds, details=details)
 
@@ -251,6 +253,7 @@ def _line(model: Network, network: Network, x: Array, y: Array) -> dict[str, Any
     middle = (t[picked] + t[picked + 1]) / 2
     asked = model(start + middle[:, None] * direction)
     points = linspace(-REACH, REACH, CURVE)
+    down, up = (_right(t, z, label, *side) / REACH for side in ((-REACH, 0.0), (0.0, REACH)))
     trace = {
         "label": label,
         "eps": points.tolist(),
@@ -259,7 +262,9 @@ def _line(model: Network, network: Network, x: Array, y: Array) -> dict[str, Any
         "direction": [int(v) for v in direction],
     }
     return {
-        "correct_share": _right(t, z, label) / (2 * REACH),
+        "correct_share": (up + down) / 2,
+        "correct_share_up": up,
+        "correct_share_down": down,
         "linear_pieces": len(t) - 1,
         "deviation": float(abs(asked - _between(t, z, middle)).max() / abs(z).max()),
         "trace": trace,
@@ -330,14 +335,15 @@ def _between(t: Array, z: Array, points: Array) -> Array:
     return z[i] + share * (z[i + 1] - z[i])
 
 
-def _right(t: Array, z: Array, label: int) -> float:
-    """The length of the part of the line where output `label` is the largest: exact, piece by piece."""
+def _right(t: Array, z: Array, label: int, low: float, high: float) -> float:
+    """The length of the part of [low, high] where output `label` is the largest: exact, piece by piece."""
     margins = z[:, [label]] - z[:, [k for k in range(z.shape[1]) if k != label]]
     m0, m1 = margins[:-1], margins[1:]
     crossing = m0 / where(m0 == m1, 1.0, m0 - m1)
     start = where(m0 >= 0, 0.0, where(m1 > 0, crossing, 1.0)).max(axis=1)
     end = where(m1 >= 0, 1.0, where(m0 > 0, crossing, 0.0)).min(axis=1)
-    return float(((end - start).clip(0.0, None) * (t[1:] - t[:-1])).sum())
+    first, last = ((t[:-1] + share * (t[1:] - t[:-1])).clip(low, high) for share in (start, end))
+    return float((last - first).clip(0.0, None).sum())
 
 
 def _in_float64(network: Network) -> Network:
@@ -350,65 +356,67 @@ def _in_float64(network: Network) -> Network:
 
 @explains("fig4-eps-trace")
 def _why_trace(result: Result) -> str:
-    shares = [v for m in result.measurements for v in m.details["images"]["correct_share"]]
-    deviation = max(v for m in result.measurements for v in m.details["images"]["deviation"])
-    wide = sum(v >= 0.25 for v in shares)
-    if wide:
-        return (
-            f"Of {len(shares)} images {wide} are classified correctly over a quarter of the range or more, one over "
-            f"{max(shares):.0%} of it; half of them over at most {sorted(shares)[len(shares) // 2]:.0%}."
-        )
-    return f"Between two knots the network deviates from a line by {deviation:.1g} of its largest logit."
+    lines = {key: [v for m in result.measurements for v in m.details["images"][key]] for key in ("deviation", *SIDES)}
+    wide = sum(v >= 0.25 for v in lines["correct_share"])
+    if not wide:
+        return f"Between two knots the network deviates from a line by up to {max(lines['deviation']):.1g}."
+    up, down = lines["correct_share_up"], lines["correct_share_down"]
+    return (
+        f"Of {len(up)} images {wide} are classified correctly over a quarter of the range or more; uphill (ε > 0) the "
+        f"class is right on {_mean(up):.1%} of the way, at most {max(up):.1%}, but downhill, where J falls, on "
+        f"{_mean(down):.1%}."
+    )
 
 
 @draws(
     "fig4-eps-trace",
     "Along the direction of FGSM, as in figure 4 of the paper",
-    "Left: the ten logits of the naive maxout network at x + ε·sign(∇ₓJ) for a test image x of a 4; every curve "
-    "has its class at its ends. Right: the images, from ε = −10 at the top left to ε = 10 at the bottom right; those "
-    "that are classified as a 4 have a thick green frame, as the range on the left is green. Pixels below −1 are "
-    "black, above 2 white.",
+    "Left: the ten logits of the naive maxout network at x + ε·sign(∇ₓJ) for a test image x of a 4; every curve has "
+    "its class at its ends, in their order, and where the range is green the image is classified as a 4. Right: some of "
+    "the images, with ε above each; thick green frames are those classified as a 4. Pixels below −1 are black, above 2 "
+    "white.",
 )
-def _draw_trace(canvas: Any, details: dict[str, Any], rows: int = 5, columns: int = 7) -> None:
-    four = details["four"]
-    left, right = canvas.subfigures(1, 2, width_ratios=(1.2, 1))
-    axes, eps, label = left.subplots(), four["eps"], four["label"]
-    for k, curve in enumerate(zip(*four["logits"], strict=True)):
-        true = k == label
-        axes.plot(eps, curve, "-" if true else "--", color=BLUE if true else GREY, linewidth=3 if true else 1.2,
-                  label=f"class {k}", zorder=3 if true else 2)  # fmt: skip
-    for at, side, shift in ((0, "right", -0.2), (-1, "left", 0.2)):
-        ends = four["logits"][at]
-        gap = (max(map(max, four["logits"])) - min(map(min, four["logits"]))) / 22
-        for k, height in _spread(ends, gap):
-            axes.text(eps[at] + shift, height, str(k), ha=side, va="center", color=BLUE if k == label else "black")
-    says = [max(range(len(z)), key=z.__getitem__) for z in four["logits"]]
+def _draw_trace(canvas: Any, details: dict[str, Any]) -> None:
+    left, right = canvas.subfigures(1, 2, width_ratios=(1.1, 1))
+    axes, four = left.subplots(), details["four"]
+    eps, logits, label = four["eps"], four["logits"], four["label"]
+    low, high = min(map(min, logits)), max(map(max, logits))
+    for k, curve in enumerate(zip(*logits, strict=True)):
+        style = {"color": BLUE, "linewidth": 3} if k == label else {"color": GREY, "linewidth": 1.2, "linestyle": "--"}
+        axes.plot(eps, curve, label=f"class {k}", **style)
+    for end, side, shift in ((0, "right", -0.3), (-1, "left", 0.3)):
+        for k, height in enumerate(_apart(logits[end], (high - low) / 24)):
+            axes.text(eps[end] + shift, height, str(k), ha=side, va="center", color=BLUE if k == label else "black")
+    right_class = [max(range(len(z)), key=z.__getitem__) == label for z in logits]
     half = (eps[1] - eps[0]) / 2
-    low, high = min(map(min, four["logits"])), max(map(max, four["logits"]))
-    for e, said in zip(eps, says, strict=True):
-        if said == label:
-            axes.axvspan(e - half, e + half, color=GREEN, alpha=0.3, linewidth=0)
-    axes.set(xlabel="ε, in units of pixels from 0 to 1", ylabel="logit", xlim=(-11, 11), ylim=(low, high))
-    grid, n = right.subplots(rows, columns), rows * columns
-    for i in range(n):
-        at = round(i * (len(eps) - 1) / (n - 1))
-        panel, correct = grid[i // columns, i % columns], says[at] == label
+    for e in (e for e, correct in zip(eps, right_class, strict=True) if correct):
+        axes.axvspan(e - half, e + half, color=GREEN, alpha=0.3, linewidth=0)
+    axes.set(
+        xlabel="ε, in units of pixels from 0 to 1", ylabel="logit", xlim=(-11.2, 11.2), ylim=(1.1 * low, 1.1 * high)
+    )
+    for panel, e in zip(right.subplots(3, 5).ravel(), SHOWN, strict=True):
+        at = min(range(len(eps)), key=lambda i: abs(eps[i] - e))
         image = [v + eps[at] * d for v, d in zip(four["x"], four["direction"], strict=True)]
-        show_image(panel, image, low=-1, high=2)
-        panel.spines[:].set(color=GREEN if correct else GREY, linewidth=3.5 if correct else 0.8)
-    canvas.set_size_inches(10.5, 4.2)
+        show_image(panel, image, f"{e:g}".replace("-", "−"), low=-1, high=2)
+        panel.spines[:].set(color=GREEN if right_class[at] else GREY, linewidth=4 if right_class[at] else 0.8)
+    canvas.set_size_inches(10.5, 4.4)
 
 
-def _spread(heights: list[float], gap: float) -> list[tuple[int, float]]:
-    """Indices and heights from the lowest up, moved up where two are nearer to each other than `gap`."""
-    placed: list[tuple[int, float]] = []
-    for k in sorted(range(len(heights)), key=heights.__getitem__):
-        placed.append((k, max(heights[k], placed[-1][1] + gap) if placed else heights[k]))
-    return placed
+def _apart(heights: list[float], gap: float) -> list[float]:
+    """Heights for labels near those of their curves, none nearer to another than about `gap`."""
+    order = sorted(range(len(heights)), key=heights.__getitem__)
+    moved = list(heights)
+    for _ in range(100):
+        for a, b in pairwise(order):
+            if (short := gap - (moved[b] - moved[a])) > 0:
+                moved[a], moved[b] = moved[a] - short / 2, moved[b] + short / 2
+    return moved
 
 
 # ---------------------------------------------------------------------------------------------------------
 # One direction for many images
+
+SEEN = 10_000  # training images, over which a class's mean gradient is taken
 
 
 @measures("universal-direction", lambda profile, seed: [recipes.maxout(profile, seed)])
@@ -419,7 +427,7 @@ def universal_direction(lab: Lab, seed: int, network: Network) -> Measurement:
     eta = attack(network, x, y) - x
     common, swapped, patterns = xp.zeros_like(x), xp.zeros_like(x), []
     for k in range(10):
-        g = _mean_gradient(network, *lab.data.train, k)
+        g = _mean_gradient(network, *(a[:SEEN] for a in lab.data.train), k)
         patterns.append(to_device(sign(g), "cpu").astype(int).tolist())
         rows = (y == k).nonzero()[0]
         common[rows] = EPS * sign(g)
@@ -428,8 +436,9 @@ def universal_direction(lab: Lab, seed: int, network: Network) -> Measurement:
     kinds = {"error": eta, "error_common": common, "error_swapped": swapped, "error_random": random}
     values, by_class = Values(), dict[str, list[float]]()
     for name, shift in kinds.items():
-        values.add(metrics.evaluate(network, x + shift, y), error=name)
         wrong = predict(network, x + shift) != y
+        values.values[name] = float(wrong.mean())
+        values.intervals[name] = wilson(int(wrong.sum()), len(y))
         by_class[name] = [float(wrong[y == k].mean()) for k in range(10)]
     v, i = values.values, values.intervals
     holds = i["error_common"][0] > i["error_random"][1] and v["error_common"] >= v["error"] / 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import tinyadv
 from tinyadv import cli, models
 from tinyadv.backend import generator
+from tinyadv.machine import cores
 from tinyadv.paper.lab import Lab
 from tinyadv.paper.measuring import MEASURES
 from tinyadv.paper.registry import claims
@@ -22,6 +22,7 @@ from tinyadv.storage import StorageError
 from tinyadv.training import DivergedError
 
 IDS = tuple(claims())
+PROCESSES = f"{cores()} process{'es' * (cores() != 1)}"
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def command(capsys, monkeypatch, tmp_path):
 def jobs(monkeypatch):
     """The jobs that `reproduce` would run, instead of running them."""
     kept = []
-    monkeypatch.setattr("tinyadv.paper.reproduce.reproduce", lambda job, progress, say: kept.append(job) or {})
+    monkeypatch.setattr("tinyadv.paper.reproduce.reproduce", lambda job, say: (kept.append(job) or {}, {}))
     return kept
 
 
@@ -94,8 +95,15 @@ BAD = [
     ("reproduce --seeds 2.5", "'--seeds': wanted a whole number, got '2.5'"),
     ("reproduce --device tpu", "unknown device 'tpu': wanted 'cpu' or 'cuda'"),
     ("reproduce --device cuda", "device 'cuda' needs CuPy, which is not installed"),
-    ("reproduce --out file", "--out file: wanted a folder, but file is a file"),
-    ("reproduce --out file/x/y", "--out file/x/y: wanted a folder, but"),
+    ("reproduce --out file", "the output folder file cannot be written: File exists"),
+    ("reproduce --out file/x/y", "the output folder file/x/y cannot be written: Not a directory"),
+    ("reproduce --workers 0", "--workers is at least 1, got 0"),
+    ("reproduce --workers all", "'--workers': wanted a whole number, got 'all'"),
+    ("reproduce --workers 2 --scheduler tcp://127.0.0.1:1", "either --workers here or"),
+    (
+        "reproduce --scheduler tcp://127.0.0.1:1",
+        "needs dask.distributed, which is not installed: pip install 'tinyadv[cluster]'",
+    ),
     ("claims nonsense", "no claim 'nonsense'"),
     ("claims linear-growh", "did you mean linear-growth"),
     ("claims --out damaged", "results.json is damaged"),
@@ -124,7 +132,8 @@ BAD = [
 
 @pytest.mark.parametrize(("line", "said"), BAD)
 def test_bad_input_is_one_line_and_nothing_happens(line, said, command, files, no_training, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)  # as where it is not installed
+    for name in ("cupy", "distributed"):
+        monkeypatch.setitem(sys.modules, name, None)  # as where it is not installed
     before = snapshot(files)
     code, out, err = command(*line.split())
     assert (code, out) == (2, "")
@@ -144,10 +153,13 @@ def test_a_claim_that_nothing_measures_is_named(command, no_training, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written(command, no_training, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    def refuse(*_, **__):  # root may write anywhere
+        raise PermissionError(13, "Permission denied", "locked")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
     code, out, err = command("reproduce", "--out", "locked")
     assert (code, out) == (2, "")
-    assert err == f"tinyadv: --out locked: wanted a folder that can be written, but {tmp_path} cannot be\n"
+    assert err == "tinyadv: the output folder locked cannot be written: Permission denied\n"
     assert not list(tmp_path.iterdir())
 
 
@@ -176,7 +188,7 @@ def test_only_takes_ids_one_by_one_or_with_commas(only, command, jobs):
     code, out, err = command("reproduce", *only)
     assert code == 0
     assert jobs[0].ids == ("linear-growth", "fgsm-softmax")
-    assert err == "2 claims, profile quick, seed 0, on cpu\n"
+    assert err == f"2 claims, profile quick, seed 0, on cpu, {PROCESSES}\n"
     assert "linear-growth" in out
     assert "2 claims: 2 not run" in out
 
@@ -185,12 +197,15 @@ def test_the_defaults_and_all_the_options(command, jobs, tmp_path):
     _, out, _ = command("reproduce")
     _, _, err = command("reproduce", "--profile", "lesson", "--seeds", 2, "--out", "a/b", "--only", "linear-growth")
     default, chosen = jobs
-    assert default.ids == tuple(name for name in IDS if name in MEASURES)
+    assert default.ids == tuple(name for name in IDS if name in MEASURES and MEASURES[name].quick)
+    assert (default.workers, default.scheduler) == (cores(), None)
     assert (default.profile.name, default.seeds, default.device, default.out) == ("quick", (0,), "cpu", cli.OUT)
     assert (chosen.profile.name, chosen.seeds, chosen.ids) == ("lesson", (0, 1), ("linear-growth",))
     assert chosen.out == Path("a/b")
     assert (tmp_path / "a" / "b").is_dir()
-    assert err == "1 claim, profile lesson, seeds 0, 1, on cpu\n"
+    assert err == f"1 claim, profile lesson, seeds 0, 1, on cpu, {PROCESSES}\n"
+    _, _, err = command("reproduce", "--workers", "7", "--only", "linear-growth")
+    assert (jobs[2].workers, err) == (7, "1 claim, profile quick, seed 0, on cpu, 7 processes\n")
     for name in ("report.html", "figures", "results.json", "networks"):
         assert str(cli.OUT / name) in out
 
@@ -230,7 +245,8 @@ def test_reproduce_measures_prints_and_writes(command, tmp_path):
     assert code == 0
     assert "linear-growth: measured in" in err
     assert "1 claim: 1 reproduced" in out
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"figures", "report.html", "results.json"}
+    wanted = {".lock", "figures", "measurements", "report.html", "results.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == wanted
     _, table, _ = command("claims", "linear-growth", "--out", "out")
     assert "reproduced" in table
     _, text, _ = command("claims", "linear-growth", "--out", "out", "--json")
@@ -357,37 +373,3 @@ def test_a_real_process_says_one_line_too(tmp_path):
     assert done.stderr.startswith("tinyadv: no claim 'fgsm-sofmax': did you mean fgsm-softmax")
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
-
-
-EPOCHS = 3
-COUNTING = f"""
-import os, signal, sys, tinyadv.training as training
-from tinyadv.paper.recipes import PROFILES
-signal.signal(signal.SIGINT, signal.default_int_handler)  # some shells start their children without
-PROFILES["quick"].epochs["softmax"], training.CHECKPOINT_SECONDS = {EPOCHS}, 0
-real, done = training._epoch, []
-def epoch(*arguments):
-    if len(done) == STOP:
-        os.kill(os.getpid(), signal.SIGINT)
-    done.append(real(*arguments))
-    print("epoch", file=sys.stderr)
-    return done[-1]
-training._epoch = epoch
-"""
-
-
-def test_ctrl_c_is_one_line_and_the_next_run_goes_on(tmp_path):
-    arguments = ("reproduce", "--only", "fgsm-softmax", "--out", "out")
-    first = process(COUNTING.replace("STOP", "1"), *arguments, cwd=tmp_path)
-    assert first.returncode == 130, first.stderr
-    assert first.stdout == ""
-    assert first.stderr.splitlines()[-1] == "tinyadv: interrupted; the same command goes on from here"
-    assert "Traceback" not in first.stderr
-    assert first.stderr.splitlines().count("epoch") == 1
-    assert not (tmp_path / "out" / "results.json").exists()
-
-    second = process(COUNTING.replace("STOP", "None"), *arguments, cwd=tmp_path)
-    assert second.returncode == 0, second.stderr
-    assert second.stderr.splitlines().count("epoch") == EPOCHS - 1
-    assert "fgsm-softmax" in second.stdout
-    assert (tmp_path / "out" / "report.html").exists()

@@ -133,7 +133,7 @@ def test_the_wheel_in_a_clean_environment(wheel, tmp_path):
     assert "2 claims" in table
     (network,) = (elsewhere / "out" / "networks").glob("*.safetensors")
     command("attack", str(network), "--out", "out")
-    wanted = {"attack.npz", "attack.png", "figures", "networks", "report.html", "results.json"}
+    wanted = {".lock", "attack.npz", "attack.png", "figures", "measurements", "networks", "report.html", "results.json"}
     assert {path.name for path in (elsewhere / "out").iterdir()} == wanted
 
 

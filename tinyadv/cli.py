@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -82,8 +83,28 @@ def _work(interrupted: str = "interrupted") -> Iterator[None]:
         raise typer.Exit(_complain(named, 2)) from error
     except DivergedError as error:
         raise typer.Exit(_complain(error, 1)) from error
+    except _TerminatedError as error:
+        raise typer.Exit(_complain(interrupted.replace("interrupted", "terminated"), 143)) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(_complain(interrupted, 130)) from error
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM."""
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM stops the work like Ctrl-C: what is running is stopped first."""
+
+    def stop(*_: object) -> None:
+        raise _TerminatedError
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_folder(out: Path) -> None:
@@ -131,26 +152,37 @@ def reproduce(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where everything is written; run again to go on from there.")
     ] = OUT,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            parser=_whole, metavar="N", help="How many processes; by default one for each processor, one for a GPU."
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Work on a dask.distributed cluster instead: tcp://HOST:PORT."),
+    ] = None,
 ) -> None:
     """Measure the paper's claims. Prints them beside the paper's numbers; writes results, figures and a report."""
-    with _work("interrupted; the same command goes on from here"):
+    with _work("interrupted; the same command goes on from here"), _stopped_by_sigterm():
         from rich.console import Console
 
         from .paper.report import table
         from .paper.reproduce import plan
         from .paper.reproduce import reproduce as run
-        from .progress import Console as Progress
+        from .progress import say
 
         with _input_errors():
-            _check_folder(out)
-            job = plan(_ids(only or ()), profile, seeds, device, out)
-        console = Console(stderr=True)
+            job = plan(_ids(only or ()), profile, seeds, device, out, workers, scheduler)
         what = f"{len(job.ids)} claim{'s' * (len(job.ids) != 1)}, profile {profile}"
-        console.print(f"{what}, seed{'s' * (len(job.seeds) != 1)} {', '.join(map(str, job.seeds))}, on {device}")
-        results = run(job, Progress(), lambda text: console.print(text, style="dim", highlight=False))
+        say(f"{what}, seed{'s' * (len(job.seeds) != 1)} {', '.join(map(str, job.seeds))}, on {device}, {job.where}")
+        results, failed = run(job, say)
         table(results, Console(), job.ids)
         typer.echo(f"\nreport    {out / 'report.html'}\nfigures   {out / 'figures'}")
         typer.echo(f"results   {out / 'results.json'}\nnetworks  {out / 'networks'} (for `tinyadv attack`)")
+        if failed:
+            reasons = "; ".join(f"{name} ({why})" for name, why in failed.items())
+            raise typer.Exit(_complain(f"{len(failed)} of {len(job.ids)} claims not measured: {reasons}", 1))
 
 
 @app.command()

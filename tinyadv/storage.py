@@ -9,7 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     """Write `content` to `path` so that at every moment the file is the old one or the new one, whole."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_writer()}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -35,6 +39,48 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove, from `folder` and those below, the parts of files whose writers were killed; no one ever reads them.
+
+    Only those of this machine's processes, and only where the system can tell whether a process is alive.
+    """
+    host, _, _ = _writer().partition("+")
+    for path in folder.rglob(".*.part") if os.name == "posix" else ():
+        part = re.fullmatch(rf"\..*\.{host}\+([0-9]+)\.[^.]*\.part", path.name, re.DOTALL)
+        if part and not _alive(int(part[1])):
+            path.unlink(missing_ok=True)
+
+
+def _writer() -> str:
+    """This process, as it stands in the name of a file that it is writing: HOST+PID."""
+    return f"{re.sub('[^A-Za-z0-9-]', '-', platform.node())}+{os.getpid()}"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass  # another user's; or no number of a process at all, and no reason to remove anything
+    return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process holds `path`, hold it inside; the system lets go of it when a process dies.
+
+    Where the system or the file system has no such locks, there is none.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], about: dict[str, Any]) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ..machine import cores
 from .jobs import Arrays, Data, Job, load_data, start_parameters
-from .runner import AbsentError, Peer, Say, Worker, default_threads, trained_parameters, write_data
+from .runner import AbsentError, Peer, Say, Worker, trained_parameters, write_data
 
 TOLERANCE = 1e-4  # of parameters whose rows have an L2 norm of about 1
 SHARE = 1e-4  # of an attack's entries may differ
@@ -42,7 +43,7 @@ def check_job(
             if peer.name.startswith("floor"):
                 continue
             try:
-                with Worker(peer, job, file, threads or default_threads(), device) as worker:
+                with Worker(peer, job, file, threads or cores(), device) as worker:
                     worker.ask({"run": {"train": steps, "fgsm": 0, "softmax": 1}[job.kind]})
                     found = worker.save(Path(folder) / f"{len(rows)}.npz")
             except AbsentError as reason:

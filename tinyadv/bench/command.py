@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..backend import DeviceError, check_device
+from ..machine import cores
 from ..storage import write_atomically
 from .jobs import JOBS
-from .runner import BenchError, Peer, default_threads, run_job, surroundings
+from .runner import BenchError, Peer, run_job, surroundings
 
 AGAINST = "by-hand,torch,torch-compile,jax,autograd"
 ON_GPU = "torch,torch-compile,jax"
@@ -51,7 +53,7 @@ def bench_command(
     except (BenchError, DeviceError, ValueError) as error:
         print(f"tinyadv bench: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    settings: dict[str, Any] = {"threads": threads or default_threads(), "device": device, "say": _say}
+    settings: dict[str, Any] = {"threads": threads or cores(), "device": device, "say": _say}
     if check:
         _check(peers, names, json_file, settings)
     elif growth:
@@ -76,7 +78,9 @@ def _peers(against: str, device: str) -> list[Peer]:
     against = against or (AGAINST if device == "cpu" else ON_GPU)
     floors = [name for name in FLOORS[device] if name != "floor-torch" or "torch" in against]
     names = ["ours", *(text.strip() for text in against.split(",")), *floors]
-    return [Peer.parse(name) for name in dict.fromkeys(names)]
+    peers = [Peer.parse(name) for name in dict.fromkeys(names)]
+    several = {p.name for p in peers if sum(q.name == p.name for q in peers) > 1}
+    return [p if p.name in several else replace(p, label=p.name) for p in peers]  # its interpreter tells it apart
 
 
 def _jobs(text: str) -> list[str]:
@@ -115,8 +119,8 @@ def _growth(
 ) -> None:
     from .growth import measure, plot
 
-    wanted = {"ours", "floor", *([name.strip() for name in against.split(",")] if against else ["torch"])}
-    rows = measure([p for p in peers if p.label in wanted], rounds, **settings)
+    peers = peers if against else [p for p in peers if p.name in ("ours", "floor", "torch")]
+    rows = measure([p for p in peers if p.name == "floor" or not p.name.startswith("floor")], rounds, **settings)
     _show("growth: µs per example of a training step", rows, _GROWTH_COLUMNS)
     plot(rows, path)
     _say(f"drawn: {path}")

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..machine import cores, processor, thread_caps
 from .jobs import Arrays, Data, Job, load_data, start_parameters
 from .quiet import Patience, busy, disturbed
 from .worker import PEERS
@@ -62,9 +63,8 @@ class Peer:
         return cls(name, python or sys.executable, text)
 
     def environment(self, threads: int) -> dict[str, str]:
-        caps = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL", "BLIS")}
         path = os.pathsep.join(p for p in (str(PACKAGE.parent), os.environ.get("PYTHONPATH")) if p)
-        return {**os.environ, **caps, "PYTHONPATH": path}
+        return {**os.environ, **thread_caps(threads), "PYTHONPATH": path}
 
     def worker(self) -> list[str]:
         """The command that starts a worker for this peer; another interpreter need not have tinyadv installed."""
@@ -213,7 +213,7 @@ def run_job(
     patience : float
         Seconds in all for waiting until the machine is quiet, and for repeating disturbed turns.
     """
-    threads, waiting, workers = threads or default_threads(), Patience(patience), list[Worker]()
+    threads, waiting, workers = threads or cores(), Patience(patience), list[Worker]()
     if start is None:
         start = trained_parameters(job) if job.kind == "fgsm" else start_parameters(job)
     with tempfile.TemporaryDirectory() as folder:
@@ -271,21 +271,6 @@ def _rows(job: Job, workers: Sequence[Worker]) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return rows
-
-
-def default_threads() -> int:
-    """As many as processors that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def surroundings(threads: int, device: str) -> dict[str, Any]:

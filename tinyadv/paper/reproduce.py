@@ -1,50 +1,77 @@
 """The main job: measure claims of the paper, print them beside the paper's numbers, draw, and write the report.
 
 Everything that takes long is kept in the output folder the moment it exists: checkpoints while a network trains, the
-network when it is trained, a claim's result when it is measured. The same command again goes on from there.
+network when it is trained, what was measured for a claim and a seed, a claim's result with its last seed. The same
+command again goes on from there.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import shlex
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from numpy import __version__ as numpy_version
-
-from .. import __version__
 from ..backend import check_device
-from ..progress import Progress
-from . import appendix, section3, section4, section5, section6, section7  # noqa: F401  (they fill MEASURES)
+from ..machine import cores, processor
+from ..storage import locked, remove_leftovers
+from .cluster import Cluster, check_scheduler
 from .figures import draw_figures
-from .lab import Lab
 from .measuring import MEASURES, reason
 from .recipes import PROFILES, Profile
 from .registry import claims, select
 from .report import write_report
-from .results import Result, ResultsError, check, load_results, merge, save_results
+from .results import Result, ResultsError, load_results, merge, save_results
+from .tasks import Executor, MeasureTask, Processes, Task, run_tasks, versions, with_trainings
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure, checked: build it with `plan`."""
+    """What to measure, and with how many processes or on which cluster, checked: build it with `plan`."""
 
     ids: tuple[str, ...]
     profile: Profile
     seeds: tuple[int, ...]
     device: str
     out: Path
+    workers: int = 1
+    scheduler: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Where the work is done, in words."""
+        if self.scheduler:
+            return f"by the cluster of {self.scheduler}"
+        return f"{self.workers} process{'es' * (self.workers != 1)}"
+
+    def executor(self) -> Executor:
+        """What works on the tasks of this job."""
+        if self.scheduler:
+            return Cluster(self.scheduler, self.out / "networks", self.device)
+        return Processes(self.workers, self.out / "networks", self.device)
 
 
-def plan(ids: Sequence[str], profile: str, seeds: int | None, device: str, out: Path) -> Job:
+def plan(
+    ids: Sequence[str],
+    profile: str,
+    seeds: int | None,
+    device: str,
+    out: Path,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Job:
     """A job, or an error before any work is done.
 
     Parameters
@@ -54,11 +81,14 @@ def plan(ids: Sequence[str], profile: str, seeds: int | None, device: str, out: 
     seeds : how many seeds, 0, 1, ...; the profile's number if None
     device : "cpu" or "cuda"
     out : the folder for everything that is written
+    workers : how many processes; if None one for each processor that this one may use, one alone for a GPU
+    scheduler : the address of a `dask.distributed` scheduler, whose workers then do the work
 
     Raises
     ------
     ValueError
-        For an unknown claim, profile or device, a claim that nothing measures yet, or fewer than one seed.
+        For an unknown claim, profile or device, a claim that nothing measures yet, fewer than one seed or worker, or a
+        scheduler that does not answer.
     DeviceError
         If there is no GPU to be used.
     OSError
@@ -69,90 +99,162 @@ def plan(ids: Sequence[str], profile: str, seeds: int | None, device: str, out: 
     unmeasured = [claim.id for claim in select(ids) if claim.id not in MEASURES] if ids else []
     if unmeasured:
         raise ValueError(f"nothing measures {', '.join(unmeasured)} yet; `tinyadv claims` lists what can be measured")
-    if seeds is not None and seeds < 1:
-        raise ValueError(f"--seeds is at least 1, got {seeds}")
-    check_device(device)
+    for name, number in (("seeds", seeds), ("workers", workers)):
+        if number is not None and number < 1:
+            raise ValueError(f"--{name} is at least 1, got {number}")
+    if scheduler is None:
+        check_device(device)
+    elif workers is not None:
+        raise ValueError("either --workers here or the workers of a --scheduler, not both")
+    else:
+        check_scheduler(scheduler, device)
+    _check_folder(out)
+    usual = {name for name, measure in MEASURES.items() if measure.quick or profile != "quick"}
+    chosen = tuple(name for name in claims() if name in (set(ids) or usual))
+    workers = workers or (1 if device == "cuda" else cores())
+    number_of_seeds = seeds or PROFILES[profile].seeds
+    return Job(chosen, PROFILES[profile], tuple(range(number_of_seeds)), device, out, workers, scheduler)
+
+
+def _check_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
         raise OSError(f"the output folder {out} cannot be written: {error.strerror}") from error
-    usual = {name for name, measure in MEASURES.items() if measure.quick or profile != "quick"}
-    chosen = tuple(name for name in claims() if name in (set(ids) or usual))
-    number = seeds or PROFILES[profile].seeds
-    return Job(chosen, PROFILES[profile], tuple(range(number)), device, out)
 
 
-def reproduce(job: Job, progress: Progress | None, say: Callable[[str], None]) -> dict[str, Result]:
+def reproduce(
+    job: Job, say: Callable[[str], None], executor: Executor | None = None
+) -> tuple[dict[str, Result], dict[str, str]]:
     """Measure the job's claims; results.json, figures and report.html are in `job.out` when it ends.
 
-    Returns all results in the folder, those of earlier jobs too, by claim id.
+    Returns all results in the folder, those of earlier jobs too, by claim id; and why, by claim id, for those claims
+    of this job that could not be measured.
     """
-    started, moment = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    path, lab = job.out / "results.json", Lab(job.out / "networks", job.device, progress)
-    results, measured = _earlier(path, say), dict[str, Result]()
-    for name in job.ids:
-        measured[name] = _measured(name, job, lab)
-        results = merge(_earlier(path, say), measured)  # read anew: another run may have written meanwhile
-        save_results(path, results, _manifest(job, moment, started))
-        say(f"{name}: measured in {measured[name].seconds:.1f} s")
-    write_report(job.out / "report.html", results, _manifest(job, moment, started), job.out / "figures")
-    return results
+    remove_leftovers(job.out)
+    book, executor = _Book(job, say), executor or job.executor()
+    tasks = [MeasureTask(name, job.profile, seed) for name in job.ids for seed in job.seeds]
+    with closing(executor):
+        failed = run_tasks(with_trainings([t for t in tasks if not book.has(t)]), executor, book.enter, say)
+    for task in tasks:
+        if task.name in failed:
+            book.failed.setdefault(task.claim, failed[task.name])
+    return book.report(), book.failed
 
 
-def _earlier(path: Path, say: Callable[[str], None]) -> dict[str, Result]:
-    if not path.exists():
-        return {}
-    try:
-        return load_results(path)[0]
-    except ResultsError as error:
-        kept = path.with_suffix(".damaged.json")
-        os.replace(path, kept)
-        say(f"{error}; it is kept as {kept.name}, and all is measured again")
-        return {}
+class _Book:
+    """What is known so far, in memory and on disk."""
+
+    def __init__(self, job: Job, say: Callable[[str], None]) -> None:
+        self.job, self.say, self.failed, self.done = job, say, dict[str, str](), 0
+        self.started, self.moment = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        self.path = job.out / "results.json"
+        self.seeds: dict[str, dict[int, Result]] = {name: {} for name in job.ids}
+
+    def has(self, task: MeasureTask) -> bool:
+        """Whether a task's value is there from an earlier run, of the same networks, measured by the same program."""
+        path = self._path(task)
+        if not path.exists():
+            return False
+        try:
+            results, about = load_results(path)
+        except ResultsError as error:
+            self.say(f"{error}; it is measured again")
+            return False
+        if about != self._about(task) or list(results) != [task.claim] or results[task.claim].seeds != [task.seed]:
+            return False
+        self._add(results[task.claim])
+        return True
+
+    def enter(self, task: Task, value: str) -> None:
+        """Keep what came out of a task."""
+        if isinstance(task, MeasureTask):
+            result = Result.from_json(json.loads(value))
+            save_results(self._path(task), {task.claim: result}, self._about(task))
+            self._add(result)
+
+    def _add(self, result: Result) -> None:
+        seeds = self.seeds[result.claim]
+        seeds[result.seeds[0]] = result
+        if len(seeds) == len(self.job.seeds):
+            try:
+                self._complete(result.claim, [seeds[seed] for seed in self.job.seeds])
+            except OSError:
+                raise
+            except Exception as error:  # a figure, say, that cannot be drawn: the other claims can
+                self.say(f"{traceback.format_exc()}{result.claim}: {error}; everything else goes on")
+                self.failed[result.claim] = f"{type(error).__name__}: {error}"
+
+    def _complete(self, claim: str, parts: list[Result]) -> None:
+        """Save, draw and announce a claim's result, made of those for each seed."""
+        result = parts[0]
+        result = Result(
+            claim=claim,
+            profile=self.job.profile.name,
+            device=self.job.device,
+            seeds=list(self.job.seeds),
+            measurements=[part.measurements[0] for part in parts],
+            scale=MEASURES[claim].scale(self.job.profile),
+            seconds=round(sum(part.seconds for part in parts), 2),
+            versions=result.versions,
+        )
+        result.reason = reason(result)
+        result.figures = draw_figures(result, self.job.out / "figures")
+        self._save({claim: result})
+        self.done += 1
+        self.say(f"{claim}: measured in {result.seconds:.1f} s ({self.done} of {len(self.job.ids)})")
+
+    def _save(self, new: dict[str, Result]) -> dict[str, Result]:
+        """Put new results among those on disk, to which another run may be adding its own at this moment."""
+        with locked(self.job.out / ".lock"):
+            results = merge(self._earlier(), new)
+            save_results(self.path, results, self._manifest())
+        return results
+
+    def _earlier(self) -> dict[str, Result]:
+        if not self.path.exists():
+            return {}
+        try:
+            return load_results(self.path)[0]
+        except ResultsError as error:
+            kept = self.path.with_suffix(".damaged.json")
+            os.replace(self.path, kept)
+            self.say(f"{error}; it is kept as {kept.name}, and its claims are to be measured again")
+            return {}
+
+    def report(self) -> dict[str, Result]:
+        """Write the report; all results."""
+        results = self._save({})
+        write_report(self.job.out / "report.html", results, self._manifest(), self.job.out / "figures")
+        return results
+
+    def _path(self, task: MeasureTask) -> Path:
+        return self.job.out / "measurements" / f"{task.claim}-{task.profile.name}-{task.seed}.json"
+
+    def _about(self, task: MeasureTask) -> dict[str, Any]:
+        """What a measurement depends on."""
+        networks = [recipe.hash for recipe in task.recipes]
+        return {"networks": networks, "device": self.job.device, "versions": versions(), "program": program()}
+
+    def _manifest(self) -> dict[str, Any]:
+        system = f"{platform.system()} {platform.machine()}"
+        return {
+            "command": shlex.join(["tinyadv", *sys.argv[1:]]),
+            "profile": self.job.profile.name,
+            "seeds": list(self.job.seeds),
+            "device": self.job.device,
+            "started": self.moment,
+            "seconds": round(time.monotonic() - self.started, 1),
+            "versions": versions(),
+            "machine": {"cpu": processor(), "cores": os.cpu_count() or 1, "system": system},
+        }
 
 
-def _measured(claim: str, job: Job, lab: Lab) -> Result:
-    started, measure = time.monotonic(), MEASURES[claim]
-    result = Result(
-        claim=claim,
-        profile=job.profile.name,
-        device=job.device,
-        seeds=list(job.seeds),
-        measurements=[measure(lab, job.profile, seed) for seed in job.seeds],
-        scale=measure.scale(job.profile),
-        versions=versions(),
-    )
-    check(result)
-    result.reason = reason(result)
-    result = Result.from_json(result.to_json())  # what is drawn and reported is what the file holds
-    result.figures = draw_figures(result, job.out / "figures")
-    result.seconds = round(time.monotonic() - started, 2)
-    return result
-
-
-def versions() -> dict[str, str]:
-    """The versions that a number may depend on."""
-    found = {"python": platform.python_version(), "numpy": numpy_version, "tinyadv": __version__}
-    return found | ({"cupy": sys.modules["cupy"].__version__} if "cupy" in sys.modules else {})
-
-
-def _manifest(job: Job, moment: str, started: float) -> dict[str, Any]:
-    return {
-        "command": shlex.join(["tinyadv", *sys.argv[1:]]),
-        "profile": job.profile.name,
-        "seeds": list(job.seeds),
-        "device": job.device,
-        "started": moment,
-        "seconds": round(time.monotonic() - started, 1),
-        "versions": versions(),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count() or 1, "system": f"{platform.system()} {platform.machine()}"},
-    }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+@cache
+def program() -> str:
+    """A fingerprint of the program as far as it measures: what an older one measured is measured again."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted([*package.glob("*.py"), *package.glob("paper/*.py"), *package.glob("paper/*.toml")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]

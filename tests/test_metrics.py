@@ -294,3 +294,62 @@ def test_wilson_s_interval_at_another_level():
 def test_wilson_refuses_what_is_no_share(wrong, n):
     with pytest.raises(ValueError, match=f"0 <= wrong <= n and n >= 1, got {wrong} of {n}"):
         metrics.wilson(wrong, n)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# How local filters are
+
+
+def filters_of(rng):
+    w = rng.normal(size=(6, 64)) * (rng.random((6, 64)) < 0.4)
+    w[0] = 0
+    w[0, 27] = -3.0  # one pixel
+    w[1] = 0.5  # all alike
+    return w
+
+
+def test_window_energy_is_that_of_the_best_of_all_windows(rng):
+    w = filters_of(rng)
+    for window in (1, 3, 8):
+        shares = [
+            max(
+                sum(f[i + a, j + b] ** 2 for a in range(window) for b in range(window))
+                for i in range(9 - window)
+                for j in range(9 - window)
+            )
+            / sum(v**2 for v in f.ravel())
+            for f in w.reshape(-1, 8, 8)
+        ]
+        assert metrics.window_energy(w, window) == pytest.approx(shares)
+    found = metrics.window_energy(w, 3)
+    assert found[:2] == pytest.approx([1, 9 / 64])
+    assert metrics.window_energy(-7 * w, 3) == pytest.approx(found)
+    assert metrics.window_energy(w.astype("float32"), 3).dtype == np.float64
+
+
+def test_pixels_used_and_spread(rng):
+    w = filters_of(rng)
+    used = [sum(v**2 for v in f) ** 2 / sum(v**4 for v in f) for f in w]
+    assert metrics.pixels_used(w) == pytest.approx(used)
+    assert used[:2] == pytest.approx([1, 64])
+    distances = []
+    for f in w.reshape(-1, 8, 8):
+        e = f**2 / (f**2).sum()
+        at = [(e[i, j], i, j) for i in range(8) for j in range(8)]
+        row, column = sum(v * i for v, i, _ in at), sum(v * j for v, _, j in at)
+        distances.append(math.sqrt(sum(v * ((i - row) ** 2 + (j - column) ** 2) for v, i, j in at)))
+    assert metrics.spread(w) == pytest.approx(distances, abs=1e-9)
+    assert distances[0] == 0
+
+
+@pytest.mark.parametrize("shape", [(2, 63), (64,), (2, 8, 8)])
+def test_filters_are_those_of_square_images(shape):
+    for measure in (metrics.window_energy, metrics.pixels_used, metrics.spread):
+        with pytest.raises(ValueError, match=r"shape \(N, side \* side\), got"):
+            measure(np.ones(shape))
+
+
+@pytest.mark.parametrize("window", [0, 9])
+def test_a_window_fits_into_the_image(window):
+    with pytest.raises(ValueError, match=f"1 to 8 pixels a side on images of 8 by 8, got {window}"):
+        metrics.window_energy(np.ones((1, 64)), window)

@@ -93,7 +93,7 @@ class ByHand:
                 g = sum(g[u] * self.parameters[i][winner[u], u] for u in range(len(g)))
             return g
         mu, log_beta = self.parameters
-        slopes = -t if self.top == "rbf-true-class" else -t + (1 - t) * p / (1 - p)
+        slopes = {"rbf-true-class": -t, "rbf": -t + (1 - t) * p / (1 - p), "rbf-squared": 2 * (p - t) * p}[self.top]
         return sum(slopes[k] * -2 * np.exp(log_beta[k]) * (x - mu[k]) for k in range(10))
 
     def fgsm(self, x, label, eps=EPS):
@@ -162,7 +162,8 @@ def three_or_seven(lab):
 def test_what_is_measured_is_what_the_registry_names(monkeypatch):
     assert set(MEASURES) == {
         "linear-growth", "fgsm-softmax", "fgsm-maxout", "logistic-3v7", "logistic-exact", "fig2-logistic",
-        "adv-train-240", "adv-robust-1600", "rbf-fgsm", "rubbish-maxout-softmax", "rubbish-softmax", "rubbish-rbf",
+        "adv-train-240", "maxout-1600-naive", "adv-stopping", "adv-train-1600", "adv-transfer", "adv-confidence",
+        "fig3-filters", "adv-robust-1600", "rbf-fgsm", "rubbish-maxout-softmax", "rubbish-softmax", "rubbish-rbf",
     }  # fmt: skip
     for claim in MEASURES:
         lab = world(monkeypatch, claim)
@@ -311,52 +312,12 @@ def test_adv_robust(monkeypatch):
         assert [m.details[name][i] for i in (1, 4)] == [by.report(images, y[:FIRST])["error"] for images in curves]
 
 
-def test_rbf(monkeypatch):
-    lab = world(monkeypatch, "rbf-fgsm")
-    x, y = lab.data.test
-    network, other = (lab.given["rbf_network", "clean", top] for top in ("rbf", "rbf-true-class"))
-    values, attacked = under_attack(network, x, y)
-    second, _ = under_attack(other, x, y)
-    values |= {f"{name}_true_class": v for name, v in second.items()}
-    m, hand = measured("rbf-fgsm", lab), ByHand(network)
-    agree(m, named("rbf-fgsm", values))
-    assert m.details["log"] == LOG
-    for kind, images in (("clean", x), ("attacked", attacked)):
-        counts = [0] * 20
-        for image in images:
-            counts[min(19, int(20 * hand.probabilities(image).max()))] += 1
-        assert m.details["confidence_shares"][kind] == pytest.approx([c / IMAGES for c in counts])
-
-
-def test_the_class_of_an_rbf_network_is_found_on_the_log_scale(monkeypatch):
-    lab = world(monkeypatch, "rbf-fgsm", dtype="float32")
-    for top in ("rbf", "rbf-true-class"):
-        lab.given["rbf_network", "clean", top].layers[0].root.data[:] = np.log(20.0)  # so steep that every p is 0
-    x, y = lab.data.test
-    m, mu = measured("rbf-fgsm", lab), lab.given["rbf_network", "clean", "rbf"].layers[0].mu.data
-    nearest = [int(np.argmin(((image - mu) ** 2).sum(axis=1))) for image in x]
-    assert m.values["clean_confidence"] == 0
-    assert m.values["clean_error"] == np.mean(nearest != y) < 0.5  # the argmax of p would always say 0
-
-
-def test_an_rbf_network_that_makes_no_mistakes(monkeypatch):
-    lab = world(monkeypatch, "rbf-fgsm")
-    sure = lab.given["rbf_network", "clean", "rbf-true-class"]
-    sure.layers[0].mu.data[:] = sure.layers[0].mu.data * 100  # so far apart that no attack comes near another centre
-    far = Split(sure.layers[0].mu.data.copy(), np.arange(10))
-    lab.data = MNIST(far, far, far)
-    m = measured("rbf-fgsm", lab)
-    assert m.values["error_true_class"] == 0
-    assert math.isnan(m.values["confidence_on_mistakes_true_class"])
-    assert "confidence_on_mistakes_true_class" not in m.intervals
-
-
 @pytest.mark.parametrize(
     ("claim", "kind"),
     [
         ("rubbish-softmax", ("softmax_regression", "clean", None)),
         ("rubbish-maxout-softmax", ("maxout_network", "clean", "softmax")),
-        ("rubbish-rbf", ("rbf_network", "clean", "rbf")),
+        ("rubbish-rbf", ("rbf_network", "clean", "rbf-squared")),
     ],
 )
 def test_rubbish(monkeypatch, claim, kind):
@@ -426,6 +387,8 @@ ATTACKED = {
     "logistic-exact": {"holds", "loss_difference", "gradient_difference", "adversarially_trained_error"},
     "fig2-logistic": {"holds", "error"},
     "adv-robust-1600": {"error", "error_first", "naive_error", "transfer_error", "pgd_error"},
+    "adv-transfer": {"error_naive_to_trained", "error_trained_to_naive"},
+    "adv-confidence": {"error", "confidence_on_mistakes"},
     "rbf-fgsm": {"error", "confidence_on_mistakes", "error_true_class"},
 }
 NOTICED = {  # by claim, at least what is named here; and no other claim
@@ -437,6 +400,10 @@ NOTICED = {  # by claim, at least what is named here; and no other claim
     "dropout is left on": {
         "fgsm-maxout": {"clean_error", "confidence_on_mistakes", "zero_gradient_share"},
         "adv-train-240": {"naive_error", "adversarially_trained_error"},
+        "maxout-1600-naive": {"clean_error", "clean_error_240"},
+        "adv-train-1600": {"clean_error"},
+        "adv-transfer": {"error_naive_to_trained", "error_trained_to_naive"},
+        "adv-confidence": {"error", "confidence_on_mistakes"},
         "adv-robust-1600": {"clean_error", "noise_error", "confidence_on_mistakes", "zero_gradient_share"},
         "rubbish-maxout-softmax": {"error", "confidence_on_mistakes", "clean_error"},
     },
@@ -447,6 +414,10 @@ NOTICED = {  # by claim, at least what is named here; and no other claim
         "logistic-exact": {"adversarially_trained_clean_error"},
         "fig2-logistic": {"clean_error", "pattern_cosine"},
         "adv-train-240": {"naive_error", "adversarially_trained_error"},
+        "maxout-1600-naive": {"clean_error", "clean_error_240"},
+        "adv-train-1600": {"clean_error"},
+        "adv-transfer": {"error_naive_to_trained", "error_trained_to_naive"},
+        "adv-confidence": {"error"},
         "adv-robust-1600": {"clean_error", "error", "transfer_error"},
         "rbf-fgsm": {"clean_error", "error"},
         "rubbish-softmax": {"clean_error"},

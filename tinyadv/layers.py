@@ -78,7 +78,8 @@ class Rust:
         self.b = Tensor(zeros((excitatory + suppressive) * units))
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
-        return ops.rust(x, *_as_given(x, self.W, self.b), self.excitatory)
+        W, b = _as_given(x, self.W, self.b)
+        return ops.rust(x, W, b, self.excitatory)
 
 
 class RBF:

@@ -283,9 +283,9 @@ def through_attack_objective(
     return _beside(model, x_adv, x, y, rng, alpha)
 
 
-def _direction(g: Tensor) -> Tensor:
+def _direction(g: Value) -> Value:
     """g / ||g||_2 of each row, 0 of a row of zeros; the same whatever g is multiplied by, so 1 / max |g| may be raw."""
-    largest = abs(g.data).max(axis=1, keepdims=True)
+    largest = abs(raw(g)).max(axis=1, keepdims=True)
     g = g / ops.where(largest > 0, largest, full_like(largest, 1.0))
     squares = (g * g).sum(axis=1, keepdims=True)
     return g / ops.sqrt(ops.where(largest > 0, squares, full_like(largest, 1.0)))

@@ -583,8 +583,7 @@ def rust(x: Value, W: Value, b: Value, excitatory: int) -> Value:
     x `(N, D)`, W `(filters, units, D)`, b `(filters * units,)` -> h `(N, units)`. With z_f = x . W_f + b_f,
     E = max(z_1, 0)^2 + z_2^2 + ... over the first `excitatory` filters and S = z^2 + ... over the others.
     """
-    filters, units, D = W.shape
-    z = reshape(linear(x, reshape(W, (filters * units, D)), reshape(b, -1)), (-1, filters, units))
+    z = linear(x, W, b)  # `(N, filters, units)`
     first, rest, suppressive = relu(z[:, 0]), z[:, 1:excitatory], z[:, excitatory:]
     E = first * first + reduce_sum(rest * rest, 1)
     S = reduce_sum(suppressive * suppressive, 1)

@@ -10,7 +10,7 @@ from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split, mnist, pair
 from tinyadv.layers import parameters
 from tinyadv.models import build
-from tinyadv.paper import appendix, audit, lab, measuring, section4, section5, section6, section7
+from tinyadv.paper import appendix, audit, lab, measuring, section4, section5, section6, section7, section8
 from tinyadv.paper.lab import Lab, Recipe
 from tinyadv.paper.recipes import Profile
 
@@ -47,7 +47,7 @@ def on_strict_device(monkeypatch):
             return strict.asarray(x)
         return x.get() if isinstance(x, strict.ndarray) else x
 
-    for module in (appendix, audit, lab, measuring, models, section4, section5, section6, section7, training):
+    for module in (appendix, audit, lab, measuring, models, section4, section5, section6, section7, section8, training):
         monkeypatch.setattr(module, "to_device", to_device)
 
 
@@ -95,6 +95,29 @@ def _rbf(x, y, top, beta):
 
 
 @cache
+def _control(name, unit=None):
+    """A network of its own for each name: of maxout units, or of units that saturate."""
+    x, y = tiny_mnist(dtype="float64").train
+    seed, t = int(name, 16), np.eye(10)[y]
+    if unit is None:
+        return _maxout(x, t, seed)
+    network = models.saturating_network(unit, 24, keep=(0.4, 0.3), scale=0.2, rng=generator(seed)).to(dtype="float64")
+    h = x
+    for layer in network.layers[:-1]:
+        h = layer(h)
+    W, b = _ridge(h, t, 1.0)
+    return _set(network, *(p.data for p in parameters(network)[:-2]), 10 * W, 10 * b)
+
+
+def _deep(x, builder, top, **arguments):
+    """A network of quadratic units as it is before training; the first centres are training images."""
+    network = build(builder, {"units": 20, "top": top, **arguments}, generator(6)).to(dtype="float64")
+    if builder == "deep_rbf_network":
+        network.layers[0].mu.data = x[:20].copy()
+    return network
+
+
+@cache
 def networks():
     """Networks in float64 by network, objective and top of the recipes that they stand for."""
     x, y = tiny_mnist(dtype="float64").train
@@ -108,6 +131,11 @@ def networks():
         ),
         ("rbf_network", "clean", "rbf"): _rbf(x, y, "rbf", 0.02),
         ("rbf_network", "clean", "rbf-true-class"): _rbf(x, y, "rbf-true-class", 0.01),
+        ("rbf_network", "clean", "rbf-squared"): _rbf(x, y, "rbf-squared", 0.03),
+        ("deep_rbf_network", "clean", "rbf"): _deep(x, "deep_rbf_network", "rbf", beta=0.03),
+        ("deep_rbf_network", "clean", "rbf-squared"): _deep(x, "deep_rbf_network", "rbf-squared", beta=0.1),
+        ("deep_rbf_network", "clean", "softmax"): _deep(x, "deep_rbf_network", "softmax", beta=0.03),
+        ("quadratic_network", "clean", "sigmoid"): _deep(x, "quadratic_network", "sigmoid"),
         ("maxout_network", "clean", "softmax"): _maxout(x, t, 1),
         ("maxout_network", "adversarial", "softmax"): _maxout(x, t, 2),
         ("maxout_network", "clean", "sigmoid"): _maxout(x, t, 3, "sigmoid"),
@@ -122,14 +150,23 @@ class GivenLab(Lab):
     def __init__(self, device="cpu", dtype="float64"):
         super().__init__("nowhere", device)
         self.given = {}
+        self.dtype = dtype
         for kind, network in networks().items():
-            copy = build(network.builder, network.arguments, generator(0))
-            for p, q in zip(parameters(copy), parameters(network), strict=True):
-                p.data = lab.to_device(q.data.astype(dtype), device)
-            self.given[kind] = copy
+            self.given[kind] = self._copy(network)
+
+    def _copy(self, network):
+        copy = build(network.builder, network.arguments, generator(0))
+        for p, q in zip(parameters(copy), parameters(network), strict=True):
+            p.data = lab.to_device(q.data.astype(self.dtype), self.device)
+        return copy
 
     def network(self, recipe):
-        return self.given[recipe.network, recipe.objective, recipe.arguments.get("top")]
+        kind = recipe.network, recipe.objective, recipe.arguments.get("top")
+        if recipe.objective in ("noise", "through-attack", "hidden-layer") or recipe.network == "saturating_network":
+            kind = recipe.hash  # they differ in their options
+            if kind not in self.given:
+                self.given[kind] = self._copy(_control(recipe.hash, recipe.arguments.get("unit")))
+        return self.given[kind]
 
     def log(self, network):
         return LOG

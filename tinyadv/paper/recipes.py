@@ -177,8 +177,8 @@ QUADRATIC: tuple[tuple[str, str, dict[str, Any], tuple[float, ...]], ...] = (
     ("quadratic units, inhibition from .1", "quadratic_network", {"inhibition": 0.1, "top": "sigmoid"}, (0.03, 0.1)),
     ("quadratic units, inhibition from .3", "quadratic_network", {"inhibition": 0.3, "top": "sigmoid"}, (0.03, 0.1)),
     ("deep RBF under a softmax, β from .03", "deep_rbf_network", {"beta": 0.03, "top": "softmax"}, (0.1, 0.5)),
-    ("deep RBF, β from .03", "deep_rbf_network", {"beta": 0.03}, (0.1, 0.5)),
-    ("deep RBF, β from .1", "deep_rbf_network", {"beta": 0.1}, (0.1, 0.5)),
+    ("deep RBF, β from .03", "deep_rbf_network", {"beta": 0.03, "top": "rbf"}, (0.1, 0.5)),
+    ("deep RBF, β from .1", "deep_rbf_network", {"beta": 0.1, "top": "rbf"}, (0.1, 0.5)),
     (
         "deep RBF, squared errors, β from .1 and 1",
         "deep_rbf_network",

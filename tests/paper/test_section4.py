@@ -1,0 +1,267 @@
+"""Section 4's trajectories and rotation, computed a second time by hand; and that its sentences follow the numbers."""
+
+import math
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure as Canvas
+from tiny import LOG, TINY, GivenLab, tiny_mnist, use
+
+from tinyadv.backend import generator
+from tinyadv.datasets import MNIST, Split
+from tinyadv.layers import parameters
+from tinyadv.paper import section4
+from tinyadv.paper.figures import BLUE, FIGURES, GREEN, GREY, ORANGE
+from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
+from tinyadv.paper.registry import claims
+from tinyadv.paper.results import Measurement, Result, check
+
+IMAGES = 60
+SOFTMAX, MAXOUT = ("softmax_regression", "clean", None), ("maxout_network", "clean", "softmax")
+
+
+@pytest.fixture
+def lab(monkeypatch):
+    train, validation, test = tiny_mnist(dtype="float64")
+    use(monkeypatch, MNIST(train, validation, Split(test.x[:IMAGES], test.y[:IMAGES])))
+    return GivenLab()
+
+
+def measured(claim, lab):
+    return MEASURES[claim](lab, TINY, 0)
+
+
+def lines(axes):
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata()), line.get_color()) for line in axes.lines}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The trajectory of softmax regression
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def trained_by_hand(x, y, l2, epochs):
+    """W, b after each epoch: batches of 100, momentum .5, the published learning rate."""
+    W, b, t, updates = np.zeros((10, 784)), np.zeros(10), np.eye(10)[y], 0
+    v, u = 0 * W, 0 * b
+    for epoch in range(1, epochs + 1):
+        order = generator(0, f"order of epoch {epoch}").permutation(len(x))
+        for rows in np.split(order, len(x) // 100):
+            d = (softmax(x[rows] @ W.T + b) - t[rows]) / 100
+            rate = 0.1 / 1.000004**updates
+            v, u = 0.5 * v - rate * (d.T @ x[rows] + 2 * l2 * W), 0.5 * u - rate * d.sum(axis=0)
+            W, b, updates = W + v, b + u, updates + 1
+        yield W, b
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.01])
+def test_the_trajectory_is_that_of_a_training_by_hand(lab, l2):
+    entries = measured("fgsm-softmax", lab).details["trajectories"][f"{l2:g}"]
+    (x, y), test, epochs = lab.data.train, lab.data.test, len(LOG)
+    assert [entry["epoch"] for entry in entries] == [1, 2]
+    for entry, (W, b) in zip(entries, trained_by_hand(x, y, l2, epochs), strict=True):
+        gradient = (softmax(test.x @ W.T + b) - np.eye(10)[test.y]) @ W
+        p = softmax((test.x + 0.25 * np.sign(gradient)) @ W.T + b)
+        wrong = p.argmax(axis=1) != test.y
+        assert entry["weights_l1"] == pytest.approx(abs(W).sum())
+        assert entry["clean_error"] == np.mean((test.x @ W.T + b).argmax(axis=1) != test.y)
+        assert entry["error"] == wrong.mean()
+        assert entry["confidence_on_mistakes"] == pytest.approx(p.max(axis=1)[wrong].mean())
+
+
+def test_the_table_holds_the_trajectories_and_the_network(lab):
+    m = measured("fgsm-softmax", lab)
+    table = m.details["variations"]
+    keys = ("weights_l1", "clean_error", "error", "confidence_on_mistakes")
+    assert [len(row) for row in table["rows"]] == [len(table["columns"])] * 5 == [len(table["formats"])] * 5
+    assert table["rows"][1] == ["decay 0, after epoch 2", *(m.details["trajectories"]["0"][1][k] for k in keys)]
+    assert table["rows"][2] == ["decay 0.01, after epoch 1", *(m.details["trajectories"]["0.01"][0][k] for k in keys)]
+    assert table["rows"][4] == ["the network measured", *(m.values[k] for k in keys)]
+
+
+def test_why_softmax_names_the_ends_of_the_range():
+    rows = [
+        ["a", 100.0, 0.1, 0.99, 0.6],
+        ["b", 900.0, 0.08, 1.0, 0.95],
+        ["c", 5.0, 0.2, 0.9, None],
+        ["m", 1, 0, 0, 1.0],
+    ]
+
+    def why(rows):
+        m = Measurement({}, details={"variations": {"rows": rows}})
+        return EXPLANATIONS["fgsm-softmax"](Result("fgsm-softmax", "tiny", "cpu", [0], [m]))
+
+    assert "from 60.0 % at ‖W‖₁ = 100 (a) to 95.0 % at 900 (b), at FGSM errors of 99.0 % and 100.0 %" in why(rows)
+    assert why(rows[2:]) == ""  # no confidence anywhere but in the network measured: nothing to say
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The training log of the maxout network
+
+
+def test_the_log_is_that_of_the_training(lab):
+    m = measured("fgsm-maxout", lab)
+    keys = ("epoch", "error", "adversarial_error", "adversarial_confidence_on_mistakes")
+    assert str(m.details["log"]) == str([{key: entry[key] for key in keys} for entry in LOG])
+    assert [row[0] for row in m.details["variations"]["rows"]] == ["after epoch 1", "after epoch 2"]
+    assert m.details["variations"]["rows"][1][1:] == [0.1, 0.5, 0.25]
+
+
+def why_maxout(errors, confidences):
+    log = [
+        {"epoch": k + 1, "adversarial_error": e, "adversarial_confidence_on_mistakes": c}
+        for k, (e, c) in enumerate(zip(errors, confidences, strict=True))
+    ]
+    m = Measurement({"error_clipped": 0.97, "confidence_on_mistakes_clipped": 0.79}, details={"log": log})
+    return EXPLANATIONS["fgsm-maxout"](Result("fgsm-maxout", "tiny", "cpu", [0], [m]))
+
+
+@pytest.mark.parametrize(
+    ("error", "confidence", "told"),
+    [
+        (0.95, 0.93, ("error goes from 99.0 % to 95.0 %, towards the", "goes from 85.0 % to 93.0 %, towards the")),
+        (0.999, 0.80, ("error goes from 99.0 % to 99.9 %, away from the", "goes from 85.0 % to 80.0 %, away from the")),
+        (0.991, 0.853, ("error stays at 99.1 %", "mistakes stays at 85.3 %")),
+    ],
+)
+def test_why_maxout_says_which_way_training_moves_it(error, confidence, told):
+    text = why_maxout([0.5, 0.99, 0.98, 0.97, error], [0.5, 0.85, 0.9, 0.9, confidence])
+    assert text.startswith("From epoch 2 to epoch 5 of training, on validation images, ")
+    for part in (*told, "clipped to [0, 1] the attack gives 97.0 % and 79.0 % on test images"):
+        assert part in text
+
+
+@pytest.mark.parametrize("confidences", [[None] * 4, [math.nan] * 4, [0.5]])
+def test_without_numbers_why_maxout_says_nothing(confidences):
+    assert why_maxout([0.9] * len(confidences), confidences) == ""
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The rotation
+
+
+def gradients_by_hand(network, x, y):
+    """dJ/dx of each image: the slope along every pixel, for softmax regression by formula."""
+    if network.top == "softmax" and len(parameters(network)) == 2:
+        W, b = (p.data for p in parameters(network))
+        return (softmax(x @ W.T + b) - np.eye(10)[y]) @ W
+    W1, b1, W2, b2, W, b = (p.data for p in parameters(network))
+    rows = []
+    for image, label in zip(x, y, strict=True):
+        z1 = np.einsum("puj,j->pu", W1, image) + b1.reshape(W1.shape[:2])
+        z2 = np.einsum("puj,j->pu", W2, z1.max(axis=0)) + b2.reshape(W2.shape[:2])
+        p = softmax((W @ z2.max(axis=0) + b)[None])[0]
+        g = W.T @ (p - np.eye(10)[label])
+        for V, z in ((W2, z2), (W1, z1)):
+            g = sum(g[u] * V[z[:, u].argmax(), u] for u in range(len(g)))
+        rows.append(g)
+    return np.array(rows)
+
+
+def turned_by_hand(x, g, degrees):
+    t, rows = math.radians(degrees), []
+    for a, b in zip(x, g, strict=True):
+        u = b - (b @ a) / (a @ a) * a
+        rows.append(math.cos(t) * a + math.sin(t) * math.sqrt(a @ a) * u / math.sqrt(u @ u))
+    return np.array(rows)
+
+
+def test_rotation(lab):
+    m, (x, y) = measured("rotation-attack", lab), lab.data.test
+    check(Result("rotation-attack", "tiny", "cpu", [0], [m]))
+    assert MEASURES["rotation-attack"].quick
+    random = generator(0, "directions").standard_normal(x.shape, dtype="float32")
+    for name, kind in (("softmax", SOFTMAX), ("maxout", MAXOUT)):
+        network = lab.given[kind]
+        for key, g, angles in (
+            (name, gradients_by_hand(network, x, y), range(0, 50, 5)),
+            (f"{name}_random", random, (0, 15, 30, 45)),
+        ):
+            by_hand = [np.mean(network(turned_by_hand(x, g, t)).argmax(axis=1) != y) for t in angles]
+            assert m.details[key] == pytest.approx(by_hand)
+        assert m.values[f"error_{name}"] == m.details[name][6]
+        assert m.intervals[f"error_{name}"][0] < m.details[name][6] <= m.intervals[f"error_{name}"][1]
+        assert m.details[name][6] > m.details[f"{name}_random"][2]
+    assert m.details["degrees"] == list(range(0, 50, 5))
+    assert m.details["random_degrees"] == [0, 15, 30, 45]
+    assert m.values["norm_change"] < 1e-15 * 4
+    assert m.holds
+
+
+ROTATIONS = {  # what is done to x' = rotated(x, g, angle)
+    "too weak": lambda rotated: lambda x, g, angle: x,
+    "too long": lambda rotated: lambda x, g, angle: rotated(x, g, angle) * (1 + 1e-13),
+    "reliable at 45 degrees alone": lambda rotated: lambda x, g, angle: rotated(x, g, angle if angle > 0.7 else 0),
+}
+
+
+@pytest.mark.parametrize("name", ROTATIONS)
+def test_each_part_of_the_rotation_s_predicate_can_fail(lab, monkeypatch, name):
+    monkeypatch.setattr(section4, "rotated", ROTATIONS[name](section4.rotated))
+    assert measured("rotation-attack", lab).holds is False
+
+
+def test_both_networks_have_to_err_at_the_same_angle(lab):
+    function, softmax_only = MEASURES["rotation-attack"].function, lab.given[SOFTMAX]
+    blind = GivenLab().given[MAXOUT]
+    parameters(blind)[-2].data[:] = 0.0  # says the same of every image, whatever the angle: 0, mostly
+    parameters(blind)[-1].data[:] = np.arange(10) == 0
+    lab.data = MNIST(*lab.data[:2], Split(lab.data.test.x, lab.data.test.y * 0))
+    assert function(lab, 0, softmax_only, softmax_only).holds
+    assert not function(lab, 0, softmax_only, blind).holds
+    assert not function(lab, 0, blind, softmax_only).holds
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The figures' data
+
+
+def drawn(claim, details):
+    FIGURES[claim].draw(canvas := Canvas(), details)
+    return canvas.axes
+
+
+def test_the_panel_of_softmax_regression(lab):
+    m = measured("fgsm-softmax", lab)
+    m.details["trajectories"]["0"][0]["confidence_on_mistakes"] = None  # as it comes back from JSON
+    *_, axes = drawn("fgsm-softmax", m.details)
+    free, decayed = (m.details["trajectories"][key] for key in ("0", "0.01"))
+    shown = lines(axes)
+    x, y, colour = shown["confidence, no decay"]
+    assert x == [entry["weights_l1"] for entry in free]
+    assert math.isnan(y[0])
+    assert (y[1], colour) == (100 * free[1]["confidence_on_mistakes"], BLUE)
+    assert shown["FGSM error, no decay"] == (x, [100 * entry["error"] for entry in free], ORANGE)
+    assert shown["clean error, no decay"] == (x, [100 * entry["clean_error"] for entry in free], GREY)
+    assert shown["confidence, decay 0.01"][1:] == ([100 * e["confidence_on_mistakes"] for e in decayed], GREEN)
+    of_network = ([m.values["weights_l1"]], [100 * m.values["confidence_on_mistakes"]])
+    assert shown["confidence, network measured"][:2] == of_network
+
+
+def test_the_panel_of_the_maxout_network(lab):
+    *_, axes = drawn("fgsm-maxout", measured("fgsm-maxout", lab).details)
+    shown = lines(axes)
+    assert shown["FGSM error"] == ([1, 2], [0, 50], ORANGE)
+    assert shown["clean error"] == ([1, 2], [20, 10], GREY)
+    assert math.isnan(shown["confidence on mistakes"][1][0])
+    assert shown["confidence on mistakes"][1][1] == 25
+    published = {q.name: 100 * q.paper for q in claims()["fgsm-maxout"].published}
+    assert shown["FGSM error, the paper's"][1] == [published["error"]] * 2
+    assert shown["confidence on mistakes, the paper's"][1] == [published["confidence_on_mistakes"]] * 2
+
+
+def test_the_figure_of_the_rotation(lab):
+    m = measured("rotation-attack", lab)
+    (axes,) = drawn("rotation-attack", m.details)
+    for key, label, colour in (
+        ("softmax", "softmax regression", BLUE),
+        ("maxout", "maxout network", ORANGE),
+        ("softmax_random", "softmax regression, random direction", GREEN),
+        ("maxout_random", "maxout network, random direction", GREY),
+    ):
+        degrees = m.details["random_degrees" if "random" in key else "degrees"]
+        assert lines(axes)[label] == (degrees, [100 * e for e in m.details[key]], colour)

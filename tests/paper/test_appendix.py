@@ -110,11 +110,13 @@ def rubbish_result(*rows):
 def test_what_the_size_of_the_weights_explains():
     explained = reason(rubbish_result((1, 0.9, 0.85), (2, 0.98, 0.92), (3, 0.99, 0.95)))
     assert explained == (
-        "with outputs × 2, which changes no class, 98.0 % of the samples would be claimed with a confidence of 92.0 %: "
-        "the size of the weights is enough to explain it"
+        "With outputs × 2, which changes no class, 98.0 % of the samples would be claimed with a confidence of 92.0 %: "
+        "the size of the weights is enough to explain it."
     )
-    assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.98, 0.80))).endswith("alone does not give both numbers")
-    assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.8, 0.80))).startswith("no other size of the top layer")
+    assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.98, 0.80))).endswith(
+        "its size alone does not give the paper's numbers."
+    )
+    assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.8, 0.80))).startswith("No other size of the top layer")
     assert reason(rubbish_result((1, 0.98, 0.92), (2, 0.99, 0.99))) == ""  # it does not differ
 
 
@@ -136,7 +138,7 @@ def test_skew_of_nothing_is_not_a_number(monkeypatch):
     m = MEASURES["rubbish-skew"](lab, TINY, 0)
     assert all(map(math.isnan, m.values.values()))
     assert m.intervals == {}
-    assert reason(result("rubbish-skew", m)) == "a network claims none of the samples"
+    assert reason(result("rubbish-skew", m)) == "A network claims none of the samples."
 
 
 def test_which_class_is_the_most_frequent():
@@ -144,11 +146,9 @@ def test_which_class_is_the_most_frequent():
         values = {"share_fives": 0.0, "share_eights": 0.0}
         return reason(result("rubbish-skew", *(Measurement(values, details={"by_class": list(c)}) for c in counts)))
 
-    assert skewed((3, 1) + (0,) * 8) == "this network's most frequent class is 0 (75.0 %)"
+    assert skewed((3, 1) + (0,) * 8) == "This network's most frequent class is 0 (75.0 %)."
     assert "changes with the seed: 0 (75.0 %), 1 (100.0 %)" in skewed((3, 1) + (0,) * 8, (0, 4) + (0,) * 8)
-    assert "the same, but with another share: 1 (50.0 %), 1 (100.0 %)" in skewed(
-        (1, 2, 1) + (0,) * 7, (0, 4) + (0,) * 8
-    )
+    assert "the same, with its own share: 1 (50.0 %), 1 (100.0 %)" in skewed((1, 2, 1) + (0,) * 7, (0, 4) + (0,) * 8)
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from tinyadv.paper import report
 from tinyadv.paper.registry import claims
-from tinyadv.paper.report import markdown_table, page, rows, table, write_report
+from tinyadv.paper.report import markdown_notes, markdown_table, page, rows, table, write_report
 from tinyadv.paper.results import Figure, Measurement, Result, status
+from tinyadv.paper.verdict import verdict
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = (
@@ -125,8 +126,9 @@ def test_every_claim_is_there_once_with_its_status(results, figures):
         )
         badge = Page(part[part.index('class="badge') - 6 :].partition("</td>")[0]).text
         assert badge.split(" ", 1)[1] == WANTED.get(name, "not run") == status(claims()[name], results.get(name))
+        on = "" if claims()[name].data == "MNIST" else f" · on {claims()[name].data}"
         assert Page(part[part.index("<th") :]).text.startswith(
-            f"{name} §{claims()[name].section} {claims()[name].claim}"
+            f"{name} §{claims()[name].section}{on} {claims()[name].claim}"
         )
         assert claims()[name].definition in Page(part[part.index("<th") :]).text
 
@@ -151,7 +153,7 @@ def test_links_within_the_page_lead_somewhere(results, figures):
     parsed = Page(page(results, MANIFEST, figures))
     ids = {a["id"] for _, a in parsed.tags if "id" in a}
     targets = {a["href"][1:] for a in parsed.all("a") if a["href"].startswith("#")}
-    assert targets == {"robust.png", "lost.png", "adv-robust-1600"}
+    assert targets == {"robust.png", "lost.png", "adv-robust-1600"}  # the last one from its figures and its verdict
     assert targets <= ids
 
 
@@ -214,7 +216,7 @@ def test_a_hostile_registry_stays_text(results, figures, monkeypatch):
     plain = Page(page(results, MANIFEST, figures))
     changed = {
         name: replace(
-            claim, claim=HOSTILE, definition=HOSTILE, paper=HOSTILE, section=HOSTILE,
+            claim, claim=HOSTILE, definition=HOSTILE, paper=HOSTILE, section=HOSTILE, data=HOSTILE,
             predicate=claim.predicate and HOSTILE,
             quantities=tuple(replace(q, label=HOSTILE) for q in claim.quantities),
         )
@@ -224,8 +226,9 @@ def test_a_hostile_registry_stays_text(results, figures, monkeypatch):
     parsed = Page(page(results, MANIFEST, figures))
     assert parsed.problems == []
     assert HOSTILE in "".join(parsed.texts)
-    assert len(parsed.tags) == len(plain.tags)
+    assert {name for name, _ in parsed.tags} == {name for name, _ in plain.tags}
     assert len(parsed.all("img")) == 1
+    assert not [a for _, a in parsed.tags if any(key.startswith("on") for key in a)]
 
 
 def test_the_summary_counts(results, figures):
@@ -283,6 +286,160 @@ def test_write_report_writes_a_whole_file(results, figures, tmp_path):
 )
 def test_durations(seconds, text):
     assert report._duration(seconds) == text
+
+
+# --- what stands under a claim, and the parts of a long page ---------------------------------------------------
+
+
+def varied(*tables, violations=((), ())):
+    """adv-robust-1600 with tables of variations and audits, one for each seed."""
+    found = []
+    for seed, (rows_, broken) in enumerate(zip(tables, violations, strict=False)):
+        formats = ["text", "percent", "number"]
+        details = {"variations": {"columns": ["choice", "error", "norm"], "rows": rows_, "formats": formats}}
+        audited = [["naive", "FGSM", 10000, 0.9 + 0.02 * seed, 0.89, 0.91], ["naive", "(zeros)", 50, 0.125, None, None]]
+        columns = ["network", "attack", "images", "error", "low", "high"]
+        details["audit"] = {"columns": columns, "rows": audited, "violations": list(broken)}
+        found.append(Measurement({"error": 0.286}, {}, True, details))
+    return Result("adv-robust-1600", "quick", "cpu", list(range(len(tables))), found)
+
+
+def under(result, figures):
+    """The claim's group on the page: as text, and its parsed tags."""
+    text = page({result.claim: result}, MANIFEST, figures)
+    part = text[text.index('<tr class="more">') : text.index("</section>")]
+    return Page(part).text, Page(part)
+
+
+def test_variations_stand_under_the_claim(figures):
+    text, parsed = under(varied([["by masks", 0.5, 12.5], ["plain", 0.25, None]]), figures)
+    assert "Variations of what the paper leaves open choice error norm by masks 50.0 % 12.5 plain 25.0 % —" in text
+    assert parsed.all("details")[0]["class"] == "variations"
+    assert "open" in parsed.all("details")[0]  # it differs: this may be why
+    assert {a["scope"] for a in parsed.all("th")} == {"col", "row"}
+
+
+def test_variations_of_several_seeds_are_means_where_they_are_of_the_same_things(figures):
+    text, _ = under(varied([["a", 0.5, 1.0]], [["a", 0.3, 2.0]]), figures)
+    assert "leaves open, mean of 2 seeds choice error norm a 40.0 % 1.5" in text
+    text, _ = under(varied([["a", 0.5, 1.0]], [["a", None, 2.0]]), figures)
+    assert "a — 1.5" in text  # not a number for one seed is not a number
+    text, _ = under(varied([["20 epochs", 0.5, 1.0]], [["31 epochs", 0.3, 2.0]]), figures)
+    assert "leaves open, seed 0 choice error norm 20 epochs 50.0 % 1 " in text
+
+
+def test_the_audit_stands_under_the_claim(figures):
+    text, parsed = under(varied([["a", 0.5, 1.0]]), figures)
+    assert "Masking audit ✓ The order of attacks holds everywhere. Network Attack Images Error" in text
+    assert "naive FGSM 10,000 90.0 % [89.0, 91.0] naive (zeros) 50 12.5 %" in text
+    assert "[nan" not in text
+    text, parsed = under(
+        varied([["a", 0.5, 1.0]], [["a", 0.5, 1.0]], violations=((), ("FGSM less than <noise>",))), figures
+    )
+    assert "Masking audit, mean of 2 seeds ⚠ order broken , seed 1: FGSM less than <noise> Network" in text
+    assert "holds everywhere" not in text
+    assert "naive FGSM 10,000 91.0 % [" in text
+    assert [a["class"] for a in parsed.all("ul")] == ["violations"]
+
+
+@pytest.mark.parametrize("details", [{}, {"variations": {"rows": []}}, {"audit": "nonsense"}, {"variations": None}])
+def test_without_tables_nothing_stands_under_the_claim(results, figures, details):
+    results["rubbish-rbf"].measurements[0].details = details
+    assert 'class="more"' not in page(results, MANIFEST, figures)
+
+
+def test_hostile_tables_stay_texts(figures):
+    result = varied([[HOSTILE, 0.5, 1.0]], violations=((HOSTILE,),))
+    result.measurements[0].details["audit"]["rows"][0][:2] = [HOSTILE, HOSTILE]
+    result.measurements[0].details["variations"]["columns"][1] = HOSTILE
+    parsed = Page(page({result.claim: result}, MANIFEST, figures))
+    assert parsed.problems == []
+    assert not {"script", "img"} & {name for name, _ in parsed.tags}
+
+
+def test_a_claim_on_other_data_says_so_and_why_it_is_not_run(figures):
+    result = measured("fooling-step", {"success_mean_mnist": 0.67}, reason="Only digits were tried.")
+    text = Page(page({"fooling-step": result}, MANIFEST, figures)).text
+    assert "fooling-step §A · on CIFAR-10 One gradient step" in text
+    assert "Why: Only digits were tried." in text
+    assert "mean over the ten digits of MNIST 67.0 %" in text
+    assert "46 claims: 46 not run." in text
+
+
+def test_a_long_page_has_a_table_of_contents(results, figures):
+    assert not Page(page(results, MANIFEST, figures)).all("nav")
+    full = {name: measured(name, {}, holds=True) for name in claims()} | results
+    text = page(full, MANIFEST, figures)
+    parsed = Page(text)
+    assert parsed.problems == []
+    listed = Page(text[text.index("<nav") : text.index("</nav>")])
+    targets = [a["href"][1:] for a in listed.all("a")]
+    assert {a["id"] for _, a in parsed.tags if "id" in a} >= set(targets)
+    assert set(claims()) <= set(targets)
+    assert len(set(targets)) == len(targets)
+    assert [t for t in targets if t.startswith("section-")] == [f"section-{s}" for s in "3456789A2"]
+    assert "adv-robust-1600\u00a0✗" in "".join(listed.texts)
+    assert targets[-2:] == ["figures", "manifest"]  # and no claim that was not run
+    order = [a["id"] for _, a in parsed.tags if a.get("id") in claims()]
+    assert order == list(claims())
+    assert "universal-direction" in text[text.index('id="section-8"') : text.index('id="section-9"')]
+
+
+# --- what the audit does to the paper's number ------------------------------------------------------------------
+
+
+def robust(**values):
+    usual = {"error": 0.2, "naive_error": 0.95, "error_first": 0.22, "pgd_error": 0.61, "noise_error": 0.05,
+             "transfer_error": 0.24, "zero_gradient_share": 0.0}  # fmt: skip
+    return measured("adv-robust-1600", usual | values, holds=True, scale="240 units")
+
+
+def test_the_verdict_follows_from_the_numbers():
+    first, second, third = (part.replace("\u00a0", " ") for part in verdict(robust()))
+    assert "the paper reports an error of 17.9 % under FGSM(.25). Ours (240 units) is 20.0 % [19.5, 20.5]." in first
+    assert "against one step the training helps." in first
+    assert "its error is 61.0 % [60.5, 61.5], that of FGSM 22.0 % [21.5, 22.5]." in second
+    assert "at least 50 % do not withstand twenty" in second  # (.61 - .22) / (1 - .22)
+    assert "the paper’s 17.9 % is therefore no more than a lower bound" in second
+    assert "Random signs of the same size give 5.0 % [4.5, 5.5]: less than FGSM" in third
+    assert "24.0 % [23.5, 24.5]: more than the network’s own." in third
+    assert "19.6 % to 17.9 %, show the same" in third
+    assert "Of the entries of the input gradients 0.00 %" in third
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted", "unwanted"),
+    [
+        ({"pgd_error": 0.221}, "hardly more than one, by no more than chance would", "lower bound"),
+        ({"pgd_error": 0.1}, "neither figure can be trusted", "lower bound"),
+        ({"naive_error": 0.1}, "does not even help", "the training helps"),
+        ({"noise_error": 0.3}, "more than FGSM, whose direction", "less than FGSM"),
+        ({"transfer_error": 0.1}, "less than the network’s own, as it is where", "misleads the attack"),
+    ],
+)
+def test_another_result_gives_another_verdict(values, wanted, unwanted):
+    told = " ".join(verdict(robust(**values)))
+    assert wanted in told
+    assert unwanted not in told
+
+
+def test_the_verdict_speaks_of_nothing_that_was_not_measured(results, figures):
+    assert verdict(measured("adv-robust-1600", {}, holds=True)) == []
+    assert len(verdict(measured("adv-robust-1600", {"error": 0.2}, holds=True))) == 1
+    told = " ".join(verdict(robust(pgd_error=math.nan)))
+    assert "PGD" not in told
+    rows_ = [["naive", "PGD, 100 steps", 100, 0.99, 0, 1], ["adversarially trained", "PGD, 100 steps", 100, 0.7, 0, 1]]
+    hundred = robust()
+    hundred.measurements[0].details["audit"] = {"rows": rows_, "violations": []}
+    assert "A hundred steps, on the first 100 images, give 70.0\u00a0%." in verdict(hundred)[1]
+
+
+def test_the_page_has_the_verdict_only_with_its_result(results, figures):
+    with_it = Page(page(results, MANIFEST, figures))
+    assert "What the audit does to the paper’s 17.9" in with_it.text
+    assert [a["id"] for a in with_it.all("section")].count("audit") == 1
+    del results["adv-robust-1600"]
+    assert "What the audit does" not in Page(page(results, MANIFEST, figures)).text
 
 
 # --- the terminal and Markdown --------------------------------------------------------------------------------
@@ -347,10 +504,30 @@ def test_markdown_table(results):
         "| `fgsm-softmax` | 4 | FGSM error<br>confidence on mistakes | 99.9 %<br>79.3 % "
         "| 99.9 % \\[99.4, 100.0\\]<br>79.0 % \\[78.5, 79.5\\] | reproduced |"
     ) in lines
-    assert any(
-        line.endswith("| differs<br>scale: 240 units where the paper has 1600; why: fewer epochs |") for line in lines
-    )
+    assert any(line.startswith("| `adv-robust-1600` | 6 |") and line.endswith("| differs |") for line in lines)
     assert markdown_table(results).endswith("|\n")
+    assert max(len(re.sub(r"<br>.*?\|", "|", line)) for line in lines) < 200  # no long text makes a cell high
+
+
+def test_markdown_notes(results):
+    results["fgsm-maxout"].scale = "naive training for 8 epochs; 240 units where the paper has 1600"
+    results["rubbish-rbf"].reason = "It is reproduced, so that nobody asks why."
+    assert markdown_notes(results).splitlines() == [
+        "46 claims: 3 reproduced, 1 close, 1 differs, 41 not run.",
+        "",
+        "Where ours is not the paper’s number, and why:",
+        "",
+        "- `adv-robust-1600` differs: fewer epochs",
+        "",
+        "In what these runs are smaller than the paper’s:",
+        "",
+        "- naive training for 8 epochs: `fgsm-maxout`",
+        "- 240 units where the paper has 1600: `fgsm-maxout`, `adv-robust-1600`",
+    ]
+    assert markdown_notes({}) == "46 claims: 46 not run.\n"
+    results["adv-robust-1600"].reason = HOSTILE + "\n- another"
+    assert "<script" not in markdown_notes(results)
+    assert len(markdown_notes(results).splitlines()) == 10
 
 
 def test_markdown_of_hostile_texts_keeps_its_columns(results):

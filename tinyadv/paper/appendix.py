@@ -110,10 +110,10 @@ def _explain_rubbish(result: Result) -> str:
     sure = f" with a confidence of {100 * confidence:.1f} %" if math.isfinite(confidence) else ""
     claimed = f"{100 * error:.1f} % of the samples would be claimed{sure}"
     if name == "outputs × 1":
-        return "no other size of the top layer in the table brings the rubbish error nearer to the paper's"
+        return "No other size of the top layer in the table brings the rubbish error nearer to the paper's."
     if fits:
-        return f"with {name}, which changes no class, {claimed}: the size of the weights is enough to explain it"
-    return f"with {name}, which changes no class, {claimed}: the size of the top layer alone does not give both numbers"
+        return f"With {name}, which changes no class, {claimed}: the size of the weights is enough to explain it."
+    return f"With {name}, which changes no class, {claimed}: its size alone does not give the paper's numbers."
 
 
 RUBBISH = (
@@ -150,14 +150,14 @@ def _explain_skew(result: Result) -> str:
     """Which class is the most frequent, network by network."""
     counts = [m.details["by_class"] for m in result.measurements]
     if not all(map(sum, counts)):
-        return "a network claims none of the samples"
+        return "A network claims none of the samples."
     winners = [max(range(10), key=by_class.__getitem__) for by_class in counts]
     told = ", ".join(f"{k} ({100 * c[k] / sum(c):.1f} %)" for k, c in zip(winners, counts, strict=True))
     if len(counts) == 1:
-        return f"this network's most frequent class is {told}"
+        return f"This network's most frequent class is {told}."
     if len(set(winners)) > 1:
-        return f"which class is the most frequent changes with the seed: {told}"
-    return f"with every seed the most frequent class is the same, but with another share: {told}"
+        return f"Which class is the most frequent changes with the seed: {told}."
+    return f"With every seed the most frequent class is the same, with its own share: {told}."
 
 
 @draws(
@@ -255,9 +255,9 @@ def _explain_fooling(result: Result) -> str:
     easiest, hardest = (choose(range(10), key=of_class.__getitem__) for choose in (max, min))
     mean, before = (100 * result.mean(f"success_mean_mnist{when}") for when in ("", "_before"))
     return (
-        f"the published numbers are for CIFAR-10; on MNIST one step succeeds for {mean:.1f} % of the samples, after "
+        f"The published numbers are for CIFAR-10; on MNIST one step succeeds for {mean:.1f} % of the samples, after "
         f"{before:.1f} % without it, from {100 * of_class[hardest]:.1f} % for the digit {hardest} to "
-        f"{100 * of_class[easiest]:.1f} % for {easiest}"
+        f"{100 * of_class[easiest]:.1f} % for {easiest}."
     )
 
 
@@ -327,7 +327,9 @@ def _explain_fig5(result: Result) -> str:
     for seed, m in zip(result.seeds, result.measurements, strict=True):
         framed, k = m.details["framed"], m.details["hardest"]
         told.append(f"seed {seed}: {k}, {sum(framed[k])} of {len(framed[k])}")
-    return f"the figure and its predicate are about CIFAR-10; drawn are digits, more of the hardest ({'; '.join(told)})"
+    return (
+        f"The figure and its predicate are about CIFAR-10; drawn are digits, more of the hardest ({'; '.join(told)})."
+    )
 
 
 @draws(
@@ -424,7 +426,8 @@ def _explain_training(result: Result) -> str:
     parts = [f"{100 * error:.2f} % of new rubbish is still claimed"] if error > 0 else []
     parts += [f"clean images cost {100 * cost:.2f} points"] if costly else []
     parts += [f"only {100 * fooled:.1f} % are fooled after {STEPS} steps"] if fooled < 0.5 else []
-    return ", ".join(parts) + ", trained for as long as the network without"
+    told = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+    return f"Trained for as long as the network without rubbish, {told}." if parts else ""
 
 
 @draws(

@@ -72,10 +72,23 @@ def draw_figures(result: Result, folder: Path) -> list[Figure]:
         drawing.draw(canvas, details)
         file = io.BytesIO()
         canvas.savefig(file, format="png", metadata={"Software": None})
+    content = _in_256_colours(file)
     seed = f" Drawn for the first of {len(result.seeds)} seeds." if len(result.seeds) > 1 else ""
     figure = Figure(f"{result.claim}.png", drawing.title, drawing.caption + seed)
-    write_atomically(folder / figure.name, file.getvalue())
+    write_atomically(folder / figure.name, content)
     return [figure]
+
+
+def _in_256_colours(file: io.BytesIO) -> bytes:
+    """The picture in a third of the bytes; what a figure has of colours fits, and thirty go into one page."""
+    from PIL import Image  # which Matplotlib needs too
+
+    small = io.BytesIO()
+    picture = Image.open(file).convert("RGB")
+    picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        small, "PNG", optimize=True, dpi=(STYLE["savefig.dpi"],) * 2
+    )
+    return small.getvalue()
 
 
 def encoded(images: Any) -> list[str]:

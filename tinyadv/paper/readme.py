@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..storage import write_atomically
-from .report import markdown_table
+from .report import markdown_notes, markdown_table
 from .results import committed
 
 BEGIN, END = "<!-- claims: begin", "<!-- claims: end -->"
@@ -27,7 +27,7 @@ def updated(text: str) -> str:
     before, rest = text.split(BEGIN)
     mark, after = rest.split("-->", 1)[0], rest.split(END)[1]
     results = committed()
-    table = markdown_table(results, list(results)) if results else ""
+    table = f"{markdown_table(results, list(results))}\n{markdown_notes(results)}" if results else ""
     return f"{before}{BEGIN}{mark}-->\n\n{table}\n{END}{after}"
 
 

@@ -7,6 +7,7 @@ runs. A reader may skip the style sheet at the end.
 from __future__ import annotations
 
 import base64
+import math
 import os
 import struct
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..storage import write_atomically
 from .registry import Claim, Quantity, select
-from .results import STATUSES, Figure, Result, Status, format_paper, format_value, status, statuses
+from .results import STATUSES, Figure, Measurement, Result, Status, format_paper, format_value, status, statuses
+from .verdict import CLAIM as AUDITED
+from .verdict import verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 PAPER = "https://arxiv.org/abs/1412.6572"
 TITLE = "Explaining and Harnessing Adversarial Examples, measured again"
 SYMBOLS: dict[Status, str] = {"reproduced": "✓", "close": "≈", "differs": "✗", "not run": "–"}
-_EXPLAINED: tuple[Status, ...] = ("close", "differs")  # where the reason is worth its line
+_EXPLAINED: tuple[Status, ...] = ("close", "differs", "not run")  # where the reason is worth its line
 _VERBS: dict[Status, str] = {"reproduced": "reproduced", "close": "close", "differs": "differ", "not run": "not run"}
 
 
@@ -115,16 +118,44 @@ def _wide_table(chosen: list[tuple[Claim, Result | None, Status]]) -> Any:
 
 
 def markdown_table(results: Mapping[str, Result], ids: Iterable[str] | None = None) -> str:
-    """The claims as a Markdown table, by default those that have results; ends with a line break."""
+    """The claims as a Markdown table, by default those that have results; ends with a line break.
+
+    What is to be said of them in words would make its lines high: see `markdown_notes`.
+    """
     lines = ["| claim | § | | paper | ours | status |", "|---|---|---|---|---|---|"]
     for claim, result, word in _chosen(results, ids):
         compared = _compared(claim, result)
         columns = [[row.label for row in compared], [row.paper for row in compared], [row.ours for row in compared]]
-        note = _note(result, word)
-        cells = [f"`{claim.id}`", _markdown(claim.section), *("<br>".join(map(_markdown, c)) for c in columns)]
-        cells.append(word + (f"<br>{_markdown(note)}" if note else ""))
+        cells = [f"`{claim.id}`", _markdown(claim.section), *("<br>".join(map(_markdown, c)) for c in columns), word]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def markdown_notes(results: Mapping[str, Result]) -> str:
+    """Under the table: how many claims there are of each status, why some differ, and in what runs were smaller."""
+    everything = list(statuses(results))
+    lines = [f"{_tally([word for *_, word in everything])}."]
+    reasons = [
+        f"- `{claim.id}` {_VERB[word]}: {_markdown(result.reason)}"
+        for claim, result, word in everything
+        if result and result.reason and word in _EXPLAINED
+    ]
+    smaller: dict[str, list[str]] = {}
+    for claim, result, _ in everything:
+        for part in result.scale.split("; ") if result and result.scale else []:
+            smaller.setdefault(part, []).append(f"`{claim.id}`")
+    scales = [f"- {_markdown(part)}: {', '.join(names)}" for part, names in smaller.items()]
+    lines += ["", "Where ours is not the paper’s number, and why:", "", *reasons] if reasons else []
+    lines += ["", "In what these runs are smaller than the paper’s:", "", *scales] if scales else []
+    return "\n".join(lines) + "\n"
+
+
+_VERB: dict[Status, str] = {
+    **dict.fromkeys(STATUSES, "is"),
+    "close": "is close",
+    "differs": "differs",
+    "not run": "is not run",
+}
 
 
 def _markdown(text: str) -> str:
@@ -184,7 +215,9 @@ def tag(name: str, /, *children: str | None, **attributes: object) -> Html:
     return Html(f"<{name}{listed}>{inner}</{name}>{_BREAKS.get(name, '')}")
 
 
-_BREAKS = dict.fromkeys(("tr", "thead", "tbody", "p", "section", "header", "main", "figure", "li", "dd", "style"), "\n")
+_BREAKS = dict.fromkeys(
+    ("tr", "thead", "tbody", "p", "section", "header", "main", "figure", "li", "dd", "style", "nav", "h3"), "\n"
+)
 _Measured = list[tuple[Claim, Result, Status]]
 
 
@@ -226,15 +259,69 @@ def page(results: Mapping[str, Result], manifest: Mapping[str, Any], figures_dir
         tag("title", TITLE),
         tag("style", Html(_CSS)),
     )
-    main = tag(
-        "main",
-        _measured_section(measured, manifest),
-        _figures_section(measured, figures_dir),
-        _not_run_section([claim for claim, result, _ in everything if not result]),
-        _manifest_section(measured, manifest),
-    )
+    sections = {
+        "claims": _measured_section(measured, manifest),
+        "audit": _audit_section(results.get(AUDITED)),
+        "figures": _figures_section(measured, figures_dir),
+        "not-run": _not_run_section([claim for claim, result, _ in everything if not result]),
+        "manifest": _manifest_section(measured, manifest),
+    }
+    contents = _contents(measured, [name for name, section in sections.items() if section])
+    main = tag("main", contents if len(measured) > _LONG else None, *sections.values())
     header = _header([word for *_, word in everything], len(measured), manifest)
     return "<!doctype html>\n" + tag("html", head, tag("body", header, main), lang="en") + "\n"
+
+
+_LONG = 10  # claims: a page of more has a table of contents
+
+
+def _contents(measured: _Measured, present: list[str]) -> Html:
+    """Links to the parts of the page, and to every claim with the mark of its status."""
+    lines = []
+    for section, claimed in _by_section(measured).items():
+        links = [tag("a", claim.id, f"\u00a0{SYMBOLS[word]}", href=f"#{claim.id}") for claim, _, word in claimed]
+        spaced = [part for link in links for part in (link, " ")]
+        lines.append(tag("li", tag("a", _section_title(section), href=f"#section-{section}"), ": ", *spaced))
+    lines += [tag("li", tag("a", title, href=f"#{name}")) for name, title in _PARTS.items() if name in present]
+    return tag("nav", tag("h2", "Contents"), tag("ul", *lines), aria_label="Contents", class_="contents")
+
+
+_PARTS = {
+    "audit": "What the audit does to the paper’s 17.9\u00a0%",
+    "figures": "Figures",
+    "not-run": "Claims not run",
+    "manifest": "How these numbers were made",
+}
+_SECTIONS = {
+    "2": "Related work",
+    "3": "The linear explanation",
+    "4": "Linear perturbation of non-linear models",
+    "5": "Adversarial training of linear models",
+    "6": "Adversarial training of deep networks",
+    "7": "Different kinds of model capacity",
+    "8": "Why adversarial examples generalize",
+    "9": "Alternative hypotheses",
+    "A": "Appendix: rubbish class examples",
+}
+
+
+def _section_title(section: str) -> str:
+    title = _SECTIONS.get(section, "")
+    return title if section == "A" else f"Section\u00a0{section}. {title}"
+
+
+def _by_section(measured: _Measured) -> dict[str, _Measured]:
+    """The claims by the one section of the paper under which the page lists them.
+
+    Of several, as in "2, 8", that is the one that the claims before it have, so that the paper's order stays.
+    """
+    found: dict[str, _Measured] = {}
+    current = ""
+    for entry in measured:
+        listed = entry[0].section.replace(" ", "").split(",")
+        current = current if current in listed else listed[0]
+        found.setdefault(current, []).append(entry)
+    return found
 
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -266,10 +353,12 @@ def _measured_section(measured: _Measured, manifest: Mapping[str, Any]) -> Html:
     if not measured:
         return tag("section", tag("h2", "Claims measured"), tag("p", "None yet."), id="claims")
     head = _head("Claim", "Quantity", "Paper", "Ours [95 % interval]", "Status")
-    groups = [_group(claim, result, word, manifest) for claim, result, word in measured]
-    return tag(
-        "section", tag("h2", "Claims measured"), _LEGEND, tag("table", head, *groups, class_="measured"), id="claims"
-    )
+    parts: list[Html] = []
+    for section, claimed in _by_section(measured).items():
+        groups = [_group(claim, result, word, manifest) for claim, result, word in claimed]
+        parts.append(tag("h3", _section_title(section), id=f"section-{section}", class_="of-the-paper"))
+        parts.append(tag("table", head, *groups, class_="measured"))
+    return tag("section", tag("h2", "Claims measured"), _LEGEND, *parts, id="claims")
 
 
 def _group(claim: Claim, result: Result, word: Status, manifest: Mapping[str, Any]) -> Html:
@@ -289,7 +378,96 @@ def _group(claim: Claim, result: Result, word: Status, manifest: Mapping[str, An
         body.append(tag("tr", *cells, class_="compared" if row.status else "context"))
     # the description is often higher than its lines: an empty line takes up the rest, so that they stay together
     body.append(tag("tr", tag("td", colspan=3), class_="rest", aria_hidden="true"))
+    if tables := [entry for entry in (_variations(result, word), _audit(result)) if entry]:
+        body.append(tag("tr", tag("td", *tables, colspan=5), class_="more"))
     return tag("tbody", *body, id=claim.id)
+
+
+def _variations(result: Result, word: Status) -> Html | None:
+    """What comes out if a choice on which the paper is silent is made otherwise; open where the claim differs."""
+    tables = _tables(result, "variations")
+    if not tables:
+        return None
+    columns, formats = tables[0]["columns"], tables[0].get("formats", [])
+    names = [[row[0] for row in entry["rows"]] for entry in tables]
+    together = all(other == names[0] for other in names)
+    chosen = tables if together else tables[:1]
+    lines = []
+    for same in zip(*(entry["rows"] for entry in chosen), strict=True):
+        means = [_mean_of(values) for values in zip(*(row[1:] for row in same), strict=True)]
+        shown = [_formatted(value, form) for value, form in zip(means, formats[1:], strict=False)]
+        lines.append(tag("tr", tag("th", str(same[0][0]), scope="row"), *(tag("td", text) for text in shown)))
+    of = "" if len(tables) == 1 else f", mean of {len(tables)} seeds" if together else f", seed {result.seeds[0]}"
+    inner = tag("table", _head(*map(str, columns)), tag("tbody", *lines), class_="inner")
+    summary = tag("summary", f"Variations of what the paper leaves open{of}")
+    return tag("details", summary, tag("div", inner, class_="scroll"), open=word == "differs", class_="variations")
+
+
+def _tables(result: Result, name: str) -> list[dict[str, Any]]:
+    """A table among the details of every seed's measurement; none, where one of them lacks it or has no rows."""
+    found = [entry for m in result.measurements if isinstance(entry := m.details.get(name), dict) and entry.get("rows")]
+    return found if len(found) == len(result.measurements) else []
+
+
+def _mean_of(values: Iterable[Any]) -> Any:
+    """The mean of numbers; None where one is missing, and what is not a number as it stands."""
+    listed = list(values)
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in listed):
+        return math.fsum(listed) / len(listed)
+    return listed[0] if isinstance(listed[0], str) else None
+
+
+def _formatted(value: Any, form: str) -> str:
+    if value is None or isinstance(value, str):
+        return value or "—"
+    return format_value(Quantity("", "", None, None, "percent" if form == "percent" else "number"), value).replace(
+        " %", "\u00a0%"
+    )
+
+
+def _audit(result: Result) -> Html | None:
+    """The masking audit's table, and whatever breaks the order of attacks, flagged by a word and a symbol."""
+    tables = _tables(result, "audit")
+    if not tables:
+        return None
+    seeds, lines = result.seeds, []
+    for same in zip(*(entry["rows"] for entry in tables), strict=True):
+        network, attack, images = same[0][:3]
+        one = [Measurement({"": _finite(row[3])}, {"": (_finite(row[4]), _finite(row[5]))}) for row in same]
+        of_row = Result(result.claim, result.profile, result.device, seeds, one)
+        error = format_value(_SHARE, of_row.mean(""), of_row.interval(""))
+        named = tag("th", str(network), scope="row")
+        lines.append(
+            tag("tr", named, *(tag("td", text) for text in (str(attack), f"{images:,}")), tag("td", _ours(error)))
+        )
+    several = len(tables) > 1
+    found = [
+        tag("li", "⚠ ", tag("b", "order broken"), f", seed {seed}: {text}" if several else f": {text}")
+        for seed, entry in zip(seeds, tables, strict=True)
+        for text in entry.get("violations", [])
+    ]
+    verdict = tag("ul", *found, class_="violations") if found else tag("p", "✓ The order of attacks holds everywhere.")
+    head = _head("Network", "Attack", "Images", "Error [95 % interval]")
+    summary = tag("summary", "Masking audit" + (f", mean of {len(tables)} seeds" if several else ""))
+    inner = tag("table", head, tag("tbody", *lines), class_="inner")
+    return tag("details", summary, verdict, tag("div", inner, class_="scroll"), open=True, class_="audit")
+
+
+_SHARE = Quantity("", "", None, None, "percent")
+
+
+def _finite(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _audit_section(result: Result | None) -> Html | None:
+    """What the audit does to the paper's number for a robust network, in words that follow from ours."""
+    if result is None or not (parts := verdict(result)):
+        return None
+    at = tag("p", "The numbers: ", tag("a", AUDITED, href=f"#{AUDITED}"), class_="run")
+    return tag(
+        "section", tag("h2", _PARTS["audit"]), *(tag("p", part) for part in parts), at, id="audit", class_="prose"
+    )
 
 
 def _mark(word: Status | None) -> Html | None:
@@ -314,7 +492,7 @@ def _about(claim: Claim) -> Html:
         "div",
         tag("span", claim.id, class_="id"),
         " ",
-        tag("span", f"§{claim.section}", class_="where"),
+        tag("span", f"§{claim.section}" + (f" · on {claim.data}" if claim.data != "MNIST" else ""), class_="where"),
         tag("p", claim.claim, class_="claim"),
         tag("details", tag("summary", "Definition"), *more),
     )
@@ -334,7 +512,7 @@ def _run(result: Result, word: Status, manifest: Mapping[str, Any]) -> Html:
     return tag(
         "div",
         tag("p", tag("b", "Scale: "), result.scale, class_="scale") if result.scale else None,
-        tag("p", tag("b", "Why: "), result.reason, class_="reason") if explained else None,
+        tag("p", tag("b", "Why: "), result.reason, class_=f"reason {_class(word)}-reason") if explained else None,
         tag("p", " · ".join(parts), class_="run"),
         tag("p", "See ", Html(", ".join(links)), class_="run") if links else None,
     )
@@ -350,7 +528,11 @@ def _class(word: Status) -> str:
 
 def _figures_section(measured: _Measured, figures_dir: Path) -> Html | None:
     drawn = [_figure(figure, claim, figures_dir) for claim, result, _ in measured for figure in result.figures]
-    return tag("section", tag("h2", "Figures"), tag("div", *drawn, class_="figures"), id="figures") if drawn else None
+    return (
+        tag("section", tag("h2", _PARTS["figures"]), tag("div", *drawn, class_="figures"), id="figures")
+        if drawn
+        else None
+    )
 
 
 def _figure(figure: Figure, claim: Claim, figures_dir: Path) -> Html:
@@ -388,7 +570,7 @@ def _not_run_section(missing: list[Claim]) -> Html | None:
     ]
     explained = tag("p", "The paper makes these claims too. Here nothing is said for or against them.")
     listed = tag("table", _head("Claim", "Paper", "Status"), tag("tbody", *lines), class_="unmeasured")
-    return tag("section", tag("h2", "Claims not run"), explained, listed, id="not-run")
+    return tag("section", tag("h2", _PARTS["not-run"]), explained, listed, id="not-run")
 
 
 def _manifest_section(measured: _Measured, manifest: Mapping[str, Any]) -> Html:
@@ -410,7 +592,7 @@ def _manifest_section(measured: _Measured, manifest: Mapping[str, Any]) -> Html:
     head = _head("Claim", "Profile", "Seeds", "Versions", "Recipes")
     recipes = tag("table", caption, head, tag("tbody", *lines), class_="recipes") if lines else None
     return tag(
-        "section", tag("h2", "How these numbers were made"), tag("dl", *entries) if entries else None, recipes,
+        "section", tag("h2", _PARTS["manifest"]), tag("dl", *entries) if entries else None, recipes,
         id="manifest",
     )  # fmt: skip
 
@@ -455,8 +637,10 @@ _LEGEND = tag(
         tag("b", "Close: "),
         "within the tolerance that the definition states. ",
         tag("b", "Differs: "),
-        "neither, with the reason where it is known. Each line has its own mark; a claim has the worst of its lines, "
-        "and no status is given by hand.",
+        "neither, with the reason where it is known. ",
+        tag("b", "Not run: "),
+        "nothing, or only what the paper’s numbers are not about. Each line has its own mark; a claim has the worst of "
+        "its lines, and no status is given by hand.",
     ),
     tag(
         "p",
@@ -498,15 +682,15 @@ th, td { text-align: left; vertical-align: top; font-weight: 400; padding: .3rem
 thead th { font-size: .8rem; font-weight: 600; color: var(--soft); border-bottom: 2px solid var(--ink);
   vertical-align: bottom; padding-top: 0; }
 thead th:first-child { padding-left: 0; }
-.measured tbody { border-bottom: 1px solid var(--line); }
-.measured tbody tr:first-child > * { padding-top: .9rem; }
-.measured tbody th, .measured td.status { padding-bottom: .9rem; }
+.measured > tbody { border-bottom: 1px solid var(--line); }
+.measured > tbody > tr:first-child > * { padding-top: .9rem; }
+.measured > tbody > tr > th, .measured td.status { padding-bottom: .9rem; }
 .compared, .context { height: 1px; } .rest { height: auto; } .measured .rest td { padding: 0 0 .9rem; }
-.measured tbody th { width: 40%; padding-left: 0; }
+.measured > tbody > tr > th { width: 40%; padding-left: 0; }
 td.label { width: 24%; }
 .measured td.paper, .measured td.ours, td.status { width: 1%; }
 td.paper, td.ours { font-variant-numeric: tabular-nums; }
-.measured td.paper, .measured td.ours { white-space: nowrap; }
+.measured td.ours { white-space: nowrap; } .measured td.paper { min-width: 7rem; }
 .compared .ours { font-weight: 600; }
 .mark { display: inline-block; width: 1.1em; margin-right: .2em; font-weight: 600; color: var(--soft); }
 .context .ours { padding-left: calc(.6rem + 1.3rem); }
@@ -517,12 +701,27 @@ td.paper, td.ours { font-variant-numeric: tabular-nums; }
 .where { color: var(--soft); font-size: .85rem; }
 .claim { margin: .15rem 0 .25rem; }
 .scale, .reason, .run { margin: .3rem 0 0; font-size: .85rem; }
-.reason { border-left: 3px solid #a3162d; padding-left: .6rem; }
+.reason { border-left: 3px solid #a3162d; padding-left: .6rem; overflow-wrap: anywhere; }
+.close-reason { border-color: #a8690a; } .not-run-reason { border-color: #9aa2ab; }
 .run { color: var(--soft); }
 details { font-size: .88rem; color: var(--soft); }
 details p { margin: .4rem 0; max-width: 60em; }
 summary { cursor: pointer; width: fit-content; color: var(--link); }
 .legend { margin: 0 0 1.25rem; }
+.contents ul { list-style: none; margin: 0; padding: 0; }
+.contents li { margin: .3rem 0; } .contents li > a:first-child { font-weight: 600; }
+.contents li > a:not(:first-child) { font-size: .85rem; white-space: nowrap; margin-right: .5rem; }
+.of-the-paper { margin: 2.25rem 0 1rem; font-size: 1.15rem; }
+.more > td { padding: 0 0 1rem; }
+.more details { margin: 0 0 .6rem; color: inherit; }
+.scroll { overflow-x: auto; }
+.inner { width: auto; margin: .4rem 0 .2rem; font-size: .82rem; }
+.inner th, .inner td { padding: .18rem 1.2rem .18rem 0; } .inner thead th { border-bottom: 1px solid var(--ink); }
+.inner td { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.inner tbody tr > * { border-bottom: 1px solid var(--line); }
+.violations { margin: .4rem 0; padding: .5rem .9rem; list-style: none; border: 2px solid #a3162d; border-radius: .35rem;
+  color: #a3162d; width: fit-content; }
+.prose p { max-width: 48em; }
 .unmeasured, #not-run h2 { color: var(--soft); }
 .unmeasured tbody tr > * { border-bottom: 1px solid var(--line); padding-top: .6rem; padding-bottom: .6rem; }
 .unmeasured th { width: 68%; } .unmeasured tbody th { padding-left: 0; }
@@ -541,19 +740,21 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 :target { scroll-margin-top: 1rem; } tbody:target, tr:target, figure:target { background: #eef5fc; }
 @media screen and (max-width: 46rem) {
   body { padding: 1.25rem 1rem 3rem; }
-  .measured, .measured tbody, .measured tr, .measured th, .measured td, .unmeasured, .unmeasured tbody, .unmeasured tr,
-  .unmeasured th, .unmeasured td, .recipes, .recipes caption, .recipes tbody, .recipes tr, .recipes th, .recipes td {
-    display: block; width: auto !important; }
-  .measured thead, .unmeasured thead, .recipes thead { position: absolute; width: 1px; height: 1px; overflow: hidden;
+  .measured, .measured > tbody, .measured > tbody > tr, .measured > tbody > tr > *, .unmeasured, .unmeasured tbody,
+  .unmeasured tr, .unmeasured th, .unmeasured td, .recipes, .recipes caption, .recipes tbody, .recipes tr, .recipes th,
+  .recipes td { display: block; width: auto !important; }
+  .measured > thead, .unmeasured thead, .recipes thead { position: absolute; width: 1px; height: 1px; overflow: hidden;
     clip-path: inset(50%); }
-  .measured tbody, .unmeasured tr { border: 1px solid var(--line); border-radius: .6rem; margin: 0 0 1rem;
+  .measured > tbody, .unmeasured tr { border: 1px solid var(--line); border-radius: .6rem; margin: 0 0 1rem;
     padding: .75rem .9rem; }
-  .measured tbody tr > *, .unmeasured tbody tr > * { padding: 0 !important; border: 0 !important; }
-  .measured tr { display: grid; grid-template-columns: 1fr auto; column-gap: .75rem; padding: .35rem 0; }
-  .compared, .context { height: auto; } .measured tr.context { padding: .05rem 0; } .measured tr.rest { display: none; }
-  .measured tr > th, .measured td.status { grid-column: 1 / -1; }
+  .measured > tbody > tr > *, .unmeasured tbody tr > * { padding: 0 !important; border: 0 !important; }
+  .measured > tbody > tr { display: grid; grid-template-columns: 1fr auto; column-gap: .75rem; padding: .35rem 0; }
+  .measured > tbody > tr.more { display: block; } .inner td, .inner th { padding-right: .8rem; }
+  .compared, .context { height: auto; } .measured > tbody > tr.context { padding: .05rem 0; }
+  .measured > tbody > tr.rest { display: none; }
+  .measured > tbody > tr > th, .measured td.status { grid-column: 1 / -1; }
   .measured td.status { order: -1; margin-bottom: .5rem; }
-  .measured tr > th { order: -1; margin-bottom: .75rem; }
+  .measured > tbody > tr > th { order: -1; margin-bottom: .75rem; }
   .measured td.label { grid-column: 1 / -1; }
   .context td.label { grid-column: 1; }
   .measured td.paper:not(:empty)::before, .unmeasured td.paper::before { content: "paper:\\00a0"; color: var(--soft);
@@ -574,7 +775,8 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   h1 { font-size: 2.2rem; } h2 { margin-top: 2rem; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   details:not([open]) { display: none; }
-  tbody:not(:only-of-type), tr, figure { break-inside: avoid; }
+  .measured > tbody, tr, figure { break-inside: avoid; }
+  .contents { display: none; }
   h2, h3 { break-after: avoid; }
   thead { display: table-header-group; }
   a { color: inherit; text-decoration: none; }

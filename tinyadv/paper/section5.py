@@ -222,7 +222,7 @@ def l1_pessimism(lab: Lab, seed: int, *networks: Network) -> Measurement:
     trained, decayed = networks[:n], networks[n:]
     curves = {f"{eps:g}": _penalties(lab, model, eps) for eps, model in zip(COEFFICIENTS, trained, strict=True)}
     shares = [c["left"] for c in curves.values()]
-    growths = [c["l1"][-1] / c["l1"][SCALES.index(1.0)] / SCALES[-1] for c in curves.values()]
+    growths = [_ratio(c["l1"][-1], c["l1"][SCALES.index(1.0)] * SCALES[-1]) for c in curves.values()]
     values = Values()
     values.values = {
         "adversarial_penalty_share": max(shares) if all(map(isfinite, shares)) else nan,
@@ -233,9 +233,9 @@ def l1_pessimism(lab: Lab, seed: int, *networks: Network) -> Measurement:
     grids = {"adversarial": [_errors(lab, m) for m in trained], "l1": [_errors(lab, m) for m in decayed]}
     for name, grid in grids.items():
         values.values[f"training_error_{name}"] = grid[-1]["training_error"]
-    holds = max([nan, *shares][1:]) < 0.1 and all(abs(growth - 1.0) <= 1e-9 for growth in growths)
+    fades, grows = all(share < 0.1 for share in shares), all(abs(growth - 1.0) <= 1e-9 for growth in growths)
     details = {"coefficients": list(COEFFICIENTS), "scales": list(SCALES), "penalties": curves, "grids": grids}
-    return values.measurement(holds=holds, details=details)
+    return values.measurement(holds=fades and grows, details=details)
 
 
 def _penalties(lab: Lab, network: Network, eps: float) -> dict[str, Any]:
@@ -258,11 +258,15 @@ def _penalties(lab: Lab, network: Network, eps: float) -> dict[str, Any]:
     fading, growing = means["outgrown_images"], means["elsewhere"]
     return {
         "outgrown": float(outgrown.mean()),
-        "left": fading[-1] / max(fading) if outgrown.any() else nan,
-        "growth_elsewhere": growing[-1] / growing[-2] / (SCALES[-1] / SCALES[-2]),
+        "left": _ratio(fading[-1], max(fading)),
+        "growth_elsewhere": _ratio(growing[-1] * SCALES[-2], growing[-2] * SCALES[-1]),
         "l1": [eps * s * l1 for s in SCALES],
         **means,
     }
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b else nan
 
 
 def _errors(lab: Lab, network: Network) -> dict[str, float]:

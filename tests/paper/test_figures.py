@@ -1,5 +1,6 @@
 """The figures: what is drawn is what the saved result holds, read back from the drawing, in the stated colours."""
 
+import io
 import json
 import math
 import struct
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure as Canvas
+from PIL import Image
 from tiny import TINY, GivenLab, tiny_mnist, use
 
 import tinyadv.paper.reproduce  # noqa: F401  (it imports all sections, and so fills MEASURES)
@@ -150,19 +152,27 @@ def test_rubbish_without_errors():
 
 
 def test_confidences():
-    (left, right), details = drawn("rbf-fgsm")
+    (left, _, _), details = drawn("rbf-fgsm")
     stairs = {patch.get_label(): patch for patch in left.patches}
     for kind, colour in (("clean", BLUE), ("attacked", ORANGE)):
         values, edges, _ = stairs[kind].get_data()
         assert list(values) == pytest.approx([100 * s for s in details["confidence_shares"][kind]])
         assert list(edges) == pytest.approx([k / 20 for k in range(21)])
         assert same_color(stairs[kind].get_edgecolor(), colour)
-    shown = {label: y for label, (_, y, _) in lines(right).items()}
     assert details["log"][0]["adversarial_confidence_on_mistakes"] is None  # JSON knows no NaN
-    assert math.isnan(shown.pop("confidence on its mistakes")[0])
-    assert shown == {"clean error": [20, 10], "clean confidence": [70, 60], "FGSM error": [0, 50]}
-    assert lines(right)["FGSM error"][0] == [1, 2]
-    assert right.get_ylim() == (0, 100)
+    details["log_cross_entropy"] = [{**entry, "error": 0.3} for entry in details["log"]]
+    with mpl.rc_context(STYLE):
+        FIGURES["rbf-fgsm"].draw(canvas := Canvas(), details)
+    panels = canvas.axes[1:]
+    for panel, clean, title in zip(
+        panels, ([20, 10], [30, 30]), ("squared errors", "binary cross-entropies"), strict=True
+    ):
+        shown = {label: y for label, (_, y, _) in lines(panel).items()}
+        assert math.isnan(shown.pop("confidence\non its mistakes")[0])
+        assert shown == {"clean error": clean, "clean confidence": [70, 60], "FGSM error": [0, 50]}
+        assert lines(panel)["FGSM error"][0] == [1, 2]
+        assert panel.get_ylim() == (0, 100)
+        assert panel.get_title() == f"J: {title}"
 
 
 def test_the_trajectory_of_a_long_training_is_legible():
@@ -216,6 +226,9 @@ def test_the_same_result_gives_the_same_bytes_whatever_the_reader_s_settings(cla
     assert 1200 <= width <= 1800  # enough for print, not too much for a page
     assert 300 <= height <= 800
     assert b"Software" not in content
+    assert len(content) < 150_000  # thirty of them go into one page
+    shown = Image.open(io.BytesIO(content)).convert("RGB")
+    assert {shown.getpixel((x, y)) for x in (0, width - 1) for y in (0, height - 1)} == {(255, 255, 255)}  # as the page
 
 
 def test_another_result_gives_another_picture(tmp_path):

@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from tiny import LOG, TINY, GivenLab, on_strict_device, tiny_mnist, use
+from tiny import TINY, GivenLab, on_strict_device, tiny_mnist, use
 
 import tinyadv.paper.reproduce  # noqa: F401  (it imports all sections, and so fills MEASURES)
 from tinyadv import attacks, metrics, models

@@ -10,7 +10,7 @@ from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split, mnist, pair
 from tinyadv.layers import parameters
 from tinyadv.models import build
-from tinyadv.paper import appendix, audit, lab, measuring, section4, section5, section6, section7, section8
+from tinyadv.paper import appendix, audit, lab, measuring, section2, section4, section5, section6, section7, section8
 from tinyadv.paper.lab import Lab, Recipe
 from tinyadv.paper.recipes import Profile
 
@@ -47,7 +47,20 @@ def on_strict_device(monkeypatch):
             return strict.asarray(x)
         return x.get() if isinstance(x, strict.ndarray) else x
 
-    for module in (appendix, audit, lab, measuring, models, section4, section5, section6, section7, section8, training):
+    for module in (
+        appendix,
+        audit,
+        lab,
+        measuring,
+        models,
+        section2,
+        section4,
+        section5,
+        section6,
+        section7,
+        section8,
+        training,
+    ):
         monkeypatch.setattr(module, "to_device", to_device)
 
 

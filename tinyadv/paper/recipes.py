@@ -57,7 +57,7 @@ PROFILES = {
     "lesson": Profile(
         "lesson",
         3,
-        {"softmax": 20, "logistic": 20, "rbf": 6, "naive": 20, "adversarial": 20, "controls": 8},
+        {"softmax": 20, "logistic": 20, "rbf": 6, "naive": 20, "adversarial": 20, "controls": 6},
         variations=True,
     ),
     "paper": Profile(
@@ -292,6 +292,8 @@ def control(
     fixed: dict[str, Any] = {"eps": EPS, "alpha": 0.5}
     if objective == "adversarial":
         fixed["attacked"] = "inference"
+    if "rotation" in options.values():
+        fixed["angle"] = ANGLE
     return Recipe(
         **UNITS[unit],
         objective=objective,
@@ -300,6 +302,10 @@ def control(
         seed=seed,
     )
 
+
+# Of rotations that are trained with, 15 degrees in radians. The paper says "small"; of 15 and 30 degrees this one gives
+# the lower error on validation images, by far
+ANGLE = 0.2617994
 
 # Scales and learning rates of the saturating units were chosen by the error on validation images after two epochs of
 # training with FGSM on the input; max-norm, which is published for maxout, is not used for them

@@ -179,10 +179,14 @@ def _why_subsets(result: Result) -> str:
     if not failing:
         return ""
     i, j = min(failing, key=lambda pair: details["error"][pair[0]][pair[1]] - details["random_error"][pair[1]])
+    agreement = details["agreement"][i][j]  # none where they never err together
+    agree = (
+        f"an agreement of {agreement:.1%}" if agreement is not None and agreement == agreement else "no common error"
+    )
     return (
         f"{len(failing)} of {len(names) * (len(names) - 1)} pairs fail; the examples made on “{names[i]}” raise the "
         f"error of “{names[j]}” least, to {details['error'][i][j]:.1%} where random signs give "
-        f"{details['random_error'][j]:.1%}, with an agreement of {details['agreement'][i][j]:.1%}."
+        f"{details['random_error'][j]:.1%}, with {agree}."
     )
 
 
@@ -216,7 +220,7 @@ def _draw_matrices(canvas: Any, details: dict[str, Any]) -> None:
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axes.set_yticks(range(len(made)), made)
         axes.set(title=title, xlabel="shown to", ylabel="made on")
-    canvas.set_size_inches(10.5, 4.9)
+    canvas.set_size_inches(10.5, 4.7)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -372,9 +376,9 @@ def _why_trace(result: Result) -> str:
     "fig4-eps-trace",
     "Along the direction of FGSM, as in figure 4 of the paper",
     "Left: the ten logits of the naive maxout network at x + ε·sign(∇ₓJ) for a test image x of a 4; every curve has "
-    "its class at its ends, in their order, and where the range is green the image is classified as a 4. Right: some of "
-    "the images, with ε above each; thick green frames are those classified as a 4. Pixels below −1 are black, above 2 "
-    "white.",
+    "its class at its ends, in their order, and where the range is green the image is classified as a 4. Right: some "
+    "of the images, with ε above each; thick green frames are those classified as a 4. Pixels below −1 are black, "
+    "above 2 white.",
 )
 def _draw_trace(canvas: Any, details: dict[str, Any]) -> None:
     left, right = canvas.subfigures(1, 2, width_ratios=(1.1, 1))
@@ -426,8 +430,9 @@ def universal_direction(lab: Lab, seed: int, network: Network) -> Measurement:
     xp = array_module(x)
     eta = attack(network, x, y) - x
     common, swapped, patterns = xp.zeros_like(x), xp.zeros_like(x), []
+    seen_x, seen_y = (a[:SEEN] for a in lab.data.train)
     for k in range(10):
-        g = _mean_gradient(network, *(a[:SEEN] for a in lab.data.train), k)
+        g = _mean_gradient(network, seen_x, seen_y, k)
         patterns.append(to_device(sign(g), "cpu").astype(int).tolist())
         rows = (y == k).nonzero()[0]
         common[rows] = EPS * sign(g)

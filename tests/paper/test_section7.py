@@ -1,0 +1,203 @@
+"""RBF networks: what is measured against the formulas by hand, which J is climbed, the log scale; deep ones."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure as Canvas
+from test_sections import ByHand, agree, named, under_attack
+from tiny import LOG, TINY, GivenLab, tiny_mnist, use
+
+from tinyadv.datasets import MNIST, Split
+from tinyadv.models import Network
+from tinyadv.paper import recipes
+from tinyadv.paper.figures import BLUE, FIGURES, GREY, ORANGE
+from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
+from tinyadv.paper.results import Result
+
+IMAGES = 60
+
+
+def world(patch, dtype="float64"):
+    train, validation, test = tiny_mnist(dtype=dtype)
+    use(patch, MNIST(train, validation, Split(test.x[-IMAGES:], test.y[-IMAGES:])))
+    return GivenLab(dtype=dtype)
+
+
+def measured(claim, lab):
+    return MEASURES[claim](lab, TINY, 0)
+
+
+def saved(claim, *measurements):
+    result = Result(claim, "tiny", "cpu", list(range(len(measurements))), list(measurements))
+    return Result.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False)))
+
+
+def test_rbf(monkeypatch):
+    lab = world(monkeypatch)
+    x, y = lab.data.test
+    tops = {"": "rbf-squared", "_cross_entropy": "rbf", "_true_class": "rbf-true-class"}
+    networks = {name: lab.given["rbf_network", "clean", top] for name, top in tops.items()}
+    reports = {name: under_attack(network, x, y) for name, network in networks.items()}
+    values = {f"{key}{name}": v for name, (report, _) in reports.items() for key, v in report.items()}
+    m, hand = measured("rbf-fgsm", lab), ByHand(networks[""])
+    agree(m, named("rbf-fgsm", values))
+    assert len({round(values[f"error{name}"], 6) for name in tops}) == 3  # they can be told apart
+    assert m.details["log"] == m.details["log_cross_entropy"] == LOG
+    for kind, images in (("clean", x), ("attacked", reports[""][1])):
+        counts = [0] * 20
+        for image in images:
+            counts[min(19, int(20 * hand.probabilities(image).max()))] += 1
+        assert m.details["confidence_shares"][kind] == pytest.approx([c / IMAGES for c in counts])
+
+
+def test_the_variations_of_the_rbf_network(monkeypatch):
+    lab = world(monkeypatch)
+    m, (x, y) = measured("rbf-fgsm", lab), lab.data.test
+    table = m.details["variations"]
+    assert table["columns"] == ["variation", "error", "confidence_on_mistakes", "clean_confidence", "clean_error"]
+    rows = {name: numbers for name, *numbers in table["rows"]}
+    assert next(iter(rows)) == "as defined"
+    assert list(rows)[3:] == list(recipes.RBF_OTHERWISE)  # the quick profile has two of them
+    own = lab.given["rbf_network", "clean", "rbf-squared"]
+    hand, climber = ByHand(own), ByHand(own)
+    climber.top = "rbf"
+    report = hand.report([climber.fgsm(a, b) for a, b in zip(x, y, strict=True)], y)
+    clean = hand.report(x, y)
+    wanted = [report["error"], report["confidence_on_mistakes"], clean["confidence"], clean["error"]]
+    assert rows["the attack climbs the sum of binary cross-entropies"] == pytest.approx(wanted)
+    for name, top in (("J is −log p of the true class", "rbf-true-class"), ("as defined", "rbf-squared")):
+        by = ByHand(lab.given["rbf_network", "clean", top])
+        report = by.report([by.fgsm(a, b) for a, b in zip(x, y, strict=True)], y)
+        assert rows[name][:2] == pytest.approx([report["error"], report["confidence_on_mistakes"]])
+
+
+def test_why_an_rbf_network_differs_names_the_nearest_variation(monkeypatch):
+    m = measured("rbf-fgsm", world(monkeypatch))
+    rows = m.details["variations"]["rows"]
+    rows[3][1:4] = [0.554, 0.012, 0.606]
+    text = EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m, m))
+    assert f"“{rows[3][0]}” comes nearest to its 55.4 %, 1.2 % and 60.6 %, with 55.4 %, 1.20 % and 60.6 %" in text
+    rows[0][1:4] = [0.554, 0.012, 0.606]
+    assert f"Of {len(rows) - 1} variations" in EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m, m))
+    assert "none comes nearer" in EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m, m))
+    for row in rows:
+        row[2] = math.nan  # no mistakes anywhere
+    assert EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m)) == ""
+
+
+def test_the_quick_profile_trains_the_other_costs_and_longer_ones_everything():
+    quick, lesson = (recipes.rbf_otherwise(recipes.PROFILES[name], 3) for name in ("quick", "lesson"))
+    assert quick == lesson[:2]
+    assert len(lesson) == len(recipes.RBF_OTHERWISE) == len({r.hash for r in lesson})
+    assert [r.arguments["top"] for r in quick] == ["rbf", "rbf-true-class"]
+    assert {r.seed for r in lesson} == {3}
+
+
+def test_the_class_of_an_rbf_network_is_found_on_the_log_scale(monkeypatch):
+    lab = world(monkeypatch, dtype="float32")
+    for top in ("rbf", "rbf-true-class", "rbf-squared"):
+        lab.given["rbf_network", "clean", top].layers[0].root.data[:] = np.log(20.0)  # so steep that every p is 0
+    x, y = lab.data.test
+    m, mu = measured("rbf-fgsm", lab), lab.given["rbf_network", "clean", "rbf-squared"].layers[0].mu.data
+    nearest = [int(np.argmin(((image - mu) ** 2).sum(axis=1))) for image in x]
+    assert m.values["clean_confidence"] == 0
+    assert m.values["clean_error"] == np.mean(nearest != y) < 0.5  # the argmax of p would always say 0
+
+
+def test_an_rbf_network_that_makes_no_mistakes(monkeypatch):
+    lab = world(monkeypatch)
+    sure = lab.given["rbf_network", "clean", "rbf-true-class"]
+    sure.layers[0].mu.data[:] = sure.layers[0].mu.data * 100  # so far apart that no attack comes near another centre
+    far = Split(sure.layers[0].mu.data.copy(), np.arange(10))
+    lab.data = MNIST(far, far, far)
+    m = measured("rbf-fgsm", lab)
+    assert m.values["error_true_class"] == 0
+    assert math.isnan(m.values["confidence_on_mistakes_true_class"])
+    assert "confidence_on_mistakes_true_class" not in m.intervals
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Deep ones
+
+
+class Says:
+    """A network that errs on given shares of the images: on the training images, and on the attacked test images."""
+
+    def __init__(self, lab, training_error, error, confidence):
+        self.lab, self.errors, self.confidence = lab, (training_error, error), confidence
+
+    def __call__(self, x):
+        train, test = self.lab.data.train, self.lab.data.test
+        on_train = len(x) == len(train.x)
+        y, share = (train.y, self.errors[0]) if on_train else (test.y, self.errors[1])
+        wrong = np.arange(len(x)) < round(share * len(x))
+        return np.eye(10)[np.where(wrong, (y + 1) % 10, y)]
+
+    def probabilities(self, z):
+        return self.confidence * z
+
+
+def deep(monkeypatch, numbers, maxout=(0.005, 0.9, 0.9)):
+    """rbf-deep where every network has (training error, FGSM error, confidence); two learning rates each."""
+    lab = world(monkeypatch)
+    from tinyadv.paper import section7
+
+    monkeypatch.setattr(section7, "attack", lambda network, x, y: x)
+    monkeypatch.setattr(recipes, "QUADRATIC", [(name, "", {}, (0.1, 0.5)) for name in "ab"])
+    said = [Says(lab, *n) for n in (maxout, (0.13, 0.55, 0.012), *numbers)]
+    return MEASURES["rbf-deep"].function(lab, 0, *said)
+
+
+@pytest.mark.parametrize(
+    ("b", "maxout", "holds", "resists"),
+    [
+        ((0.2, 0.9, 0.05), 0.005, True, True),
+        ((0.2, 0.4, 0.9), 0.005, True, True),  # few mistakes, with confidence
+        ((0.04, 0.9, 0.05), 0.005, False, True),  # it learns
+        ((0.2, 0.9, 0.05), 0.02, False, True),  # the maxout network does not
+        ((0.2, 0.9, 0.2), 0.005, False, False),  # nothing resists
+    ],
+)
+def test_rbf_deep(monkeypatch, b, maxout, holds, resists):
+    worse = (b[0] + 0.1, 0.9, 0.9)
+    m = deep(monkeypatch, [(0.02, 0.9, 0.8), (0.3, 0.1, 0.0), worse, b], (maxout, 0.9, 0.9))
+    rows = {row["name"]: row for row in m.details["networks"]}
+    assert [rows[name]["learning_rate"] for name in "ab"] == [0.1, 0.5]  # of the lower training error
+    assert (rows["a"]["resists"], rows["b"]["resists"]) == (False, resists)
+    assert rows["b"]["training_error"] == pytest.approx(b[0], abs=0.01)
+    assert m.holds is holds
+    assert m.values["training_error_maxout"] == maxout
+    lowest = m.values["training_error"]
+    assert lowest == pytest.approx(b[0], abs=0.01) if resists else math.isnan(lowest)
+    text = EXPLANATIONS["rbf-deep"](saved("rbf-deep", m))
+    wanted = "None of the 2" if not resists else "“b” resists" if b[0] < 0.05 else "1 of 2 deep networks resist"
+    assert wanted in text
+
+
+def test_rbf_deep_on_networks_as_they_are_built(monkeypatch):
+    lab = world(monkeypatch)
+    m = measured("rbf-deep", lab)
+    rows = m.details["networks"]
+    assert [row["name"] for row in rows] == [*(name for name, *_ in recipes.QUADRATIC), "shallow RBF", "maxout"]
+    hand = ByHand(lab.given["rbf_network", "clean", "rbf-squared"])
+    assert rows[-2]["training_error"] == hand.report(*lab.data.train)["error"]
+    assert (
+        rows[-2]["error"] == under_attack(lab.given["rbf_network", "clean", "rbf-squared"], *lab.data.test)[0]["error"]
+    )
+    assert len(recipes.quadratic(TINY, 0)) == sum(len(rates) for *_, rates in recipes.QUADRATIC)
+    assert isinstance(lab.network(recipes.quadratic(TINY, 0)[0]), Network)
+
+
+def test_the_figure_of_deep_networks(monkeypatch):
+    m = deep(monkeypatch, [(0.02, 0.9, 0.8), (0.3, 0.9, 0.8), (0.3, 0.9, 0.8), (0.2, 0.9, 0.05)])
+    details = saved("rbf-deep", m).measurements[0].details
+    FIGURES["rbf-deep"].draw(canvas := Canvas(), details)
+    (axes,) = canvas.axes
+    keys = ("training_error", "error", "confidence_on_mistakes")
+    for container, key in zip(axes.containers, keys, strict=True):
+        assert [bar.get_width() for bar in container] == [100 * row[key] for row in details["networks"]]
+    assert {to_hex(bar.get_facecolor()).upper() for bar in axes.patches} == {BLUE, ORANGE, GREY}
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b (resists)", "shallow RBF (resists)", "maxout"]

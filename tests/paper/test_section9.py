@@ -1,0 +1,188 @@
+"""The ensemble: its three costs and their gradients by hand, and what is measured on them."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure as Canvas
+from tiny import TINY, GivenLab, tiny_mnist, use
+
+from tinyadv import models
+from tinyadv.attacks import input_gradient
+from tinyadv.backend import generator
+from tinyadv.datasets import MNIST, Split
+from tinyadv.gradcheck import gradcheck
+from tinyadv.layers import parameters
+from tinyadv.paper import recipes
+from tinyadv.paper.figures import BLUE, FIGURES, GREY, ORANGE
+from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
+from tinyadv.paper.recipes import PROFILES
+from tinyadv.paper.results import Result
+from tinyadv.paper.section9 import Against, Average
+
+EPS, D, K = 0.25, 6, 4
+COSTS = ("probability", "logit", "losses")
+
+
+def small(seed, scale=2.0):
+    network = models.maxout_network(5, 3, 1, inputs=D, classes=K, scale=scale, rng=generator(seed))
+    return network.to(dtype="float64")
+
+
+def softmax(z):
+    return np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+
+
+def J(cost, zs, label):
+    """The cost of one image, from its members' logits."""
+    if cost == "probability":
+        return -math.log(np.mean([softmax(z)[label] for z in zs]))
+    if cost == "logit":
+        return -math.log(softmax(np.mean(zs, axis=0))[label])
+    return -sum(math.log(softmax(z)[label]) for z in zs)
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_each_cost_by_hand(cost, rng):
+    members, x, y = [small(seed) for seed in range(3)], rng.random((5, D)), np.arange(5) % K
+    model = Against(members, cost)
+    wanted = [J(cost, [m(a[None])[0] for m in members], label) for a, label in zip(x, y, strict=True)]
+    assert float(model.loss(model(x), y)) == pytest.approx(np.mean(wanted), rel=1e-12)
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_the_gradients_of_each_cost_to_second_order(cost, rng):
+    model, y = Against([small(seed) for seed in range(3)], cost), np.arange(2)
+    gradcheck(lambda x: model.loss(model(x), y), rng.normal(size=(2, D)), step=1e-4)
+
+
+def test_a_sure_ensemble_still_has_a_gradient():
+    members = [small(seed, 30.0).to(dtype="float32") for seed in range(3)]
+    x = generator(1).standard_normal((200, D), dtype="float32")
+    y = members[0](x).argmax(axis=1)
+    sure = np.min([m.probabilities(m(x))[np.arange(200), y] for m in members], axis=0) == 1  # 1 - p is 0 in float32
+    assert sure.sum() > 3
+    for cost in COSTS:
+        assert (abs(input_gradient(Against(members, cost), x[sure], y[sure])).max(axis=1) > 0).all(), cost
+
+
+def test_a_label_that_every_member_excludes_still_has_a_cost():
+    members = [small(seed, 40.0).to(dtype="float32") for seed in range(2)]
+    x = generator(1).standard_normal((50, D), dtype="float32")
+    y = (members[0](x) + members[1](x)).argmin(axis=1)
+    model = Against(members, "probability")
+    excluded = Average(members)(x)[np.arange(50), y] == 0
+    assert excluded.any()
+    loss = float(model.loss(model(x[excluded]), y[excluded]))
+    assert 80 < loss < np.inf
+    assert np.isfinite(input_gradient(model, x, y)).all()
+
+
+def test_an_unknown_cost_is_named():
+    with pytest.raises(ValueError, match="J is 'probability', 'logit' or 'losses', got 'vote'"):
+        Against([small(0)], "vote")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The claim
+
+IMAGES = 30
+
+
+def members_of(lab):
+    kinds = [("maxout_network", objective, "softmax") for objective in ("clean", "adversarial", "rubbish")]
+    return [lab.given[kind] for kind in kinds]
+
+
+def measured(patch):
+    train, validation, test = tiny_mnist(dtype="float64")
+    use(patch, MNIST(train, validation, Split(test.x[-IMAGES:], test.y[-IMAGES:])))
+    lab = GivenLab()
+    members = members_of(lab)
+    return MEASURES["ensemble-12"].function(lab, 0, *members), members, lab.data.test
+
+
+def saved(m):
+    return Result.from_json(json.loads(json.dumps(Result("ensemble-12", "tiny", "", [0], [m]).to_json())))
+
+
+def test_ensemble(monkeypatch):
+    m, members, (x, y) = measured(monkeypatch)
+
+    def error(images, some=3):
+        p = np.mean([[softmax(z) for z in network(images)] for network in members[:some]], axis=0)
+        return float((p.argmax(axis=1) != y).mean())
+
+    def made(cost, some=3):
+        """By the derivative of the cost for each member's logits, and each member's gradient for the image."""
+        g = np.zeros_like(x)
+        for i, (image, label) in enumerate(zip(x, y, strict=True)):
+            zs = [network(image[None])[0] for network in members[:some]]
+            for k, network in enumerate(members[:some]):
+                for c in range(10):
+                    step = 1e-5
+                    up, down = ([z + s * step * np.eye(10)[c] * (j == k) for j, z in enumerate(zs)] for s in (1, -1))
+                    slope = (J(cost, up, label) - J(cost, down, label)) / (2 * step)
+                    g[i] += slope * logit_gradient(network, image, c)
+        return x + EPS * np.sign(g)
+
+    assert m.values["clean_error"] == error(x)
+    names = {"error_ensemble": "probability", "error_mean_logit": "logit", "error_summed_losses": "losses"}
+    for name, cost in names.items():
+        assert m.values[name] == error(made(cost)), name
+    of_one = made("losses", 1)
+    assert m.values["error_member"] == error(of_one)
+    assert m.intervals.keys() == m.values.keys()
+    sizes = m.details["sizes"]
+    assert (sizes["members"], sizes["images"]) == ([1, 2], IMAGES)
+    assert sizes["member"] == [error(of_one, 1), error(of_one, 2)]
+    assert sizes["ensemble"] == [error(of_one, 1), error(made("probability", 2), 2)]
+    assert sizes["clean"] == [error(x, 1), error(x, 2)]
+    rows = m.details["variations"]["rows"]
+    clipped = [error(made("probability").clip(0, 1)), error(of_one.clip(0, 1))]
+    assert rows[3] == ["clipped to [0, 1]", *clipped]
+    assert rows[0][1:] == [m.values["error_ensemble"], m.values["error_member"]]
+    assert "variations of what the paper leaves open" in EXPLANATIONS["ensemble-12"](saved(m))
+
+
+def logit_gradient(network, x, c):
+    """dz_c / dx of a maxout network with two hidden layers, by hand."""
+    W1, b1, W2, b2, W, _ = (p.data for p in parameters(network))
+    z1 = W1 @ x + b1.reshape(W1.shape[:2])
+    z2 = W2 @ z1.max(axis=0) + b2.reshape(W2.shape[:2])
+    first, second = z1.argmax(axis=0), z2.argmax(axis=0)
+    g = W[c] @ W2[second, np.arange(len(second))]
+    return g @ W1[first, np.arange(len(first))]
+
+
+def test_members_are_twelve_others_for_every_seed():
+    for profile in PROFILES.values():
+        seeds = [recipe.seed for s in (0, 1, 2) for recipe in recipes.ensemble(profile, s)]
+        assert seeds == list(range(36))
+    first, second = recipes.ensemble(PROFILES["lesson"], 0)[:2]
+    assert first.hash == recipes.control(PROFILES["lesson"], 0, "clean").hash  # trained once for both
+    assert first.epochs == PROFILES["lesson"].epochs["controls"]
+    assert first.hash != second.hash
+    published = recipes.ensemble(PROFILES["paper"], 0)[0]
+    assert (published.retrain, published.patience, published.stop_on) == (True, 100, "error")
+    assert len(MEASURES["ensemble-12"].recipes(TINY, 0)) == 12
+
+
+def test_the_figure_of_the_ensemble(monkeypatch):
+    m, _, _ = measured(monkeypatch)
+    details = saved(m).measurements[0].details
+    FIGURES["ensemble-12"].draw(canvas := Canvas(), details)
+    (axes,) = canvas.axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    names = {
+        "made against the whole ensemble": ("ensemble", BLUE),
+        "made against the first member": ("member", ORANGE),
+        "clean images": ("clean", GREY),
+    }
+    assert lines.keys() == names.keys()
+    for label, (name, colour) in names.items():
+        assert list(lines[label].get_xdata()) == details["sizes"]["members"]
+        assert list(lines[label].get_ydata()) == [100 * e for e in details["sizes"][name]]
+        assert lines[label].get_color() == colour
+    assert axes.get_ylim() == (0, 100)

@@ -8,6 +8,7 @@ worker dies is begun again on another one.
 from __future__ import annotations
 
 import queue
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def _client(address: str) -> Any:
         raise ValueError(
             "--scheduler needs dask.distributed, which is not installed: pip install 'tinyadv[cluster]'"
         ) from error
+    if not re.fullmatch(r"(tcp|tls)://\S+:\d+", address):
+        raise ValueError(f"the address of a --scheduler is tcp://HOST:PORT (or tls), got {address!r}")
     try:
         connect: Any = distributed.Client
         return connect(address, timeout=PATIENCE, set_as_default=False)

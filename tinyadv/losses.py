@@ -255,7 +255,7 @@ def through_attack_objective(
     y: Array,
     rng: Generator | None,
     attack: Literal["rotation", "scaled-gradient"] = "rotation",
-    angle: float = math.pi / 6,
+    angle: float = math.pi / 12,
     eps: float = 0.25,
     alpha: float = 0.5,
 ) -> tuple[float, list[Array]]:
@@ -299,7 +299,7 @@ def hidden_objective(
     layers: Sequence[int] = (0,),
     kind: Literal["additive", "rotation"] = "additive",
     eps: float = 0.25,
-    angle: float = math.pi / 6,
+    angle: float = math.pi / 12,
     alpha: float = 0.5,
 ) -> tuple[float, list[Array]]:
     """alpha J(x) + (1 - alpha) J with perturbed hidden activations, the input as it is (section 6).

@@ -1,0 +1,444 @@
+"""The controls of section 6: numbers by hand, every part of each predicate made to fail, what the bars show."""
+
+import json
+import math
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure as Canvas
+from test_sections import ByHand, under_attack
+from tiny import LOG, TINY, GivenLab, on_strict_device, tiny_mnist, use
+
+from tinyadv.backend import generator
+from tinyadv.datasets import MNIST, Split
+from tinyadv.layers import parameters
+from tinyadv.models import build
+from tinyadv.paper import audit, recipes, section6_controls
+from tinyadv.paper.figures import FIGURES, STYLE
+from tinyadv.paper.lab import OBJECTIVES, Lab
+from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
+from tinyadv.paper.recipes import PROFILES
+from tinyadv.paper.registry import claims
+from tinyadv.paper.results import Result, check
+from tinyadv.paper.section6_controls import KINDS, PLACES, activation_sizes
+
+OURS = (
+    "noise-sign", "noise-uniform", "through-attack", "hidden-additive", "hidden-saturating", "hidden-rotation",
+    "hidden-last",
+)  # fmt: skip
+
+
+def world(monkeypatch, **options):
+    dtype = options.setdefault("dtype", "float64")
+    train, validation, test = tiny_mnist(dtype=dtype)
+    use(monkeypatch, MNIST(Split(train.x[:200], train.y[:200]), validation, Split(test.x[-80:], test.y[-80:])))
+    for name, n in (("FIRST", 20), ("FEW", 4), ("FEWEST", 1)):
+        monkeypatch.setattr(audit, name, n)
+    return GivenLab(**options)
+
+
+@pytest.fixture
+def lab(monkeypatch):
+    return world(monkeypatch)
+
+
+def measured(claim, lab, seed=0):
+    return MEASURES[claim](lab, TINY, seed)
+
+
+def networks_of(claim, lab):
+    return [lab.network(recipe) for recipe in MEASURES[claim].recipes(TINY, 0)]
+
+
+def result_of(claim, *measurements):
+    result = Result(claim, "tiny", "cpu", list(range(len(measurements))), list(measurements))
+    check(result)
+    return result
+
+
+def by_hand(network, lab):
+    """What `under_attack` of the other sections reports of a maxout network, image by image."""
+    return under_attack(network, *lab.data.test)[0]
+
+
+def agree(m, expected):
+    for name, v in expected.items():
+        assert m.values[name] == pytest.approx(v, rel=1e-9, nan_ok=True), name
+
+
+# ---------------------------------------------------------------------------------------------------------
+# All of them
+
+
+@pytest.mark.parametrize("claim", OURS)
+def test_a_measurement_has_what_the_registry_names_and_can_be_saved_and_drawn(lab, claim):
+    m = measured(claim, lab)
+    assert m.values.keys() == {q.name for q in claims()[claim].quantities}
+    assert m.intervals.keys() <= m.values.keys()
+    assert (m.holds is None) == (claims()[claim].predicate is None)
+    result = Result.from_json(result_of(claim, m, measured(claim, lab, 1)).to_json())
+    assert isinstance(EXPLANATIONS[claim](result), str)
+    if claim in FIGURES:
+        drawn(claim, m.details)
+    assert not MEASURES[claim].quick
+
+
+@pytest.mark.parametrize("claim", OURS)
+def test_on_another_library_the_same_comes_out(monkeypatch, claim):
+    on_cpu = measured(claim, world(monkeypatch, dtype="float32"))
+    on_strict_device(monkeypatch)
+    there = measured(claim, world(monkeypatch, dtype="float32", device="cuda"))
+    assert there.values == {name: pytest.approx(v, rel=1e-4, nan_ok=True) for name, v in on_cpu.values.items()}
+    assert there.holds == on_cpu.holds
+    json.dumps(result_of(claim, there).to_json())
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_networks_that_are_compared_differ_in_the_objective_alone(profile):
+    for claim in OURS:
+        for recipe in MEASURES[claim].recipes(profile, 3):
+            assert recipe.objective in OBJECTIVES
+            assert recipe.seed == 3
+            kind = "naive" if recipe.objective == "noise" else "adversarial" if claim == "noise-sign" else "controls"
+            if (claim, recipe.objective) != ("noise-sign", "clean"):
+                assert recipe.epochs == profile.epochs[kind]
+            of_maxout = recipe.network == "maxout_network"
+            assert recipe.max_norm == (1.9365 if of_maxout else None)
+            if recipe.objective != "clean":
+                assert recipe.options["eps"] == 0.25
+            if "rotation" in recipe.options.values():
+                assert math.degrees(recipe.options["angle"]) == pytest.approx(15, abs=1e-4)
+    naive, noisy = recipes.maxout(profile, 3), recipes.noise_control(profile, 3, "sign")
+    assert noisy.options == {"kind": "sign", "eps": 0.25, "alpha": 0.5}
+    for name in ("network", "arguments", "epochs", "schedule", "max_norm", "batch", "stop_on", "patience", "retrain"):
+        assert getattr(noisy, name) == getattr(naive, name)
+    shared = recipes.control(profile, 3).hash  # one reference for all rows of maxout networks
+    for claim in ("through-attack", "hidden-additive", "hidden-rotation"):
+        assert shared in [recipe.hash for recipe in MEASURES[claim].recipes(profile, 3)]
+
+
+def test_a_recipe_trains_what_it_says(monkeypatch, tmp_path):
+    """Each objective's options reach it, through the lab."""
+    world(monkeypatch, dtype="float32")
+    lab, seen = Lab(tmp_path), []
+    for name in ("noise", "through-attack", "hidden-layer"):
+        original = OBJECTIVES[name]
+        monkeypatch.setitem(OBJECTIVES, name, lambda *a, o=original, **k: seen.append(k) or o(*a, **k))
+    wanted = [
+        recipes.noise_control(TINY, 0, "sign"),
+        recipes.control(TINY, 0, "through-attack", attack="scaled-gradient"),
+        recipes.control(TINY, 0, "hidden-layer", "rust", kind="rotation", layers=[-1]),
+    ]
+    for recipe in wanted:
+        seen.clear()
+        small = recipe.__class__(**{**vars(recipe), "arguments": {**recipe.arguments, "units": 4}})
+        network = lab.network(small)
+        assert {json.dumps(k, sort_keys=True) for k in seen} == {json.dumps(recipe.options, sort_keys=True)}
+        assert all(np.isfinite(p.data).all() for p in parameters(network))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Noise
+
+
+@pytest.mark.parametrize("claim", ["noise-sign", "noise-uniform"])
+def test_noise(lab, claim):
+    network, *others = networks_of(claim, lab)
+    m, expected = measured(claim, lab), by_hand(network, lab)
+    agree(m, {name: expected[name] for name in ("error", "confidence_on_mistakes", "clean_error")})
+    rows = {row[0]: row[1:] for row in m.details["variations"]["rows"]}
+    assert rows["as defined"] == pytest.approx([expected["error"], expected["confidence_on_mistakes"]])
+    clipped = [expected["error_clipped"], expected["confidence_on_mistakes_clipped"]]
+    assert rows["the attack clipped to [0, 1]"] == pytest.approx(clipped)
+    assert rows["trained for 1 epochs (validation images)"][0] == LOG[0]["adversarial_error"]
+    if others:
+        alone, uniform, naive, trained = (by_hand(n, lab) for n in others)
+        wanted = [alone["error"], alone["confidence_on_mistakes"]]
+        assert rows["trained with noisy images alone"] == pytest.approx(wanted)
+        kinds = [r.options.get("alpha") for r in MEASURES[claim].recipes(TINY, 0)]
+        assert kinds[:2] == [0.5, 0.0]
+        order = {"naive": naive, "±ε": expected, "U(−ε, ε)": uniform, "FGSM": trained}
+        assert [row["network"] for row in m.details["rows"]] == list(order)
+        for row, values in zip(m.details["rows"], order.values(), strict=True):
+            assert row["clean_error"][0] == pytest.approx(values["clean_error"])
+            assert row["error"][0] == pytest.approx(values["error"])
+            assert row["error"][1] < row["error"][0] < row["error"][2] or row["error"][0] in (0, 1)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Predicates: each part can fail by itself
+
+
+def told(monkeypatch, lab, claim, table, pgd=None, sizes=None, training=None):
+    """`claim` measured where clean and FGSM errors of its networks, in order, are those of the table."""
+    networks = networks_of(claim, lab)
+    of = {id(n): i for i, n in enumerate(networks)}
+
+    def row(name, network, x, y):
+        values = section6_controls.Values()
+        clean, error = table[of[id(network)]]
+        values.values = {"clean_error": clean, "error": error}
+        values.intervals = {key: (v - 0.002, v + 0.002) for key, v in values.values.items()}
+        return {"network": name, **{k: [v, *values.intervals[k]] for k, v in values.values.items()}}, values
+
+    class Found:
+        def __init__(self):
+            self.wrong = {name: {audit.PGD_20: np.zeros(5, bool)} for name in ("fgsm", "rotation", "scaled")}
+
+        def error(self, name, attack):
+            return pgd[name] if attack == audit.PGD_20 else 0.5
+
+        def table(self):
+            return {}
+
+    monkeypatch.setattr(section6_controls, "_row", row)
+    monkeypatch.setattr(audit, "audit", lambda *a: Found())
+    if sizes:
+        monkeypatch.setattr(section6_controls, "activation_sizes", lambda n, x: [sizes[of[id(n)]], 1.0])
+    if training:
+        monkeypatch.setattr(section6_controls, "_training_error", lambda n, lab: training[of[id(n)]])
+    return measured(claim, lab)
+
+
+PGD = {"fgsm": 0.5, "rotation": 0.6, "scaled": 0.7}
+THROUGH = [(0.01, 0.2), (0.02, 0.1), (0.03, 0.1), (0.015, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("table", "pgd", "holds", "says"),
+    [
+        (THROUGH, PGD, True, ""),
+        ([THROUGH[0], (0.01, 0.1), *THROUGH[2:]], PGD, False, "clean error 1.00 % against 1.00 %"),
+        ([*THROUGH[:2], (0.005, 0.1), THROUGH[3]], PGD, False, "through the scaled gradient"),
+        (THROUGH, PGD | {"rotation": 0.5}, False, "PGD error 50.00 % against 50.00 %"),
+        (THROUGH, PGD | {"scaled": 0.1}, False, "PGD error 10.00 % against 50.00 %"),
+        ([THROUGH[0], (0.3, 0.1), *THROUGH[2:]], PGD | {"rotation": 0.4}, False, "10.00 % lies below its clean error"),
+    ],
+)
+def test_through_attack_holds_if_both_are_worse_in_both(monkeypatch, lab, table, pgd, holds, says):
+    m = told(monkeypatch, lab, "through-attack", table, pgd)
+    assert m.holds is holds
+    text = EXPLANATIONS["through-attack"](result_of("through-attack", m))
+    assert says in text
+    assert bool(text) is not holds
+    assert m.values["clean_error_naive"] == 0.015
+
+
+ADDITIVE = [(0.02, 0.9), (0.01, 0.2), (0.015, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("table", "sizes", "holds", "says"),
+    [
+        (ADDITIVE, (3.0, 1.0, 2.0), True, ""),
+        (
+            ADDITIVE,
+            (2.9, 1.0, 2.0),
+            False,
+            "grow 2.9-fold, not threefold (against a network trained without any attack 1.4",
+        ),
+        ([(0.01, 0.9), *ADDITIVE[1:]], (3.0, 1.0, 2.0), False, "clean error is 1.00 %, with perturbed inputs 1.00 %"),
+        ([(0.02, 0.2), *ADDITIVE[1:]], (3.0, 1.0, 2.0), False, "FGSM error is 20.00 %, with perturbed inputs 20.00 %"),
+    ],
+)
+def test_hidden_additive_holds_if_activations_grow_and_errors_are_higher(monkeypatch, lab, table, sizes, holds, says):
+    m = told(monkeypatch, lab, "hidden-additive", table, sizes=sizes)
+    assert m.holds is holds
+    assert m.values["activation_growth"] == sizes[0] / sizes[1]
+    assert m.values["activation_growth_naive"] == sizes[0] / sizes[2]
+    text = EXPLANATIONS["hidden-additive"](result_of("hidden-additive", m))
+    assert says in text
+    assert bool(text) is not holds
+
+
+@pytest.mark.parametrize(
+    ("clean", "holds", "says"),
+    [
+        ((0.02, 0.0235, 0.04, 0.0365), True, ""),
+        ((0.02, 0.0245, 0.04, 0.0365), False, "sigmoid units the clean error is 2.00 % with the first hidden layer"),
+        ((0.02, 0.0235, 0.04, 0.0355), False, "Rust-type units the clean error is 4.00 %"),
+    ],
+)
+def test_hidden_saturating_holds_if_intervals_overlap_for_both_units(monkeypatch, lab, clean, holds, says):
+    m = told(monkeypatch, lab, "hidden-saturating", [(c, 0.5) for c in clean])
+    assert m.holds is holds
+    assert [m.values[f"clean_error_{k}"] for k in ("hidden", "input", "hidden_rust", "input_rust")] == list(clean)
+    text = EXPLANATIONS["hidden-saturating"](result_of("hidden-saturating", m))
+    assert says in text
+    assert bool(text) is not holds
+
+
+@pytest.mark.parametrize(
+    ("turned", "added", "holds", "says"),
+    [
+        (0.019, 0.01, True, ""),
+        (0.02, 0.01, False, "network with turned activations ends at a clean error of 2.00 %"),
+        (0.01, 0.01, False, "regularises no less: clean error 1.00 % against 1.00 %"),
+    ],
+)
+def test_hidden_rotation_holds_below_2_percent_and_above_the_input(monkeypatch, lab, turned, added, holds, says):
+    m = told(monkeypatch, lab, "hidden-rotation", [(turned, 0.9), (added, 0.2)])
+    assert m.holds is holds
+    text = EXPLANATIONS["hidden-rotation"](result_of("hidden-rotation", m))
+    assert says in text
+    assert bool(text) is not holds
+
+
+CLEAN, FIT = (0.02, 0.03, 0.04, 0.01, 0.05, 0.06), (0.01, 0.02, 0.03, 0.015, 0.02, 0.03)
+
+
+@pytest.mark.parametrize(
+    ("clean", "training", "holds", "says"),
+    [
+        (CLEAN, FIT, True, ""),
+        (
+            CLEAN,
+            (0.01, 0.01, *FIT[2:]),
+            False,
+            "additive perturbation of the last hidden layer the training error is",
+        ),
+        (CLEAN, (*FIT[:2], 0.005, *FIT[3:]), False, "additive perturbation of both hidden layers"),
+        (CLEAN, (*FIT[:4], 0.015, FIT[5]), False, "rotational perturbation of the last hidden layer"),
+        (CLEAN, (*FIT[:5], 0.01), False, "rotational perturbation of both hidden layers"),
+        ((*CLEAN[:5], 0.01), FIT, False, "lowest clean error with the last layer perturbed is 1.00 %, without 1.00 %"),
+    ],
+)
+def test_hidden_last_holds_if_the_last_underfits_and_the_best_is_without_it(
+    monkeypatch, lab, clean, training, holds, says
+):
+    m = told(monkeypatch, lab, "hidden-last", [(c, 0.5) for c in clean], training=training)
+    assert m.holds is holds
+    names = [f"{place}{kind}" for kind in KINDS for place in PLACES]
+    assert [m.values[f"training_error_{name}"] for name in names] == list(training)
+    assert [m.values[f"clean_error_{name}"] for name in names] == list(clean)
+    text = EXPLANATIONS["hidden-last"](result_of("hidden-last", m))
+    assert says in text
+    assert bool(text) is not holds
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Which network stands for which number
+
+
+def options_of(claim):
+    return [(r.network, r.objective, {k: v for k, v in r.options.items() if k in ("attack", "kind", "layers")})
+            for r in MEASURES[claim].recipes(TINY, 0)]  # fmt: skip
+
+
+def test_numbers_are_those_of_the_networks_that_they_name(lab):
+    rotation, scaled = ({"attack": a} for a in ("rotation", "scaled-gradient"))
+    assert [o[1:] for o in options_of("through-attack")] == [
+        ("adversarial", {}), ("through-attack", rotation), ("through-attack", scaled), ("clean", {}),
+    ]  # fmt: skip
+    m = measured("through-attack", lab)
+    for name, network in zip(("fgsm", "rotation", "scaled", "naive"), networks_of("through-attack", lab), strict=True):
+        expected = by_hand(network, lab)
+        assert m.values[f"clean_error_{name}"] == pytest.approx(expected["clean_error"])
+        if name != "naive":
+            assert m.values[f"error_{name}"] == pytest.approx(expected["error"])
+            rows = {row[1]: row[3] for row in m.details["audit"]["rows"] if row[0] == name}
+            assert m.values[f"pgd_error_{name}"] == rows[audit.PGD_20]
+            assert m.values[f"predicted_error_{name}"] == rows[audit.PREDICTED]
+            hand, (x, y) = ByHand(network), (a[:20] for a in lab.data.test)
+            away = [hand.fgsm(image, hand.says(image)) for image in x]
+            assert rows[audit.PREDICTED] == pytest.approx(hand.report(away, y)["error"])
+
+
+def test_hidden_numbers_are_those_of_the_networks_that_they_name(lab):
+    first, rotated = {"kind": "additive", "layers": [0]}, {"kind": "rotation", "layers": [0]}
+    assert [o[1:] for o in options_of("hidden-additive")] == [
+        ("hidden-layer", first), ("adversarial", {}), ("clean", {}),
+    ]  # fmt: skip
+    assert [o[1:] for o in options_of("hidden-rotation")] == [("hidden-layer", rotated), ("adversarial", {})]
+    assert [o[2] for o in options_of("hidden-last")] == [
+        {"kind": kind, "layers": layers} for kind in ("additive", "rotation") for layers in ([0], [-1], [0, -1])
+    ]
+    units = [r.arguments["unit"] for r in MEASURES["hidden-saturating"].recipes(TINY, 0)]
+    assert units == ["sigmoid", "sigmoid", "rust", "rust"]
+    assert [o[1:] for o in options_of("hidden-saturating")] == 2 * [("hidden-layer", first), ("adversarial", {})]
+
+    m, (hidden, at_input, naive) = measured("hidden-additive", lab), networks_of("hidden-additive", lab)
+    for name, network in (("hidden", hidden), ("input", at_input)):
+        expected = by_hand(network, lab)
+        agree(m, {f"clean_error_{name}": expected["clean_error"], f"error_{name}": expected["error"]})
+    sizes = [
+        np.mean([abs(ByHand(n).pieces(0, x).max(axis=0)) for x in lab.data.test.x]) for n in (hidden, at_input, naive)
+    ]
+    assert m.values["activation_growth"] == pytest.approx(sizes[0] / sizes[1])
+    assert m.values["activation_growth_naive"] == pytest.approx(sizes[0] / sizes[2])
+    last = measured("hidden-last", lab)
+    for recipe, name in zip(
+        MEASURES["hidden-last"].recipes(TINY, 0), [f"{p}{k}" for k in KINDS for p in PLACES], strict=True
+    ):
+        report = ByHand(lab.network(recipe)).report(*lab.data.train)
+        assert last.values[f"training_error_{name}"] == pytest.approx(report["error"])
+
+
+def test_activation_sizes_are_means_over_images_and_units_of_each_hidden_layer():
+    network = build("saturating_network", {"unit": "rust", "units": 3, "inputs": 4, "depth": 3}, generator(0))
+    x = generator(1).random((2300, 4), dtype="float32")  # more than one batch, the last one shorter
+    h, expected = x, []
+    for layer in network.layers[1:-1]:
+        h = layer(h)
+        expected.append(abs(h).mean())
+    assert activation_sizes(network, x) == pytest.approx(expected[::2], rel=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Figures: what is drawn is what was measured
+
+
+def drawn(claim, details):
+    with mpl.rc_context(STYLE):
+        canvas = Canvas(layout="constrained")
+        FIGURES[claim].draw(canvas, json.loads(json.dumps(details)))
+    canvas.draw_without_rendering()
+    return canvas.axes
+
+
+def bars(axes):
+    return [patch.get_height() for patch in axes.patches]
+
+
+def share(name, *triple, **more):
+    return {"network": name, "clean_error": list(triple), "error": [10 * v for v in triple], **more}
+
+
+@pytest.mark.parametrize(
+    ("claim", "names", "keys"),
+    [
+        ("noise-sign", ("naive", "±ε", "U(−ε, ε)", "FGSM"), ("clean_error", "error")),
+        ("through-attack", ("naive", "fgsm", "rotation", "scaled"), ("clean_error", "error", "pgd_error")),
+        ("hidden-additive", ("naive", "input", "hidden"), (None, "clean_error", "error")),
+        ("hidden-saturating", ("input", "hidden", "input_rust", "hidden_rust"), ("clean_error", "error")),
+        ("hidden-last", [f"{p}{k}" for k in KINDS for p in PLACES], ("training_error", "clean_error")),
+    ],
+)
+def test_bars_stand_in_a_fixed_order_with_their_intervals(claim, names, keys):
+    rows = [
+        share(name, k / 100, k / 100 - 0.002, k / 100 + 0.001, pgd_error=[k / 20, k / 20 - 0.01, k / 20 + 0.02],
+              training_error=[k / 200], activation=[k, k + 1])
+        for k, name in enumerate(names, start=1)
+    ]  # fmt: skip
+    order = rows if claim in ("noise-sign", "hidden-last") else rows[::-1]  # told in another order than drawn
+    panels = drawn(claim, {"rows": order})
+    assert len(panels) == len(keys)
+    for axes, key in zip(panels, keys, strict=True):
+        assert axes.get_ylabel()
+        assert len({label.get_text() for label in axes.get_xticklabels()}) == len(names)
+        if key is None:
+            assert bars(axes) == [row["activation"][0] for row in rows] + [row["activation"][1] for row in rows]
+            assert [text.get_text() for text in axes.get_legend().get_texts()] == ["first layer", "second layer"]
+            continue
+        assert bars(axes) == pytest.approx([100 * row[key][0] for row in rows])
+        ((lines,),) = [c for c in [axes.collections] if c]
+        ends = [(segment[0, 1], segment[1, 1]) for segment in lines.get_segments()]
+        low_high = [(row[key][1:] if len(row[key]) == 3 else 2 * row[key]) for row in rows]
+        np.testing.assert_allclose(ends, 100 * np.array(low_high), atol=1e-9)
+        assert axes.get_ylim()[1] > max(max(end) for end in ends)
+
+
+def test_nothing_wrong_at_all_is_drawn_too():
+    rows = [share(name, 0.0, 0.0, 0.0) for name in ("naive", "±ε", "U(−ε, ε)", "FGSM")]
+    assert bars(drawn("noise-sign", {"rows": rows})[0]) == [0, 0, 0, 0]

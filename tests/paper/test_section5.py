@@ -254,7 +254,7 @@ class Errors:
         return SimpleNamespace(error=share, intervals={"error": wilson(round(10_000 * share), 10_000)})
 
 
-GRID = {"without": (0.001, 0.02), "a": (0.3, 0.3), "b": (0.04, 0.05), "c": (0.009, 0.019), "d": (0.001, 0.02)}
+GRID = {"without": (0.001, 0.02), "a": (0.3, 0.3), "b": (0.06, 0.07), "c": (0.049, 0.019), "d": (0.001, 0.02)}
 
 
 @pytest.mark.parametrize(
@@ -262,8 +262,8 @@ GRID = {"without": (0.001, 0.02), "a": (0.3, 0.3), "b": (0.04, 0.05), "c": (0.00
     [
         ({}, True),
         ({"a": (0.05, 0.3)}, False),  # not stuck
-        ({"c": (0.01, 0.02), "d": (0.01, 0.02)}, False),  # no smaller coefficient trains
-        ({"c": (0.01, 0.001), "d": (0.001, 0.02)}, True),  # what does not train does not count
+        ({"c": (0.05, 0.02), "d": (0.05, 0.02)}, False),  # no smaller coefficient trains
+        ({"c": (0.05, 0.001), "d": (0.001, 0.02)}, True),  # what does not train does not count
         ({"d": (0.001, 0.0150)}, False),  # it regularises
         ({"d": (0.001, 0.0180)}, True),  # within the interval
     ],

@@ -4,6 +4,7 @@ Then defects are planted (FGSM that descends, clips, or looks at the wrong label
 slip of sign in a formula), and a table says which quantity or predicate of which claim has to notice.
 """
 
+import itertools
 import math
 from functools import cache
 
@@ -17,7 +18,7 @@ from tinyadv.backend import generator, noise
 from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import parameters
 from tinyadv.ops import softplus
-from tinyadv.paper import appendix, audit, section3, section5
+from tinyadv.paper import appendix, audit, section2, section3, section5
 from tinyadv.paper import lab as laboratory
 from tinyadv.paper.figures import pixels
 from tinyadv.paper.measuring import MEASURES
@@ -36,6 +37,8 @@ def world(monkeypatch, claim, **options):
     for name, n in (("FIRST", FIRST), ("FEW", 10), ("FEWEST", 2)):
         monkeypatch.setattr(audit, name, n)
     monkeypatch.setattr(appendix, "SAMPLES", 500)
+    monkeypatch.setattr(section2, "IMAGES", 3)
+    monkeypatch.setattr(section2, "perf_counter", itertools.count().__next__)  # a clock that ticks when it is read
     return GivenLab(dtype=dtype, **options)
 
 

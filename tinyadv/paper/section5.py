@@ -34,7 +34,8 @@ DECAYS = (0.0, 0.0001, 0.001, 0.01)  # L2 decays that logistic regression is tra
 COEFFICIENTS = (0.001, 0.0025, 0.01, 0.025, 0.1, 0.25)  # eps of adversarial training, lambda of L1 decay
 SHOWN = 0.1  # the coefficient whose penalties are drawn
 SCALES = (0.0, *(2.0**k for k in range(-3, 7)))  # what weights are multiplied by
-LAMBDAS = (0.0025, 0.0005, 0.0001, 0.00002)  # the paper's coefficient for the maxout network, and smaller ones
+LAMBDAS = (0.0025, 0.0001, 0.00001, 0.000003)  # the paper's coefficient for the maxout network, and smaller ones
+STUCK = 0.05  # training error above which a training is stuck
 
 
 def _network(profile: Profile, seed: int) -> list[Recipe]:
@@ -324,9 +325,9 @@ def l1_maxout_stuck(lab: Lab, seed: int, without: Network, *decayed: Network) ->
     values.values["training_error"] = largest["training_error"]
     best = min(smaller, key=lambda row: float(row["error"]))
     values.values["best_error"], values.intervals["best_error"] = best["error"], best["interval"]
-    trains = [row for row in smaller if row["training_error"] < 0.01]
+    trains = [row for row in smaller if row["training_error"] < STUCK]
     holds = (
-        largest["training_error"] > 0.05
+        largest["training_error"] > STUCK
         and bool(trains)
         and not any(row["interval"][1] < plain.error for row in trains)
     )

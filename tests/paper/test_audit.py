@@ -83,6 +83,16 @@ def test_every_attack_is_what_its_name_says(small):
     assert found.zero_gradients["b"] == metrics.zero_gradient_share(of(TRAINED), x, y)
 
 
+def test_the_expensive_attacks_take_their_steps_on_their_samples(small, monkeypatch):
+    taken = []
+    monkeypatch.setattr(audit, "pgd", lambda model, x, y, eps, steps, rng: taken.append((len(x), eps, steps)) or x)
+    x, y = small
+    found = audit.audit({"a": of(NAIVE)}, x, y, 7)
+    assert taken == [(30, 0.25, 20), (8, 0.25, 100)]
+    assert [len(found.wrong["a"][name]) for name in (audit.PGD_20, audit.PGD_100, audit.DIFFERENCES)] == [30, 8, 4]
+    assert (audit.STEP, len(found.wrong["a"]["FGSM"])) == (0.01, IMAGES)
+
+
 def test_examples_that_are_there_are_not_made_again(small, monkeypatch):
     x, y = small
     made = {"a": fgsm(of(NAIVE), x, y, EPS), "b": fgsm(of(TRAINED), x, y, EPS)}

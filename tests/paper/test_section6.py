@@ -439,3 +439,15 @@ def lab_of(folder, recipe):
 def validation(model, x, y):
     attacked = metrics.in_batches(partial(laboratory.fgsm, model, eps=EPS), x, y)
     return {"adversarial_error": metrics.evaluate(model, attacked, y).error}
+
+
+@pytest.mark.parametrize(
+    ("errors", "falling"),
+    [
+        ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2], True),
+        ([0.9, 0.1, 0.5, 0.5, 0.4, 0.4, 0.3, 0.2], False),  # lower than half way, but it was lower before
+        ([0.9, 0.8, 0.7, 0.2, 0.5, 0.4, 0.1, 0.3], False),  # lowest late, but higher again at the end than half way
+    ],
+)
+def test_when_a_training_counts_as_unfinished(errors, falling):
+    assert section6._unfinished(section6._course(log_of(errors), "error")) == falling

@@ -15,7 +15,7 @@ from tinyadv import losses, models, progress
 from tinyadv.backend import generator
 from tinyadv.layers import parameters
 from tinyadv.optim import SGD
-from tinyadv.progress import Console, Silent
+from tinyadv.progress import Bars, Console, Silent, say
 from tinyadv.training import train
 
 pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system")
@@ -147,6 +147,41 @@ def test_a_terminal_gets_a_bar_with_the_figures_and_a_last_line():
     assert "epoch 2/5  loss 0.666  error 3.21%  adversarial error 50.00%" in plain(text[0])
     last = plain(text[0]).splitlines()[-1]
     assert last.startswith("maxout: epoch 2/5  loss 0.123  error 3.21%  adversarial error 50.00%  (")
+
+
+def test_several_trainings_share_the_terminal_and_lines_stay_above_their_bars():
+    with terminal() as text:
+        bars = Bars()
+        first, second, third = (Console(bars) for _ in range(3))
+        first.begin("maxout", 5, 0)
+        second.begin("softmax", 4, 1)
+        third.work("linear-growth")
+        assert len(bars._shown.tasks) == 3
+        first.advance(2.5, 0.777)
+        second.advance(1.5, 0.666)
+        bars._shown.refresh()
+        say("a line in between")
+        second.end(ENTRY | {"epoch": 4}, last=True)
+        third.close()
+        assert [task.description for task in bars._shown.tasks] == ["maxout"]
+        first.close()
+        assert bars._shown is None
+    assert_clean(text[0])
+    shown = plain(text[0])
+    drawn = shown[: shown.index("a line in between")]
+    for part in ("maxout", "epoch 3/5  loss 0.777", "softmax", "epoch 2/4  loss 0.666", "linear-growth"):
+        assert part in drawn
+    assert "softmax: epoch 4/4  loss 0.123" in shown
+
+
+def test_several_trainings_in_a_pipe_are_told_apart_and_work_of_unknown_length_is_not_shown(clock, capsys):
+    bars = Bars()
+    for name in ("maxout", "softmax"):
+        console = Console(bars)
+        console.work("linear-growth")
+        console.begin(name, 2, 0)
+        console.end(ENTRY | {"epoch": 2}, last=True)
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == ["maxout", "softmax"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

@@ -1,15 +1,19 @@
 """Files: whole or not at all, their contents checked, and nothing in them that runs."""
 
+import contextlib
 import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tinyadv.storage import StorageError, load_arrays, save_arrays, write_atomically
+from tinyadv.storage import StorageError, load_arrays, locked, save_arrays, write_atomically
 
 ABOUT = {"log": [{"epoch": 1, "loss": 0.1 + 0.2}], "name": "größer", "none": None}
 
@@ -37,6 +41,35 @@ def names(folder):
 
 # ---------------------------------------------------------------------------------------------------------
 # Writing
+
+
+def test_a_lock_is_held_by_one_at_a_time_and_let_go_when_its_holder_is_killed(path):
+    pytest.importorskip("fcntl", reason="no file locks on this system")
+    program = (
+        "import pathlib, sys, time, tinyadv.storage as storage\n"
+        "with storage.locked(pathlib.Path(sys.argv[1])): print(1, flush=True); time.sleep(60)"
+    )
+    first = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
+    with first, storage_thread(path) as (waiting, inside):
+        first.stdout.readline()
+        waiting.start()
+        assert not inside.wait(0.3)
+        first.kill()
+        assert inside.wait(10)
+
+
+@contextlib.contextmanager
+def storage_thread(path):
+    """A thread that waits for a lock, not yet started, and what is set when it holds it."""
+    inside = threading.Event()
+
+    def hold():
+        with locked(path):
+            inside.set()
+
+    thread = threading.Thread(target=hold)
+    yield thread, inside
+    thread.join(10)
 
 
 @pytest.mark.parametrize("content", [b"\x00\xff bytes", "text, größer\n", ""])

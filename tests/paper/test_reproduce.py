@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -302,6 +303,34 @@ def test_a_damaged_measurement_is_named_and_made_again(tmp_path, damage):
     assert str(path) in said[0]
     assert said[0].endswith("; it is measured again")
     assert load_results(path)[0]["rubbish-softmax"].measurements == before["rubbish-softmax"].measurements
+
+
+def test_results_are_read_and_written_under_one_lock(tmp_path, monkeypatch):
+    """Two runs that read, add and write in turns would each lose what the other added."""
+    steps = []
+
+    @contextmanager
+    def locked(path):
+        steps.append("locked")
+        yield
+        steps.append("free")
+
+    def spy(name):
+        real = getattr(reproduce, name)
+
+        def function(path, *others):
+            if path == tmp_path / "results.json":
+                steps.append(name)
+            return real(path, *others)
+
+        monkeypatch.setattr(reproduce, name, function)
+
+    run(tmp_path, "linear-growth")
+    monkeypatch.setattr(reproduce, "locked", locked)
+    spy("load_results")
+    spy("save_results")
+    run(tmp_path, "rubbish-softmax")
+    assert steps == ["locked", "load_results", "save_results", "free"] * 2  # the claim, and the report
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path):

@@ -20,7 +20,7 @@ from .lab import Lab
 from .tasks import Outcome, Remote, Task, TrainTask, attempt
 
 TOPIC = "tinyadv"
-PATIENCE = 5.0  # seconds in which a scheduler has to answer
+PATIENCE = 3.0  # seconds in which a scheduler has to answer
 
 
 def check_scheduler(address: str, device: str) -> None:
@@ -29,7 +29,7 @@ def check_scheduler(address: str, device: str) -> None:
     Raises
     ------
     ValueError
-        If `dask.distributed` is not installed, or no scheduler answers within five seconds.
+        If `dask.distributed` is not installed, or no scheduler answers within a few seconds.
     DeviceError
         If a worker does not have the device.
     """

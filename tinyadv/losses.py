@@ -176,7 +176,7 @@ def adversarial_objective(
 
 
 def rubbish_objective(
-    model: Any, x: Array, y: Array, rng: Generator | None, per_image: float = 0.25
+    model: Any, x: Array, y: Array, rng: Generator | None, per_image: float = 0.1
 ) -> tuple[float, list[Array]]:
     """J over the images x and, as examples of no class, `per_image` times as many samples of N(0, I); appendix.
 

@@ -118,6 +118,8 @@ def test_what_the_size_of_the_weights_explains():
     )
     assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.8, 0.80))).startswith("No other size of the top layer")
     assert reason(rubbish_result((1, 0.98, 0.92), (2, 0.99, 0.99))) == ""  # it does not differ
+    assert reason(rubbish_result((1, 0.97, 0.85), (2, 0.97, 0.92), (3, 0.98, 0.99))).startswith("With outputs × 2,")
+    assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.0, math.nan))).startswith("No other size of the top layer")
 
 
 def test_skew_is_of_the_samples_of_the_other_claim():

@@ -80,12 +80,12 @@ def draw_figures(result: Result, folder: Path) -> list[Figure]:
 
 
 def _in_256_colours(file: io.BytesIO) -> bytes:
-    """The picture in a third of the bytes; what a figure has of colours fits, and thirty go into one page."""
+    """The picture in less than half of the bytes: a figure has few colours, and thirty go into one page."""
     from PIL import Image  # which Matplotlib needs too
 
     small = io.BytesIO()
     picture = Image.open(file).convert("RGB")
-    picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+    picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         small, "PNG", optimize=True, dpi=(STYLE["savefig.dpi"],) * 2
     )
     return small.getvalue()

@@ -157,14 +157,15 @@ def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = Fa
 def maxout_rubbish(profile: Profile, seed: int, top: str = "softmax", trained: bool = True) -> Recipe:
     """The maxout network trained to give Gaussian rubbish no class, appendix; or not, but as long, for comparison.
 
-    The paper does not say how; here a sample of N(0, I) goes with every four images, and "no class" is that of
-    `losses.rubbish_objective` for the network's top.
+    The paper does not say how; here a sample of N(0, I) goes with every ten images, and "no class" is that of
+    `losses.rubbish_objective` for the network's top. Of 1, .25, .1 and .05 samples an image, .1 is the most that does
+    not raise the error on the validation images, and the least that keeps rubbish near 0 (six epochs, one seed).
     """
     return Recipe(
         "maxout_network",
         {"units": 240, "top": top},
         objective="rubbish" if trained else "clean",
-        options={"per_image": 0.25} if trained else {},
+        options={"per_image": 0.1} if trained else {},
         epochs=profile.epochs["controls"],
         max_norm=1.9365,
         seed=seed,

@@ -135,6 +135,22 @@ def test_c_grows_after_a_success_shrinks_after_a_failure_and_closes_in(lab, outc
     assert found.gradients == 5
 
 
+def test_of_several_successes_the_closest_is_kept(lab):
+    network, x = lab.given[MAXOUT], lab.data.test.x[:1]
+    said = int(network(x).argmax())
+    goals = [image for image in tiny_mnist(dtype="float64").train.x if network(image[None]).argmax() != said]
+    target = int(network(goals[0][None]).argmax())
+    goals = [image for image in goals if network(image[None]).argmax() == target][:5]
+    assert len(goals) == 5
+    sizes = [np.linalg.norm(goal - x[0]) for goal in goals]
+    for order in (np.argsort(sizes), np.argsort(sizes)[::-1]):
+        ends = iter(order)
+        found = section2.lbfgs(
+            lambda f, start, ends=ends, **_: SimpleNamespace(x=goals[next(ends)]), network, x, target
+        )
+        assert (found.x_adv == goals[np.argmin(sizes)]).all()
+
+
 def test_what_is_minimised_has_the_gradient_that_is_given(lab):
     network, x = lab.given[MAXOUT], lab.data.test.x[:1]
     v, point = np.random.default_rng(0).normal(size=(2, 784)) / 28

@@ -34,7 +34,7 @@ DECAYS = (0.0, 0.0001, 0.001, 0.01)  # L2 decays that logistic regression is tra
 COEFFICIENTS = (0.001, 0.0025, 0.01, 0.025, 0.1, 0.25)  # eps of adversarial training, lambda of L1 decay
 SHOWN = 0.1  # the coefficient whose penalties are drawn
 SCALES = (0.0, *(2.0**k for k in range(-3, 7)))  # what weights are multiplied by
-LAMBDAS = (0.0025, 0.0001, 0.00001, 0.000003)  # the paper's coefficient for the maxout network, and smaller ones
+LAMBDAS = (0.0025, 0.0001, 0.00003, 0.00001)  # the paper's coefficient for the maxout network, and smaller ones
 STUCK = 0.05  # training error above which a training is stuck
 
 
@@ -332,16 +332,16 @@ def l1_maxout_stuck(lab: Lab, seed: int, without: Network, *decayed: Network) ->
         and not any(row["interval"][1] < plain.error for row in trains)
     )
     columns = ["λ", "training error", "clean error", "‖W‖₁ of the first layer"]
-    cells = [[f"{row['lambda']:g}", row["training_error"], row["error"], row["weights_l1"]] for row in rows]
+    cells = [[row["lambda"], row["training_error"], row["error"], row["weights_l1"]] for row in rows]
     table = {"columns": columns, "rows": cells, "formats": ["text", "percent", "percent", "number"]}
-    logs = {f"{row['lambda']:g}": row["losses"] for row in rows}
+    logs = {row["lambda"]: row["losses"] for row in rows}
     return values.measurement(holds=holds, details={"variations": table, "validation_errors": logs})
 
 
 def _decayed(lab: Lab, coefficient: float, network: Network) -> dict[str, Any]:
     evaluation = metrics.evaluate(network, *lab.data.test)
     return {
-        "lambda": coefficient,
+        "lambda": f"{coefficient:.5f}".rstrip("0").rstrip("."),
         "training_error": metrics.evaluate(network, *lab.data.train).error,
         "error": evaluation.error,
         "interval": evaluation.intervals["error"],

@@ -100,7 +100,8 @@ class Recipe:
         top = self.arguments.get("top")
         words = [self.network.replace("_", " "), self.arguments.get("units"), top if top not in USUAL_TOPS else None]
         objective = "" if self.objective == "clean" else f", {self.objective}"
-        return f"{' '.join(str(word) for word in words if word)}{objective}, seed {self.seed}"
+        half = f", {self.data.removeprefix('mnist-')}" if self.data in HALVES else ""
+        return f"{' '.join(str(word) for word in words if word)}{objective}{half}, seed {self.seed}"
 
 
 class Lab:

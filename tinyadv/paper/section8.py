@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import nan
 from typing import Any
 
-from numpy import arange, argmax, concatenate, linspace, maximum, unique, where
+from numpy import arange, argmax, concatenate, linspace, maximum, roll, unique, where
 
 from ..attacks import input_gradient
 from ..backend import Array, array_module, generator, noise, to_device
@@ -427,16 +427,16 @@ SEEN = 10_000  # training images, over which a class's mean gradient is taken
 def universal_direction(lab: Lab, seed: int, network: Network) -> Measurement:
     """One perturbation for all images of a class, and one image's perturbation on another."""
     x, y = lab.data.test
-    xp = array_module(x)
     eta = attack(network, x, y) - x
-    common, swapped, patterns = xp.zeros_like(x), xp.zeros_like(x), []
     seen_x, seen_y = (a[:SEEN] for a in lab.data.train)
+    signs = [sign(_mean_gradient(network, seen_x, seen_y, k)) for k in range(10)]
+    labels = to_device(y, "cpu")
+    next_one = arange(len(labels))  # for every image another of its class
     for k in range(10):
-        g = _mean_gradient(network, seen_x, seen_y, k)
-        patterns.append(to_device(sign(g), "cpu").astype(int).tolist())
-        rows = (y == k).nonzero()[0]
-        common[rows] = EPS * sign(g)
-        swapped[rows] = eta[xp.roll(rows, 1)]
+        next_one[labels == k] = roll(next_one[labels == k], 1)
+    xp = array_module(x)
+    common, swapped = EPS * xp.concatenate([s[None] for s in signs])[y], eta[xp.asarray(next_one)]
+    patterns = [to_device(s, "cpu").astype(int).tolist() for s in signs]
     random = EPS * sign(noise(generator(seed, "random signs"), x, 1.0))
     kinds = {"error": eta, "error_common": common, "error_swapped": swapped, "error_random": random}
     values, by_class = Values(), dict[str, list[float]]()

@@ -432,6 +432,7 @@ def test_bars_stand_in_a_fixed_order_with_their_intervals(claim, names, keys):
             assert [text.get_text() for text in axes.get_legend().get_texts()] == ["first layer", "second layer"]
             continue
         assert bars(axes) == pytest.approx([100 * row[key][0] for row in rows])
+        assert [text.get_text() for text in axes.texts] == [f"{100 * row[key][0]:.3g}" for row in rows]
         ((lines,),) = [c for c in [axes.collections] if c]
         ends = [(segment[0, 1], segment[1, 1]) for segment in lines.get_segments()]
         low_high = [(row[key][1:] if len(row[key]) == 3 else 2 * row[key]) for row in rows]

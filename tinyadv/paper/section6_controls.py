@@ -372,13 +372,15 @@ def _bars(axes: Any, rows: list[Row], names: Mapping[str, str], key: str, label:
     """A bar for each row that has the share `key`, with its interval if it has one, and its value written above."""
     shown = [row for row in rows if key in row]
     shares = [100 * row[key][0] for row in shown]
-    bars = axes.bar(range(len(shown)), shares, color=colour, width=0.7)
+    axes.bar(range(len(shown)), shares, color=colour, width=0.7)
     ends = [row[key] if len(row[key]) == 3 else [row[key][0]] * 3 for row in shown]
     # at no and at only mistakes rounding may put an end of the interval on the wrong side
     below = [100 * max(0.0, share - low) for share, low, _ in ends]
     above = [100 * max(0.0, high - share) for share, _, high in ends]
     axes.errorbar(range(len(shown)), shares, yerr=[below, above], fmt="none", ecolor="black", capsize=4, linewidth=1.5)
-    axes.bar_label(bars, [f"{share:.3g}" for share in shares], padding=5)
+    for i, (share, _, high) in enumerate(ends):  # written above the interval, not across it
+        place, text = (i, 100 * max(share, high)), f"{100 * share:.3g}"
+        axes.annotate(text, place, xytext=(0, 3), textcoords="offset points", ha="center", va="bottom")
     axes.set(ylabel=label, xticks=range(len(shown)), xticklabels=[names[row["network"]] for row in shown])
     axes.set_ylim(0, 1.15 * max([*(100 * end[2] for end in ends), 1e-9]))
 

@@ -130,7 +130,15 @@ def test_skew_is_of_the_samples_of_the_other_claim():
         "share_fives": counts[5] / wrong, "share_eights": counts[8] / wrong, "share_most_frequent": max(counts) / wrong
     }  # fmt: skip
     assert m.intervals["share_fives"] == metrics.wilson(counts[5], wrong)
-    assert len({*m.values.values()}) > 1
+
+
+def test_skew_is_by_the_class_s_number(monkeypatch):
+    lab, counts = world(monkeypatch), (7, 1, 2, 3, 4, 5, 30, 6, 8, 9)
+    found = metrics.RubbishEvaluation(100, sum(counts), 0.9, counts, {})
+    monkeypatch.setattr(metrics, "evaluate_rubbish", lambda network, x: found)
+    m = MEASURES["rubbish-skew"](lab, TINY, 0)
+    assert m.values == {"share_fives": 5 / 75, "share_eights": 8 / 75, "share_most_frequent": 30 / 75}
+    assert m.intervals["share_eights"] == metrics.wilson(8, 75)
 
 
 def test_skew_of_nothing_is_not_a_number(monkeypatch):
@@ -214,6 +222,16 @@ def test_fooling_step():
     assert len({*map(tuple, by_size.values())}) == 3
     rows = m.details["variations"]["rows"]
     assert rows[2] == ["ε = 0.25", *(by_size[way][2] for way in ("gradient", "sign", "raw"))]
+
+
+def test_which_digits_are_the_hardest_and_the_easiest(monkeypatch):
+    lab, calls = world(monkeypatch, a_class=1000), iter(range(1000))
+    monkeypatch.setattr(appendix, "_fooled", lambda p: [True] * next(calls))  # as many as there were calls before
+    m = MEASURES["fooling-step"](lab, TINY, 0)
+    shares = m.details["by_class"]
+    assert len({min(shares[way]) for way in shares}) == len({max(shares[way]) for way in shares}) == 3
+    assert m.values["success_lowest_mnist"] == min(shares["gradient"]) == shares["gradient"][0]
+    assert m.values["success_highest_mnist"] == max(shares["gradient"]) == shares["gradient"][9]
 
 
 @pytest.mark.parametrize("claim", ["fooling-step", "fig5-fooling"])

@@ -274,6 +274,8 @@ def test_images_survive_the_results_file_to_half_a_level():
     assert abs(back - x).max() <= 1.5 / 255 / 2 + 1e-6
     assert (back[0, 1], back[1, 1]) == (-0.25, 1.25)  # nothing is cut off
     assert (back != x).any()  # this is how coarse it is
+    many = np.random.default_rng(1).random((1, 784))
+    assert abs(pixels(encoded(many)[0]) - many).max() <= 0.5 / 255  # rounded, not cut
     assert np.array_equal(pixels(encoded(np.full((1, 4), 0.5))[0]), np.full(4, 0.5))
     assert encoded(np.zeros((0, 784))) == []
     assert len(encoded(np.random.default_rng(0).random((1, 784)))[0]) < 1100  # a results file holds many

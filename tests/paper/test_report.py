@@ -326,6 +326,9 @@ def test_variations_of_several_seeds_are_means_where_they_are_of_the_same_things
     assert "a — 1.5" in text  # not a number for one seed is not a number
     text, _ = under(varied([["20 epochs", 0.5, 1.0]], [["31 epochs", 0.3, 2.0]]), figures)
     assert "leaves open, seed 0 choice error norm 20 epochs 50.0 % 1 " in text
+    one_lacks_it = varied([["a", 0.5, 1.0]], [["a", 0.3, 2.0]])
+    del one_lacks_it.measurements[1].details["variations"]
+    assert "Variations" not in under(one_lacks_it, figures)[0]
 
 
 def test_the_audit_stands_under_the_claim(figures):

@@ -281,6 +281,18 @@ def test_images_survive_the_results_file_to_half_a_level():
     assert len(encoded(np.random.default_rng(0).random((1, 784)))[0]) < 1100  # a results file holds many
 
 
+def test_only_the_first_seed_s_images_are_saved():
+    images = encoded(np.random.default_rng(0).random((2, 784)))
+    details = {"label": ["picture book", "7"], "deep": [{"images": images, "said": [1, 2]}], "images": images}
+    measurement = replace(saved("rubbish-softmax").measurements[0], details=details)
+    result = Result("rubbish-softmax", "tiny", "cpu", [0, 1], [measurement, measurement])
+    first, second = (m.details for m in Result.from_json(result.to_json()).measurements)
+    assert first == details
+    assert second == {"label": ["7"], "deep": [{"images": [], "said": [1, 2]}], "images": []}
+    assert result.measurements[1].details == details  # what was measured is left as it was
+    assert Result.from_json(result.to_json()).to_json() == result.to_json()
+
+
 @pytest.mark.parametrize("text", ["picture 0 1", "picture a b AAAA", "picture 0 1 ?", "something"])
 def test_a_text_that_is_no_image_is_refused(text):
     with pytest.raises(ValueError, match="an image is numbers, or a text that begins with 'picture '"):

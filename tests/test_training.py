@@ -453,7 +453,9 @@ def test_an_update_that_makes_a_parameter_no_number_is_noticed_before_it_is_kept
     def objective(*args):
         J, gradients = losses.clean_objective(*args)
         updates.append(J)
-        return J, [g * np.float32("nan") for g in gradients] if len(updates) == 6 else gradients
+        if len(updates) == 6:
+            gradients[0][..., 0] = np.nan
+        return J, gradients
 
     message = (
         "a parameter became NaN or infinite in epoch 2, step 3 of 3, seed 0; the last good checkpoint is .* epoch 1$"

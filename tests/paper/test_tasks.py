@@ -267,6 +267,15 @@ def test_a_run_that_is_stopped_leaves_nothing_running_and_goes_on(undisturbed, t
     assert same(out, undisturbed[0])
 
 
+def test_processes_whose_run_is_killed_end_at_once_by_themselves(tmp_path):
+    log = tmp_path / "log"
+    process = start(tmp_path / "out", "--workers", 2, WORLD_LOG=log, WORLD_PAUSE=100)
+    until(lambda: len(alive(log)) == 3)
+    process.kill()
+    process.communicate(timeout=60)  # no process holds its ends of the pipes any more
+    until(lambda: not alive(log), 5)
+
+
 def test_a_network_that_diverges_fails_its_claims_and_no_others(undisturbed, tmp_path):
     code, out, err = program(tmp_path, "--workers", 2, WORLD_DIVERGE=1)
     assert code == 1

@@ -6,6 +6,7 @@ in memory either likes, so that they can be compared with dropout on.
 
 import importlib
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +15,9 @@ import typer
 from typer.testing import CliRunner
 
 from tinyadv import layers
-from tinyadv.bench import by_hand, floor, ours, runner
+from tinyadv.bench import by_hand, floor, ours, runner, summary
 from tinyadv.bench.check import check_job
-from tinyadv.bench.command import bench_command
+from tinyadv.bench.command import _peers, bench_command
 from tinyadv.bench.growth import SIZES, jobs_along, plot
 from tinyadv.bench.jobs import JOBS, Data, as_rows, from_rows, start_parameters
 from tinyadv.bench.quiet import Patience, busy, disturbed
@@ -284,3 +285,59 @@ def test_command_writes_its_results(tmp_path, monkeypatch):
     assert results["surroundings"]["threads"] == 1
     assert results["jobs"][0]["batch"] == TINY.batch
     assert next(row["import_s"] for row in results["rows"] if row["peer"] == "ours") > 0
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The summary of committed runs
+
+
+def written(*rows):
+    around = {"processor": "A processor", "threads": 2, "gpu": None, "python": "3.11.0", "numpy": "2.0.0"}
+    usual = {"ratio": None, "of_floor": None, "peak_MiB": None, "version": "1"}
+    return {"surroundings": around, "jobs": [], "rows": [usual | row for row in rows]}
+
+
+def test_the_summary_has_a_line_for_each_job_with_times_ratios_and_the_floor():
+    found = summary.summary(
+        written(
+            {"job": "softmax", "peer": "ours", "median_ms": 123.4, "ratio": 0.5, "of_floor": 0.161, "peak_MiB": 216.4},
+            {"job": "softmax", "peer": "torch", "median_ms": 246.8, "ratio": 1.0, "version": "torch 9.9"},
+            {"job": "softmax", "peer": "floor", "median_ms": 20.0, "ratio": 0.1},
+            {"job": "train240", "peer": "by-hand", "median_ms": 10.0},
+        )
+    )
+    assert found.around == "A processor, 2 threads; Python 3.11.0, NumPy 2.0.0; torch 9.9"
+    assert found.table() == (
+        ["job", "tinyadv", "NumPy by hand", "PyTorch", "of floor", "peak MiB"],
+        [
+            ["train240", "–", "10 ms", "–", "", ""],  # in the order of the jobs, not of the file
+            ["softmax", "123 ms (0.50)", "–", "247 ms (1.00)", "16%", "216"],
+        ],
+    )
+    lines = summary.markdown(found).splitlines()
+    assert lines[0].endswith("torch 9.9.")
+    assert lines[2:] == [
+        "| job | tinyadv | NumPy by hand | PyTorch | of floor | peak MiB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| `train240` | – | 10 ms | – |  |  |",
+        "| `softmax` | 123 ms (0.50) | – | 247 ms (1.00) | 16% | 216 |",
+    ]
+
+
+def test_without_committed_runs_there_is_no_summary(tmp_path, monkeypatch):
+    monkeypatch.setattr(summary, "RESULTS", tmp_path)
+    assert summary.committed("cpu") is None
+    assert summary.growth_plot("cpu") is None
+
+
+def test_committed_runs_can_be_read_and_drawn():
+    found = summary.committed("cpu")
+    assert [line.job for line in found.lines] == list(JOBS)
+    assert all({"ours", "by-hand", "torch", "torch-compile", "jax"} <= line.ms.keys() for line in found.lines)
+    assert summary.growth_plot("cpu").startswith(b"\x89PNG")
+
+
+def test_a_peer_is_named_without_its_interpreter_unless_another_has_its_name():
+    assert [p.label for p in _peers("by-hand,torch@" + sys.executable, "cpu")][:3] == ["ours", "by-hand", "torch"]
+    twice = _peers(f"torch,torch@{sys.executable}", "cpu")
+    assert [p.label for p in twice if p.name == "torch"] == ["torch", f"torch@{sys.executable}"]

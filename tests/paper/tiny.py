@@ -14,7 +14,9 @@ from tinyadv.paper import appendix, audit, lab, measuring, section2, section4, s
 from tinyadv.paper.lab import Lab, Recipe
 from tinyadv.paper.recipes import Profile
 
-TINY = Profile("tiny", 1, {"softmax": 2, "logistic": 2, "rbf": 2, "naive": 1, "adversarial": 1, "controls": 1})
+TINY = Profile(
+    "tiny", 1, {"softmax": 2, "logistic": 2, "rbf": 2, "naive": 1, "adversarial": 1, "controls": 1, "members": 1}
+)
 SMALL = Recipe(  # the cheapest network with dropout, that learns something in a few epochs
     "maxout_network",
     {"units": 8, "pieces": 2, "scale": 0.1},

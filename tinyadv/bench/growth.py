@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from .jobs import JOBS, Job
 from .runner import Peer, Say, run_job
@@ -50,7 +50,7 @@ def measure(peers: Sequence[Peer], rounds: int, say: Say = print, **settings: An
     return rows
 
 
-def plot(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
+def plot(rows: Sequence[dict[str, Any]], file: str | os.PathLike[str] | BinaryIO) -> None:
     """A panel for each axis, both scales logarithmic: in parallel with the floor is as good as it can be."""
     from matplotlib.figure import Figure
 
@@ -68,7 +68,7 @@ def plot(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("µs per example, one training step")
     panels[0].legend(fontsize=8)
-    figure.savefig(path, dpi=150)
+    figure.savefig(file, dpi=150)
 
 
 _LABELS = {"ours": "tinyadv", "floor": "products alone", "torch": "PyTorch", "by-hand": "NumPy by hand"}

@@ -1,4 +1,4 @@
-"""Writes the table of claims in README.md from the committed results: `python -m tinyadv.paper.readme`.
+"""Writes the tables in README.md from the committed results: `python -m tinyadv.paper.readme`.
 
 A test checks that README is what this would write, so no number in it is typed.
 """
@@ -7,28 +7,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..bench import summary
 from ..storage import write_atomically
 from .report import markdown_notes, markdown_table
 from .results import committed
 
-BEGIN, END = "<!-- claims: begin", "<!-- claims: end -->"
-
 
 def updated(text: str) -> str:
-    """README's text with the table of claims made anew.
+    """README's text with its tables made anew: that of the claims, and that of the benchmark.
 
     Raises
     ------
     ValueError
-        If the marks between which the table stands are missing.
+        If the marks between which a table stands are missing.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"README wants one line with {BEGIN!r} and one with {END!r}")
-    before, rest = text.split(BEGIN)
-    mark, after = rest.split("-->", 1)[0], rest.split(END)[1]
-    results = committed()
-    table = f"{markdown_table(results, list(results))}\n{markdown_notes(results)}" if results else ""
-    return f"{before}{BEGIN}{mark}-->\n\n{table}\n{END}{after}"
+    results, speed = committed(), summary.committed()
+    claims = f"{markdown_table(results, list(results))}\n{markdown_notes(results)}" if results else ""
+    text = _between(text, "claims", claims)
+    return _between(text, "speed", summary.markdown(speed) if speed else "")
+
+
+def _between(text: str, name: str, table: str) -> str:
+    """The text with `table` between the marks of this name."""
+    begin, end = f"<!-- {name}: begin", f"<!-- {name}: end -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"README wants one line with {begin!r} and one with {end!r}")
+    before, rest = text.split(begin)
+    mark, after = rest.split("-->", 1)[0], rest.split(end)[1]
+    return f"{before}{begin}{mark}-->\n\n{table}\n{end}{after}"
 
 
 if __name__ == "__main__":

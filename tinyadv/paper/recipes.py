@@ -23,13 +23,14 @@ class Profile:
         How many networks of each kind.
     epochs : dict
         Passes over the data, by kind of network; "controls" are those that are only compared with each other, all
-        trained equally long.
+        trained equally long, "members" those of ensembles.
     units : int
         Maxout units a layer in the networks for which the paper uses 1600.
     protocol : bool
         Whether to stop early with patience 100 and retrain on all 60,000, as published.
     variations : bool
-        Whether also to train the networks that only tell how far a silent choice moves a number.
+        Whether also to train the networks that only tell how far a silent choice moves a number: one of each, for the
+        first seed.
     """
 
     name: str
@@ -38,6 +39,10 @@ class Profile:
     units: int = 240
     protocol: bool = False
     variations: bool = False
+
+    def varies(self, seed: int) -> bool:
+        """Whether the networks of other choices are trained too: one of each, for the first seed."""
+        return self.variations and seed == 0
 
     def scale(self, recipe: Recipe, published_units: int | None = None) -> list[str]:
         """In what a recipe is smaller than the paper's, in words; nothing where the paper is silent."""
@@ -52,18 +57,26 @@ class Profile:
 
 PROFILES = {
     "quick": Profile(
-        "quick", 1, {"softmax": 10, "logistic": 10, "rbf": 6, "naive": 8, "adversarial": 8, "controls": 2}
+        "quick", 1, {"softmax": 10, "logistic": 10, "rbf": 6, "naive": 8, "adversarial": 8, "controls": 2, "members": 2}
     ),
     "lesson": Profile(
         "lesson",
         3,
-        {"softmax": 20, "logistic": 20, "rbf": 6, "naive": 20, "adversarial": 20, "controls": 6},
+        {"softmax": 20, "logistic": 20, "rbf": 6, "naive": 20, "adversarial": 20, "controls": 6, "members": 4},
         variations=True,
     ),
     "paper": Profile(
         "paper",
         5,
-        {"softmax": 100, "logistic": 100, "rbf": 6, "naive": 1000, "adversarial": 1000, "controls": 100},
+        {
+            "softmax": 100,
+            "logistic": 100,
+            "rbf": 6,
+            "naive": 1000,
+            "adversarial": 1000,
+            "controls": 100,
+            "members": 1000,
+        },
         units=1600,
         protocol=True,
     ),
@@ -127,8 +140,8 @@ RBF_OTHERWISE: dict[str, dict[str, Any]] = {
 
 
 def rbf_otherwise(profile: Profile, seed: int) -> list[Recipe]:
-    """Networks of `RBF_OTHERWISE`, in its order; the quick profile has time for the two other J's alone."""
-    chosen = list(RBF_OTHERWISE.values())[: 2 if profile.name == "quick" else None]
+    """Networks of `RBF_OTHERWISE`, in its order; the two other J's alone where the profile does not vary choices."""
+    chosen = list(RBF_OTHERWISE.values())[: None if profile.varies(seed) else 2]
     return [rbf_network(profile, seed, **choices) for choices in chosen]
 
 
@@ -227,10 +240,12 @@ def in_halves(profile: Profile, seed: int, architecture: str) -> list[Recipe]:
 def ensemble(profile: Profile, seed: int, members: int = 12) -> list[Recipe]:
     """The members of section 9's ensemble: maxout networks of other seeds, and of others for every `seed`.
 
-    Only the published protocol trains them as long as the naive network; else they are controls.
+    Only the published protocol trains them as long as the naive network.
     """
     seeds = range(seed * members, (seed + 1) * members)
-    return [maxout(profile, s) if profile.protocol else control(profile, s, "clean") for s in seeds]
+    if profile.protocol:
+        return [maxout(profile, s) for s in seeds]
+    return [replace(control(profile, s, "clean"), epochs=profile.epochs["members"]) for s in seeds]
 
 
 def maxout_under_masks(profile: Profile, seed: int) -> Recipe:
@@ -279,7 +294,8 @@ def maxout_l1(profile: Profile, seed: int, coefficient: float) -> Recipe:
 def noise_control(profile: Profile, seed: int, kind: str, alpha: float = 0.5) -> Recipe:
     """The maxout network trained with noise of the size of the attack, section 6, and otherwise as the naive one."""
     options = {"kind": kind, "eps": EPS, "alpha": alpha}
-    return replace(maxout(profile, seed), objective="noise", options=options)
+    naive = maxout(profile, seed) if profile.protocol else control(profile, seed, "clean")
+    return replace(naive, objective="noise", options=options)
 
 
 def control(

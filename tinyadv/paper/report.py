@@ -16,6 +16,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..bench import summary
+from ..bench.summary import Summary
 from ..storage import write_atomically
 from .registry import Claim, Quantity, select
 from .results import STATUSES, Figure, Measurement, Result, Status, format_paper, format_value, status, statuses
@@ -263,6 +265,7 @@ def page(results: Mapping[str, Result], manifest: Mapping[str, Any], figures_dir
         "claims": _measured_section(measured, manifest),
         "audit": _audit_section(results.get(AUDITED)),
         "figures": _figures_section(measured, figures_dir),
+        "speed": _speed_section(summary.committed(), summary.growth_plot()),
         "not-run": _not_run_section([claim for claim, result, _ in everything if not result]),
         "manifest": _manifest_section(measured, manifest),
     }
@@ -289,6 +292,7 @@ def _contents(measured: _Measured, present: list[str]) -> Html:
 _PARTS = {
     "audit": "What the audit does to the paper’s 17.9\u00a0%",
     "figures": "Figures",
+    "speed": "How fast it is",
     "not-run": "Claims not run",
     "manifest": "How these numbers were made",
 }
@@ -468,6 +472,31 @@ def _audit_section(result: Result | None) -> Html | None:
     return tag(
         "section", tag("h2", _PARTS["audit"]), *(tag("p", part) for part in parts), at, id="audit", class_="prose"
     )
+
+
+def _speed_section(speed: Summary | None, growth: bytes | None) -> Html | None:
+    """The committed run of the benchmark, which is not of this run's machine."""
+    if speed is None:
+        return None
+    heading, lines = speed.table()
+    note = tag(
+        "p",
+        "The run of ", tag("code", "tinyadv bench"), f" that is published with the package, on {speed.around}. Median "
+        "time of a call; in parentheses the ratio to PyTorch eager in the same turns; “of floor” compares ours with "
+        "the job’s matrix products alone.",
+    )  # fmt: skip
+    body = [tag("tr", tag("th", line[0], scope="row"), *(tag("td", cell) for cell in line[1:])) for line in lines]
+    jobs = tag("div", tag("table", _head(*heading), tag("tbody", *body), class_="inner"), class_="scroll")
+    parts: list[Html] = [tag("h2", _PARTS["speed"]), note, jobs]
+    if growth:
+        caption = (
+            "Microseconds per example of a step of adversarial training against the number of units, pieces, examples "
+            "in a batch and layers, everything else as in train240; all axes logarithmic."
+        )
+        source = f"data:image/png;base64,{base64.b64encode(growth).decode()}"
+        image = tag("img", src=source, alt=f"Growth of the time with size. {caption}")
+        parts.append(tag("figure", image, tag("figcaption", caption), class_="wide"))
+    return tag("section", *parts, id="speed")
 
 
 def _mark(word: Status | None) -> Html | None:

@@ -233,7 +233,7 @@ def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
 
 
 def _robust(profile: Profile, seed: int) -> list[Recipe]:
-    varied = [recipes.maxout_under_masks(profile, seed)] if profile.variations else []
+    varied = [recipes.maxout_under_masks(profile, seed)] if profile.varies(seed) else []
     return _large_pair(profile, seed) + varied
 
 

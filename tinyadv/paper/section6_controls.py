@@ -75,25 +75,23 @@ def _training_error(network: Network, lab: Lab) -> float:
 # Noise
 
 
-def _noisy(profile: Profile, seed: int, kind: str) -> list[Recipe]:
-    return [recipes.noise_control(profile, seed, kind), recipes.noise_control(profile, seed, kind, alpha=0.0)]
+def _noisy(profile: Profile, seed: int) -> list[Recipe]:
+    """Networks trained with either noise, those to compare them with, and where choices are varied noise alone."""
+    noisy = [recipes.noise_control(profile, seed, kind) for kind in ("sign", "uniform")]
+    if profile.protocol:
+        others = [recipes.maxout(profile, seed, adversarial=adversarial) for adversarial in (False, True)]
+    else:
+        others = [recipes.control(profile, seed, "clean"), recipes.control(profile, seed)]
+    alone = [recipes.noise_control(profile, seed, "sign", alpha=0.0)] if profile.varies(seed) else []
+    return noisy + others + alone
 
 
-@measures(
-    "noise-sign",
-    lambda profile, seed: [
-        *_noisy(profile, seed, "sign"),
-        recipes.noise_control(profile, seed, "uniform"),
-        recipes.maxout(profile, seed),
-        recipes.maxout(profile, seed, adversarial=True),
-    ],
-    quick=False,
-)
+@measures("noise-sign", _noisy, quick=False)
 def noise_sign(
-    lab: Lab, seed: int, network: Network, replaced: Network, uniform: Network, naive: Network, trained: Network
+    lab: Lab, seed: int, network: Network, uniform: Network, naive: Network, trained: Network, *alone: Network
 ) -> Measurement:
-    """Error and confidence after training with random signs, beside noise alone, and networks to compare with."""
-    measurement = _under_noise(lab, network, replaced)
+    """Error and confidence after training with random signs, beside networks to compare with, and noise alone."""
+    measurement = _under_noise(lab, network, *alone)
     compared = {"naive": naive, "±ε": network, "U(−ε, ε)": uniform, "FGSM": trained}
     measurement.details["rows"] = [_row(name, model, *lab.data.test)[0] for name, model in compared.items()]
     return measurement
@@ -105,7 +103,7 @@ def noise_uniform(lab: Lab, seed: int, network: Network) -> Measurement:
     return _under_noise(lab, network)
 
 
-def _under_noise(lab: Lab, network: Network, replaced: Network | None = None) -> Measurement:
+def _under_noise(lab: Lab, network: Network, *alone: Network) -> Measurement:
     """What a noise claim reports; its variations are clipped images, and noisy images alone in training."""
     values, _ = under_fgsm(network, *lab.data.test)
     v = values.values
@@ -113,7 +111,7 @@ def _under_noise(lab: Lab, network: Network, replaced: Network | None = None) ->
         ["as defined", v["error"], v["confidence_on_mistakes"]],
         ["the attack clipped to [0, 1]", v["error_clipped"], v["confidence_on_mistakes_clipped"]],
     ]
-    if replaced is not None:
+    for replaced in alone:
         other = under_fgsm(replaced, *lab.data.test)[0].values
         rows.append(["trained with noisy images alone", other["error"], other["confidence_on_mistakes"]])
     log = lab.log(network)

@@ -50,14 +50,15 @@ def nearest(result: Result, *names: str) -> str:
 
 
 def _means(tables: list[list[list[Any]]]) -> list[list[Any]]:
-    """Row by row and column by column the mean over the seeds' tables; NaN where one has no number."""
+    """The rows of the first table, each the mean over the seeds that have it; NaN where one of them has no number."""
 
     def mean(values: Sequence[Any]) -> float:
         return sum(values) / len(values) if all(v is not None for v in values) else nan
 
-    return [
-        [same[0][0], *map(mean, zip(*(row[1:] for row in same), strict=True))] for same in zip(*tables, strict=True)
-    ]
+    named: dict[str, list[list[Any]]] = {row[0]: [] for row in tables[0]}
+    for row in (row for rows in tables for row in rows):
+        named[row[0]].append(row[1:])
+    return [[name, *map(mean, zip(*same, strict=True))] for name, same in named.items()]
 
 
 def _distance(values: Sequence[float], quantities: Sequence[Quantity]) -> float:

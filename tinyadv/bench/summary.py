@@ -1,0 +1,111 @@
+"""What the committed benchmark runs came to: a line for each job, for README and the report.
+
+`tinyadv bench --json FILE` writes what stands in `results/`; nothing here measures anything, and no number is typed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .growth import plot
+from .jobs import JOBS
+
+RESULTS = Path(__file__).parent / "results"
+COLUMNS = {
+    "ours": "tinyadv", "by-hand": "NumPy by hand", "jax": "JAX jit", "torch": "PyTorch", "torch-compile":
+    "torch.compile", "autograd": "HIPS autograd",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """One job: median ms and ratios to PyTorch eager by peer, ours as a share of the floor, our peak memory in MiB.
+
+    A ratio is the median over turns of the ratio of two peers' medians within a turn, so that a machine's drift divides
+    out; it need not be the ratio of the two times shown.
+    """
+
+    job: str
+    ms: dict[str, float]
+    ratio: dict[str, float]
+    of_floor: float | None
+    peak: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A benchmark run: what it ran on, in words, and a line for each job."""
+
+    around: str
+    lines: list[Line]
+
+    @property
+    def peers(self) -> list[str]:
+        """The peers that took part in any job, in the order of `COLUMNS`."""
+        return [name for name in COLUMNS if any(name in line.ms for line in self.lines)]
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Heading and rows as texts: each peer's median time with its ratio to PyTorch's."""
+        heading = ["job", *(COLUMNS[name] for name in self.peers), "of floor", "peak MiB"]
+        rows = []
+        for line in self.lines:
+            cells = [_cell(line, name) for name in self.peers]
+            share = "" if line.of_floor is None else f"{line.of_floor:.0%}"
+            rows.append([line.job, *cells, share, "" if line.peak is None else f"{line.peak:.0f}"])
+        return heading, rows
+
+
+def _cell(line: Line, name: str) -> str:
+    if name not in line.ms:
+        return "–"
+    return f"{line.ms[name]:.3g} ms" + (f" ({line.ratio[name]:.2f})" if name in line.ratio else "")
+
+
+def committed(device: str = "cpu") -> Summary | None:
+    """The committed run on a device, "cpu" or "cuda"; None if there is none."""
+    path = RESULTS / f"{device}.json"
+    return summary(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+def summary(results: dict[str, Any]) -> Summary:
+    """The summary of what `tinyadv bench --json` wrote."""
+    around = results["surroundings"]
+    words = [f"{around['processor']}, {around['threads']} threads", around["gpu"] or ""]
+    words += [f"Python {around['python']}, NumPy {around['numpy']}"]
+    versions = {row["peer"]: row["version"] for row in results["rows"]}
+    words += [versions[name] for name in ("torch", "jax", "autograd") if name in versions]
+    lines = [_line(name, [row for row in results["rows"] if row["job"] == name]) for name in JOBS]
+    return Summary("; ".join(word for word in words if word), [line for line in lines if line.ms])
+
+
+def _line(job: str, rows: list[dict[str, Any]]) -> Line:
+    peers = {row["peer"]: row for row in rows if row["peer"] in COLUMNS}
+    ours = peers.get("ours", {})
+    return Line(
+        job,
+        {name: row["median_ms"] for name, row in peers.items()},
+        {name: row["ratio"] for name, row in peers.items() if row["ratio"] is not None},
+        ours.get("of_floor"),
+        ours.get("peak_MiB"),
+    )
+
+
+def markdown(result: Summary) -> str:
+    """The summary as a table in Markdown, under a line that says what it was run on."""
+    heading, rows = result.table()
+    lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *([f"`{row[0]}`", *row[1:]] for row in rows)]
+    return f"{result.around}.\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def growth_plot(device: str = "cpu") -> bytes | None:
+    """The committed growth run drawn, as PNG; None if there is none."""
+    path = RESULTS / f"growth-{device}.json"
+    if not path.exists():
+        return None
+    file = io.BytesIO()
+    plot(json.loads(path.read_text(encoding="utf-8"))["rows"], file)
+    return file.getvalue()

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -100,22 +101,34 @@ def test_networks_that_are_compared_differ_in_the_objective_alone(profile):
         for recipe in MEASURES[claim].recipes(profile, 3):
             assert recipe.objective in OBJECTIVES
             assert recipe.seed == 3
-            kind = "naive" if recipe.objective == "noise" else "adversarial" if claim == "noise-sign" else "controls"
-            if (claim, recipe.objective) != ("noise-sign", "clean"):
-                assert recipe.epochs == profile.epochs[kind]
+            published = profile.protocol and claim.startswith("noise")  # these two have a number to compare with
+            kind = "adversarial" if recipe.objective == "adversarial" else "naive"
+            assert recipe.epochs == profile.epochs[kind if published else "controls"]
+            assert recipe.retrain == published
             of_maxout = recipe.network == "maxout_network"
             assert recipe.max_norm == (1.9365 if of_maxout else None)
             if recipe.objective != "clean":
                 assert recipe.options["eps"] == 0.25
             if "rotation" in recipe.options.values():
                 assert math.degrees(recipe.options["angle"]) == pytest.approx(15, abs=1e-4)
-    naive, noisy = recipes.maxout(profile, 3), recipes.noise_control(profile, 3, "sign")
+    noisy, uniform, naive, trained = MEASURES["noise-sign"].recipes(profile, 3)
+    assert (naive.objective, trained.objective) == ("clean", "adversarial")
+    assert uniform == replace(noisy, options={**noisy.options, "kind": "uniform"})
+    assert [uniform] == MEASURES["noise-uniform"].recipes(profile, 3)
     assert noisy.options == {"kind": "sign", "eps": 0.25, "alpha": 0.5}
     for name in ("network", "arguments", "epochs", "schedule", "max_norm", "batch", "stop_on", "patience", "retrain"):
         assert getattr(noisy, name) == getattr(naive, name)
     shared = recipes.control(profile, 3).hash  # one reference for all rows of maxout networks
     for claim in ("through-attack", "hidden-additive", "hidden-rotation"):
         assert shared in [recipe.hash for recipe in MEASURES[claim].recipes(profile, 3)]
+
+
+def test_noise_alone_is_trained_with_for_the_first_seed_where_choices_are_varied():
+    for profile in PROFILES.values():
+        for seed in (0, 1):
+            noisy, *_, last = MEASURES["noise-sign"].recipes(profile, seed)
+            alone = replace(noisy, options={**noisy.options, "alpha": 0.0})
+            assert (last == alone) == (profile.name == "lesson" and seed == 0)
 
 
 def test_a_recipe_trains_what_it_says(monkeypatch, tmp_path):
@@ -144,8 +157,9 @@ def test_a_recipe_trains_what_it_says(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("claim", ["noise-sign", "noise-uniform"])
 def test_noise(lab, claim):
-    network, *others = networks_of(claim, lab)
-    m, expected = measured(claim, lab), by_hand(network, lab)
+    profile = replace(TINY, variations=True)
+    network, *others = (lab.network(recipe) for recipe in MEASURES[claim].recipes(profile, 0))
+    m, expected = MEASURES[claim](lab, profile, 0), by_hand(network, lab)
     agree(m, {name: expected[name] for name in ("error", "confidence_on_mistakes", "clean_error")})
     rows = {row[0]: row[1:] for row in m.details["variations"]["rows"]}
     assert rows["as defined"] == pytest.approx([expected["error"], expected["confidence_on_mistakes"]])
@@ -153,11 +167,10 @@ def test_noise(lab, claim):
     assert rows["the attack clipped to [0, 1]"] == pytest.approx(clipped)
     assert rows["trained for 1 epochs (validation images)"][0] == LOG[0]["adversarial_error"]
     if others:
-        alone, uniform, naive, trained = (by_hand(n, lab) for n in others)
+        uniform, naive, trained, alone = (by_hand(n, lab) for n in others)
         wanted = [alone["error"], alone["confidence_on_mistakes"]]
         assert rows["trained with noisy images alone"] == pytest.approx(wanted)
-        kinds = [r.options.get("alpha") for r in MEASURES[claim].recipes(TINY, 0)]
-        assert kinds[:2] == [0.5, 0.0]
+        assert "trained with noisy images alone" not in str(measured(claim, lab).details)  # without variations
         order = {"naive": naive, "±ε": expected, "U(−ε, ε)": uniform, "FGSM": trained}
         assert [row["network"] for row in m.details["rows"]] == list(order)
         for row, values in zip(m.details["rows"], order.values(), strict=True):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,12 +56,14 @@ def test_rbf(monkeypatch):
 
 def test_the_variations_of_the_rbf_network(monkeypatch):
     lab = world(monkeypatch)
-    m, (x, y) = measured("rbf-fgsm", lab), lab.data.test
+    (x, y), few = lab.data.test, measured("rbf-fgsm", lab)
+    m = MEASURES["rbf-fgsm"](lab, replace(TINY, variations=True), 0)
+    assert few.details["variations"]["rows"] == m.details["variations"]["rows"][:5]  # of the others J alone
     table = m.details["variations"]
     assert table["columns"] == ["variation", "error", "confidence_on_mistakes", "clean_confidence", "clean_error"]
     rows = {name: numbers for name, *numbers in table["rows"]}
     assert next(iter(rows)) == "as defined"
-    assert list(rows)[3:] == list(recipes.RBF_OTHERWISE)  # the quick profile has two of them
+    assert list(rows)[3:] == list(recipes.RBF_OTHERWISE)
     own = lab.given["rbf_network", "clean", "rbf-squared"]
     hand, climber = ByHand(own), ByHand(own)
     climber.top = "rbf"
@@ -88,12 +91,14 @@ def test_why_an_rbf_network_differs_names_the_nearest_variation(monkeypatch):
     assert EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m)) == ""
 
 
-def test_the_quick_profile_trains_the_other_costs_and_longer_ones_everything():
-    quick, lesson = (recipes.rbf_otherwise(recipes.PROFILES[name], 3) for name in ("quick", "lesson"))
-    assert quick == lesson[:2]
-    assert len(lesson) == len(recipes.RBF_OTHERWISE) == len({r.hash for r in lesson})
-    assert [r.arguments["top"] for r in quick] == ["rbf", "rbf-true-class"]
-    assert {r.seed for r in lesson} == {3}
+def test_every_seed_has_the_other_costs_and_the_first_of_a_profile_that_varies_choices_everything():
+    quick, lesson, paper = (recipes.PROFILES[name] for name in ("quick", "lesson", "paper"))
+    every, few = recipes.rbf_otherwise(lesson, 0), recipes.rbf_otherwise(lesson, 3)
+    assert recipes.rbf_otherwise(quick, 0) == recipes.rbf_otherwise(paper, 0) == every[:2]
+    assert few == recipes.rbf_otherwise(quick, 3) == [replace(recipe, seed=3) for recipe in every[:2]]
+    assert len(every) == len(recipes.RBF_OTHERWISE) == len({r.hash for r in every})
+    assert [r.arguments["top"] for r in few] == ["rbf", "rbf-true-class"]
+    assert {r.seed for r in every} == {0}
 
 
 def test_the_class_of_an_rbf_network_is_found_on_the_log_scale(monkeypatch):

@@ -1,7 +1,8 @@
 """Section 6, the controls: noise in place of the attack, attacks that are trained through, hidden layers perturbed.
 
 Each network here differs from the adversarially trained one in what is put in the place of FGSM on the input, and in
-nothing else. All but the two that are trained with noise are only compared with each other, and trained equally long.
+nothing else. All are trained equally long, because they are compared with each other; under the published protocol the
+two that are trained with noise, which have a published number, as long as the naive network.
 A reader may skip the figures: they are bars, drawn by one function from one form of rows.
 """
 

@@ -27,7 +27,7 @@ def nearest(result: Result, *names: str) -> str:
     """The sentence on which variation comes nearest to the paper's values of the quantities `names`.
 
     These stand in the table's columns after the name, in this order. Distances are in units of the registry's
-    tolerances, added up, of the means over seeds.
+    tolerances, added up, of the means over the seeds that have the variation: some are trained for the first alone.
     """
     quantities = [q for name in names for q in claims()[result.claim].published if q.name == name]
     rows = _means([m.details["variations"]["rows"] for m in result.measurements])
@@ -56,8 +56,9 @@ def _means(tables: list[list[list[Any]]]) -> list[list[Any]]:
         return sum(values) / len(values) if all(v is not None for v in values) else nan
 
     named: dict[str, list[list[Any]]] = {row[0]: [] for row in tables[0]}
-    for row in (row for rows in tables for row in rows):
-        named[row[0]].append(row[1:])
+    for name, *values in (row for rows in tables for row in rows):
+        if name in named:  # lengths of training that early stopping chose, for instance, are others for each seed
+            named[name].append(values)
     return [[name, *map(mean, zip(*same, strict=True))] for name, same in named.items()]
 
 

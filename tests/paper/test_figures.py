@@ -18,7 +18,7 @@ from PIL import Image
 from tiny import TINY, GivenLab, tiny_mnist, use
 
 import tinyadv.paper.reproduce  # noqa: F401  (it imports all sections, and so fills MEASURES)
-from tinyadv.paper import appendix
+from tinyadv.paper import appendix, audit, section2
 from tinyadv.paper.figures import BLUE, FIGURES, GREEN, GREY, ORANGE, STYLE, draw_figures, encoded, pixels, show_image
 from tinyadv.paper.measuring import MEASURES
 from tinyadv.paper.results import Figure, Result
@@ -32,6 +32,13 @@ def in_json(claim):
         patch.setattr(appendix, "SAMPLES", 500)
         for name, few in (("A_CLASS", 20), ("FIRST", 16), ("SHOWN", (16, 2)), ("STEPS", 2)):
             patch.setattr(appendix, name, few)
+        for module, name, few in (
+            (audit, "FIRST", 40),
+            (audit, "FEW", 10),
+            (audit, "FEWEST", 2),
+            (section2, "IMAGES", 5),
+        ):
+            patch.setattr(module, name, few)
         measurement = MEASURES[claim](GivenLab(dtype="float32"), TINY, 0)
     result = Result(claim, "tiny", "cpu", [0], [measurement])
     return json.dumps(result.to_json(), allow_nan=False)

@@ -1,5 +1,7 @@
 """What every measurement shares: which networks it gets, what of it is reported, how an attack is evaluated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny import TINY, GivenLab, tiny_mnist, use
@@ -50,7 +52,9 @@ def test_the_scale_says_each_thing_once():
         "240 units where the paper has 1600; naive training for 1 epochs on 50,000 images; "
         "adversarial training for 1 epochs on 50,000 images"
     )
-    assert measure.scale(PROFILES["paper"]).count("units") == 1  # these recipes have 240 units also there
+    small = replace(PROFILES["paper"], units=240)
+    assert measure.scale(small) == "240 units where the paper has 1600"  # said once, for both
+    assert measure.scale(PROFILES["paper"]) == ""  # there networks of 240 units are compared with those of 1600
     assert Measure("x", lambda: None, lambda p, s: [recipes.softmax_regression(p, s)]).scale(TINY) == ""
 
 

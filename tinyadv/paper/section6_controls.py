@@ -376,7 +376,7 @@ def _bars(axes: Any, rows: list[Row], names: Mapping[str, str], key: str, label:
     # at no and at only mistakes rounding may put an end of the interval on the wrong side
     below = [100 * max(0.0, share - low) for share, low, _ in ends]
     above = [100 * max(0.0, high - share) for share, _, high in ends]
-    axes.errorbar(range(len(shown)), shares, yerr=[below, above], fmt="none", ecolor="black", capsize=4, linewidth=1.5)
+    axes.errorbar(range(len(shown)), shares, yerr=[below, above], fmt="none", color="black", capsize=4, linewidth=1.5)
     for i, (share, _, high) in enumerate(ends):  # written above the interval, not across it
         place, text = (i, 100 * max(share, high)), f"{100 * share:.3g}"
         axes.annotate(text, place, xytext=(0, 3), textcoords="offset points", ha="center", va="bottom")
@@ -414,7 +414,7 @@ def _draw_through(canvas: Any, details: dict[str, Any]) -> None:
     _bars(panels[0], rows, names, "clean_error", "clean error, %", BLUE)
     _bars(panels[1], rows, names, "error", "error under FGSM(.25), %", ORANGE)
     _bars(panels[2], rows, names, "pgd_error", "error under PGD, 20 steps, first images, %", GREEN)
-    canvas.set_size_inches(12, 4.2)
+    canvas.set_size_inches(11, 4.2)
 
 
 @draws(
@@ -438,7 +438,7 @@ def _draw_additive(canvas: Any, details: dict[str, Any]) -> None:
     panels[0].legend(frameon=False)
     _bars(panels[1], rows, names, "clean_error", "clean error, %", BLUE)
     _bars(panels[2], rows, names, "error", "error under FGSM(.25), %", ORANGE)
-    canvas.set_size_inches(12, 4.2)
+    canvas.set_size_inches(11, 4.2)
 
 
 @draws(

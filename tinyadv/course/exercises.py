@@ -1,0 +1,164 @@
+"""Exercises in a lesson: where they are, the stub that a student gets, loading what a student hands in, feedback.
+
+The one idea: the lesson is the solution. What stands between two marks in a function is what a student has to write;
+in the stub a NotImplementedError stands there, so that an exercise that was not touched says so itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import linecache
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+LONGEST = 400  # characters of a line of feedback
+
+
+def exercises(source: str) -> list[str]:
+    """The names of a lesson's exercises in its order: the functions and classes that have a block between the marks.
+
+    Raises
+    ------
+    ValueError
+        If a mark has no partner, or a block is not inside of a function.
+    """
+    return list(dict.fromkeys(name for name, _, _ in _blocks(source)))
+
+
+def stub(source: str) -> str:
+    """The lesson that a student gets: each block is one line that raises `NotImplementedError("exercise: NAME")`."""
+    lines = source.splitlines(keepends=True)
+    for name, begin, end in reversed(_blocks(source)):
+        indent = lines[begin][: len(lines[begin]) - len(lines[begin].lstrip())]
+        lines[begin : end + 1] = [f'{indent}raise NotImplementedError("exercise: {name}")\n']
+    return "".join(lines)
+
+
+def _blocks(source: str) -> list[tuple[str, int, int]]:
+    """Each block's exercise, and the places of its two marks among the lines."""
+    marks = [(i, line.strip()) for i, line in enumerate(source.splitlines()) if line.strip() in (BEGIN, END)]
+    if [text for _, text in marks] != [BEGIN, END] * (len(marks) // 2):
+        raise ValueError(f"wanted pairs of {BEGIN!r} and {END!r}, found {[text for _, text in marks]}")
+    places = [i for i, _ in marks]
+    return [(_owner(source, begin), begin, end) for begin, end in zip(places[::2], places[1::2], strict=True)]
+
+
+def _owner(source: str, line: int) -> str:
+    """The top-level function or class that a line (from 0) is in; the line has to be in a function."""
+    around = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.lineno <= line < (node.end_lineno or 0)
+    ]
+    if not any(isinstance(node, ast.FunctionDef) for node in around):
+        raise ValueError(f"line {line + 1}: {BEGIN!r} is not inside of a function")
+    return min(around, key=lambda node: node.lineno).name
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What a student hands in
+
+
+def find(folder: Path, number: int) -> Path:
+    """The file of a lesson, script or notebook, in a folder or in its folder `lessons`.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or more than one.
+    """
+    pattern = f"lesson{number:02}_*"
+    found = [
+        path
+        for place in (folder / "lessons", folder)
+        for path in sorted(place.glob(pattern))
+        if path.suffix in (".py", ".ipynb") and path.is_file()
+    ]
+    if len(found) != 1:
+        names = " and ".join(path.name for path in found) or "none"
+        raise ValueError(f"wanted one file {pattern}.py or {pattern}.ipynb, found {names}")
+    return found[0]
+
+
+def source_of(path: Path) -> str:
+    """A lesson's Python code, from a script or from the code cells of a notebook.
+
+    Raises
+    ------
+    ValueError
+        If the file is not UTF-8, or not a notebook.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix != ".ipynb":
+            return text
+        cells = [cell["source"] for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        lines = [line for cell in cells for line in [*"".join(cell).splitlines(), ""]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
+    # `%matplotlib` and `!pip` are the notebook's, not Python's
+    return "".join(f"{'# ' * line.startswith(('%', '!'))}{line}\n" for line in lines)
+
+
+@contextmanager
+def loaded(path: Path) -> Iterator[ModuleType]:
+    """A lesson as a module, made anew of what the file holds now; known by its name while the block lasts."""
+    name, source = path.stem, source_of(path)
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    linecache.cache[str(path)] = (len(source), None, source.splitlines(keepends=True), str(path))
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+        yield module
+    finally:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Feedback
+
+
+def feedback(error: BaseException, path: Path | None) -> str:
+    """One line that says what an error in a test means for the student whose lesson is at `path`."""
+    if isinstance(error, NotImplementedError) and str(error).startswith("exercise: "):
+        return "not done yet"
+    if isinstance(error, SyntaxError):
+        return one_line(f"{type(error).__name__} in line {error.lineno}: {error.msg}")
+    if isinstance(error, AssertionError):
+        return one_line(_message(str(error))) or "the result is wrong"
+    return one_line(f"{type(error).__name__}: {error}{_place(error, path)}")
+
+
+def _message(text: str) -> str:
+    """What the test's author wrote, without what pytest and numpy.testing add."""
+    text = re.split(r"(^|\n)assert |\n\(?Mismatched elements|\nx and y \w+ location|\n ACTUAL:|\n x: ", text, maxsplit=1)[0]
+    return re.sub(r"^\s*(Not equal to tolerance|Arrays are not \S+).*\n(?=.*\S)", "", text)
+
+
+def _place(error: BaseException, path: Path | None) -> str:
+    """The line of the student's file that an error came through last."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        if path is not None and trace.tb_frame.f_code.co_filename == str(path):
+            code = linecache.getline(str(path), trace.tb_lineno).strip()
+            place = f" (line {trace.tb_lineno}: {code})"
+        trace = trace.tb_next
+    return place
+
+
+def one_line(text: Any) -> str:
+    """Text on one line of at most LONGEST characters, without what a terminal or XML would take for more than text."""
+    line = " ".join("".join(c if unicodedata.category(c)[0] != "C" else " " for c in str(text)[: 10 * LONGEST]).split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"

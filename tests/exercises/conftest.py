@@ -1,7 +1,7 @@
 """What the tests of the exercises share: the lesson to test, and at the end what was earned, with a line of feedback.
 
 A test of an exercise is marked `@pytest.mark.exercise("function", points=2)` and asks for `lesson`: the module. Its
-points are earned when it passes, or when all its cases do.
+points are earned when it passes; where it has several cases, when all of them do.
 """
 
 import json
@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tinyadv.course.exercises import feedback, find, loaded, one_line
+from tinyadv.course.exercises import find, loaded
+from tinyadv.course.judging import first, lesson_number, verdict
 
 HERE = Path(__file__).resolve().parent
 EXPORTED = (HERE.parent / "lessons").is_dir()  # a student's folder; in a checkout the lessons are higher up
+SCORES = pytest.StashKey[dict]()
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "exercise(name, points): a test of this exercise of the lesson, and its worth")
+    config.stash[SCORES] = {}
 
 
 @pytest.fixture
@@ -28,53 +31,42 @@ def folder():
 @pytest.fixture
 def lesson(request, folder):
     """The lesson that a test file test_lessonNN.py is about, as a module."""
-    with loaded(find(folder, int(request.path.stem[11:13]))) as module:
+    with loaded(find(folder, lesson_number(request.node))) as module:
         yield module
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The table at the end: exercise, points, feedback. The notes are for `tinyadv lesson`.
-
-TESTS = pytest.StashKey()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
     marker = item.get_closest_marker("exercise")
-    if marker and (report.when == "call" or report.outcome != "passed"):
-        said = ""
-        if call.excinfo:
-            number = int(item.path.stem[11:13])
-            try:
-                said = feedback(call.excinfo.value, find(item.funcargs["folder"], number))
-            except (KeyError, ValueError):
-                said = one_line(call.excinfo.value)
-        key = (item.path.stem[5:], marker.args[0])
-        test = item.config.stash.setdefault(TESTS, {}).setdefault(key, {}).setdefault(item.originalname, {})
-        test["points"] = marker.kwargs["points"]
-        test["said"] = test.get("said") or ("" if report.outcome == "passed" else said or "it fails")
+    said = verdict(item, call, report) if marker and EXPORTED else None
+    if said is not None:
+        exercise = f"lesson {lesson_number(item)}, {marker.args[0]}"
+        points, tests = item.config.stash[SCORES].setdefault(exercise, ({}, {}))
+        points[item.originalname] = marker.kwargs["points"]
+        tests[item.originalname] = tests.get(item.originalname) or said
     return report
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    found = config.stash.get(TESTS, {})
-    if not EXPORTED or not found:
+    scores = config.stash[SCORES]
+    if not scores:
         return
-    terminalreporter.write_sep("=", "exercises")
-    for (lesson_name, name), tests in found.items():
-        points, earned = (sum(t["points"] for t in tests.values() if not t["said"] * only) for only in (0, 1))
-        said = next((t["said"] for t in tests.values() if t["said"]), "")
-        terminalreporter.write_line(f"{lesson_name}  {name:24} {earned:g} of {points:g} points  {said}".rstrip())
-    _keep({f"{lesson_name} {name}": not any(t["said"] for t in tests.values()) for (lesson_name, name), tests in found.items()})
+    terminalreporter.section("exercises")
+    for exercise, (points, tests) in scores.items():
+        earned = sum(worth for name, worth in points.items() if not tests[name])
+        terminalreporter.write_line(f"{exercise}: {earned:g} of {sum(points.values()):g} points")
+        if any(tests.values()):
+            terminalreporter.write_line(f"    {first(tests)}")
+    _note({exercise: not any(tests.values()) for exercise, (_, tests) in scores.items()})
 
 
-def _keep(solved):
-    """Note which exercises are solved."""
+def _note(solved):
+    """Keep which exercises are solved, for `tinyadv lesson`."""
     path = HERE.parent / "tinyadv-results" / "exercises.json"
     try:
-        notes = json.loads(path.read_text(encoding="utf-8"))
+        before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        notes = {}
+        before = {}
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**notes, **solved}, indent=1, sort_keys=True), encoding="utf-8")
+    path.write_text(json.dumps({**before, **solved}, indent=1, ensure_ascii=False), encoding="utf-8")

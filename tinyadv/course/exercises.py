@@ -111,7 +111,7 @@ def source_of(path: Path) -> str:
 @contextmanager
 def loaded(path: Path) -> Iterator[ModuleType]:
     """A lesson as a module, made anew of what the file holds now; known by its name while the block lasts."""
-    name, source = path.stem, source_of(path)
+    name, source = path.stem, mended(source_of(path))
     module = ModuleType(name)
     module.__file__ = str(path)
     linecache.cache[str(path)] = (len(source), None, source.splitlines(keepends=True), str(path))
@@ -126,6 +126,41 @@ def loaded(path: Path) -> Iterator[ModuleType]:
             sys.modules[name] = before
 
 
+def mended(source: str) -> str:
+    """Code in which each top-level function that Python cannot read raises its SyntaxError instead, when called.
+
+    So that it does not take the lesson's other exercises with it. Lines keep their numbers. Where an error is not
+    inside of such a function, the code is left as it is.
+    """
+    for _ in range(50):
+        try:
+            compile(source, "", "exec", dont_inherit=True)
+        except SyntaxError as error:
+            if (lines := _without(source.splitlines(), error)) is None:
+                break
+            source = "\n".join(lines) + "\n"
+        except ValueError:  # a null byte
+            break
+        else:
+            break
+    return source
+
+
+def _without(lines: list[str], error: SyntaxError) -> list[str] | None:
+    """The lines without the top-level function or class in which an error is; None if it is in none."""
+    start = min(error.lineno or 1, len(lines)) - 1
+    while start > 0 and not re.match(r"(async def|def|class)\s", lines[start]):
+        start -= 1
+    head = re.match(r"(?:async def|def|class)\s+(\w+)", lines[start]) if lines else None
+    if head is None or lines[start].endswith("# unreadable"):
+        return None
+    rest = (i for i in range(start + 1, len(lines)) if re.match(r"[^\s)\]}]", lines[i]))
+    end = next(rest, len(lines))
+    said = f"in line {error.lineno}: {error.msg}"
+    body = f"def {head[1]}(*_, **__): raise SyntaxError({said!r})  # unreadable"
+    return [*lines[:start], body, *[""] * (end - start - 1), *lines[end:]]
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Feedback
 
@@ -135,7 +170,8 @@ def feedback(error: BaseException, path: Path | None) -> str:
     if isinstance(error, NotImplementedError) and str(error).startswith("exercise: "):
         return "not done yet"
     if isinstance(error, SyntaxError):
-        return one_line(f"{type(error).__name__} in line {error.lineno}: {error.msg}")
+        where = f"in line {error.lineno}: " if error.lineno else ""
+        return one_line(f"{type(error).__name__} {where}{error.msg}")
     if isinstance(error, AssertionError):
         return one_line(_message(str(error))) or "the result is wrong"
     return one_line(f"{type(error).__name__}: {error}{_place(error, path)}")
@@ -143,7 +179,9 @@ def feedback(error: BaseException, path: Path | None) -> str:
 
 def _message(text: str) -> str:
     """What the test's author wrote, without what pytest and numpy.testing add."""
-    text = re.split(r"(^|\n)assert |\n\(?Mismatched elements|\nx and y \w+ location|\n ACTUAL:|\n x: ", text, maxsplit=1)[0]
+    text = re.split(
+        r"(^|\n)assert |\n\(?Mismatched elements|\nx and y \w+ location|\n ACTUAL:|\n x: ", text, maxsplit=1
+    )[0]
     return re.sub(r"^\s*(Not equal to tolerance|Arrays are not \S+).*\n(?=.*\S)", "", text)
 
 

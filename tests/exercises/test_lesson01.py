@@ -1,0 +1,87 @@
+"""The exercises of lesson 1."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+
+def corners(eps, n):
+    """All 2^n changes that move every one of n inputs by eps, up or down."""
+    return eps * np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
+
+
+def weights(n=9):
+    return np.random.default_rng(n).standard_normal(n)
+
+
+@pytest.mark.exercise("worst_change", points=1)
+def test_the_change_stays_in_the_box_and_uses_it_up(lesson):
+    w = weights()
+    eta = np.asarray(lesson.worst_change(w, 0.25))
+    assert (w == weights()).all(), "your function changed w itself: work on a copy, or make a new array"
+    assert eta.shape == w.shape, (
+        f"w has the shape {w.shape}, your eta {eta.shape}: every input has its own change, no sum and no norm"
+    )
+    sizes = np.abs(eta)
+    assert not np.allclose(sizes, 1), "the size eps is missing: each input moves by 1 and not by eps"
+    assert not np.allclose(sizes * np.abs(w).max(), np.abs(w) * sizes.max()), (
+        "your eta is proportional to w: that is the worst change of a given Euclidean length; in the max norm an input "
+        "with a small weight may move just as far as one with a large weight: only the sign of w matters"
+    )
+    assert sizes.max() < 0.25 + 1e-12, f"eta leaves the box: an entry has the size {sizes.max():.3g}, eps is .25"
+    assert np.allclose(sizes, 0.25), (
+        "some inputs move by less than eps: what they do not use could have raised w @ x further"
+    )
+
+
+@pytest.mark.exercise("worst_change", points=1)
+def test_no_other_change_raises_the_output_more(lesson):
+    w = weights()
+    rise, best = float(w @ lesson.worst_change(w, 0.25)), float((corners(0.25, 9) @ w).max())
+    assert rise > -best + 1e-9, "the sign is wrong: your change lowers w @ x as far as it can"
+    assert not np.isclose(rise, 0.25 * w.sum()) or np.isclose(rise, best), (
+        "every input moves up: where a weight is negative, that lowers w @ x"
+    )
+    assert np.isclose(rise, best), f"your change raises w @ x by {rise:.4g}; another corner of the box by {best:.4g}"
+
+
+@pytest.mark.exercise("worst_change", points=1)
+@pytest.mark.parametrize("n", [1, 100, 10_000])
+def test_the_rise_is_eps_times_the_sum_of_sizes(lesson, n):
+    w = weights(n)
+    rise, wanted = w @ lesson.worst_change(w, 0.1), 0.1 * np.abs(w).sum()
+    assert np.isclose(rise, wanted), f"w @ eta is {rise:.4g}, but eps sum |w_i| is {wanted:.4g}"
+
+
+@pytest.mark.exercise("typical_change", points=2)
+def test_it_is_the_standard_deviation_over_all_coins(lesson):
+    w = weights()
+    given = lesson.typical_change(w, 0.25)
+    assert np.shape(given) == (), f"one number is wanted, yours has the shape {np.shape(given)}: sum over the inputs"
+    right, given = float((corners(0.25, 9) @ w).std()), float(given)
+    named = {
+        "this is the variance, not the standard deviation: the square root is missing": right**2,
+        "this is the worst case, eps sum |w_i|: coins do not know the signs of w, so it is the variances that add up": (
+            0.25 * np.abs(w).sum()
+        ),
+        "eps is missing": right / 0.25,
+        "this is the mean of the w_i^2 where their sum is wanted: a 1/n too much": right / 3,
+        "eps is under the square root unsquared: Var(eta_i) is eps^2": right / 0.25**0.5,
+        "the terms were added before they were squared: (sum w_i)^2 is not sum w_i^2": 0.25 * abs(w.sum()),
+    }
+    for mistake, value in named.items():
+        assert not np.isclose(given, value), mistake
+    assert np.isclose(given, right), (
+        f"over all tosses of 9 coins w @ eta has the deviation {right:.4g}, not {given:.4g}"
+    )
+
+
+@pytest.mark.exercise("typical_change", points=1)
+def test_it_grows_with_the_root_of_the_dimension(lesson):
+    small, large = (float(lesson.typical_change(np.ones(n), 0.5)) for n in (100, 10_000))
+    ratio = large / small
+    assert np.isclose(ratio, 10), (
+        f"with 100 times as many equal weights it should be √100 = 10 times as large, yours is {ratio:.4g} times"
+    )
+    assert np.isclose(small, 5), f"for 100 weights of 1 and eps = .5 it should be .5 √100 = 5, yours is {small:.4g}"

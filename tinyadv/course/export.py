@@ -1,0 +1,168 @@
+"""The folder that a student gets, and the one that a teacher gets.
+
+A student's has the lessons with a NotImplementedError where a solution was, the tests of those lessons and a short
+text; plain `pytest` in it says what is solved. The teacher's has the solutions.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from . import lessons, title
+from .exercises import exercises, stub
+
+PACKAGE = Path(__file__).parent.parent
+
+# Its own, so that a folder inside of another project does not take that project's settings.
+INI = """\
+[pytest]
+addopts = -q --tb=short --strict-markers
+testpaths = tests
+"""
+
+STUDENT = """\
+# Explaining and harnessing adversarial examples: the exercises
+
+Each file in `lessons/` is {kind}. Read it from the top; where it says *Exercise*, a function below
+raises `NotImplementedError`: write its body in place of that line. Nothing else needs to change.
+
+| lesson | exercises |
+|---|---|
+{rows}
+
+## What to run
+
+```sh
+{run}
+pytest                                  # the tests of all exercises; points and one line of feedback each
+pytest tests/test_lesson{first:02}.py             # of one lesson
+tinyadv lesson                          # the lessons, and which you have run and solved
+```
+
+## Points
+
+Every test is worth the points in its mark (`@pytest.mark.exercise("name", points=2)`), and an exercise is worth the sum
+of its tests. What counts is what `tinyadv course grade` says: it uses its own copy of the tests, each exercise
+in a process of its own that may not take more than 2 GiB of memory and some seconds, start programs or write files.
+The tests may be read, and often say more than the text. Use NumPy and what the lesson imports; keep the
+names and arguments of functions.
+"""
+
+TEACHER = """\
+# Explaining and harnessing adversarial examples: the solutions
+
+The lessons of the course with their solutions, which stand between `### BEGIN SOLUTION` and `### END SOLUTION`, and the
+tests. `pytest` in this folder passes. Students get what `tinyadv course export DIR` writes;
+`tinyadv course grade DIR` grades what they hand in.
+
+| lesson | exercises |
+|---|---|
+{rows}
+"""
+
+
+def tests_folder() -> Path:
+    """Where the tests of the exercises are: in the package, or in a checkout beside it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the installation has none.
+    """
+    for folder in (PACKAGE / "_exercises", PACKAGE.parent / "tests" / "exercises"):
+        if (folder / "conftest.py").exists():
+            return folder
+    raise FileNotFoundError(f"no tests of exercises beside {PACKAGE}: install tinyadv again")
+
+
+def graded_lessons() -> dict[int, Path]:
+    """The lessons whose exercises have tests, by number."""
+    folder = tests_folder()
+    return {number: path for number, path in lessons().items() if (folder / f"test_lesson{number:02}.py").exists()}
+
+
+def export(folder: Path, notebooks: bool = False, solutions: bool = False) -> list[Path]:
+    """Write the tree for students, or with `solutions` the teacher's, into `folder`; all of it or nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it does not exist.
+    notebooks : bool
+        Lessons as Jupyter notebooks instead of scripts; needs jupytext.
+
+    Returns
+    -------
+    list of Path
+        The files written, relative to `folder`.
+
+    Raises
+    ------
+    ValueError
+        If `folder` is a file or not empty, or jupytext is missing; nothing has been written then.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty: wanted a new folder, or an empty one")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: wanted a new folder, or an empty one")
+    files = _files(notebooks, solutions)
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}.") as temporary:
+        whole = Path(temporary) / "whole"
+        for name, text in files.items():
+            (whole / name).parent.mkdir(parents=True, exist_ok=True)
+            (whole / name).write_text(text, encoding="utf-8")
+        os.replace(whole, folder)  # takes the place of an empty folder too
+    return [Path(name) for name in files]
+
+
+def _files(notebooks: bool, solutions: bool) -> dict[str, str]:
+    """The text of each file of a tree, by its path in it."""
+    chosen, tests = graded_lessons(), tests_folder()
+    files, rows = {}, []
+    for number, path in chosen.items():
+        source = path.read_text(encoding="utf-8")
+        rows.append(f"| {number}. {title(path)} | {', '.join(f'`{name}`' for name in exercises(source)) or '—'} |")
+        text = source if solutions else stub(source)
+        name = f"lessons/{path.stem}"
+        files |= {f"{name}.ipynb": notebook(text)} if notebooks else {f"{name}.py": text}
+        files[f"tests/test_lesson{number:02}.py"] = _read(tests / f"test_lesson{number:02}.py")
+    files["tests/conftest.py"] = _read(tests / "conftest.py")
+    files["pytest.ini"] = INI
+    first = min(chosen)
+    script = f"python lessons/{chosen[first].name}"
+    files["README.md"] = (TEACHER if solutions else STUDENT).format(
+        kind="a notebook" if notebooks else "a script in cells of text and code, for an editor or `python`",
+        run=f"jupyter lab lessons                     # {title(chosen[first])}"
+        if notebooks
+        else f"{script:39} # one lesson",
+        rows="\n".join(rows),
+        first=first,
+    )
+    return files
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def notebook(source: str) -> str:
+    """A lesson as a Jupyter notebook.
+
+    Raises
+    ------
+    ValueError
+        If jupytext is not installed.
+    """
+    try:
+        import jupytext
+    except ImportError as error:
+        raise ValueError("notebooks need jupytext, which is not installed: pip install 'tinyadv[course]'") from error
+    book = jupytext.reads(source, fmt="py:percent")
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    for i, cell in enumerate(book.cells):
+        cell["id"] = f"cell-{i}"  # the same every time
+    text: str = jupytext.writes(book, fmt="ipynb")
+    return text

@@ -212,6 +212,33 @@ def test_lesson_1_the_nearest_mean_is_the_nearest():
     assert lesson.error(w, b, x, np.where(nearer_to_seven, 1, -1)) == 0
 
 
+def test_lesson_2_by_hand_and_by_the_engine():
+    from tinyadv.datasets import Split
+
+    lesson, rng = imported("lesson02"), np.random.default_rng(6)
+    data = Split(rng.random((250, 784)), rng.choice([-1.0, 1.0], 250))
+    w, b, costs = lesson.descend(data, 2, lesson.gradients)
+    w_engine, b_engine, costs_engine = lesson.descend(data, 2, lesson.engine_gradients)
+    assert 0 < lesson.gap(w, w_engine) + lesson.gap(b, b_engine) < 1e-12
+    assert costs == pytest.approx(costs_engine, rel=1e-12)
+    assert len(costs) == 2
+    assert costs[-1] < np.log(2), "what weights of 0 cost"
+
+
+def test_lesson_2_would_notice_a_wrong_gradient(monkeypatch, capsys):
+    lesson, rng = imported("lesson02"), np.random.default_rng(7)
+    x, y = rng.random((3, 784)), np.array([1.0, -1.0, 1.0])
+    hs, central, one_sided = lesson.check(x, y)
+    assert min(central) < 1e-9 < 1e-8 < min(one_sided)
+    assert hs[np.argmin(central)] == pytest.approx(1e-5, rel=10)
+    honest = lesson.input_gradient
+    monkeypatch.setattr(lesson, "input_gradient", lambda *args: 1.01 * honest(*args))
+    lesson.check(x, y)
+    first, second = (line.split()[-1] for line in capsys.readouterr().out.splitlines())
+    assert float(first[:-1]) < 1e-8
+    assert float(second[:-1]) > 1e-3
+
+
 def logistic(n: int):
     """Logistic regression of n inputs in float64, and some inputs and labels."""
     model, rng = models.logistic_regression(inputs=n, rng=generator(0)).to(dtype="float64"), np.random.default_rng(4)

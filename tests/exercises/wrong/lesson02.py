@@ -1,0 +1,270 @@
+"""Wrong answers to the exercises of lesson 2: the mistake, the answer, and words that the feedback must have."""
+
+WRONG = {
+    "cost": [
+        (
+            "the sum of the batch",
+            """
+def cost(w, b, x, y):
+    return np.logaddexp(0, -y * (x @ w + b)).sum()
+""",
+            "J is their mean",
+        ),
+        (
+            "the sign",
+            """
+def cost(w, b, x, y):
+    return np.logaddexp(0, y * (x @ w + b)).mean()
+""",
+            "the sign is wrong",
+        ),
+        (
+            "labels taken for 0 and 1",
+            """
+def cost(w, b, x, y):
+    z = x @ w + b
+    return (np.logaddexp(0, z) - y * z).mean()
+""",
+            "takes them for 0 and 1",
+        ),
+        (
+            "exp that overflows",
+            """
+def cost(w, b, x, y):
+    return np.log(1 + np.exp(-y * (x @ w + b))).mean()
+""",
+            "overflow",
+        ),
+        (
+            "no bias",
+            """
+def cost(w, b, x, y):
+    return np.logaddexp(0, -y * (x @ w)).mean()
+""",
+            "the bias b is missing",
+        ),
+        (
+            "not averaged",
+            """
+def cost(w, b, x, y):
+    return np.logaddexp(0, -y * (x @ w + b))
+""",
+            "J is one number",
+        ),
+        (
+            "clipped against overflow",
+            """
+def cost(w, b, x, y):
+    return np.log(1 + np.exp((-y * (x @ w + b)).clip(-50, 50))).mean()
+""",
+            "clipped",
+        ),
+    ],
+    "gradients": [
+        (
+            "the sign",
+            """
+def gradients(w, b, x, y):
+    c = y * sigmoid(-y * (x @ w + b))
+    return x.T @ c / len(x), c.mean()
+""",
+            "the sign is wrong",
+        ),
+        (
+            "the gradient of the sum",
+            """
+def gradients(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w + b))
+    return x.T @ c, c.sum()
+""",
+            "N times too large",
+        ),
+        (
+            "the probability of the right class",
+            """
+def gradients(w, b, x, y):
+    c = -y * sigmoid(y * (x @ w + b))
+    return x.T @ c / len(x), c.mean()
+""",
+            "probability of the WRONG class",
+        ),
+        (
+            "the label forgotten",
+            """
+def gradients(w, b, x, y):
+    c = -sigmoid(-y * (x @ w + b))
+    return x.T @ c / len(x), c.mean()
+""",
+            "the factor y",
+        ),
+        (
+            "the bias's gradient not averaged",
+            """
+def gradients(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w + b))
+    return x.T @ c / len(x), c
+""",
+            "one number for each image",
+        ),
+        (
+            "the mean over the wrong axis's length",
+            """
+def gradients(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w + b))
+    return x.T @ c / x.shape[1], c.mean()
+""",
+            "a mean over the D pixels",
+        ),
+        (
+            "float64 by an array without a dtype",
+            """
+def gradients(w, b, x, y):
+    dw = np.zeros(len(w))
+    c = -y * sigmoid(-y * (x @ w + b))
+    for n in range(len(x)):
+        dw += c[n] * x[n] / len(x)
+    return dw, c.mean()
+""",
+            "float64 leak",
+        ),
+        (
+            "the formula for labels 0 and 1",
+            """
+def gradients(w, b, x, y):
+    c = sigmoid(x @ w + b) - y
+    return x.T @ c / len(x), c.mean()
+""",
+            "formula for labels 0 and 1",
+        ),
+        (
+            "steps by itself",
+            """
+def gradients(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w + b))
+    dw, db = x.T @ c / len(x), c.mean()
+    w -= 0.2 * dw
+    return dw, db
+""",
+            "changed w itself",
+        ),
+    ],
+    "input_gradient": [
+        (
+            "the batch's 1/N",
+            """
+def input_gradient(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w + b)) / len(x)
+    return c[:, None] * w
+""",
+            "N times too small",
+        ),
+        (
+            "the sign",
+            """
+def input_gradient(w, b, x, y):
+    c = y * sigmoid(-y * (x @ w + b))
+    return c[:, None] * w
+""",
+            "the sign is wrong",
+        ),
+        (
+            "x in place of w",
+            """
+def input_gradient(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w + b))
+    return c[:, None] * x
+""",
+            "WEIGHTS' gradient",
+        ),
+        (
+            "summed over the batch",
+            """
+def input_gradient(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w + b))
+    return c.sum() * w
+""",
+            "summed over the images",
+        ),
+        (
+            "transposed",
+            """
+def input_gradient(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w + b))
+    return np.outer(w, c)
+""",
+            "transposed",
+        ),
+        (
+            "float64 by an array without a dtype",
+            """
+def input_gradient(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w + b))
+    return c[:, None] * w * np.ones(x.shape)
+""",
+            "float64 leak",
+        ),
+    ],
+    "numerical_gradient": [
+        (
+            "one-sided",
+            """
+def numerical_gradient(f, x, h=1e-5):
+    g = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        v = x.copy()
+        v[i] += h
+        g[i] = (f(v) - f(x)) / h
+    return g
+""",
+            "one-sided",
+        ),
+        (
+            "divided by h where the points are 2h apart",
+            """
+def numerical_gradient(f, x, h=1e-5):
+    g = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[i] = h
+        g[i] = (f(x + step) - f(x - step)) / h
+    return g
+""",
+            "divide by 2h",
+        ),
+        (
+            "all entries at once",
+            """
+def numerical_gradient(f, x, h=1e-5):
+    return np.full_like(x, (f(x + h) - f(x - h)) / (2 * h))
+""",
+            "all entries stepped at once",
+        ),
+        (
+            "x left moved",
+            """
+def numerical_gradient(f, x, h=1e-5):
+    g = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        x[i] += h
+        above = f(x)
+        x[i] -= 2 * h
+        g[i] = (above - f(x)) / (2 * h)
+    return g
+""",
+            "x is not as it was",
+        ),
+        (
+            "not divided",
+            """
+def numerical_gradient(f, x, h=1e-5):
+    g = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[i] = h
+        g[i] = f(x + step) - f(x - step)
+    return g
+""",
+            "not divided by the step",
+        ),
+    ],
+}

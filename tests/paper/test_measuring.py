@@ -7,10 +7,11 @@ import pytest
 from tiny import TINY, GivenLab, tiny_mnist, use
 
 from tinyadv.attacks import fgsm
+from tinyadv.layers import parameters
 from tinyadv.metrics import Evaluation, evaluate
 from tinyadv.paper import measuring, recipes
 from tinyadv.paper.figures import pixels
-from tinyadv.paper.measuring import Measure, Values, attack, measures, pictures, under_fgsm, weights_l1
+from tinyadv.paper.measuring import Measure, Values, attack, in_float64, measures, pictures, under_fgsm, weights_l1
 from tinyadv.paper.recipes import PROFILES
 from tinyadv.paper.results import Measurement
 
@@ -122,3 +123,16 @@ def test_small_things(lab):
     first, second = (pixels(p).tolist() for p in pictures(np.array([[0.12345, -0.25], [1.0, 1.25]])))
     assert first == pytest.approx([0.12345, -0.25], abs=0.003)
     assert second == pytest.approx([1.0, 1.25], abs=0.003)
+
+
+def test_a_copy_in_float64_says_the_same_and_leaves_the_network_as_it_was():
+    for kind, network in GivenLab(dtype="float32").given.items():
+        x, before = tiny_mnist().test.x[:5], [p.data.copy() for p in parameters(network)]
+        copy = in_float64(network)
+        assert {p.dtype for p in parameters(copy)} == {np.dtype("float64")}
+        assert copy(x.astype("float64")) == pytest.approx(network(x), rel=1e-3, abs=1e-3), kind
+        for p in parameters(copy):
+            p.data += 1.0
+        for p, data in zip(parameters(network), before, strict=True):
+            assert p.dtype == data.dtype == "float32"
+            assert np.array_equal(p.data, data)

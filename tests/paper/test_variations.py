@@ -8,13 +8,13 @@ from tinyadv.paper import variations
 from tinyadv.paper.registry import claims
 from tinyadv.paper.results import Measurement, Result
 
-NAMES = "error", "confidence_on_mistakes"  # noise-sign's; the paper has 86.2 % and 97.3 %
+NAMES = "error", "confidence_on_mistakes"  # of noise-sign the paper has 86.2 % and 97.3 %
 
 
-def nearest(*tables):
-    rows = [variations.table(["choice", *NAMES], rows) for rows in tables]
-    measurements = [Measurement({}, details={"variations": entry}) for entry in rows]
-    return variations.nearest(Result("noise-sign", "tiny", "cpu", [*range(len(tables))], measurements), *NAMES)
+def nearest(*tables, claim="noise-sign", names=NAMES):
+    entries = [variations.table(["choice", *names], rows) for rows in tables]
+    measurements = [Measurement({}, details={"variations": entry}) for entry in entries]
+    return variations.nearest(Result(claim, "tiny", "cpu", [*range(len(tables))], measurements), *names)
 
 
 def test_the_nearest_is_named_with_its_numbers_and_the_paper_s():
@@ -29,12 +29,15 @@ def test_the_nearest_is_named_with_its_numbers_and_the_paper_s():
 
 
 def test_distances_are_in_tolerances():
-    error, confidence = (q for name in NAMES for q in claims()["noise-sign"].published if q.name == name)
+    claim, names = "transfer-agreement", ("agreement_rbf", "agreement_softmax")
+    first, second = claims()[claim].published
+    assert first.tolerance != second.tolerance
     for wins in ("a", "b"):
         off = {"a": 2.0, "b": 2.0, wins: 1.9}
-        rows = [["a", error.paper + off["a"] * error.tolerance, confidence.paper]]
-        rows += [["b", error.paper, confidence.paper - off["b"] * confidence.tolerance]]
-        assert f"“{wins}” comes nearest" in nearest([["as defined", 0.0, 0.0], *rows])
+        rows = [["a", first.paper + off["a"] * first.tolerance, second.paper]]
+        rows += [["b", first.paper, second.paper - off["b"] * second.tolerance]]
+        found = nearest([["as defined", 0.0, 0.0], *rows], claim=claim, names=names)
+        assert f"“{wins}” comes nearest" in found
 
 
 def test_of_several_seeds_it_is_the_mean_over_those_that_have_the_variation():

@@ -7,6 +7,7 @@ before it starts, and a function gets its networks ready: `function(lab, seed, *
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -128,6 +129,11 @@ def under_fgsm(model: Network, x: Array, y: Array) -> tuple[Values, Array]:
                 confidence_on_mistakes="confidence_on_mistakes_clipped")  # fmt: skip
     values.values["zero_gradient_share"] = metrics.zero_gradient_share(model, x, y)
     return values, x_adv
+
+
+def in_float64(network: Network) -> Network:
+    """A copy of a network on the CPU in float64, where SciPy works, and rounding hides no difference."""
+    return deepcopy(network).to("cpu", "float64")
 
 
 def weights_l1(model: Network) -> float:

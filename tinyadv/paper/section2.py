@@ -11,13 +11,12 @@ from typing import Any
 from .. import metrics
 from ..attacks import fgsm
 from ..backend import Array, array_module, generator, to_device
-from ..layers import parameters
-from ..models import Network, build
+from ..models import Network
 from ..tensor import Tensor, grad
 from . import recipes
 from .figures import BLUE, ORANGE, draws, show_image
 from .lab import EPS, Lab
-from .measuring import Values, measures, pictures
+from .measuring import Values, in_float64, measures, pictures
 from .results import Measurement
 
 IMAGES = 20  # test images that are attacked, each by itself
@@ -37,7 +36,7 @@ class Found:
 @measures("lbfgs-baseline", lambda profile, seed: [recipes.maxout(profile, seed)], quick=False)
 def lbfgs_baseline(lab: Lab, seed: int, network: Network) -> Measurement:
     """Success and cost of L-BFGS-B on a sample of test images, one at a time, beside FGSM's on the same."""
-    minimise, model, rng = _minimiser(), _in_float64(network), generator(seed, "L-BFGS")
+    minimise, model, rng = _minimiser(), in_float64(network), generator(seed, "L-BFGS")
     rows = rng.choice(len(lab.data.test.x), IMAGES, replace=False)
     x, y = (to_device(a, "cpu")[rows] for a in lab.data.test)
     x = x.astype("float64")
@@ -115,14 +114,6 @@ def _minimiser() -> Callable[..., Any]:
         ) from error
     function: Callable[..., Any] = minimize
     return function
-
-
-def _in_float64(network: Network) -> Network:
-    """A copy on the CPU in float64, where SciPy works."""
-    model = build(network.builder, network.arguments, generator(0))
-    for p, q in zip(parameters(model), parameters(network), strict=True):
-        p.data = to_device(q.data, "cpu").astype("float64")
-    return model
 
 
 def _timed_fgsm(model: Network, x: Array, y: Array) -> tuple[Array, float]:

@@ -25,7 +25,7 @@ from ..training import Objective, train
 from . import recipes
 from .figures import BLUE, GREEN, GREY, ORANGE, draws, pixels, show_image
 from .lab import EPS, Lab, Recipe
-from .measuring import Values, attack, explains, measures, pictures, under_fgsm, weights_l1
+from .measuring import Values, attack, explains, in_float64, measures, pictures, under_fgsm, weights_l1
 from .recipes import Profile
 from .results import Measurement, Result
 
@@ -89,7 +89,7 @@ def _why_3v7(result: Result) -> str:
 def logistic_exact(lab: Lab, seed: int, network: Network, robust: Network) -> Measurement:
     """FGSM against the closed form in float64: losses, objectives, gradients, and what training with either gives."""
     x, y = (to_device(a, "cpu").astype("float64") for a in lab.three_or_seven("test"))
-    model = _in_float64(network)
+    model = in_float64(network)
     w, b = parameters(model)[0][0], parameters(model)[1][0]
 
     # every image: loss at the FGSM example = zeta(eps ||w||_1 - y (w . x + b)) >= loss at any other point of the box
@@ -143,13 +143,6 @@ def _in_the_box(rng: Generator, x: Array) -> Iterator[Array]:
         eta = noise(rng, x, EPS)
         yield eta
         yield EPS * sign(eta)
-
-
-def _in_float64(network: Network) -> Network:
-    model = logistic_regression(rng=generator(0))
-    for p, q in zip(parameters(model), parameters(network), strict=True):
-        p.data = to_device(q.data, "cpu").astype("float64")
-    return model
 
 
 @measures("fig2-logistic", _network)
@@ -246,7 +239,7 @@ def _penalties(lab: Lab, network: Network, eps: float) -> dict[str, Any]:
     "left" is their penalty at the largest scale as a share of its maximum; "growth_elsewhere" that of the other images
     over the last step of the scale, divided by the growth of the scale.
     """
-    model = _in_float64(network)
+    model = in_float64(network)
     x, y = (to_device(a, "cpu").astype("float64") for a in lab.three_or_seven("train"))
     m, l1 = y * model(x), weights_l1(model)
     # zeta(s (eps ||w||_1 - m)) - zeta(-s m)

@@ -15,14 +15,14 @@ from numpy import arange, argmax, concatenate, linspace, maximum, roll, unique, 
 
 from ..attacks import input_gradient
 from ..backend import Array, array_module, generator, noise, to_device
-from ..layers import Dropout, Linear, Maxout, parameters
+from ..layers import Dropout, Linear, Maxout
 from ..metrics import in_batches, predict, wilson
-from ..models import Network, build
+from ..models import Network
 from ..ops import sign
 from . import recipes
 from .figures import BLUE, GREEN, GREY, ORANGE, draws, show_image
 from .lab import EPS, Lab, Recipe
-from .measuring import Values, attack, explains, measures
+from .measuring import Values, attack, explains, in_float64, measures
 from .recipes import Profile
 from .results import Measurement, Result
 from .variations import nearest, table
@@ -236,7 +236,7 @@ SHOWN = (-10.0, -5.0, -3.0, -2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0, 3
 def fig4_eps_trace(lab: Lab, seed: int, network: Network) -> Measurement:
     """Logits along x + eps sign(grad J): every linear piece, and where the class is right."""
     x, y = lab.data.test
-    model = _in_float64(network)
+    model = in_float64(network)
     four = int((y == 4).argmax())
     shown = list(range(min(TRACED, len(y))))
     lines = [_line(model, network, x[i : i + 1], y[i : i + 1]) for i in shown]
@@ -348,14 +348,6 @@ def _right(t: Array, z: Array, label: int, low: float, high: float) -> float:
     end = where(m1 >= 0, 1.0, where(m0 > 0, crossing, 0.0)).min(axis=1)
     first, last = ((t[:-1] + share * (t[1:] - t[:-1])).clip(low, high) for share in (start, end))
     return float((last - first).clip(0.0, None).sum())
-
-
-def _in_float64(network: Network) -> Network:
-    """A copy on the CPU, in float64."""
-    model = build(network.builder, network.arguments, generator(0))
-    for p, q in zip(parameters(model), parameters(network), strict=True):
-        p.data = to_device(q.data, "cpu").astype("float64")
-    return model
 
 
 @explains("fig4-eps-trace")

@@ -9,10 +9,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import tinyadv
 from tinyadv import cli, models, parameters
 from tinyadv.backend import generator
 from tinyadv.paper.registry import claims
@@ -271,3 +273,54 @@ def test_lesson_3_would_notice_a_worse_point(monkeypatch):
     gap, no_worse = lesson.largest_gap(model, x, y, np.random.default_rng(5))
     assert gap > 0.1
     assert not no_worse
+
+
+def namespace(lesson):
+    """The engine of lesson 4 under the names of the package's."""
+    return SimpleNamespace(Tensor=lesson.Tensor, grad=lesson.grad, ops=lesson.ops)
+
+
+@pytest.mark.parametrize(("sign", "through"), [(True, True), (True, False), (False, True), (False, False)])
+def test_lesson_4_its_engine_and_the_packages_agree_through_attacks(sign, through):
+    lesson, rng = imported("lesson04"), np.random.default_rng(8)
+    w, b, x, y = (
+        rng.standard_normal((5, 1)),
+        rng.standard_normal(1),
+        rng.random((6, 5)),
+        rng.choice([-1.0, 1.0], (6, 1)),
+    )
+    found = []
+    for E in (namespace(lesson), tinyadv):
+        W, B = E.Tensor(w), E.Tensor(b)
+        found.append(E.grad(lesson.attacked(E, W, B, x, y, sign=sign, through=through), [W, B]))
+    for ours, package in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, package, rtol=1e-12)
+    W, B = tinyadv.Tensor(w), tinyadv.Tensor(b)
+    closed = tinyadv.grad(lesson.cost(tinyadv, W, B, x, y, lesson.EPS), [W, B])
+    assert (lesson.gap(found[0][0], closed[0]) < 1e-12) == sign, "FGSM's gradient is the closed form's, no other's"
+
+
+@pytest.mark.parametrize("name", ["softplus", "sigmoid", "absolute", "sign"])
+def test_lesson_4_each_function_of_entries_to_second_order(name):
+    lesson, x = imported("lesson04"), np.random.default_rng(9).standard_normal(7)
+    found = []
+    for E in (namespace(lesson), tinyadv):
+        X = E.Tensor(x)
+        (d,) = E.grad((getattr(E.ops, name)(X) * x).sum(), [X], create_graph=True)
+        (dd,) = E.grad((d * x).sum(), [X]) if name in ("softplus", "sigmoid") else [0 * x]
+        found.append((d.data, dd))
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_lesson_4_matrices_and_broadcasting_to_second_order():
+    lesson, rng = imported("lesson04"), np.random.default_rng(10)
+    arrays = [rng.standard_normal(shape) for shape in ((3, 4), (4, 2), (2,), (3, 1))]
+    found = []
+    for E in (namespace(lesson), tinyadv):
+        a, b, c, d = xs = [E.Tensor(v) for v in arrays]
+        y = (a @ b + c) * d - (1.0 - c * d) * (b.T @ a.T).T
+        firsts = E.grad((y * y).sum(), xs, create_graph=True)
+        total = sum((g * g).sum() for g in firsts)
+        found.append([*(g.data for g in firsts), *E.grad(total, xs)])
+    for ours, package in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, package, rtol=1e-12)

@@ -176,5 +176,12 @@ if __name__ == "__main__":
 # **To think about.** The paper attacks with the *true* label $y$. What becomes of images that the model got wrong
 # before the attack? And what would change if $y$ were the model's own answer?
 #
+# ### BEGIN SOLUTION
+# **For the teacher**, 3 points. 1: with the true label the cost of a wrong image rises further: it stays wrong, so the
+# error can only grow. 1: with the model's own answer such an image is pushed away from the wrong class, and with two
+# classes to the right one: the error is then about one minus what it was. 1: an attacker who knows no labels has only
+# the second; in training the first gives the true label away (lesson 14).
+# ### END SOLUTION
+#
 # **What this cannot explain yet.** All this rested on $z$ being linear in $x$; a deep network is not, and its gradient
 # had to be worked out by an engine that we took on trust, so the next lesson builds that engine in front of us.

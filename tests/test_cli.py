@@ -124,9 +124,17 @@ BAD = [
     ("attack good.safetensors --images few", "'--images': wanted a whole number, got 'few'"),
     ("attack good.safetensors --method bim", "unknown method 'bim': there are fgsm, pgd"),
     ("attack good.safetensors --out file", "--out file: wanted a folder"),
-    ("lesson 0", "there is no lesson 0: there are 1, 3"),
+    ("lesson 0", "there is no lesson 0: there are 1, "),
     ("lesson 99", "there is no lesson 99"),
     ("lesson one", "wanted a whole number, got 'one'"),
+    ("course export damaged", "damaged is not empty: wanted a new folder, or an empty one"),
+    ("course solutions damaged", "damaged is not empty"),
+    ("course export file", "file is a file: wanted a new folder"),
+    ("course export", "'DIR'"),
+    ("course grade nowhere", "nowhere is no folder"),
+    ("course grade damaged --lesson 77", "there are no exercises of lesson 77"),
+    ("course grade damaged --lesson first", "wanted a whole number, got 'first'"),
+    ("course grade damaged --json file/x.json", "wanted a folder, but"),
 ]
 
 
@@ -338,17 +346,25 @@ def test_a_lesson_interrupted(command, monkeypatch):
 def test_alone_it_says_what_one_can_do(command):
     code, out, err = command()
     assert (code, err) == (0, "")
-    assert command("--help") == command("-h") == (0, out, "")
-    for name in ("reproduce", "claims", "attack", "lesson", "bench", "--version"):
+    offered = {line.split()[1] for line in out.splitlines() if line.startswith("  tinyadv ")}
+    assert offered == {"lesson", "course", "reproduce", "claims", "attack", "doctor"}
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_help_lists_all_commands(command):
+    code, out, err = command("--help")
+    assert (code, err) == (0, "")
+    assert command("-h") == (0, out, "")
+    for name in ("reproduce", "claims", "attack", "lesson", "course", "doctor", "bench", "--version"):
         assert name in out
 
 
-@pytest.mark.parametrize("name", ["reproduce", "claims", "attack", "lesson", "bench"])
+@pytest.mark.parametrize("name", ["reproduce", "claims", "attack", "lesson", "course", "doctor", "bench"])
 def test_every_command_has_help(name, command):
     code, out, err = command(name, "--help")
     assert (code, err) == (0, "")
     assert f"tinyadv {name}" in out
-    assert "..." not in command()[1].replace("[ARGS]...", ""), "a summary that is cut off"
+    assert "..." not in command("--help")[1].replace("[ARGS]...", ""), "a summary that is cut off"
 
 
 def test_version(command):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 
+import cases
 import pytest
 
-from tinyadv import course
+from tinyadv import cli, course, ops
+from tinyadv.course import contents, doctor, export
+from tinyadv.course.contents import list_lessons
 from tinyadv.paper.registry import claims
 
 
@@ -42,9 +47,29 @@ def test_an_installation_without_lessons_says_so(school, monkeypatch):
 
 
 def test_the_list_has_titles_and_files(school):
-    text = course.list_lessons()
-    assert f"   2  Two\n      {school / 'lessons' / 'lesson02_two.py'}\n" in text
+    text = list_lessons()
+    assert f"   2  Two\n      More.\n      {school / 'lessons' / 'lesson02_two.py'}\n" in text
     assert "  10  lesson10_ten\n" in text, "a lesson without a text has its file's name"
+
+
+def test_the_list_has_claims_and_what_was_done(school):
+    path = school / "lessons" / "lesson02_two.py"
+    blocks = "".join(
+        f"def {name}():\n    ### BEGIN SOLUTION\n    pass\n    ### END SOLUTION\n" for name in ("one", "other")
+    )
+    path.write_text('"""Two\n\nMore."""\n' + blocks + 'compare(\n    "linear-growth", {})\ncompare("rbf-fgsm", {})\n')
+    text = list_lessons()
+    assert "   2  Two\n      [2 exercises]\n      linear-growth (§ 3): For a linear model" in text
+    assert "      rbf-fgsm (§ 7): " in text
+    assert "More." not in text
+    notes = school / "tinyadv-results" / "exercises.json"
+    notes.parent.mkdir()
+    notes.write_text('{"lesson 2, one": true, "lesson 2, other": false, "lesson 10, one": true}')
+    (course.FIGURES).mkdir()
+    (course.FIGURES / "lesson02_two.png").touch()
+    assert "      [run, 1 of 2 exercises solved]\n" in list_lessons()
+    notes.write_text("damaged")
+    assert "      [run, 2 exercises]\n" in list_lessons()
 
 
 def test_an_unknown_lesson(school):
@@ -104,3 +129,148 @@ def test_a_figure_that_fails_writes_nothing(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError), course.figure("a.png"):
         _ = 1 / 0
     assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Export
+
+STUDENT = {"README.md", "pytest.ini", "tests/conftest.py"}
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_students_folder_has_stubs_and_tests_and_nothing_of_the_solutions(tmp_path):
+    written = export.export(tmp_path / "a" / "student")
+    folder = tmp_path / "a" / "student"
+    numbers = sorted(export.graded_lessons())
+    names = {path.name for path in export.graded_lessons().values()}
+    assert {1, 3} <= set(numbers)
+    assert files(folder) == {path.as_posix() for path in written}
+    assert files(folder) == STUDENT | {f"lessons/{name}" for name in names} | {
+        f"tests/test_lesson{number:02}.py" for number in numbers
+    }
+    everything = "".join((folder / name).read_text(encoding="utf-8") for name in files(folder))
+    for number in numbers:
+        source = course.lessons()[number].read_text(encoding="utf-8")
+        for block in source.split("### BEGIN SOLUTION\n")[1:]:
+            solution = block.partition("### END SOLUTION")[0]
+            assert len(solution.strip()) < 40 or solution.strip() not in everything  # `return x` may be elsewhere
+        assert f"| {number}. " in (folder / "README.md").read_text(encoding="utf-8")
+    assert "### BEGIN SOLUTION" not in everything
+    assert "WRONG = " not in everything
+    assert not list((tmp_path / "a").glob(".*")), "nothing is left beside it"
+
+
+def test_the_teachers_folder_has_the_solutions(tmp_path):
+    export.export(tmp_path / "teacher", solutions=True)
+    for path in export.graded_lessons().values():
+        assert (tmp_path / "teacher" / "lessons" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_export_writes_all_or_nothing(tmp_path, monkeypatch):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    with pytest.raises(ValueError, match="full is not empty"):
+        export.export(tmp_path / "full")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr(export, "_files", lambda *_: {"a": "text", "b": "\ud800"})  # a text that cannot be written
+    for name in ("empty", "new"):
+        with pytest.raises(UnicodeEncodeError):
+            export.export(tmp_path / name)
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {"full", "full/mine", "empty"}
+    monkeypatch.setattr(export, "_files", lambda *_: {"a/b": "text"})
+    export.export(tmp_path / "empty")
+    assert files(tmp_path / "empty") == {"a/b"}
+
+
+def test_plain_pytest_works_in_a_students_folder(tmp_path, monkeypatch):
+    """The tests fail on stubs, pass once solved, say what was earned, and note it for `tinyadv lesson`."""
+    export.export(tmp_path / "student")
+    lesson = tmp_path / "student" / "lessons" / course.lessons()[1].name
+    text = lesson.read_text(encoding="utf-8")
+    stub = 'raise NotImplementedError("exercise: worst_change")'
+    assert stub in text
+    lesson.write_text(text.replace(stub, "return eps * np.sign(w)"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/test_lesson01.py", "-p", "no:cacheprovider"],
+        cwd=tmp_path / "student", capture_output=True, text=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "lesson 1, worst_change: 3 of 3 points\n" in done.stdout
+    assert "lesson 1, typical_change: 0 of 3 points\n    not done yet\n" in done.stdout
+    monkeypatch.chdir(tmp_path / "student")
+    assert "      [1 of 2 exercises solved]\n" in contents.list_lessons()
+
+
+def test_notebooks(tmp_path):
+    pytest.importorskip("jupytext", reason="writes notebooks with jupytext: pip install 'tinyadv[course]'")
+    from tinyadv.course.exercises import find, loaded
+
+    export.export(tmp_path / "student", notebooks=True)
+    path = find(tmp_path / "student", 1)
+    book = json.loads(path.read_text(encoding="utf-8"))
+    assert path.suffix == ".ipynb"
+    assert {cell["cell_type"] for cell in book["cells"]} == {"markdown", "code"}
+    assert len({cell["id"] for cell in book["cells"]}) == len(book["cells"])
+    assert not any(cell.get("outputs") for cell in book["cells"])
+    with loaded(path) as lesson, pytest.raises(NotImplementedError, match="exercise: worst_change"):
+        lesson.worst_change([1.0], 0.1)
+
+
+def test_notebooks_without_jupytext(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jupytext", None)
+    with pytest.raises(ValueError, match=r"needs? jupytext, which is not installed: pip install 'tinyadv\[course\]'"):
+        export.export(tmp_path / "student", notebooks=True)
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The doctor
+
+
+def test_the_doctor_checks_every_operation():
+    public = {name for name in cases.operations() if not name.startswith("_")}
+    assert set(doctor.operations()) == public
+
+
+def test_the_doctor_finds_all_well():
+    found = {name: (said, good) for name, said, good in doctor.examine()}
+    assert list(found) == ["Python", "packages", "BLAS", "GPU", "data", "lessons", "gradients"]
+    assert all(good for name, (_, good) in found.items() if name != "GPU"), found
+    assert "numpy " in found["packages"][0]
+    assert "4 files" in found["data"][0]
+    assert f"{len(doctor.operations())} operations" in found["gradients"][0]
+
+
+def test_the_doctor_names_a_wrong_gradient(monkeypatch, capsys):
+    monkeypatch.setattr(ops.tanh, "formulas", (lambda g, y, x: -g * (1.0 - y * y),))
+    monkeypatch.setattr(doctor, "_data", lambda: ("data", "fine", True))
+    with pytest.raises(SystemExit) as end:
+        cli.main(["doctor"])
+    out = capsys.readouterr().out
+    assert end.value.code == 1
+    assert "WRONG  gradients" in out
+    assert "tanh" in out
+    assert "the sign is wrong" in out
+    assert "1 of these are wrong" in out
+
+
+def test_the_doctor_names_damaged_data(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor.datasets, "MNIST_FOLDER", tmp_path)
+    name, said, good = doctor._data()
+    assert (name, good) == ("data", False)
+    assert "To repair it" in said
+
+
+def test_the_doctor_without_a_gpu(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert doctor._gpu() == ("GPU", "CuPy is not installed: everything runs on the CPU", True)
+
+
+def test_the_doctor_misses_a_package(monkeypatch):
+    monkeypatch.setattr(doctor, "NEEDED", ("numpy", "a-package-that-nobody-has"))
+    _, said, good = doctor._packages()
+    assert not good
+    assert said.endswith("a-package-that-nobody-has (not installed)")

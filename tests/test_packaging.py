@@ -71,15 +71,18 @@ def test_the_wheel_holds_the_whole_package_and_the_lessons(names):
     assert {"tinyadv/py.typed", "tinyadv/paper/claims.toml"} <= wanted
     lessons = {f"tinyadv/_lessons/{path.name}" for path in (ROOT / "lessons").glob("lesson*.py")}
     assert len(lessons) >= 2
-    assert wanted | lessons <= names, sorted((wanted | lessons) - names)
+    exercises = {f"tinyadv/_exercises/{path.name}" for path in (ROOT / "tests" / "exercises").glob("*.py")}
+    assert len(exercises) >= 3
+    assert wanted | lessons | exercises <= names, sorted((wanted | lessons | exercises) - names)
 
 
 def test_the_wheel_holds_nothing_else(names, wheel):
     assert {name.partition("/")[0] for name in names} == {"tinyadv", INFO}
     extra = {name for name in names if name.startswith("tinyadv/")} - files_of(ROOT / "tinyadv")
-    assert all(name.startswith("tinyadv/_lessons/") for name in extra), sorted(extra)
+    assert all(name.startswith(("tinyadv/_lessons/", "tinyadv/_exercises/")) for name in extra), sorted(extra)
     assert {Path(name).suffix for name in extra} <= {".py", ".ipynb", ".md", ".yml", ".css"}
-    assert not [name for name in names if "cache" in name or name.endswith(".pyc") or "/test_" in name]
+    assert not [name for name in names if "cache" in name or name.endswith(".pyc")]
+    assert not [name for name in names if "/test_" in name and not name.startswith("tinyadv/_exercises/test_lesson")]
     assert wheel.stat().st_size < 12e6
 
 
@@ -112,6 +115,10 @@ def test_it_works_where_there_is_no_checkout(unpacked, tmp_path):
     assert str(unpacked / "tinyadv" / "_lessons" / "lesson01_linear.py") in lessons
     assert str(ROOT) not in lessons
     assert not list(tmp_path.iterdir()), "listing things writes nothing"
+    python("-c", COMMAND, "course", "solutions", "teacher", path=str(unpacked), cwd=tmp_path)
+    assert "6 of 6 points" in python(
+        "-c", COMMAND, "course", "grade", "teacher", "--lesson", "1", path=str(unpacked), cwd=tmp_path
+    )
 
 
 @pytest.mark.slow

@@ -34,6 +34,19 @@ app = typer.Typer(
 )
 
 OUT = Path("tinyadv-results")
+GREETING = f"""\
+tinyadv {__version__}: Explaining and Harnessing Adversarial Examples, from scratch
+
+  tinyadv lesson               the lessons, and the claim of the paper that each answers
+  tinyadv lesson 1             run the first
+  tinyadv course export DIR    the exercises, to be solved in DIR; `pytest` there says what is right
+  tinyadv reproduce            measure the paper's claims on this machine, in minutes
+  tinyadv claims               what each claim became, and how it is measured
+  tinyadv attack NETWORK       attack a network that reproduce has trained
+  tinyadv course grade DIR     grade a student's exercises
+  tinyadv doctor               is everything in order here?
+
+`tinyadv --help` lists all commands, `tinyadv COMMAND --help` the options of one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -289,9 +302,10 @@ def lesson(
         typer.Argument(parser=_whole, metavar="[NUMBER]", help="Which; without it, the list of lessons."),
     ] = None,
 ) -> None:
-    """Run a lesson, or list them."""
+    """Run a lesson, or list them. The list says what each answers, and what you have run and solved here."""
     with _work():
-        from .course import list_lessons, path_of, run_lesson
+        from .course import path_of, run_lesson
+        from .course.contents import list_lessons
 
         with _input_errors():
             path = path_of(number) if number is not None else None
@@ -299,6 +313,92 @@ def lesson(
             typer.echo(list_lessons())
         else:
             run_lesson(path)
+
+
+course_app = typer.Typer(help="Hand out the exercises, and grade what comes back.")
+app.add_typer(course_app, name="course")
+
+
+@course_app.callback(invoke_without_command=True)
+def _course(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@course_app.command("export")
+def export_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or an empty one.")],
+    notebooks: Annotated[bool, typer.Option("--notebooks", help="Lessons as notebooks; needs jupytext.")] = False,
+) -> None:
+    """Write what a student gets. The lessons with gaps where solutions were, their tests, a README."""
+    _export(folder, notebooks, solutions=False)
+
+
+@course_app.command("solutions")
+def solutions_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or an empty one.")],
+) -> None:
+    """Write what the teacher gets. The lessons with solutions, what to look for in answers to open questions, tests."""
+    _export(folder, notebooks=False, solutions=True)
+
+
+def _export(folder: Path, notebooks: bool, solutions: bool) -> None:
+    with _work():
+        from .course.export import export
+
+        with _input_errors():
+            files = export(folder, notebooks, solutions)
+        typer.echo("\n".join(str(folder / name) for name in files))
+
+
+@course_app.command("grade")
+def grade_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a student handed in.")],
+    only: Annotated[
+        list[int] | None,
+        typer.Option("--lesson", parser=_whole, metavar="N", help="Only this lesson; may be repeated."),
+    ] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML.")] = None,
+    gradescope: Annotated[
+        Path | None, typer.Option("--gradescope", metavar="FILE", help="Write Gradescope's results.json.")
+    ] = None,
+) -> None:
+    """Grade a submission. Points and a line of feedback for each exercise; by the package's own copy of the tests."""
+    with _work():
+        from rich.console import Console
+
+        from .course import scores
+        from .course.grade import GradingError, grade
+        from .storage import write_atomically
+
+        outputs = [(as_json, scores.as_json), (junit, scores.as_junit), (gradescope, scores.as_gradescope)]
+        try:
+            with _input_errors():
+                for path, _ in outputs:
+                    if path is not None:
+                        _check_folder(path.parent)
+                graded = grade(folder, only)
+        except GradingError as error:
+            raise typer.Exit(_complain(error, 1)) from error
+        scores.table(graded, Console())
+        for path, form in outputs:
+            if path is not None:
+                write_atomically(path, form(graded))
+
+
+@app.command()
+def doctor() -> None:
+    """Report whether everything is in order. Versions, threads, GPU, data, the gradients of all operations."""
+    with _work():
+        from .course.doctor import examine
+
+        wrong = 0
+        for name, said, good in examine():
+            typer.echo(f"{'ok   ' if good else 'WRONG'}  {name:12} {said}")
+            wrong += not good
+        typer.echo("\neverything is in order" if not wrong else f"\n{wrong} of these are wrong")
+        raise typer.Exit(int(bool(wrong)))
 
 
 app.command("bench")(bench_command)
@@ -313,5 +413,5 @@ def _start(
         typer.echo(f"tinyadv {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        typer.echo(GREETING)
         raise typer.Exit

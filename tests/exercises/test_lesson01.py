@@ -11,6 +11,12 @@ def corners(eps, n):
     return eps * np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
 
 
+def given(result):
+    """What a student's function returned; something, that is."""
+    assert result is not None, "your function returns nothing: is there a `return`?"
+    return result
+
+
 def weights(n=9):
     return np.random.default_rng(n).standard_normal(n)
 
@@ -18,7 +24,7 @@ def weights(n=9):
 @pytest.mark.exercise("worst_change", points=1)
 def test_the_change_stays_in_the_box_and_uses_it_up(lesson):
     w = weights()
-    eta = np.asarray(lesson.worst_change(w, 0.25))
+    eta = np.asarray(given(lesson.worst_change(w, 0.25)))
     assert (w == weights()).all(), "your function changed w itself: work on a copy, or make a new array"
     assert eta.shape == w.shape, (
         f"w has the shape {w.shape}, your eta {eta.shape}: every input has its own change, no sum and no norm"
@@ -57,9 +63,9 @@ def test_the_rise_is_eps_times_the_sum_of_sizes(lesson, n):
 @pytest.mark.exercise("typical_change", points=2)
 def test_it_is_the_standard_deviation_over_all_coins(lesson):
     w = weights()
-    given = lesson.typical_change(w, 0.25)
-    assert np.shape(given) == (), f"one number is wanted, yours has the shape {np.shape(given)}: sum over the inputs"
-    right, given = float((corners(0.25, 9) @ w).std()), float(given)
+    yours = given(lesson.typical_change(w, 0.25))
+    assert np.shape(yours) == (), f"one number is wanted, yours has the shape {np.shape(yours)}: sum over the inputs"
+    right, yours = float((corners(0.25, 9) @ w).std()), float(yours)
     named = {
         "this is the variance, not the standard deviation: the square root is missing": right**2,
         "this is the worst case, eps sum |w_i|: coins do not know the signs of w, so it is the variances that add up": (
@@ -71,9 +77,9 @@ def test_it_is_the_standard_deviation_over_all_coins(lesson):
         "the terms were added before they were squared: (sum w_i)^2 is not sum w_i^2": 0.25 * abs(w.sum()),
     }
     for mistake, value in named.items():
-        assert not np.isclose(given, value), mistake
-    assert np.isclose(given, right), (
-        f"over all tosses of 9 coins w @ eta has the deviation {right:.4g}, not {given:.4g}"
+        assert not np.isclose(yours, value), mistake
+    assert np.isclose(yours, right), (
+        f"over all tosses of 9 coins w @ eta has the deviation {right:.4g}, not {yours:.4g}"
     )
 
 

@@ -38,6 +38,7 @@ def attacked(lesson, model, x, y):
     assert all((p.data == old).all() for p, old in zip(parameters(model), weights, strict=True)), (
         "the attack changed the weights: only the input may move"
     )
+    assert x_adv is not None, "your function returns nothing: is there a `return`?"
     assert not isinstance(x_adv, Tensor), "an array is wanted, your function returns a Tensor: the array is its .data"
     return np.asarray(x_adv)
 
@@ -102,7 +103,9 @@ def test_it_works_for_several_classes_too(lesson):
 def test_it_is_the_cost_at_the_worst_corner(lesson):
     model, x, y = network()
     w, b = (p.data for p in parameters(model))
-    given, right = np.asarray(lesson.worst_cost(w[0], b[0], x, y, EPS)), worst(model, x, y, EPS)
+    given, right = lesson.worst_cost(w[0], b[0], x, y, EPS), worst(model, x, y, EPS)
+    assert given is not None, "your function returns nothing: is there a `return`?"
+    given = np.asarray(given)
     assert given.shape == y.shape, f"one cost for each image is wanted, shape {y.shape}; yours has {given.shape}"
     z, l1, softplus = x @ w[0] + b[0], np.abs(w[0]).sum(), lambda a: np.logaddexp(0, a)
     named = {

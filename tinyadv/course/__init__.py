@@ -35,12 +35,6 @@ def lessons() -> dict[int, Path]:
     raise FileNotFoundError(f"no lessons beside {_PACKAGE}: the installation is incomplete, install tinyadv again")
 
 
-def list_lessons() -> str:
-    """Each lesson's number, title and file."""
-    entries = [f"{number:4}  {title(path)}\n      {path}" for number, path in lessons().items()]
-    return "\n".join([*entries, "", "Run one with `tinyadv lesson NUMBER`, and read its file beside."])
-
-
 def title(path: Path) -> str:
     """The first line of a lesson's text."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem

@@ -20,6 +20,10 @@ from typing import Any
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 LONGEST = 400  # characters of a line of feedback
+_RUBRIC = re.compile(rf"^# {BEGIN}\n(?:#.*\n)*?# {END}\n(?:#\n)?", re.MULTILINE)
+_ADDED = re.compile(
+    r"(?:^|\n)assert |\n\(shapes .* mismatch\)|\n\(?Mismatched elements|\nx and y \w+ location|\n ACTUAL:|\n x: "
+)
 
 
 def exercises(source: str) -> list[str]:
@@ -34,12 +38,19 @@ def exercises(source: str) -> list[str]:
 
 
 def stub(source: str) -> str:
-    """The lesson that a student gets: each block is one line that raises `NotImplementedError("exercise: NAME")`."""
+    """The lesson that a student gets: each block is one line that raises `NotImplementedError("exercise: NAME")`.
+
+    Blocks in the text, with what a teacher looks for in the answer to an open question, are left out.
+    """
+    source = _RUBRIC.sub("", source)
     lines = source.splitlines(keepends=True)
     for name, begin, end in reversed(_blocks(source)):
         indent = lines[begin][: len(lines[begin]) - len(lines[begin].lstrip())]
         lines[begin : end + 1] = [f'{indent}raise NotImplementedError("exercise: {name}")\n']
-    return "".join(lines)
+    text = "".join(lines)
+    if BEGIN in text or END in text:
+        raise ValueError(f"{BEGIN!r} or {END!r} without its partner")
+    return text
 
 
 def _blocks(source: str) -> list[tuple[str, int, int]]:
@@ -165,8 +176,8 @@ def _without(lines: list[str], error: SyntaxError) -> list[str] | None:
 # Feedback
 
 
-def feedback(error: BaseException, path: Path | None) -> str:
-    """One line that says what an error in a test means for the student whose lesson is at `path`."""
+def feedback(error: BaseException) -> str:
+    """One line that says what an error in a test means for the student."""
     if isinstance(error, NotImplementedError) and str(error).startswith("exercise: "):
         return "not done yet"
     if isinstance(error, SyntaxError):
@@ -174,23 +185,22 @@ def feedback(error: BaseException, path: Path | None) -> str:
         return one_line(f"{type(error).__name__} {where}{error.msg}")
     if isinstance(error, AssertionError):
         return one_line(_message(str(error))) or "the result is wrong"
-    return one_line(f"{type(error).__name__}: {error}{_place(error, path)}")
+    return one_line(f"{type(error).__name__}: {error}{_place(error)}")
 
 
 def _message(text: str) -> str:
     """What the test's author wrote, without what pytest and numpy.testing add."""
-    text = re.split(
-        r"(^|\n)assert |\n\(?Mismatched elements|\nx and y \w+ location|\n ACTUAL:|\n x: ", text, maxsplit=1
-    )[0]
+    text = _ADDED.split(text, maxsplit=1)[0]
     return re.sub(r"^\s*(Not equal to tolerance|Arrays are not \S+).*\n(?=.*\S)", "", text)
 
 
-def _place(error: BaseException, path: Path | None) -> str:
-    """The line of the student's file that an error came through last."""
+def _place(error: BaseException) -> str:
+    """The line of a lesson that an error came through last."""
     trace, place = error.__traceback__, ""
     while trace is not None:
-        if path is not None and trace.tb_frame.f_code.co_filename == str(path):
-            code = linecache.getline(str(path), trace.tb_lineno).strip()
+        file = trace.tb_frame.f_code.co_filename
+        if re.match(r"lesson\d\d_", Path(file).name):
+            code = linecache.getline(file, trace.tb_lineno).strip()
             place = f" (line {trace.tb_lineno}: {code})"
         trace = trace.tb_next
     return place

@@ -20,6 +20,7 @@ INI = """\
 [pytest]
 addopts = -q --tb=short --strict-markers
 testpaths = tests
+filterwarnings = default
 """
 
 STUDENT = """\
@@ -121,7 +122,8 @@ def export(folder: Path, notebooks: bool = False, solutions: bool = False) -> li
 def _files(notebooks: bool, solutions: bool) -> dict[str, str]:
     """The text of each file of a tree, by its path in it."""
     chosen, tests = graded_lessons(), tests_folder()
-    files, rows = {}, []
+    files: dict[str, str] = {}
+    rows = []
     for number, path in chosen.items():
         source = path.read_text(encoding="utf-8")
         rows.append(f"| {number}. {title(path)} | {', '.join(f'`{name}`' for name in exercises(source)) or '—'} |")
@@ -132,12 +134,10 @@ def _files(notebooks: bool, solutions: bool) -> dict[str, str]:
     files["tests/conftest.py"] = _read(tests / "conftest.py")
     files["pytest.ini"] = INI
     first = min(chosen)
-    script = f"python lessons/{chosen[first].name}"
+    run = "jupyter lab lessons" if notebooks else f"python lessons/{chosen[first].name}"
     files["README.md"] = (TEACHER if solutions else STUDENT).format(
         kind="a notebook" if notebooks else "a script in cells of text and code, for an editor or `python`",
-        run=f"jupyter lab lessons                     # {title(chosen[first])}"
-        if notebooks
-        else f"{script:39} # one lesson",
+        run=f"{run:39} # {'the lessons' if notebooks else 'one lesson'}",
         rows="\n".join(rows),
         first=first,
     )

@@ -1,0 +1,242 @@
+"""Grading what a student hands in: every exercise in a process of its own, by the package's own copy of the tests.
+
+The one idea: a submission is a stranger's code. Its file is copied into a folder of its own, a fresh process
+(`runner`) tests it there, and what counts is only what that process signs with a key that it got before the submission
+was loaded. A loop, an exit, a crash or a flood of output costs the exercise that did it, and no other.
+
+What this does not protect against: Python cannot hide memory from code in the same process. A student who sets out to
+attack the interpreter (by machine code in an array, by threads that race the checks, by rebuilding what the audit
+refuses) can fake a result, and one who knows the package can call `tinyadv.attacks` instead of writing an attack. The
+checks stop accidents and curiosity; against the rest help a look at the code of whoever has full marks,
+and a container or virtual machine without network for each submission, as Gradescope has. Memory limits hold on Linux
+only, processor time limits wherever there is `resource`; on other systems there is the limit of elapsed time.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..machine import cores, thread_caps
+from .exercises import exercises, find, one_line
+from .export import INI, PACKAGE, graded_lessons, tests_folder
+from .scores import Check, Exercise
+
+SECONDS = 20.0  # of processor time for an exercise
+GRACE = 20.0  # by the clock it may take three times that, and this for imports
+MEMORY = 2 << 30
+LARGEST = 4 << 20  # bytes of a lesson's file, and of what a process may say
+
+
+class GradingError(RuntimeError):
+    """The tests themselves could not be run; nothing that a submission does leads here."""
+
+
+def grade(
+    folder: Path, only: Iterable[int] | None = None, seconds: float = SECONDS, memory: int = MEMORY
+) -> list[Exercise]:
+    """Grade all exercises of the course in a submission: a folder as `export` writes it, with `lessons` in it.
+
+    Parameters
+    ----------
+    folder : Path
+        Nothing is written there; its tests are not looked at.
+    only : iterable of int, optional
+        These lessons; by default all that have exercises.
+    seconds : float
+        Processor time for one exercise after imports; by the clock three times that and `GRACE`.
+    memory : int
+        Bytes of address space for one exercise.
+
+    Returns
+    -------
+    list of Exercise
+        In the order of the lessons; what is missing or cannot be run has earned nothing and says why.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder or lesson, or pytest is not installed.
+    GradingError
+        If the tests themselves cannot be run.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder: wanted one with the lessons that a student handed in")
+    if find_spec("pytest") is None:
+        raise ValueError("grading needs pytest, which is not installed: pip install 'tinyadv[course]'")
+    there = graded_lessons()
+    chosen = list(there if only is None else only)
+    if unknown := [number for number in chosen if number not in there]:
+        raise ValueError(f"there are no exercises of lesson {unknown[0]}: there are of {', '.join(map(str, there))}")
+    jobs = [
+        (number, name, tests)
+        for number in chosen
+        for name, tests in tests_of(number, exercises(there[number].read_text(encoding="utf-8"))).items()
+    ]
+    with ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(lambda job: _grade(folder, job[0], job[1], job[2], seconds, memory), jobs))
+
+
+def tests_of(number: int, names: list[str]) -> dict[str, dict[str, float]]:
+    """A lesson's tests and their points, by exercise: read from the marks in the file, not by running it."""
+    found: dict[str, dict[str, float]] = {name: {} for name in names}
+    for node in ast.parse(_test_file(number).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            for mark in node.decorator_list:
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.exercise":
+                    points = {keyword.arg: keyword.value for keyword in mark.keywords}["points"]
+                    found[ast.literal_eval(mark.args[0])][node.name] = ast.literal_eval(points)
+    return found
+
+
+def _test_file(number: int) -> Path:
+    return tests_folder() / f"test_lesson{number:02}.py"
+
+
+def _grade(folder: Path, number: int, name: str, tests: dict[str, float], seconds: float, memory: int) -> Exercise:
+    with tempfile.TemporaryDirectory(prefix="tinyadv-grade-", ignore_cleanup_errors=True) as temporary:
+        try:
+            submission = _copied(folder, number, Path(temporary) / "work")
+        except (ValueError, OSError) as error:
+            said = dict.fromkeys(tests, one_line(error))
+        else:
+            said = _tried(submission, number, name, tests, seconds, memory)
+    return Exercise(number, name, tuple(Check(test, points, said[test]) for test, points in tests.items()))
+
+
+def _copied(folder: Path, number: int, work: Path) -> Path:
+    """A copy of a submission's lesson, alone in a folder. ValueError if it is missing, a link or far too large."""
+    path = find(folder, number)
+    if folder.resolve() not in path.resolve().parents or path.resolve().name != path.name:
+        raise ValueError(f"{path.name} is a link: wanted the file itself")
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes: wanted at most {LARGEST:,}")
+    copy = work / "lessons" / path.name
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(path.read_bytes())
+    return copy
+
+
+def _tried(
+    submission: Path, number: int, name: str, tests: dict[str, float], seconds: float, memory: int
+) -> dict[str, str]:
+    """A line of feedback for each test of an exercise, "" where it passed."""
+    key, work = secrets.token_bytes(32), submission.parents[1]
+    (work.parent / "pytest.ini").write_text(INI, encoding="utf-8")
+    job = _job(submission, number, name, tests) | {"key": key.hex(), "seconds": seconds, "memory": memory}
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-B", str(Path(__file__).with_name("runner.py"))],
+            stdin=subprocess.PIPE, stdout=said, stderr=errors, cwd=work, env=_environment(work),
+            start_new_session=os.name == "posix",
+        )  # fmt: skip
+        ended = _end(process, json.dumps(job).encode(), seconds)
+        messages = _signed(_first_bytes(said), key)
+        if said.seek(0, os.SEEK_END) > LARGEST:
+            ended = "your code wrote where only the grader may write"
+        cases = Counter(next((m["cases"] for m in messages if "cases" in m), []))
+        if set(cases) != set(tests):
+            raise GradingError(f"lesson {number}, {name}: the tests cannot be run: {one_line(_first_bytes(errors))}")
+    given: dict[str, list[str]] = {test: [] for test in tests}
+    for message in messages:
+        if "test" in message:
+            given[message["test"]].append(message["said"])
+    return {test: _first(lines, cases[test], ended) for test, lines in given.items()}
+
+
+def _first(lines: list[str], cases: int, ended: str) -> str:
+    said = next((line for line in lines if line), "")
+    return said or ("" if len(lines) == cases else ended)
+
+
+def _job(submission: Path, number: int, name: str, tests: dict[str, float]) -> dict[str, Any]:
+    """What `runner` needs to know."""
+    root, folder, ours = PACKAGE.parent, tests_folder(), sysconfig.get_paths()
+    homes = {sys.prefix, sys.base_prefix, *(ours[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib"))}
+    path = [entry for entry in map(os.path.abspath, filter(None, sys.path)) if _is_library(entry, homes)]
+    checkout = not (PACKAGE / "_lessons").exists()
+    return {
+        "exercise": name,
+        "names": list(tests),
+        "file": str(_test_file(number)),
+        "tests": str(folder),
+        "ini": str(submission.parents[2] / "pytest.ini"),
+        "folder": str(submission.parents[1]),
+        "submission": str(submission),
+        "path": [*path, *([] if str(root) in path else [str(root)])],
+        "remove": str(root) if checkout else "",
+        "readable": [*homes, *(entry for entry in path if entry != str(root)), str(PACKAGE), str(folder), *SYSTEM],
+        "hidden": [str(PACKAGE / "_lessons"), str(root / "lessons"), str(folder / "wrong")],
+    }
+
+
+SYSTEM = ("/usr/lib", "/usr/share", "/lib", "/lib64", "/System/Library", os.devnull, "/dev/urandom")
+
+
+def _is_library(entry: str, homes: set[str]) -> bool:
+    """Whether an entry of sys.path is Python's own, or has packages that grading needs."""
+    inside = any(Path(entry).is_relative_to(home) for home in homes)
+    return inside or any((Path(entry) / package).exists() for package in ("numpy", "pytest", "pluggy"))
+
+
+def _environment(work: Path) -> dict[str, str]:
+    """A fresh environment: nothing of the teacher's but what Python needs to start."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
+    places = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), str(work))
+    return kept | places | thread_caps(1) | {"LC_ALL": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
+def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float) -> str:
+    """Hand over the job, wait for the end, and say what it means for a test that has no result."""
+    by_the_clock, late = 3 * seconds + GRACE, False
+    try:
+        process.communicate(job, timeout=by_the_clock)
+    except subprocess.TimeoutExpired:
+        late = True
+    finally:
+        if os.name == "posix":
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+    code = process.returncode
+    if late:
+        return f"it did not end within {by_the_clock:g} s: is there an endless loop, or does it wait for something?"
+    if code == -getattr(signal, "SIGXCPU", 0) and code:
+        return f"it took more than {seconds:g} s of processor time: is there an endless loop?"
+    if code < 0:
+        return f"the process was ended by {signal.Signals(-code).name}: did it crash, or take too much memory?"
+    return f"your code ended the process (exit code {code}) before the test was over"
+
+
+def _first_bytes(file: Any) -> bytes:
+    file.seek(0)
+    content: bytes = file.read(LARGEST)
+    return content
+
+
+def _signed(content: bytes, key: bytes) -> list[dict[str, Any]]:
+    """The messages that carry the right signature; everything else that was written there is nothing."""
+    messages = []
+    for line in content.split(b"\n"):
+        signature, _, text = line.partition(b" ")
+        wanted = hashlib.blake2b(text, key=key, digest_size=32).hexdigest().encode()
+        if hmac.compare_digest(signature, wanted):
+            messages.append(json.loads(text))
+    return messages

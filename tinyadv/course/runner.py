@@ -1,0 +1,227 @@
+"""The process in which one exercise of one submission is graded; `grade` starts it, as a file of its own.
+
+The one idea: whoever grades believes only lines that carry a signature, and the key to it is gone from memory before
+the submission is loaded. From then on the process may open only what Python needs and its own folder, may start nothing
+and connect to nothing, and is ended by the system when it takes too much. After each test it is checked whether the
+submission has changed what the tests rely on. `grade` says what all this is not good for.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+# Events of Python's audit (PEP 578) that no exercise needs: other processes, the network, the interpreter's own memory.
+REFUSED = {
+    "os.exec", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn", "os.startfile",
+    "os.system", "pty.spawn", "subprocess.Popen", "socket.__new__", "os.link", "os.symlink",
+    "gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._current_frames", "sys.settrace",
+    "sys.setprofile", "resource.prlimit", "resource.setrlimit", "sys.remote_exec",
+}  # fmt: skip
+REFUSED_TO_ITS_CODE = {"sys._getframe", "object.__getattr__", "object.__setattr__", "code.__new__"}  # others need them
+CHANGES = {"os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.truncate", "os.chmod", "os.chown", "os.utime"}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+RELIED_ON = {"builtins", "math", "operator", "json", "numpy", "_pytest", "pytest", "pluggy", "tinyadv", "__main__"}
+AT_EACH_CALL = {"builtins", "numpy", "numpy.testing", "numpy.testing._private.utils", "numpy._core.numeric", "pytest"}
+
+
+class TamperedError(AssertionError):
+    """The submission changed what the tests rely on."""
+
+
+def main() -> None:
+    """Read the job from standard input, run its tests, and end."""
+    job = json.loads(sys.stdin.buffer.read())
+    send = channel(bytes.fromhex(job.pop("key")))
+    sys.path[:] = job["path"]
+    import pytest
+
+    for name in ("numpy.testing", "tinyadv.models", "tinyadv.course.judging"):
+        importlib.import_module(name)
+    sys.path[:] = [folder for folder in sys.path if folder != job["remove"]]  # a checkout: the lessons are in it
+    options = ["-c", job["ini"], f"--rootdir={job['tests']}", f"--confcutdir={job['tests']}", "--tb=no"]
+    options += ["-p", "no:cacheprovider", "-p", "no:capture", f"--basetemp={job['folder']}/tmp"]
+    pytest.main([*options, *(f"{job['file']}::{name}" for name in job["names"])], plugins=[plugin(job, send)])
+    os._exit(0)  # without waiting for what the submission may have left running
+
+
+def channel(key: bytes) -> Callable[..., None]:
+    """A function that sends a signed line to whoever started this process; the key stays in a hash's inner state."""
+    keyed, place = hashlib.blake2b(key=key, digest_size=32), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1):
+        os.dup2(nowhere, standard)
+
+    def send(**message: Any) -> None:
+        line, signature = json.dumps(message), keyed.copy()
+        signature.update(line.encode())
+        os.write(place, f"\n{signature.hexdigest()} {line}\n".encode())
+
+    return send
+
+
+def plugin(job: dict[str, Any], send: Callable[..., None]) -> Any:
+    """A plugin of pytest: the tests get the submission's folder, the process is armed, verdicts are sent."""
+    import pytest
+
+    from tinyadv.course.judging import verdict
+
+    class Plugin:
+        def pytest_generate_tests(self, metafunc: Any) -> None:
+            metafunc.parametrize("folder", [Path(job["folder"])])
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtestloop(self, session: Any) -> None:
+            send(cases=[item.originalname for item in session.items])
+            self.check = unchanged(RELIED_ON | {item.module.__name__ for item in session.items} | {"conftest"})
+            self.check_quickly = unchanged(AT_EACH_CALL)
+            arm(job)
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_pyfunc_call(self, pyfuncitem: Any) -> Any:
+            self.check()  # the submission has been loaded now
+            lesson = pyfuncitem.funcargs["lesson"]
+            function = getattr(lesson, job["exercise"], None)
+            if isinstance(function, FunctionType):
+                setattr(lesson, job["exercise"], watched(function, self.check_quickly))
+            return (yield)
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(self, item: Any, call: Any) -> Any:
+            report = yield
+            if report.when == "setup":
+                self.said: str | None = None
+            said = verdict(item, call, report)
+            if said is not None and not self.said:
+                self.said = said
+            if report.when == "teardown":
+                try:
+                    self.check()
+                except TamperedError as error:
+                    self.said = str(error)
+                send(test=item.originalname, said="the test did not run" if self.said is None else self.said)
+            return report
+
+    return Plugin()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Has the submission changed what the tests rely on?
+
+
+def unchanged(names: set[str]) -> Callable[[], None]:
+    """A function that raises TamperedError once a function or class of these modules, or of packages, is another."""
+    kept: list[tuple[Mapping[str, Any], str, Any, str]]
+    kept = [(sys.modules, name, module, name) for name, module in sys.modules.items() if _among(name, names)]
+    for _, name, module, _ in [*kept]:
+        for key, value in list(vars(module).items()):
+            if callable(value):
+                kept.append((vars(module), key, value, f"{name}.{key}"))
+            if isinstance(value, type) and value.__module__ == name:
+                kept += [(vars(value), k, v, f"{name}.{key}.{k}") for k, v in vars(value).items() if callable(v)]
+
+    def check() -> None:
+        for space, key, value, label in kept:
+            if space.get(key) is not value:
+                raise TamperedError(f"the submission changed {label}, which the tests rely on")
+
+    return check
+
+
+def _among(name: str, names: set[str]) -> bool:
+    return name in names or (names is not AT_EACH_CALL and name.partition(".")[0] in names)
+
+
+def watched(function: FunctionType, check: Callable[[], None]) -> Callable[..., Any]:
+    """The submission's function; its calls may change nothing that tests rely on, nor give what passes for anything."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            check()
+        for value in result if isinstance(result, (tuple, list)) else [result]:
+            kind = type(value)
+            own = [c for c in kind.__mro__ if c.__module__ == function.__module__]
+            equal = [vars(c)["__eq__"] for c in own if isinstance(vars(c).get("__eq__"), FunctionType)]
+            if any(f.__module__ == function.__module__ and f.__qualname__ != "__eq__" for f in equal):
+                raise TamperedError(f"the result is a {kind.__name__}, which decides itself what it is equal to")
+        return result
+
+    return call
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What the process may do from here on
+
+
+def arm(job: dict[str, Any]) -> None:
+    """Limit time, memory and files, and refuse what no exercise needs. There is no way back."""
+    os.dup2(1, 2)
+    _limit(job["seconds"], job["memory"])
+    realpath, folder = os.path.realpath, os.path.realpath(job["folder"])
+    readable = (*map(realpath, job["readable"]), folder)
+    hidden = tuple(map(realpath, job["hidden"]))
+    own, state = (os.path.realpath(job["submission"]), job["submission"]), threading.local()
+
+    def below(path: str, roots: tuple[str, ...]) -> bool:
+        return any(path == root or path.startswith(root + os.sep) for root in roots)
+
+    def look(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and not isinstance(args[0], int):
+            path = realpath(os.fsdecode(args[0]))
+            writes = bool(set(args[1] or "") & set("wax+")) or bool((args[2] or 0) & WRITING)
+            if writes and path != os.devnull and not below(path, (folder,)):
+                raise PermissionError(f"an exercise may not write {path}")
+            if below(path, hidden) or not below(path, readable) or os.path.isdir(path):
+                raise PermissionError(f"an exercise may not open {path}")
+        elif event in REFUSED or event.startswith("ctypes."):
+            raise PermissionError(f"an exercise may not do this: {event}")
+        elif event in CHANGES:
+            for path in args[: 1 + (event == "os.rename")]:
+                if not below(realpath(os.fsdecode(path)), (folder,)):
+                    raise PermissionError(f"an exercise may not change {path!r}")
+        elif event in REFUSED_TO_ITS_CODE:
+            name = sys._getframe(2).f_code.co_filename
+            if name in own or (name.startswith("<") and not name.startswith("<frozen")):
+                raise PermissionError(f"an exercise may not do this: {event}")
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if getattr(state, "looking", False):
+            return
+        state.looking = True
+        try:
+            look(event, args)
+        finally:
+            state.looking = False
+
+    sys.addaudithook(hook)
+
+
+def _limit(seconds: float, memory: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows: there is the time limit of whoever started this process
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    processor = int(used.ru_utime + used.ru_stime + seconds) + 1
+    limits = {"CPU": (processor, processor + 1), "AS": (memory,) * 2, "FSIZE": (1 << 24,) * 2, "CORE": (0, 0)}
+    for name, wanted in limits.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(kind)[1]
+        soft, most = (w if hard == resource.RLIM_INFINITY else min(w, hard) for w in wanted)
+        resource.setrlimit(kind, (soft, most))
+
+
+if __name__ == "__main__":
+    main()

@@ -72,6 +72,21 @@ ALONE = {
         "import builtins\n    builtins.abs = lambda x: 0\n    return x - 1",
         "the submission changed builtins.abs",
     ),
+    "patches_and_restores": (
+        """import pytest
+    was = pytest.raises
+    class Restore:
+        def __del__(self):
+            pytest.raises = was
+    pytest.raises = None
+    patches_and_restores.kept = Restore()
+    return x + 1""",
+        "the submission changed pytest.raises",
+    ),
+    "patches_what_would_say_so": (
+        "import builtins, json\n    builtins.any = json.dumps = lambda *_: ''\n    return x - 1",
+        "the submission changed builtins.any",
+    ),
     "patches_the_tests": (
         "import sys\n    sys.modules['test_lesson01'].test_right = None\n    return x + 1",
         "the submission changed test_lesson01.test_right",
@@ -99,6 +114,11 @@ TOGETHER = {
         "an exercise may not open",
     ),
     "reads_wrong_answers": (f"open({str(folder_of_tests() / 'wrong' / 'lesson01.py')!r})", "may not open"),
+    "reads_with_numpy": (f"import numpy\n    numpy.fromfile({str(SOLUTION)!r}, dtype='uint8')", "may not open"),
+    "loads_the_solution": (
+        f"import importlib.machinery as m\n    m.SourceFileLoader('a', {str(SOLUTION)!r}).load_module()",
+        "may not open",
+    ),
     "reads_elsewhere": ("open('/etc/passwd')", "an exercise may not open /etc/passwd"),
     "reads_its_memory": ("open('/proc/self/mem', 'rb')", "an exercise may not open"),
     "edits_the_tests": (f"open({str(folder_of_tests() / 'conftest.py')!r}, 'a')", "an exercise may not write"),
@@ -248,8 +268,6 @@ def test_points_are_the_tests_and_all_cases_of_a_test_have_to_pass(course):
         Check("test_last", 4, ended),
     )
     assert (e.earned, e.points, e.feedback) == (0, 7.5, "f(2) is wrong")
-    hand_in(folder, lesson_of({"f": RIGHT}))
-    assert grade(folder)[0].earned == 7.5
 
 
 @pytest.mark.parametrize(
@@ -286,7 +304,8 @@ def test_a_notebook_is_graded_too(course):
     (folder / "lessons" / "lesson01_one.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
     assert grade(folder)[0].earned == 2
     (folder / "lessons" / "lesson01_one.ipynb").write_text('{"cells": [{}]}', encoding="utf-8")
-    assert "lesson01_one.ipynb cannot be read: KeyError: 'cell_type'" in grade(folder)[0].feedback
+    with pytest.raises(ValueError, match="lesson01_one.ipynb cannot be read: KeyError: 'cell_type'"):
+        source_of(find(folder, 1))
 
 
 def test_tests_that_cannot_run_are_not_the_students_fault(course):

@@ -97,7 +97,8 @@ def _lessons() -> Finding:
 
 
 def _gradients() -> Finding:
-    start, wrong = perf_counter(), {}
+    wrong: dict[str, str] = {}
+    start = perf_counter()
     for seed in range(DRAWS):
         for name, (function, xs) in operations(seed).items():
             try:

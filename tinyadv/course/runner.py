@@ -54,22 +54,23 @@ def main() -> None:
     os._exit(0)  # without waiting for what the submission may have left running
 
 
-def channel(key: bytes) -> Callable[..., None]:
+def channel(key: bytes) -> Callable[[str, str, str], None]:
     """A function that sends a signed line to whoever started this process; the key stays in a hash's inner state."""
-    keyed, place = hashlib.blake2b(key=key, digest_size=32), os.dup(1)
+    keyed, place, write = hashlib.blake2b(key=key, digest_size=32), os.dup(1), os.write
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1):
         os.dup2(nowhere, standard)
 
-    def send(**message: Any) -> None:
-        line, signature = json.dumps(message), keyed.copy()
+    def send(kind: str, name: str, said: str) -> None:
+        # nothing here looks up a name that a submission could have given another meaning
+        line, signature = f"{kind}:{name}:{said}".encode("utf-8", "replace").hex(), keyed.copy()
         signature.update(line.encode())
-        os.write(place, f"\n{signature.hexdigest()} {line}\n".encode())
+        write(place, f"\n{signature.hexdigest()} {line}\n".encode())
 
     return send
 
 
-def plugin(job: dict[str, Any], send: Callable[..., None]) -> Any:
+def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
     """A plugin of pytest: the tests get the submission's folder, the process is armed, verdicts are sent."""
     import pytest
 
@@ -81,7 +82,8 @@ def plugin(job: dict[str, Any], send: Callable[..., None]) -> Any:
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtestloop(self, session: Any) -> None:
-            send(cases=[item.originalname for item in session.items])
+            for item in session.items:
+                send("case", item.originalname, "")
             self.check = unchanged(RELIED_ON | {item.module.__name__ for item in session.items} | {"conftest"})
             self.check_quickly = unchanged(AT_EACH_CALL)
             arm(job)
@@ -107,8 +109,8 @@ def plugin(job: dict[str, Any], send: Callable[..., None]) -> Any:
                 try:
                     self.check()
                 except TamperedError as error:
-                    self.said = str(error)
-                send(test=item.originalname, said="the test did not run" if self.said is None else self.said)
+                    self.said = error.args[0]
+                send("test", item.originalname, "the test did not run" if self.said is None else self.said)
             return report
 
     return Plugin()

@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
+from tinyadv.bench import summary
 from tinyadv.paper import report
 from tinyadv.paper.registry import claims
 from tinyadv.paper.report import markdown_notes, markdown_table, page, rows, table, write_report
@@ -69,6 +70,12 @@ def measured(claim, values, half=0.005, holds=None, seeds=1, **more):
     intervals = {k: (v - half, v + half) for k, v in values.items() if not math.isnan(v)}
     one = Measurement(values, intervals, holds, recipes=["a1b2c3", "d4e5f6"])
     return Result(claim, "quick", "cpu", list(range(seeds)), [one] * seeds, **more)
+
+
+@pytest.fixture(autouse=True)
+def unpublished(monkeypatch, tmp_path):
+    """No benchmark run is committed: its figure takes long to draw, and one test is enough."""
+    monkeypatch.setattr(summary, "RESULTS", tmp_path)
 
 
 @pytest.fixture
@@ -386,6 +393,24 @@ def test_a_long_page_has_a_table_of_contents(results, figures):
     order = [a["id"] for _, a in parsed.tags if a.get("id") in claims()]
     assert order == list(claims())
     assert "universal-direction" in text[text.index('id="section-8"') : text.index('id="section-9"')]
+
+
+def test_the_published_benchmark_has_a_section_of_its_own(results, figures, monkeypatch):
+    assert 'id="speed"' not in page(results, MANIFEST, figures)
+    lines = [summary.Line("train<240>", {"ours": 21.4, "torch": 30.0}, {"ours": 0.71, "torch": 1.0}, 0.35, 216.4)]
+    monkeypatch.setattr(summary, "committed", lambda: summary.Summary("A <processor>, 2 threads", lines))
+    monkeypatch.setattr(summary, "growth_plot", lambda: PNG)
+    text = page(results, MANIFEST, figures)
+    part = text[text.index('<section id="speed"') :]
+    shown = Page(part[: part.index("</section>") + len("</section>")])
+    assert (Page(text).problems, shown.problems) == ([], [])
+    assert "published with the package, on A <processor>, 2 threads." in shown.text
+    assert "job tinyadv PyTorch of floor peak MiB train<240> 21.4 ms (0.71) 30 ms (1.00) 35% 216" in shown.text
+    (image,) = shown.all("img")
+    assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == PNG
+    assert image["alt"].startswith("Growth of the time with size. Microseconds per example")
+    monkeypatch.setattr(summary, "growth_plot", lambda: None)
+    assert len(Page(page(results, MANIFEST, figures)).all("img")) == 1  # the claim's
 
 
 # --- what the audit does to the paper's number ------------------------------------------------------------------

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tiny import TINY, tiny_mnist, use
 import tinyadv
 from tinyadv import load, storage
 from tinyadv.backend import DeviceError
+from tinyadv.bench import summary
 from tinyadv.paper import appendix, audit, lab, reproduce, section3
 from tinyadv.paper.figures import FIGURES, Drawing
 from tinyadv.paper.measuring import MEASURES, Measure
@@ -50,6 +52,7 @@ def tiny_world(monkeypatch):
     monkeypatch.setattr(section3, "DIMENSIONS", (10, 100, 1000))
     for name in ("FIRST", "FEW", "FEWEST"):
         monkeypatch.setattr(audit, name, 2)
+    monkeypatch.setattr(summary, "RESULTS", Path("nowhere"))  # of the benchmark nothing is committed
 
 
 def run(out, *ids, seeds=None, say=lambda text: None):

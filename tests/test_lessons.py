@@ -324,3 +324,78 @@ def test_lesson_4_matrices_and_broadcasting_to_second_order():
         found.append([*(g.data for g in firsts), *E.grad(total, xs)])
     for ours, package in zip(*found, strict=True):
         np.testing.assert_allclose(ours, package, rtol=1e-12)
+
+
+def small_network(rng, pieces=(3, 2, 1)):
+    """Layers, masks, inputs and labels for lesson 5, in float64, in numbers with which pieces tie."""
+    sizes = [(p, units, inputs) for p, units, inputs in zip(pieces, (4, 5, 6), (7, 4, 5), strict=True)]
+    layers = [(rng.integers(-2, 3, size) / 2, rng.integers(-2, 3, size[0] * size[1]) / 2) for size in sizes]
+    masks = [rng.integers(0, 2, (9, size[2])) * 2.0 for size in sizes]
+    return layers, masks, rng.integers(0, 2, (9, 7)) * 1.0, rng.integers(0, 6, 9)
+
+
+def test_lesson_5_backward_is_the_engines_where_pieces_tie():
+    lesson, (layers, masks, x, y) = imported("lesson05"), small_network(np.random.default_rng(11))
+    J, gradients, dx = lesson.backward(layers, masks, x, y)
+    a = lesson.forward(layers, masks, x)[1][0][1]
+    assert ((a == a.max(axis=1, keepdims=True)).sum(axis=1) > 1).mean() > 0.05, "hardly any tie"
+    P, X = [tinyadv.Tensor(p) for layer in layers for p in layer], tinyadv.Tensor(x)
+    h = X
+    for i, mask in enumerate(masks):
+        h = tinyadv.ops.maxout(h * mask, P[2 * i], P[2 * i + 1])
+    loss = tinyadv.losses.softmax_cross_entropy(h, y)
+    assert abs(J - float(loss.data)) < 1e-12
+    for ours, engine in zip([*gradients, dx], tinyadv.grad(loss, [*P, X]), strict=True):
+        np.testing.assert_allclose(ours, engine, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("broken", ["maxout_backward", "max_norm"])
+def test_lesson_5_would_notice_what_the_engine_and_optim_do_otherwise(broken, monkeypatch, capsys):
+    lesson, rng = imported("lesson05"), np.random.default_rng(12)
+    layers, _, x, y = small_network(rng, (3, 3, 1))
+    layers, x = [(W.astype("float32") * 2, b.astype("float32")) for W, b in layers], x.astype("float32")
+    lesson.check(layers, x, y, rng)
+    wrong = {
+        "maxout_backward": lambda g, a: g[:, None] * (a == a.max(axis=1, keepdims=True)),
+        "max_norm": lambda W, limit: W * 1.0,
+    }
+    monkeypatch.setattr(lesson, broken, wrong[broken])
+    if broken == "max_norm":
+        with pytest.raises(AssertionError, match="max-norm"):
+            lesson.check(layers, x, y, rng)
+        return
+    lesson.check(layers, x, y, rng)
+    first, second = (float(line.split()[-1][:-1]) for line in capsys.readouterr().out.splitlines())
+    assert first < 1e-5 < 1e-2 < second
+
+
+def test_lesson_5_trains_as_the_package_does_without_masks(monkeypatch):
+    """The same batches, momentum and max-norm by `optim.SGD`: the same weights."""
+    from tinyadv.optim import SGD, Schedule
+
+    lesson, rng = imported("lesson05"), np.random.default_rng(13)
+    layers, _, _, _ = small_network(rng)
+    x, y = rng.random((250, 7)), rng.integers(0, 6, 250)
+    monkeypatch.setattr(lesson, "masks_for", lambda layers, n, rng: [1.0] * 3)
+    monkeypatch.setattr(lesson, "LIMIT", 1.5)
+    P = [tinyadv.Tensor(p.copy()) for layer in layers for p in layer]
+    optimiser, order = SGD(P, Schedule(0.1, decay=1.0, momentum=0.5), 1.5), np.random.default_rng(14)
+    lesson.train(layers, 2, x, y, np.random.default_rng(14))
+    for _ in range(2):
+        for rows in np.array_split(order.permutation(250), 3):
+            h = tinyadv.Tensor(x[rows])
+            for W, b in zip(P[::2], P[1::2], strict=True):
+                h = tinyadv.ops.maxout(h, W, b)
+            optimiser.step(tinyadv.grad(tinyadv.losses.softmax_cross_entropy(h, y[rows]), P))
+    for ours, theirs in zip([p for layer in layers for p in layer], P, strict=True):
+        np.testing.assert_allclose(ours, theirs.data, rtol=1e-9)
+
+
+def test_lesson_5_masks():
+    lesson = imported("lesson05")
+    layers = [(np.zeros((2, 300, 400)), 0), (np.zeros((1, 10, 300)), 0)]
+    pixels, hidden = lesson.masks_for(layers, 100, np.random.default_rng(15))
+    assert (pixels.shape, hidden.shape) == ((100, 400), (100, 300))
+    assert (set(np.unique(pixels)), set(np.unique(hidden))) == ({0, 1}, {0, 2})
+    assert pixels.mean() == pytest.approx(0.8, abs=0.02)
+    assert hidden.mean() == pytest.approx(1, abs=0.02)

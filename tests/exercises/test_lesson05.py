@@ -1,0 +1,300 @@
+"""The exercises of lesson 5."""
+
+import numpy as np
+import pytest
+
+from tinyadv import Tensor, grad, losses, ops
+from tinyadv.optim import project_rows
+
+
+def close(given, value):
+    return np.shape(given) == np.shape(value) and np.allclose(given, value, rtol=1e-6, atol=1e-9)
+
+
+def judge(given, right, mistakes=()):
+    """Silence for the right answer; else the name of the mistake that gives this very answer, or how far off it is."""
+    assert given is not None, "your function returns nothing: is there a `return`?"
+    if close(given, right):
+        return
+    for mistake, value in mistakes:
+        assert not close(given, value), mistake
+    given, right = np.asarray(given), np.asarray(right)
+    assert given.shape == right.shape, f"the shape {right.shape} is wanted, your result has {given.shape}"
+    raise AssertionError(f"{given.ravel()[0]:.6g} (first entry) should be {right.ravel()[0]:.6g}")
+
+
+def several(answer, names):
+    """An answer of several arrays, checked to be as many."""
+    fits = isinstance(answer, tuple | list) and len(answer) == names.count(",") + 1
+    assert fits, f"return {names}"
+    return answer
+
+
+LEAK = "float64 leak: float32 went in, float64 came out; which array was made without a dtype?"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# softmax_cross_entropy
+
+
+def logits(n=4, k=3):
+    z, y = np.random.default_rng(n).standard_normal((n, k)), np.arange(n) % k
+    Z = Tensor(z)
+    J = losses.softmax_cross_entropy(Z, y)
+    return z, y, float(J.data), grad(J, [Z])[0]
+
+
+def with_axis(z, y, axis):
+    """J and (p - t) / N with the softmax over an axis, or over all entries (None)."""
+    p, t = np.exp(z) / np.exp(z).sum(axis=axis, keepdims=True), np.eye(z.shape[1])[y]
+    return -np.log((p * t).sum(axis=1)).mean(), (p - t) / len(z)
+
+
+@pytest.mark.exercise("softmax_cross_entropy", points=1)
+def test_the_cost(lesson):
+    z, y, J, _ = logits()
+    N, p = len(z), ops.softmax(z)
+    given, _ = several(lesson.softmax_cross_entropy(z, y), "J, dJ/dz")
+    judge(given, J, [
+        ("J is a sum over the examples here: it is their mean, 1/N", N * J),
+        ("J is divided by the number of classes: the mean is over the N examples", N * J / z.shape[1]),
+        ("J is the mean over all N K entries: for each example one entry counts, that of its label", J / z.shape[1]),
+        ("softmax over the wrong axis: its sum runs over the classes of one example, axis 1", with_axis(z, y, 0)[0]),
+        ("softmax over all entries: its sum runs over the classes of one example, axis 1", with_axis(z, y, None)[0]),
+        ("label off by one: labels count from 0, as columns do", losses.softmax_cross_entropy(z, y - 1 + 3 * (y == 0))),
+        ("label off by one: labels count from 0, as columns do", losses.softmax_cross_entropy(z, (y + 1) % 3)),
+        ("J has the wrong sign: it is MINUS log p", -J),
+        ("the logarithm is missing: J is -log p, not -p", -p[np.arange(N), y].mean()),
+        ("one cost for each example: J is one number, their mean", -np.log(p[np.arange(N), y])),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("softmax_cross_entropy", points=2)
+def test_the_gradient_of_the_logits(lesson):
+    z, y, _, right = logits()
+    N, t = len(z), np.eye(3)[y]
+    _, given = several(lesson.softmax_cross_entropy(z, y), "J, dJ/dz")
+    judge(given, right, [
+        ("dJ/dz is N times too large: J is a mean over the batch, so the factor 1/N is in its gradient", N * right),
+        ("dJ/dz: the sign is wrong: p - t, so that going downhill raises the label's logit", -right),
+        ("dJ/dz: the sign is wrong, and the 1/N of the mean is missing", -N * right),
+        ("dJ/dz: divided by the number of classes: J is a mean over the N examples", N * right / 3),
+        ("dJ/dz: softmax over the wrong axis: each row for itself, axis 1", with_axis(z, y, 0)[1]),
+        ("dJ/dz: softmax over all entries: each row for itself, axis 1", with_axis(z, y, None)[1]),
+        ("dJ/dz: t is missing: this is p / N", ops.softmax(z) / N),
+        ("dJ/dz: label off by one: labels count from 0", (ops.softmax(z) - np.roll(t, 1, axis=1)) / N),
+        ("dJ/dz: label off by one: labels count from 0", (ops.softmax(z) - np.roll(t, -1, axis=1)) / N),
+        ("dJ/dz: z itself stands where its softmax should", (z - t) / N),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("softmax_cross_entropy", points=1)
+def test_large_logits_float32_and_the_callers_array(lesson):
+    z, y = np.array([[1000.0, -1000.0, 0.0], [0.0, 50.0, 1000.0]], "float32"), np.array([0, 1])
+    before = z.copy()
+    with np.errstate(all="ignore"):
+        J, g = lesson.softmax_cross_entropy(z, y)
+    finite = np.isfinite(J) and np.isfinite(g).all()
+    assert finite, (
+        "overflow: e^1000 is infinite, and the log of a p that was rounded to 0 too; subtract each row's maximum "
+        "first, and compute log p as z - log sum e^z"
+    )
+    judge(J, 475.0, [("J is cut off: where p is rounded to 0, log p is still a number; z - log sum e^z", J)])
+    assert (z == before).all(), (
+        "your function changed z itself: `z -= ...` works on the caller's array, z = z - ... does not"
+    )
+    assert np.asarray(g).dtype == np.float32, LEAK
+
+
+# ---------------------------------------------------------------------------------------------------------
+# linear_backward
+
+
+@pytest.mark.exercise("linear_backward", points=2)
+def test_the_three_gradients(lesson):
+    g, x, W = np.random.default_rng(1).standard_normal((3, 4, 4))  # square: a missing .T gives numbers, not an error
+    X, V, B = Tensor(x), Tensor(W), Tensor(np.zeros(4))
+    dx, dW, db = grad(ops.linear(X, V, B), [X, V, B], seed=g)
+    for_x, for_W, for_b = several(lesson.linear_backward(g, x, W), "dJ/dx, dJ/dW, dJ/db")
+    swapped = close(for_x, dW) and close(for_W, dx)
+    assert not swapped, "dJ/dx and dJ/dW are swapped: first the input's, then the weights'"
+    judge(for_x, dx, [
+        ("dJ/dx: W is transposed: forward it is x W^T, so backward g W", g @ W.T),
+        ("dJ/dx: the factors are in the wrong order: g (N, U) times W (U, D)", W @ g),
+        ("dJ/dx: the factors are in the wrong order: g (N, U) times W (U, D)", W.T @ g),
+        ("dJ/dx is divided by N: the 1/N of the mean is in g already", dx / 4),
+    ])  # fmt: skip
+    judge(for_W, dW, [
+        ("dJ/dW is transposed: it has the shape of W (U, D), a unit's weights in a row", dW.T),
+        ("dJ/dW: the sum has to run over the N examples: g^T x", g @ x),
+        ("dJ/dW: the sum has to run over the N examples: g^T x", g @ x.T),
+        ("dJ/dW is divided by N: the 1/N of the mean is in g already", dW / 4),
+    ])  # fmt: skip
+    judge(for_b, db, [
+        ("dJ/db: summed over the units: b is one number a unit, used by all N examples: axis 0", g.sum(axis=1)),
+        ("dJ/db: a mean over the examples: the 1/N of the mean is in g already, so this is a sum", g.mean(axis=0)),
+        ("dJ/db: one for each example: b was repeated for N rows, so they are summed", g),
+        ("dJ/db: all of it summed: b is one number a unit", g.sum()),
+        ("dJ/db has the shape (1, U), b has (U,): without keepdims", g.sum(axis=0, keepdims=True)),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("linear_backward", points=1)
+def test_other_shapes_and_float32(lesson):
+    rng = np.random.default_rng(2)
+    g, x, W = (rng.standard_normal(shape).astype("float32") for shape in ((5, 2), (5, 3), (2, 3)))
+    answer = several(lesson.linear_backward(g, x, W), "dJ/dx, dJ/dW, dJ/db")
+    for name, given, shape in zip("xWb", answer, ((5, 3), (2, 3), (2,)), strict=True):
+        assert np.shape(given) == shape, f"dJ/d{name} has the shape {np.shape(given)}, {name} has {shape}"
+        assert np.asarray(given).dtype == np.float32, LEAK
+
+
+# ---------------------------------------------------------------------------------------------------------
+# maxout_backward
+
+
+def by_engine(g, a):
+    A = Tensor(a)
+    return grad(A.max(axis=1), [A], seed=g)[0]
+
+
+@pytest.mark.exercise("maxout_backward", points=1)
+def test_the_winner_gets_it(lesson):
+    rng = np.random.default_rng(3)
+    g, a = rng.standard_normal((4, 3)), rng.standard_normal((4, 3, 3))  # as many pieces as units: axes 1 and 2 alike
+    right = by_engine(g, a)
+    judge(lesson.maxout_backward(g, a), right, [
+        ("every piece gets g: only the piece that is the largest has a part in h", np.repeat(g[:, None], 3, axis=1)),
+        ("the maximum over the units: the pieces are axis 1 of a (N, P, U)",
+         g[:, None] * (a == a.max(axis=2)[..., None])),
+        ("the smallest piece gets g: it is the largest that is passed on", g[:, None] * (a == a.min(axis=1)[:, None])),
+        ("the piece of largest size |a| gets g: it is the largest, of two negative ones that nearer to 0",
+         g[:, None] * (abs(a) == abs(a).max(axis=1)[:, None])),
+        ("the g from above is missing: this is 1 for the winner", (a == a.max(axis=1)[:, None]).astype(float)),
+        ("times the piece itself: the slope of h with respect to its winner is 1", right * a),
+        ("the pieces share g, as if h were their mean", np.repeat(g[:, None], 3, axis=1) / 3),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("maxout_backward", points=2)
+def test_of_several_winners_the_first_gets_all(lesson):
+    a = np.array([[[1.0, 2.0], [1.0, 0.0], [0.0, 2.0]], [[3.0, 0.0], [3.0, 0.0], [3.0, 0.0]]])
+    g = np.array([[1.0, -2.0], [0.5, 4.0]])
+    wins = a == a.max(axis=1, keepdims=True)
+    last = wins[:, ::-1].cumsum(axis=1)[:, ::-1] == 1
+    judge(lesson.maxout_backward(g, a), by_engine(g, a), [
+        ("every tie gets the whole gradient: only the first winner may, or two equal pieces would have the slope 2",
+         g[:, None] * wins),
+        ("ties share the gradient: here the rule is that the first winner gets all of it",
+         g[:, None] * wins / wins.sum(axis=1, keepdims=True)),
+        ("of several winners the last gets g: the rule is the first", g[:, None] * (wins & last)),
+        ("where pieces tie nobody gets g: the first winner gets it", g[:, None] * (wins & (wins.sum(1)[:, None] == 1))),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("maxout_backward", points=1)
+def test_one_piece_is_a_linear_layer_and_float32_stays(lesson):
+    g = np.random.default_rng(4).standard_normal((4, 3)).astype("float32")
+    given = lesson.maxout_backward(g, g[:, None] + 1)
+    judge(given, g[:, None])
+    assert np.asarray(given).dtype == np.float32, LEAK
+
+
+# ---------------------------------------------------------------------------------------------------------
+# dropout_mask
+
+
+@pytest.mark.exercise("dropout_mask", points=1)
+def test_as_many_are_kept_as_keep_says(lesson):
+    mask = lesson.dropout_mask(np.random.default_rng(5), (500, 40), 0.8, False)
+    assert mask is not None, "your function returns nothing: is there a `return`?"
+    assert np.shape(mask) == (500, 40), f"the shape (500, 40) is wanted, your mask has {np.shape(mask)}"
+    rows, columns = ((mask == mask[:1]).all(), (mask == mask[:, :1]).all())
+    assert not rows, "all examples have the same mask: each has its own"
+    assert not columns, "an example is kept or dropped as a whole: each entry for itself"
+    kept = float((np.asarray(mask) != 0).mean())
+    assert abs(kept - 0.2) > 0.02, "keep is the probability to KEEP an entry: here it is that of dropping one"
+    assert abs(kept - 0.5) > 0.02, "half are kept, whatever keep says"
+    assert abs(kept - 0.8) < 0.02, f"of 20,000 entries a share of .8 should be kept, it is {kept:.3f}"
+    assert len(np.unique(mask)) == 2, "more than two values: the mask is 0 or 1, kept or dropped"
+
+
+@pytest.mark.exercise("dropout_mask", points=1)
+def test_what_is_rescaled_keeps_its_mean(lesson):
+    plain, scaled = (
+        lesson.dropout_mask(np.random.default_rng(6), (200, 50), 0.4, rescale) for rescale in (False, True)
+    )
+    top = float(np.max(plain))
+    assert top == 1, f"without rescale what is kept stays as it is, times 1; yours times {top:.3g}"
+    top = float(np.max(scaled))
+    mistakes = [
+        ("rescale is forgotten: what is kept is divided by keep", 1.0),
+        ("times keep, not divided by it: the mean shall stay what it was without a mask", 0.4),
+        (
+            "divided by 1 - keep, the probability of dropping: the mean of what is kept with probability keep is keep",
+            1 / 0.6,
+        ),
+    ]
+    judge(top, np.float32(2.5), mistakes)
+
+
+@pytest.mark.exercise("dropout_mask", points=1)
+def test_it_is_float32_and_from_this_generator(lesson):
+    first, again = (lesson.dropout_mask(np.random.default_rng(7), (20, 5), 0.5, True) for _ in range(2))
+    same = np.array_equal(first, again)
+    assert same, (
+        "another mask from the same generator: draw from `rng`, not from np.random, so that runs can be repeated"
+    )
+    assert first.dtype != bool, "truth values: float32 is wanted, 0 and 1"
+    assert first.dtype == np.float32, "float64 leak: a float64 mask makes everything that it is multiplied with float64"
+    rng = np.random.default_rng(7)
+    one, two = (lesson.dropout_mask(rng, (20, 5), 0.5, True) for _ in range(2))
+    moved = not np.array_equal(one, two)
+    assert moved, "two calls with one generator give the same mask: the generator is made anew in your function"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# max_norm
+
+
+def projected(W, limit):
+    W = W.copy()
+    project_rows(W, limit)
+    return W
+
+
+@pytest.mark.exercise("max_norm", points=2)
+def test_only_rows_that_are_too_long_are_scaled(lesson):
+    W = np.array([[3.0, 4.0, 0.0], [0.3, 0.0, 0.4], [6.0, 0.0, 8.0]])
+    before, limit = W.copy(), 2.0
+    given = lesson.max_norm(W, limit)
+    assert np.array_equal(W, before), "your function changed W itself: return a new array"
+    squares = W**2
+    norms = np.sqrt(squares.sum(axis=1, keepdims=True))
+    judge(given, projected(W, limit), [
+        ("nothing was scaled: the first row has the length 5, the limit is 2", W),
+        ("shorter rows were scaled up to the limit: they stay as they are", W * limit / norms),
+        ("columns were scaled: a unit's weights are a ROW of W, the last axis", projected(W.T, limit).T),
+        ("the norm of the whole matrix: each row has its own", W * min(1.0, limit / np.sqrt(squares.sum()))),
+        ("the square root is missing: the length is the root of the sum of squares",
+         W * np.minimum(1, limit / squares.sum(axis=1, keepdims=True))),
+        ("entries were clipped one by one: the row keeps its direction, all of it is scaled", W.clip(-limit, limit)),
+        ("the sum of sizes |w|, where the Euclidean length is wanted",
+         W * np.minimum(1, limit / abs(W).sum(axis=1, keepdims=True))),
+        ("rows that are too long get length 1, not the limit", np.where(norms > limit, W / norms, W)),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("max_norm", points=1)
+def test_pieces_rows_of_zeros_and_float32(lesson):
+    W = np.random.default_rng(8).standard_normal((3, 4, 5)).astype("float32")
+    W[0, 0] = 0
+    with np.errstate(all="ignore"):
+        given = lesson.max_norm(W, 1.5)
+    assert np.isfinite(given).all(), "a row of zeros gave 0/0: its length is 0, and it has to stay 0"
+    assert np.shape(given) == W.shape, f"W has the shape {W.shape} (P, U, D), your result {np.shape(given)}"
+    assert given.dtype == np.float32, LEAK
+    judge(given, projected(W, 1.5), [
+        ("the units of all pieces were taken together: a row is the LAST axis of W (P, U, D)",
+         W * np.minimum(1, 1.5 / np.sqrt((W**2).sum(axis=1, keepdims=True)))),
+    ])  # fmt: skip

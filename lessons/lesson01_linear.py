@@ -173,9 +173,9 @@ if __name__ == "__main__":
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: $\eta = \varepsilon\,w / \lVert w\rVert_2$, by Cauchy and Schwarz. 1: it raises the
-# activation by $\varepsilon\lVert w\rVert_2$, like $\sqrt n$ for weights of a given size; but it moves a pixel by no more
-# than about $\varepsilon/\sqrt n$. 1: a reason, not a side: rounding to 8 bits is a limit for each pixel, while an eye
-# adds up, and sees a strong change of a few pixels that both limits may allow or forbid.
+# activation by $\varepsilon\lVert w\rVert_2$, like $\sqrt n$ for weights of a given size; but it moves a pixel by no
+# more than about $\varepsilon/\sqrt n$. 1: a reason, not a side: rounding to 8 bits is a limit for each pixel, while an
+# eye adds up, and sees a strong change of a few pixels that both limits may allow or forbid.
 # ### END SOLUTION
 #
 # **What this cannot explain yet.** Here $w$ lay before us and we read off its sign; a model that *learns* its weights

@@ -87,6 +87,14 @@ def check_device(device: str) -> None:
         _cupy(device)
 
 
+def gpus() -> str:
+    """CuPy's version, CUDA's, and the GPUs' names, in words; DeviceError as of `check_device("cuda")`."""
+    cupy = _cupy("cuda")
+    runtime = cupy.cuda.runtime
+    names = [runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())]
+    return f"CuPy {cupy.__version__}, CUDA {runtime.runtimeGetVersion()}: {', '.join(names)}"
+
+
 def _cupy(device: str) -> ModuleType:
     if device != "cuda":
         raise ValueError(f"unknown device {device!r}: wanted 'cpu' or 'cuda'")

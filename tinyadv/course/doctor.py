@@ -15,7 +15,7 @@ from typing import Any
 from numpy import show_config
 
 from .. import __version__, datasets, ops
-from ..backend import DeviceError, check_device, generator
+from ..backend import DeviceError, generator, gpus
 from ..gradcheck import GradientError, KinkError, gradcheck
 from ..machine import cores, processor, thread_caps
 from . import lessons
@@ -66,16 +66,11 @@ def _blas() -> Finding:
 
 def _gpu() -> Finding:
     try:
-        check_device("cuda")
+        return "GPU", gpus(), True
     except DeviceError as error:
         absent = "not installed" in str(error)
         # CuPy that finds no GPU was installed for one; without CuPy nobody wants a GPU
         return "GPU", "CuPy is not installed: everything runs on the CPU" if absent else str(error), absent
-    import cupy
-
-    runtime = cupy.cuda.runtime
-    devices = [runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())]
-    return "GPU", f"CuPy {cupy.__version__}, CUDA {runtime.runtimeGetVersion()}: {', '.join(devices)}", True
 
 
 def _data() -> Finding:

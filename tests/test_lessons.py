@@ -300,6 +300,28 @@ def test_lesson_4_its_engine_and_the_packages_agree_through_attacks(sign, throug
     assert (lesson.gap(found[0][0], closed[0]) < 1e-12) == sign, "FGSM's gradient is the closed form's, no other's"
 
 
+def test_lesson_4_only_a_gradient_through_the_attack_is_that_of_the_whole():
+    lesson, rng = imported("lesson04"), np.random.default_rng(16)
+    w, b, x, y = (
+        rng.standard_normal((5, 1)),
+        rng.standard_normal(1),
+        rng.random((6, 5)),
+        rng.choice([-1.0, 1.0], (6, 1)),
+    )
+    E, h, v = namespace(lesson), 1e-5, rng.standard_normal((5, 1))
+
+    def value(w):
+        return float(lesson.attacked(E, E.Tensor(w), b, x, y, sign=False).data)
+
+    quotient, found = (value(w + h * v) - value(w - h * v)) / (2 * h), []
+    for through in (True, False):
+        W = E.Tensor(w)
+        (d,) = E.grad(lesson.attacked(E, W, b, x, y, sign=False, through=through), [W])
+        found.append(float((d * v).sum()))
+    assert found[0] == pytest.approx(quotient, rel=1e-7)
+    assert found[1] != pytest.approx(quotient, rel=1e-2)
+
+
 @pytest.mark.parametrize("name", ["softplus", "sigmoid", "absolute", "sign"])
 def test_lesson_4_each_function_of_entries_to_second_order(name):
     lesson, x = imported("lesson04"), np.random.default_rng(9).standard_normal(7)

@@ -74,13 +74,11 @@ ALONE = {
     ),
     "patches_and_restores": (
         """import pytest
-    was = pytest.raises
-    class Restore:
-        def __del__(self):
+    class Result(int):
+        def __del__(self, was=pytest.raises):
             pytest.raises = was
     pytest.raises = None
-    patches_and_restores.kept = Restore()
-    return x + 1""",
+    return Result(x + 1)""",
         "the submission changed pytest.raises",
     ),
     "patches_what_would_say_so": (
@@ -113,7 +111,15 @@ TOGETHER = {
         f"import os\n    fd = os.open({str(SOLUTION.parent.parent)!r}, os.O_RDONLY)",
         "an exercise may not open",
     ),
-    "reads_wrong_answers": (f"open({str(folder_of_tests() / 'wrong' / 'lesson01.py')!r})", "may not open"),
+    "reads_wrong_answers": (
+        "import pathlib, sys\n    here = pathlib.Path(sys.modules['test_lesson01'].__file__).parent\n"
+        "    open(here / 'conftest.py').close()\n    open(here / 'wrong' / 'lesson01.py')",
+        "wrong/lesson01.py",
+    ),
+    "opens_the_package": (
+        "import os, tinyadv\n    os.open(os.path.dirname(tinyadv.__file__), os.O_RDONLY)",
+        "an exercise may not open",
+    ),
     "reads_with_numpy": (f"import numpy\n    numpy.fromfile({str(SOLUTION)!r}, dtype='uint8')", "may not open"),
     "loads_the_solution": (
         f"import importlib.machinery as m\n    m.SourceFileLoader('a', {str(SOLUTION)!r}).load_module()",
@@ -160,6 +166,8 @@ def course(tmp_path, monkeypatch):
         handed_in.mkdir(parents=True)
         conftest = (folder_of_tests() / "conftest.py").read_text(encoding="utf-8")
         (tests / "conftest.py").write_text(conftest, encoding="utf-8")
+        (tests / "wrong").mkdir()
+        (tests / "wrong" / "lesson01.py").touch()
         exercise = dict.fromkeys(names, None) | dict.fromkeys(together, "together")
         source = lesson_of(
             dict.fromkeys(
@@ -167,13 +175,15 @@ def course(tmp_path, monkeypatch):
             )
         )
         (tmp_path / "lesson01_one.py").write_text(source, encoding="utf-8")
-        text = "import pytest\nimport numpy as np\nfrom numpy.testing import assert_allclose\n"
+        text = "import pytest\nimport numpy as np\nfrom numpy.testing import assert_allclose\n\n\n"
+        text += "def one():\n    return 1\n"
         text += "".join(
             f'\n\n@pytest.mark.exercise("{group or name}", points=2)\ndef test_{name}(lesson):\n'
-            f'    assert lesson.{name}(1) == 2, "the sign is wrong"\n'
+            f'    assert lesson.{name}(one()) == 2, "the sign is wrong"\n'
             for name, group in exercise.items()
         )
         (tests / "test_lesson01.py").write_text(text, encoding="utf-8")
+        monkeypatch.setattr(grading, "PATIENCE", 900.0)  # where other work leaves little of the processor to this
         monkeypatch.setattr(grading, "tests_folder", lambda: tests)
         monkeypatch.setattr(grading, "graded_lessons", lambda: {1: tmp_path / "lesson01_one.py"})
         return handed_in.parent
@@ -208,6 +218,11 @@ def test_every_answer_costs_its_own_points_only(course):
 MODULES = {
     "raises": ("x = 1 / 0", "ZeroDivisionError: division by zero (line 7: x = 1 / 0)"),
     "exits": ("import os\nos._exit(0)", "your code ended the process (exit code 0)"),
+    "patches_until_it_is_called": (
+        "import sys\nt = sys.modules['test_lesson01']\nwas, t.one = t.one, lambda: 0\n"
+        "def right(x):\n    t.one = was\n    return 2",
+        "the submission changed test_lesson01.one",
+    ),
     "patches": (
         "import numpy\nnumpy._core.numeric.isclose = lambda *a, **k: True",
         "the submission changed numpy._core.numeric.isclose",
@@ -242,11 +257,11 @@ def test_what_cannot_be_loaded_says_why(code, words, tmp_path):
 
 
 def test_one_that_waits_is_ended(course, monkeypatch):
-    monkeypatch.setattr(grading, "GRACE", 3.0)
     folder = course("waits")
+    monkeypatch.setattr(grading, "PATIENCE", 0.1)
     hand_in(folder, lesson_of({"waits": "import time\n    time.sleep(1000)"}))
-    (e,) = grade(folder, seconds=0.1)
-    assert e.feedback.startswith("it did not end within 3.3 s")
+    (e,) = grade(folder, seconds=5.0)
+    assert e.feedback.startswith("it did not end within 0.5 s")
 
 
 def test_points_are_the_tests_and_all_cases_of_a_test_have_to_pass(course):
@@ -256,7 +271,8 @@ def test_points_are_the_tests_and_all_cases_of_a_test_have_to_pass(course):
         "import pytest\n\n"
         '@pytest.mark.exercise("f", points=1.5)\n@pytest.mark.parametrize("x", [1, 2, 3])\n'
         'def test_cases(lesson, x):\n    assert lesson.f(x) == x + 1, f"f({x}) is wrong"\n\n'
-        '@pytest.mark.exercise("f", points=2)\ndef test_exits(lesson):\n    lesson.f(9)\n\n'
+        '@pytest.mark.exercise("f", points=2)\n@pytest.mark.parametrize("x", [1, 9])\ndef test_exits(lesson, x):\n'
+        "    lesson.f(x)\n\n"
         '@pytest.mark.exercise("f", points=4)\ndef test_last(lesson, tmp_path):\n    assert tmp_path.is_dir()\n'
     )
     hand_in(folder, lesson_of({"f": "if x == 9:\n        __import__('os')._exit(3)\n    return x + (x != 2)"}))
@@ -304,7 +320,7 @@ def test_a_notebook_is_graded_too(course):
     (folder / "lessons" / "lesson01_one.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
     assert grade(folder)[0].earned == 2
     (folder / "lessons" / "lesson01_one.ipynb").write_text('{"cells": [{}]}', encoding="utf-8")
-    with pytest.raises(ValueError, match="lesson01_one.ipynb cannot be read: KeyError: 'cell_type'"):
+    with pytest.raises(ValueError, match=r"lesson01_one\.ipynb cannot be read: KeyError: 'cell_type'"):
         source_of(find(folder, 1))
 
 

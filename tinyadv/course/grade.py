@@ -39,7 +39,8 @@ from .export import INI, PACKAGE, graded_lessons, tests_folder
 from .scores import Check, Exercise
 
 SECONDS = 20.0  # of processor time for an exercise
-GRACE = 20.0  # by the clock it may take three times that, and this for imports
+PATIENCE = 3.0  # by the clock it may take that many times as long
+GRACE = 60.0  # and this many seconds more until its tests begin
 MEMORY = 2 << 30
 LARGEST = 4 << 20  # bytes of a lesson's file, and of what a process may say
 
@@ -60,7 +61,7 @@ def grade(
     only : iterable of int, optional
         These lessons; by default all that have exercises.
     seconds : float
-        Processor time for one exercise after imports; by the clock three times that and `GRACE`.
+        Processor time for one exercise after imports; by the clock `PATIENCE` times that.
     memory : int
         Bytes of address space for one exercise.
 
@@ -140,6 +141,7 @@ def _tried(
     key, work = secrets.token_bytes(32), submission.parents[1]
     (work.parent / "pytest.ini").write_text(INI, encoding="utf-8")
     job = _job(submission, number, name, tests) | {"key": key.hex(), "seconds": seconds, "memory": memory}
+    job["clock"] = PATIENCE * seconds
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-I", "-B", str(Path(__file__).with_name("runner.py"))],
@@ -204,11 +206,11 @@ def _environment(work: Path) -> dict[str, str]:
 
 def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float) -> str:
     """Hand over the job, wait for the end, and say what it means for a test that has no result."""
-    by_the_clock, late = 3 * seconds + GRACE, False
+    late = False
     try:
-        process.communicate(job, timeout=by_the_clock)
+        process.communicate(job, timeout=PATIENCE * seconds + GRACE)
     except subprocess.TimeoutExpired:
-        late = True
+        late = process.poll() is None  # it may have ended while this process was held up
     finally:
         if os.name == "posix":
             with suppress(ProcessLookupError, PermissionError):
@@ -216,8 +218,10 @@ def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float) -> str:
         process.kill()
         process.wait()
     code = process.returncode
-    if late:
-        return f"it did not end within {by_the_clock:g} s: is there an endless loop, or does it wait for something?"
+    if late or code == -getattr(signal, "SIGALRM", 0) < 0:
+        return (
+            f"it did not end within {PATIENCE * seconds:g} s: is there an endless loop, or does it wait for something?"
+        )
     if code == -getattr(signal, "SIGXCPU", 0) and code:
         return f"it took more than {seconds:g} s of processor time: is there an endless loop?"
     if code < 0:

@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -170,7 +171,7 @@ def watched(function: FunctionType, check: Callable[[], None]) -> Callable[..., 
 def arm(job: dict[str, Any]) -> None:
     """Limit time, memory and files, and refuse what no exercise needs. There is no way back."""
     os.dup2(1, 2)
-    _limit(job["seconds"], job["memory"])
+    _limit(job["seconds"], job["clock"], job["memory"])
     realpath, folder = os.path.realpath, os.path.realpath(job["folder"])
     readable = (*map(realpath, job["readable"]), folder)
     hidden = tuple(map(realpath, job["hidden"]))
@@ -210,11 +211,12 @@ def arm(job: dict[str, Any]) -> None:
     sys.addaudithook(hook)
 
 
-def _limit(seconds: float, memory: int) -> None:
+def _limit(seconds: float, clock: float, memory: int) -> None:
     try:
         import resource
     except ImportError:  # Windows: there is the time limit of whoever started this process
         return
+    signal.setitimer(signal.ITIMER_REAL, clock)  # SIGALRM ends the process
     used = resource.getrusage(resource.RUSAGE_SELF)
     processor = int(used.ru_utime + used.ru_stime + seconds) + 1
     limits = {"CPU": (processor, processor + 1), "AS": (memory,) * 2, "FSIZE": (1 << 24,) * 2, "CORE": (0, 0)}

@@ -1,10 +1,10 @@
 """What the whole suite shares: the array libraries that the same tests run on, and a summary line on mutants."""
-# ruff: noqa: E402  (NumPy reads the cap when it is imported)
 
 import importlib
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run in several processes, whose BLAS threads would fight
+# before NumPy is imported: tests run in several processes, whose BLAS threads would fight
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -275,7 +276,9 @@ def test_the_table_of_claims_fits_its_terminal(width, command, monkeypatch):
     assert code == 0
     assert max(map(len, out.splitlines())) <= width
     words = out.split()
-    assert [name for name in words if name in IDS] == list(IDS)  # each once, in the paper's order
+    # an objective may have the name of a claim: "through-attack training" in the scale of a run is not its row
+    rows = [name for name, after in pairwise(words) if name in IDS and after != "training"]
+    assert rows == list(IDS)  # each once, in the paper's order
     assert f"{len(IDS)} claims" in out
 
 

@@ -259,7 +259,7 @@ def _rows(job: Job, workers: Sequence[Worker]) -> list[dict[str, Any]]:
     rows = []
     for w in workers:
         name, flat = w.peer.label, [t for times in w.turns.times for t in times]
-        low, *_, high = quantiles(flat, n=20) if len(flat) > 1 else (flat[0], flat[0])
+        low, *_, high = quantiles(flat, n=20, method="inclusive") if len(flat) > 1 else (flat[0], flat[0])
         above_floor = against("floor", name)
         rows.append(
             {

@@ -123,15 +123,15 @@ def rotated(x: Value, g: Value, angle: float) -> Value:
     if not 0 <= angle <= math.pi:
         raise ValueError(f"an angle is in radians, from 0 to pi; got {angle}")
     limits = array_module(raw(x)).finfo(x.dtype)
-    x_hat, length, has_x = _unit(x, float(limits.tiny))
-    g_hat, _, has_g = _unit(g, float(limits.tiny))
-    u, _, has_plane = _unit(_beside(g_hat, x_hat), 16 * float(limits.eps))
-    u, _, _ = _unit(_beside(u, x_hat), 0.0)  # once more: what rounding left of x in a short u, would turn by less
+    x_hat, length, has_x = unit(x, float(limits.tiny))
+    g_hat, _, has_g = unit(g, float(limits.tiny))
+    u, _, has_plane = unit(_orthogonal(g_hat, x_hat), 16 * float(limits.eps))
+    u, _, _ = unit(_orthogonal(u, x_hat))  # once more: what rounding left of x in a short u, would turn by less
     turned = math.cos(angle) * x + math.sin(angle) * length * u
     return ops.where(has_x & has_g & has_plane, turned, x)
 
 
-def _unit(v: Value, least: float) -> tuple[Value, Value, Array]:
+def unit(v: Value, least: float = 0.0) -> tuple[Value, Value, Array]:
     """v / ||v||_2 and ||v||_2 of each row, and whether its largest entry exceeds `least`; of other rows 0 and 1.
 
     ||v||_2 is computed as s ||v / s||_2, which nothing overflows or underflows. It is the same whatever the number s,
@@ -146,7 +146,7 @@ def _unit(v: Value, least: float) -> tuple[Value, Value, Array]:
     return v / norm, s * norm, is_long
 
 
-def _beside(v: Value, x_hat: Value) -> Value:
+def _orthogonal(v: Value, x_hat: Value) -> Value:
     """The part of each row of v that is orthogonal to the unit vector x_hat."""
     return v - (v * x_hat).sum(axis=-1, keepdims=True) * x_hat
 

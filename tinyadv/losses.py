@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from . import ops
-from .attacks import check_eps, fgsm, rotated
+from .attacks import check_eps, fgsm, rotated, unit
 from .backend import Array, Generator, as_array, full_like, noise, one_hot, sums
 from .layers import parameters
 from .tensor import Tensor, Value, grad, raw
@@ -170,9 +170,7 @@ def adversarial_objective(
         J = alpha * float(J_clean) + (1.0 - alpha) * float(J_adv)
         return J, sums(g_clean, g_adv) if alpha else g_adv
     x_adv = fgsm(model, x, y, eps)
-    z = model(Tensor(ops.concatenate([x, x_adv])), rng=rng)  # both halves in one pass, each with its own masks
-    J = alpha * model.loss(z[: len(x)], y) + (1.0 - alpha) * model.loss(z[len(x) :], y)
-    return float(J), grad(J, theta)
+    return _averaged(model, Tensor(x_adv), x, y, rng, alpha)
 
 
 def rubbish_objective(
@@ -234,16 +232,22 @@ def noise_objective(
 def _beside(
     model: Any, x_other: Tensor, x: Array, y: Array, rng: Generator | None, alpha: float, after: Any = None
 ) -> tuple[float, list[Array]]:
-    """alpha J(x) + (1 - alpha) J(x_other), both in one pass, each with its own masks; without the half of no weight."""
+    """`_averaged` for a checked alpha; without the half of no weight, unless functions `after` layers count on both."""
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is a number in [0, 1], got {alpha}")
-    theta, alpha, N = parameters(model), float(alpha), len(x)
     if alpha == 0 and after is None:
         J = model.loss(model(x_other, rng=rng), y)
-        return float(J), grad(J, theta)
-    z = model(ops.concatenate([x, x_other]), rng=rng, **({"after": after} if after else {}))
-    J = alpha * model.loss(z[:N], y) + (1.0 - alpha) * model.loss(z[N:], y)
-    return float(J), grad(J, theta)
+        return float(J), grad(J, parameters(model))
+    return _averaged(model, x_other, x, y, rng, float(alpha), **({"after": after} if after else {}))
+
+
+def _averaged(
+    model: Any, x_other: Tensor, x: Array, y: Array, rng: Generator | None, alpha: float, **options: Any
+) -> tuple[float, list[Array]]:
+    """alpha J(x) + (1 - alpha) J(x_other) and its gradients: both halves in one pass, each with its own masks."""
+    z = model(ops.concatenate([x, x_other]), rng=rng, **options)
+    J = alpha * model.loss(z[: len(x)], y) + (1.0 - alpha) * model.loss(z[len(x) :], y)
+    return float(J), grad(J, parameters(model))
 
 
 LEAST_GRADIENT = 1e-20  # of the entries of an input gradient, for its direction to be differentiated in float32
@@ -279,16 +283,8 @@ def through_attack_objective(
     X = Tensor(x)
     (g,) = grad(model.loss(model(X), y), [X], seed=float(len(x)), create_graph=True)
     g = ops.where(abs(g.data).max(axis=1, keepdims=True) > LEAST_GRADIENT, g, full_like(x, 0.0))
-    x_adv = rotated(x, g, angle) if attack == "rotation" else x + check_eps(eps) * x.shape[1] ** 0.5 * _direction(g)
+    x_adv = rotated(x, g, angle) if attack == "rotation" else x + check_eps(eps) * x.shape[1] ** 0.5 * unit(g)[0]
     return _beside(model, x_adv, x, y, rng, alpha)
-
-
-def _direction(g: Value) -> Value:
-    """g / ||g||_2 of each row, 0 of a row of zeros; the same whatever g is multiplied by, so 1 / max |g| may be raw."""
-    largest = abs(raw(g)).max(axis=1, keepdims=True)
-    g = g / ops.where(largest > 0, largest, full_like(largest, 1.0))
-    squares = (g * g).sum(axis=1, keepdims=True)
-    return g / ops.sqrt(ops.where(largest > 0, squares, full_like(largest, 1.0)))
 
 
 def hidden_objective(

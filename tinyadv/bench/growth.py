@@ -61,7 +61,7 @@ def plot(rows: Sequence[dict[str, Any]], file: str | os.PathLike[str] | BinaryIO
             mine = [row for row in rows if (row["axis"], row["peer"]) == (axis, peer)]
             sizes, times = [row["size"] for row in mine], [row["us_per_example"] for row in mine]
             look: dict[str, Any] = {"color": "0.5", "linestyle": "--"} if peer == "floor" else {"marker": "o"}
-            panel.plot(sizes, times, label=_LABELS.get(peer, peer), markersize=3, **look)
+            panel.plot(sizes, times, label=LABELS.get(peer, peer), markersize=3, **look)
         panel.set(xscale="log", yscale="log", xlabel=axis)
         panel.set_xticks(SIZES[axis], [str(size) for size in SIZES[axis]], fontsize=7)
         panel.minorticks_off()
@@ -71,4 +71,7 @@ def plot(rows: Sequence[dict[str, Any]], file: str | os.PathLike[str] | BinaryIO
     figure.savefig(file, dpi=150)
 
 
-_LABELS = {"ours": "tinyadv", "floor": "products alone", "torch": "PyTorch", "by-hand": "NumPy by hand"}
+LABELS = {
+    "ours": "tinyadv", "by-hand": "NumPy by hand", "jax": "JAX jit", "torch": "PyTorch", "torch-compile":
+    "torch.compile", "autograd": "HIPS autograd", "floor": "products alone",
+}  # fmt: skip

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .growth import plot
+from .growth import LABELS, plot
 from .jobs import JOBS
 
 RESULTS = Path(__file__).parent / "results"
-COLUMNS = {
-    "ours": "tinyadv", "by-hand": "NumPy by hand", "jax": "JAX jit", "torch": "PyTorch", "torch-compile":
-    "torch.compile", "autograd": "HIPS autograd",
-}  # fmt: skip
+COLUMNS = [name for name in LABELS if name != "floor"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Summary:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Heading and rows as texts: each peer's median time with its ratio to PyTorch's."""
-        heading = ["job", *(COLUMNS[name] for name in self.peers), "of floor", "peak MiB"]
+        heading = ["job", *(LABELS[name] for name in self.peers), "of floor", "peak MiB"]
         rows = []
         for line in self.lines:
             cells = [_cell(line, name) for name in self.peers]

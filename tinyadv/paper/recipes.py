@@ -174,15 +174,8 @@ def maxout_rubbish(profile: Profile, seed: int, top: str = "softmax", trained: b
     `losses.rubbish_objective` for the network's top. Of 1, .25, .1 and .05 samples an image, .1 is the most that does
     not raise the error on the validation images, and the least that keeps rubbish near 0 (six epochs, one seed).
     """
-    return Recipe(
-        "maxout_network",
-        {"units": 240, "top": top},
-        objective="rubbish" if trained else "clean",
-        options={"per_image": 0.1} if trained else {},
-        epochs=profile.epochs["controls"],
-        max_norm=1.9365,
-        seed=seed,
-    )
+    plain = replace(control(profile, seed, "clean"), arguments={"units": 240, "top": top})
+    return replace(plain, objective="rubbish", options={"per_image": 0.1}) if trained else plain
 
 
 # Ever more inhibition, section 7: a name, a builder, its arguments, learning rates to choose from.
@@ -281,14 +274,7 @@ def maxout_l1(profile: Profile, seed: int, coefficient: float) -> Recipe:
 
     0 is without decay.
     """
-    return Recipe(
-        "maxout_network",
-        {"units": 240, "top": "softmax"},
-        options={"l1": coefficient} if coefficient else {},
-        epochs=profile.epochs["controls"],
-        max_norm=1.9365,
-        seed=seed,
-    )
+    return replace(control(profile, seed, "clean"), options={"l1": coefficient} if coefficient else {})
 
 
 def noise_control(profile: Profile, seed: int, kind: str, alpha: float = 0.5) -> Recipe:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import cases
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from tinyadv import cli, course, ops
 from tinyadv.course import contents, doctor, export
 from tinyadv.course.contents import list_lessons
+from tinyadv.paper.recipes import PROFILES
 from tinyadv.paper.registry import claims
+from tinyadv.paper.results import committed, format_value
 
 
 @pytest.fixture
@@ -90,18 +94,42 @@ def test_compare_puts_ours_beside_the_papers(capsys):
     course.compare("fgsm-softmax", {"error": 0.5, "weights_l1": 123.0}, {"error": (0.4, 0.6)})
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].strip() == "fgsm-softmax (section 4)"
-    assert ["ours", "paper"] in [line.split() for line in lines]
+    assert ["this", "lesson", "ours", "paper"] in [line.split() for line in lines]
+    result = committed()["fgsm-softmax"]
+    ours = format_value(claims()["fgsm-softmax"].published[0], result.mean("error"), result.interval("error"))
     (error,) = [line for line in lines if "FGSM error" in line]
-    assert error.split() == ["FGSM", "error", "50.0", "%", "[40.0,", "60.0]", "99.9", "%"]
+    assert " ".join(error.split()) == f"FGSM error 50.0 % [40.0, 60.0] {ours} 99.9 %"
     assert any("123" in line for line in lines)
-    assert not any("confidence" in line for line in lines), "what was not measured is not shown"
+    (confidence,) = [line for line in lines if "confidence" in line]
+    assert "mistakes   —" in confidence, "what the lesson did not measure"
+    assert f"ours: profile {result.profile}, seeds 0" in lines[-1]
+
+
+def test_compare_without_values_shows_what_was_published(capsys):
+    course.compare("fgsm-softmax")
+    out = capsys.readouterr().out
+    assert "this lesson" not in out
+    assert re.search(r"FGSM error +\S+ %.* 99.9 %", out)
 
 
 @pytest.mark.parametrize(("holds", "word"), [(True, "holds"), (False, "fails")])
 def test_compare_shows_a_statement(holds, word, capsys):
     course.compare("linear-growth", {"exponent": 1.0}, holds=holds)
-    out = capsys.readouterr().out
-    assert f"statement {word} {claims()['linear-growth'].paper}" in " ".join(out.split())
+    assert re.search(rf"statement +{word} +holds for .* {claims()['linear-growth'].paper}", capsys.readouterr().out)
+
+
+def test_the_scale_of_lessons():
+    quick = course.scale("quick")
+    assert quick.epochs.keys() == PROFILES["quick"].epochs.keys() >= course.EPOCHS.keys()
+    assert all(quick.epochs[kind] <= epochs for kind, epochs in PROFILES["quick"].epochs.items())
+    assert course.scale("paper") is PROFILES["paper"]
+    with pytest.raises(ValueError, match=r"'qick': there are quick, lesson, paper"):
+        course.scale("qick")
+
+
+def test_the_lab_is_where_reproduce_trains(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert course.lab().folder == Path("tinyadv-results") / "networks"
 
 
 @pytest.mark.parametrize(("claim", "values"), [("fgsm-sofmax", {}), ("fgsm-softmax", {"eror": 0.5})])

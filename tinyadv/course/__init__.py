@@ -1,8 +1,8 @@
-"""The course: finding and running the lessons, and the two things that every lesson ends with.
+"""The course: finding and running the lessons, and what every lesson uses.
 
 The lessons are plain files, `lessons/lessonNN_topic.py` in a checkout; an installed package carries a copy of them.
-A lesson shows what it measured with `compare`, in the words and beside the numbers of the registry of claims, and
-draws inside `figure`.
+A lesson takes trained networks from `lab`, at the `scale` of its profile, shows what it measured with `compare`, in the
+words and beside the numbers of the registry of claims, and draws inside `figure`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ import runpy
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..paper.lab import Lab
+    from ..paper.recipes import Profile
 
 _PACKAGE = Path(__file__).parent.parent
 FIGURES = Path("tinyadv-results") / "lessons"  # where lessons save their figures, from where they are run
@@ -64,20 +69,51 @@ def run_lesson(path: Path) -> None:
         sys.argv = arguments
 
 
+def lab() -> Lab:
+    """Where lessons get trained networks: what a lesson or `tinyadv reproduce` has trained in this folder is reused."""
+    from ..paper.lab import Lab
+    from ..progress import Console
+
+    return Lab(FIGURES.parent / "networks", progress=Console())
+
+
+def scale(profile: str) -> Profile:
+    """A profile for the recipes of `tinyadv.paper.recipes`; a lesson's "quick" trains for seconds, not minutes.
+
+    Raises
+    ------
+    ValueError
+        If there is no such profile.
+    """
+    from ..paper.recipes import PROFILES
+
+    if profile not in PROFILES:
+        raise ValueError(f"there is no profile {profile!r}: there are {', '.join(PROFILES)}")
+    if profile != "quick":
+        return PROFILES[profile]
+    return replace(PROFILES["quick"], epochs={**PROFILES["quick"].epochs, **EPOCHS})
+
+
+EPOCHS = {"softmax": 5, "rbf": 3, "naive": 2, "adversarial": 2, "controls": 1, "members": 1}
+
+
 def compare(
     claim: str,
-    values: Mapping[str, float],
+    values: Mapping[str, float] | None = None,
     intervals: Mapping[str, tuple[float, float]] | None = None,
     holds: bool | None = None,
 ) -> None:
-    """Print a claim of the paper and what a lesson measured for it: a table *ours | paper*.
+    """Print a claim of the paper as a table *this lesson | ours | paper*.
+
+    *Ours* are the committed results of the largest profile that was run; a lesson trains for less time.
 
     Parameters
     ----------
     claim : str
         Its id: see `tinyadv claims`.
-    values : mapping
-        Numbers by their names in the registry (`tinyadv claims --json` lists them); shares from 0 to 1.
+    values : mapping, optional
+        What the lesson measured: numbers by their names in the registry (`tinyadv claims --json` lists them); shares
+        from 0 to 1.
     intervals : mapping, optional
         95 % intervals of some of them.
     holds : bool, optional
@@ -94,20 +130,25 @@ def compare(
 
     from ..paper.registry import select
     from ..paper.report import rows
-    from ..paper.results import Measurement, Result
+    from ..paper.results import Measurement, Result, committed
 
     (about,) = select([claim])
-    known = [q.name for q in about.quantities]
-    if unknown := [name for name in (*values, *(intervals or {})) if name not in known]:
+    known, ours = [q.name for q in about.quantities], committed().get(claim)
+    if unknown := [name for name in (*(values or {}), *(intervals or {})) if name not in known]:
         raise ValueError(f"{claim} has no {', '.join(unknown)}: there are {', '.join(known)}")
-    result = Result(claim, "lesson", "cpu", [0], [Measurement(dict(values), dict(intervals or {}), holds)])
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{claim} (section {about.section})", title_justify="left")
+    if ours:
+        table.caption = f"ours: profile {ours.profile}, seeds {', '.join(map(str, ours.seeds))}"
+    measured = Measurement(dict(values or {}), dict(intervals or {}), holds)
+    ours_by_label = {row.label: row.ours for row in rows(about, ours)}
+    found = rows(about, Result(claim, "lesson", "cpu", [0], [measured]))
+    here = {row.label: row.ours for row in found if row.ours not in ("—", "not measured")}
     table.add_column("")
-    table.add_column("ours", no_wrap=True)
-    table.add_column("paper")
-    for row in rows(about, result):
-        if row.ours not in ("—", "not measured"):
-            table.add_row(row.label, row.ours, row.paper)
+    for name in (["this lesson"] if here else []) + ["ours", "paper"]:
+        table.add_column(name)
+    for row in found:
+        first = [here.get(row.label, "—")] if here else []
+        table.add_row(row.label, *first, ours_by_label.get(row.label, "—"), row.paper)
     Console().print(table)
 
 

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import cases
+import numpy as np
 import pytest
 
 from tinyadv import cli, course, ops
-from tinyadv.course import contents, doctor, export
+from tinyadv.course import contents, doctor, export, judging
 from tinyadv.course.contents import list_lessons
 from tinyadv.paper.recipes import PROFILES
 from tinyadv.paper.registry import claims
@@ -302,3 +303,25 @@ def test_the_doctor_misses_a_package(monkeypatch):
     _, said, good = doctor._packages()
     assert not good
     assert said.endswith("a-package-that-nobody-has (not installed)")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Judging
+
+
+def test_judging_names_the_mistake_or_the_worst_entry():
+    right = np.array([[1.0, 2.0], [3.0, 4.0]])
+    judging.judge(right * (1 + 1e-9), right, [("any", right)])
+    with pytest.raises(AssertionError, match="^the sign"):
+        judging.judge(-right, right, [("doubled", 2 * right), ("the sign", -right)])
+    for wrong in (9.5, np.nan):
+        answer = right.copy()
+        answer[1, 0] = wrong
+        with pytest.raises(AssertionError, match=rf"^entry 1, 0: {wrong} should be 3$"):
+            judging.judge(answer, right)
+    with pytest.raises(AssertionError, match=r"shape \(2, 2\) is wanted, your result has \(4,\)"):
+        judging.judge(right.ravel(), right)
+    with pytest.raises(AssertionError, match="returns nothing"):
+        judging.judge(None, right)
+    with pytest.raises(AssertionError, match="return a, b"):
+        judging.several(right[0, 0], "a, b")

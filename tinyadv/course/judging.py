@@ -1,10 +1,51 @@
-"""What a test of an exercise says, read from pytest's own objects: in a student's folder and in grading."""
+"""What a test of an exercise says: the mistake's name, where the answer is that of a known mistake.
+
+`judge` is what most tests call. `verdict` reads pytest's own objects, in a student's folder and in grading.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from numpy import absolute, allclose, argmax, asarray, inf, nan_to_num, shape, unravel_index
+
 from .exercises import feedback, one_line
+
+LEAK = "float64 leak: float32 went in, float64 came out; which array was made without a dtype?"
+
+
+def close(given: Any, value: Any) -> bool:
+    """Whether both have one shape and, to rounding in float64, the same numbers."""
+    return bool(shape(given) == shape(value) and allclose(given, value, rtol=1e-6, atol=1e-9))
+
+
+def judge(given: Any, right: Any, mistakes: Iterable[tuple[str, Any]] = ()) -> None:
+    """Silence for the right answer; else the name of the mistake that gives this very answer, or how far off it is.
+
+    Raises
+    ------
+    AssertionError
+        If the answer is not the right one.
+    """
+    assert given is not None, "your function returns nothing: is there a `return`?"
+    if close(given, right):
+        return
+    for mistake, value in mistakes:
+        assert not close(given, value), mistake
+    given, right = asarray(given), asarray(right)
+    assert given.shape == right.shape, f"the shape {right.shape} is wanted, your result has {given.shape}"
+    off = nan_to_num(absolute(given - right), nan=inf)
+    worst = unravel_index(argmax(off), off.shape)
+    where = f"entry {', '.join(map(str, worst))}: " if worst else ""
+    raise AssertionError(f"{where}{given[worst]:.6g} should be {right[worst]:.6g}")
+
+
+def several(answer: Any, names: str) -> Any:
+    """An answer of several arrays, checked to be as many as there are names between commas."""
+    fits = isinstance(answer, tuple | list) and len(answer) == names.count(",") + 1
+    assert fits, f"return {names}"
+    return answer
 
 
 def lesson_number(item: Any) -> int:

@@ -312,7 +312,7 @@ def test_the_doctor_misses_a_package(monkeypatch):
 def test_judging_names_the_mistake_or_the_worst_entry():
     right = np.array([[1.0, 2.0], [3.0, 4.0]])
     judging.judge(right * (1 + 1e-9), right, [("any", right)])
-    with pytest.raises(AssertionError, match="^the sign"):
+    with pytest.raises(AssertionError, match=r"^the sign"):
         judging.judge(-right, right, [("doubled", 2 * right), ("the sign", -right)])
     for wrong in (9.5, np.nan):
         answer = right.copy()

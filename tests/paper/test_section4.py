@@ -1,6 +1,7 @@
 """Section 4's trajectories and rotation, computed a second time by hand; and that its sentences follow the numbers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from tiny import LOG, TINY, GivenLab, tiny_mnist, use
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import parameters
-from tinyadv.paper import section4
+from tinyadv.models import build
+from tinyadv.paper import rounding, section4
 from tinyadv.paper.figures import BLUE, FIGURES, GREEN, GREY, ORANGE
-from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
+from tinyadv.paper.measuring import EXPLANATIONS, MEASURES, attack
 from tinyadv.paper.registry import claims
 from tinyadv.paper.results import Measurement, Result, check
 
@@ -100,44 +102,80 @@ def test_why_softmax_names_the_ends_of_the_range():
 
 
 # ---------------------------------------------------------------------------------------------------------
-# The training log of the maxout network
+# The maxout network, the rounding of the gradient
 
 
 def test_the_log_is_that_of_the_training(lab):
     m = measured("fgsm-maxout", lab)
     keys = ("epoch", "error", "adversarial_error", "adversarial_confidence_on_mistakes")
     assert str(m.details["log"]) == str([{key: entry[key] for key in keys} for entry in LOG])
-    assert [row[0] for row in m.details["variations"]["rows"]] == ["after epoch 1", "after epoch 2"]
-    assert m.details["variations"]["rows"][1][1:] == [0.1, 0.5, 0.25]
 
 
-def why_maxout(errors, confidences):
-    log = [
-        {"epoch": k + 1, "adversarial_error": e, "adversarial_confidence_on_mistakes": c}
-        for k, (e, c) in enumerate(zip(errors, confidences, strict=True))
-    ]
-    m = Measurement({"error_clipped": 0.97, "confidence_on_mistakes_clipped": 0.79}, details={"log": log})
+def test_the_variations_are_clipping_rounding_and_length(lab):
+    m = MEASURES["fgsm-maxout"](lab, replace(TINY, variations=True), 0)
+    v, rows = m.values, m.details["variations"]["rows"]
+    assert [row[0] for row in rows[:3]] == ["as defined", "clipped to [0, 1]", "the gradient p − t rounded in float32"]
+    assert [row[0] for row in rows[3:]] == [f"{row[0]}, {len(LOG)} epochs" for row in rows[:3]]
+    assert [row[1] for row in rows[:3]] == [v["error"], v["error_clipped"], v["error_rounded"]]
+    assert all(row[3] == v["certain_share"] for row in rows[:3])
+    assert len(measured("fgsm-maxout", lab).details["variations"]["rows"]) == 3  # without variations
+    lengths = [r.epochs for r in MEASURES["fgsm-maxout"].recipes(replace(TINY, variations=True), 0)]
+    assert lengths[1] == 5 * lengths[0]
+
+
+def why_maxout(error, rounded, share=0.15):
+    names = ["as defined", "the gradient p − t rounded in float32"]
+    rows = [[names[0], error, 0.885, share], [names[1], rounded, 0.9, share]]
+    values = {"error": error, "error_rounded": rounded, "certain_share": share}
+    m = Measurement(values, details={"variations": {"rows": rows}})
     return EXPLANATIONS["fgsm-maxout"](Result("fgsm-maxout", "tiny", "cpu", [0], [m]))
 
 
-@pytest.mark.parametrize(
-    ("error", "confidence", "told"),
-    [
-        (0.95, 0.93, ("error goes from 99.0 % to 95.0 %, towards the", "goes from 85.0 % to 93.0 %, towards the")),
-        (0.999, 0.80, ("error goes from 99.0 % to 99.9 %, away from the", "goes from 85.0 % to 80.0 %, away from the")),
-        (0.991, 0.853, ("error stays at 99.1 %", "mistakes stays at 85.3 %")),
-    ],
-)
-def test_why_maxout_says_which_way_training_moves_it(error, confidence, told):
-    text = why_maxout([0.5, 0.99, 0.98, 0.97, error], [0.5, 0.85, 0.9, 0.9, confidence])
-    assert text.startswith("From epoch 2 to epoch 5 of training, on validation images, ")
-    for part in (*told, "clipped to [0, 1] the attack gives 97.0 % and 79.0 % on test images"):
-        assert part in text
+def test_why_maxout_tells_of_rounding_where_it_matters():
+    text = why_maxout(0.998, 0.92)
+    assert "“the gradient p − t rounded in float32” comes nearest" in text
+    assert "On 15.0 % of the images p of the true class rounds to 1" in text
+    assert text.endswith("the FGSM error is 92.0 %.")
+    assert "rounds to 1" not in why_maxout(0.998, 0.997, 0.01)
+    assert why_maxout(math.nan, math.nan) == ""
 
 
-@pytest.mark.parametrize("confidences", [[None] * 4, [math.nan] * 4, [0.5]])
-def test_without_numbers_why_maxout_says_nothing(confidences):
-    assert why_maxout([0.9] * len(confidences), confidences) == ""
+def test_in_float64_nothing_is_lost(lab):
+    network, (x, y) = lab.network(MEASURES["fgsm-maxout"].recipes(TINY, 0)[0]), lab.data.test
+    assert (attack(rounding.Rounded(network), x, y) == attack(network, x, y)).all()
+    assert not rounding.certain(network, x, y).any()
+
+
+def sure(dtype):
+    """A linear network so sure of the first class that in float32 p is 1, and an image of that class."""
+    network = build("softmax_regression", {"inputs": 3, "classes": 3}, generator(0)).to(dtype=dtype)
+    W, b = parameters(network)
+    W.data = np.array([[1, 2, -3], [2, 1, -4], [0, 0, 0]], dtype)
+    b.data = np.array([30, 0, -9], dtype)
+    return network, np.zeros((1, 3), dtype), np.array([0])
+
+
+def test_where_p_rounds_to_1_the_gradient_lacks_the_true_class():
+    network, x, y = sure("float32")
+    W = parameters(network)[0].data
+    assert rounding.certain(network, x, y).all()
+    without = np.sign(W[1])  # of the others the second is the likelier by far
+    whole = np.sign(W[1] - W[0])
+    assert (without != whole).any()
+    np.testing.assert_allclose(attack(rounding.Rounded(network), x, y), 0.25 * without[None])
+    np.testing.assert_allclose(attack(network, x, y), 0.25 * whole[None])
+    network, x, y = sure("float64")
+    assert not rounding.certain(network, x, y).any()
+    np.testing.assert_allclose(attack(rounding.Rounded(network), x, y), 0.25 * whole[None])
+
+
+def test_it_is_the_gradient_that_pytorch_computes():
+    torch = pytest.importorskip("torch")
+    network, x, y = sure("float32")
+    W, b = (torch.tensor(p.data) for p in parameters(network))
+    X = torch.tensor(x, requires_grad=True)
+    (g,) = torch.autograd.grad(torch.nn.functional.cross_entropy(X @ W.T + b, torch.tensor(y)), X)
+    np.testing.assert_allclose(attack(rounding.Rounded(network), x, y), x + 0.25 * np.sign(g.numpy()))
 
 
 # ---------------------------------------------------------------------------------------------------------

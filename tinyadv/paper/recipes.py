@@ -167,6 +167,12 @@ def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = Fa
     )
 
 
+def naive_at_length(profile: Profile, seed: int) -> list[Recipe]:
+    """The naive maxout network, section 4; and where choices are varied the same, trained five times as long."""
+    naive = maxout(profile, seed)
+    return [naive, replace(naive, epochs=5 * naive.epochs)] if profile.varies(seed) else [naive]
+
+
 def maxout_rubbish(profile: Profile, seed: int, top: str = "softmax", trained: bool = True) -> Recipe:
     """The maxout network trained to give Gaussian rubbish no class, appendix; or not, but as long, for comparison.
 

@@ -21,6 +21,7 @@ from .lab import Lab
 from .measuring import Values, attack, explains, measures, pictures, under_fgsm, weights_l1
 from .registry import claims
 from .results import Measurement, Result
+from .variations import nearest, table
 
 DECAYS = (0.0, 0.01)  # weight decays that softmax regression is trained with besides its own
 ANGLES = tuple(range(0, 50, 5))  # of the rotation, in degrees
@@ -100,54 +101,43 @@ def _why_softmax(result: Result) -> str:
     )
 
 
-@measures("fgsm-maxout", lambda profile, seed: [recipes.maxout(profile, seed)])
-def fgsm_maxout(lab: Lab, seed: int, network: Network) -> Measurement:
-    """Error and confidence of the naively trained maxout network on attacked test images, and over its training."""
-    measurement, log = _attacked(lab, network), lab.log(network)
-    shown = [log[k - 1] for k in sorted({1, (len(log) + 3) // 4, (len(log) + 1) // 2, len(log)})]
-    keys = ("error", "adversarial_error", "adversarial_confidence_on_mistakes")
-    measurement.details["variations"] = {
-        "columns": ["on validation images", "clean error", "FGSM error", "confidence on mistakes"],
-        "rows": [[f"after epoch {entry['epoch']}", *(entry[key] for key in keys)] for entry in shown],
-        "formats": ["text", "percent", "percent", "percent"],
-    }
-    measurement.details["log"] = [{key: entry[key] for key in ("epoch", *keys)} for entry in log]
+@measures("fgsm-maxout", recipes.naive_at_length)
+def fgsm_maxout(lab: Lab, seed: int, network: Network, *longer: Network) -> Measurement:
+    """Error and confidence of the naively trained maxout network on attacked test images, and over its training.
+
+    Varied are clipping, the rounding of the gradient (see `rounding`) and the length of the training.
+    """
+    measurement, x_y = _attacked(lab, network), lab.data.test
+    rows = _ways("", measurement.values)
+    for model in longer:
+        rows += _ways(f", {len(lab.log(model))} epochs", under_fgsm(model, *x_y)[0].values)
+    columns = ["FGSM", "FGSM error", "confidence on mistakes", "p of the true class rounds to 1"]
+    measurement.details["variations"] = table(columns, rows)
+    keys = ("epoch", "error", "adversarial_error", "adversarial_confidence_on_mistakes")
+    measurement.details["log"] = [{key: entry[key] for key in keys} for entry in lab.log(network)]
     return measurement
+
+
+def _ways(what: str, v: dict[str, float]) -> list[list[Any]]:
+    """A network under three kinds of FGSM, a row each."""
+    kinds = {"as defined": "", "clipped to [0, 1]": "_clipped", "the gradient p − t rounded in float32": "_rounded"}
+    return [
+        [kind + what, v[f"error{end}"], v[f"confidence_on_mistakes{end}"], v["certain_share"]]
+        for kind, end in kinds.items()
+    ]
 
 
 @explains("fgsm-maxout")
 def _why_maxout(result: Result) -> str:
-    """Whether longer training moves the two numbers towards the paper's: from the training logs of all seeds."""
-    logs = [m.details["log"] for m in result.measurements]
-    last = min(map(len, logs)) - 1
-    first = last // 4
-    published = {q.name: q.paper or 0.0 for q in claims()["fgsm-maxout"].published}
-    told = []
-    for key, name, words in (
-        ("adversarial_error", "error", "the FGSM error"),
-        ("adversarial_confidence_on_mistakes", "confidence_on_mistakes", "the confidence on mistakes"),
-    ):
-        before, after = (_mean([log[k][key] for log in logs]) for k in (first, last))
-        if first == last or not (isfinite(before) and isfinite(after)):
-            return ""
-        told.append(f"{words} {_moved(before, after, published[name])}")
+    """Which variation comes nearest, and what rounding does to the gradient."""
+    told = nearest(result, "error", "confidence_on_mistakes")
+    share, rounded = result.mean("certain_share"), result.mean("error_rounded")
+    if not told or abs(rounded - result.mean("error")) < 0.005:
+        return told
     return (
-        f"From epoch {first + 1} to epoch {last + 1} of training, on validation images, {', and '.join(told)}; "
-        f"clipped to [0, 1] the attack gives {_percent(result.mean('error_clipped'))} and "
-        f"{_percent(result.mean('confidence_on_mistakes_clipped'))} on test images."
+        f"{told} On {_percent(share)} of the images p of the true class rounds to 1, so that p − t lacks this class: "
+        f"with such a gradient, which most libraries use, the FGSM error is {_percent(rounded)}."
     )
-
-
-def _moved(before: float, after: float, paper: float) -> str:
-    """How a share moved, and whether towards the paper's; less than half a point is no movement."""
-    if abs(after - before) < 0.005:
-        return f"stays at {_percent(after)}"
-    way = "towards" if abs(after - paper) < abs(before - paper) else "away from"
-    return f"goes from {_percent(before)} to {_percent(after)}, {way} the paper's {_percent(paper)}"
-
-
-def _mean(values: list[Any]) -> float:
-    return nan if None in values else sum(values) / len(values)
 
 
 def _percent(share: float) -> str:

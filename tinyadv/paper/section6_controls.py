@@ -111,6 +111,7 @@ def _under_noise(lab: Lab, network: Network, *alone: Network) -> Measurement:
     rows = [
         ["as defined", v["error"], v["confidence_on_mistakes"]],
         ["the attack clipped to [0, 1]", v["error_clipped"], v["confidence_on_mistakes_clipped"]],
+        ["the gradient p − t rounded in float32", v["error_rounded"], v["confidence_on_mistakes_rounded"]],
     ]
     for replaced in alone:
         other = under_fgsm(replaced, *lab.data.test)[0].values

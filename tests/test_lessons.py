@@ -446,3 +446,28 @@ def test_lesson_5_masks():
     assert (set(np.unique(pixels)), set(np.unique(hidden))) == ({0, 1}, {0, 2})
     assert pixels.mean() == pytest.approx(0.8, abs=0.02)
     assert hidden.mean() == pytest.approx(1, abs=0.02)
+
+
+# lesson 10
+
+
+@pytest.mark.parametrize("J", ["rbf-squared", "rbf", "rbf-true-class"])
+def test_lesson_10_would_notice_a_wrong_gradient(J, monkeypatch):
+    lesson, rng = imported("lesson10"), np.random.default_rng(17)
+    x, mu, y = rng.random((4, 6)), rng.random((3, 6)), np.array([0, 2, 1, 1])
+    beta = np.eye(6) + 0.1 * rng.random((3, 6, 6))
+    model = models.rbf_network(inputs=6, classes=3, top=J, rng=generator(0))
+    assert lesson.check(model, x, y, mu, beta) < 1e-12
+    honest = lesson.signal
+    monkeypatch.setattr(lesson, "signal", lambda *args: 1.01 * honest(*args))
+    assert lesson.check(model, x, y, mu, beta) > 1e-3
+
+
+def test_lesson_10_the_aimed_attack_reaches_the_surest_wrong_class_within_the_box():
+    lesson, rng = imported("lesson10"), np.random.default_rng(18)
+    x, mu, beta, y = rng.random((7, 6)), rng.random((3, 6)), rng.uniform(0.5, 2, (3, 6)), np.arange(7) % 3
+    found = lesson.aimed(x, y, mu, beta, 0.1)
+    assert abs(found - x).max() <= 0.1 + 1e-15
+    wrong = np.where(np.eye(3)[y] > 0, -np.inf, lesson.surest(x, mu, beta, 0.1))
+    said = tinyadv.ops.rbf(found, mu, beta)
+    np.testing.assert_allclose(said[np.arange(7), wrong.argmax(axis=1)], wrong.max(axis=1), rtol=1e-12)

@@ -30,7 +30,8 @@ def nearest(result: Result, *names: str) -> str:
     tolerances, added up, of the means over the seeds that have the variation: some are trained for the first alone.
     """
     quantities = [q for name in names for q in claims()[result.claim].published if q.name == name]
-    rows = _means([m.details["variations"]["rows"] for m in result.measurements])
+    tables = [m.details["variations"]["rows"] for m in result.measurements]
+    rows = _means(tables)
     distances = [_distance(row[1:], quantities) for row in rows]
     if not any(map(isfinite, distances)):
         return ""
@@ -43,9 +44,11 @@ def nearest(result: Result, *names: str) -> str:
             f"is reported here, {ours}."
         )
     here = _listed([format_value(q, v) for q, v in zip(quantities, rows[0][1:], strict=False)])
+    seeds = sum(rows[best][0] in [row[0] for row in of_seed] for of_seed in tables)
+    few = f" (for {seeds} of {len(tables)} seeds)" if seeds < len(tables) else ""
     return (
         f"Of {len(rows) - 1} variations of what the paper leaves open “{rows[best][0]}” comes nearest to its {paper}, "
-        f"with {ours} where {here} is reported here."
+        f"with {ours}{few} where {here} is reported here."
     )
 
 

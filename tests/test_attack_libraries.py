@@ -1,8 +1,9 @@
 """Our attacks beside those of three public libraries, on the same weights, images and settings: equal to rounding.
 
-In an environment of their own, since they bring a gigabyte along:
+In an environment of their own, since they bring gigabytes along:
 
-    python -m venv attacks && attacks/bin/pip install -e ".[test,oracles]" && attacks/bin/pytest -n0 -s -m libraries tests/test_attack_libraries.py
+    python -m venv attacks && attacks/bin/pip install -e ".[test,oracles]" &&
+    attacks/bin/pytest -n0 -s -m libraries tests/test_attack_libraries.py
 
 which prints how far apart they are. In float64 every attack that a library has agrees to a few roundings a step. Where
 a library does something else, there is a test that shows it:

@@ -351,6 +351,26 @@ def _export(folder: Path, notebooks: bool, solutions: bool) -> None:
         typer.echo("\n".join(str(folder / name) for name in files))
 
 
+@course_app.command("site")
+def site_command(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A new folder, an empty one, or one with an earlier site.")
+    ],
+    run: Annotated[
+        bool, typer.Option("--run/--no-run", help="Run the lessons for their tables and figures, in the quick profile.")
+    ] = True,
+) -> None:
+    """Build the read-along site. Lessons as pages, the claims, a map, a glossary, the reference, a page for teachers."""
+    with _work():
+        from .course.site import WORK, build
+
+        with _input_errors():
+            warnings = build(folder, run)
+        for line in warnings:
+            typer.echo(line, err=True)
+        typer.echo(f"site      {folder / 'index.html'}\nworked in {WORK} (kept, so that the next build is quick)")
+
+
 @course_app.command("grade")
 def grade_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a student handed in.")],

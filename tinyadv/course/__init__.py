@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .notebook import described, in_notebook, show_picture, show_table
+
 if TYPE_CHECKING:
     from ..paper.lab import Lab
     from ..paper.recipes import Profile
@@ -103,7 +105,7 @@ def compare(
     intervals: Mapping[str, tuple[float, float]] | None = None,
     holds: bool | None = None,
 ) -> None:
-    """Print a claim of the paper as a table *this lesson | ours | paper*.
+    """Show a claim of the paper as a table *this lesson | ours | paper*: printed, or in a notebook as part of the page.
 
     *Ours* are the committed results of the largest profile that was run; a lesson trains for less time.
 
@@ -149,12 +151,14 @@ def compare(
     for row in found:
         first = [here.get(row.label, "—")] if here else []
         table.add_row(row.label, *first, ours_by_label.get(row.label, "—"), row.paper)
-    Console().print(table)
+    show_table(table) if in_notebook() else Console().print(table)
 
 
 @contextmanager
 def figure(name: str, width: float = 8, height: float = 4) -> Iterator[Any]:
     """A matplotlib figure of this size in inches to draw on, saved as `FIGURES / name` when the block ends.
+
+    In a notebook it is shown too.
 
     >>> with figure("lesson01_growth.png") as canvas:
     ...     canvas.subplots().plot([1, 2], [3, 4])
@@ -171,4 +175,7 @@ def figure(name: str, width: float = 8, height: float = 4) -> Iterator[Any]:
         file = io.BytesIO()
         canvas.savefig(file, format=Path(name).suffix[1:], metadata={"Software": None})
     write_atomically(FIGURES / name, file.getvalue())
-    print(f"figure: {FIGURES / name}")
+    if in_notebook():
+        show_picture(file.getvalue(), described(canvas))
+    else:
+        print(f"figure: {FIGURES / name}")

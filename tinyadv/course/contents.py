@@ -13,7 +13,7 @@ import shutil
 import textwrap
 from pathlib import Path
 
-from ..paper.registry import claims
+from ..paper.registry import Claim, claims
 from . import FIGURES, lessons, title
 from .exercises import exercises
 
@@ -41,12 +41,16 @@ def _entry(number: int, path: Path, solved: dict[str, bool]) -> list[str]:
     return [*entry, f"      {path}"]
 
 
+def answers(source: str) -> list[Claim]:
+    """The paper's claims that a lesson compares its own numbers with, in its order."""
+    ids = dict.fromkeys(re.findall(r'\bcompare\(\s*"([\w-]+)"', source))
+    return [claims()[name] for name in ids if name in claims()]
+
+
 def _answers(source: str) -> list[str]:
     """The paper's claims that a lesson measures; for a lesson without any, its own text's second paragraph."""
-    ids = dict.fromkeys(re.findall(r'\bcompare\(\s*"([\w-]+)"', source))
-    known = [(name, claims()[name]) for name in ids if name in claims()]
-    if known:
-        return [f"{name} (§ {claim.section}): {' '.join(claim.claim.split())}" for name, claim in known]
+    if answered := answers(source):
+        return [f"{claim.id} (§ {claim.section}): {' '.join(claim.claim.split())}" for claim in answered]
     text = ast.get_docstring(ast.parse(source)) or ""
     return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")[1:2]]
 

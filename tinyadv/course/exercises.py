@@ -42,7 +42,7 @@ def stub(source: str) -> str:
 
     Blocks in the text, with what a teacher looks for in the answer to an open question, are left out.
     """
-    source = _RUBRIC.sub("", source)
+    source = without_rubrics(source)
     lines = source.splitlines(keepends=True)
     for name, begin, end in reversed(_blocks(source)):
         indent = lines[begin][: len(lines[begin]) - len(lines[begin].lstrip())]
@@ -51,6 +51,11 @@ def stub(source: str) -> str:
     if BEGIN in text or END in text:
         raise ValueError(f"{BEGIN!r} or {END!r} without its partner")
     return text
+
+
+def without_rubrics(source: str) -> str:
+    """A lesson without what a teacher looks for in the answers to its open questions."""
+    return _RUBRIC.sub("", source)
 
 
 def _blocks(source: str) -> list[tuple[str, int, int]]:

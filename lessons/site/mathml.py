@@ -1,0 +1,138 @@
+"""Formulas of the site as MathML, made from LaTeX when the site is built.
+
+So that a page needs no script to show mathematics, and screen readers find formulas instead of pictures. Docutils
+translates; what it leaves to be wished in spacing is mended here. The font, which browsers need for roots and brackets
+that grow, comes with the package ziamath (STIX Two Math, SIL Open Font License); only the characters that the pages
+have are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from html import unescape
+from pathlib import Path
+from xml.etree import ElementTree
+
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util.math import wrap_displaymath
+
+NAMESPACE = "http://www.w3.org/1998/Math/MathML"
+SAME = {r"\dots": r"\ldots", r"\dfrac": r"\frac", r"\iff": r"\Leftrightarrow", r"\big": r"\bigl", r"\texttt": r"\mathtt"}
+BARS = ("|", "‖", "∥")
+NAMED = re.compile(r"\w{2,}")  # log, sign, min
+FONT = "STIXTwoMath-Regular.ttf"
+
+ElementTree.register_namespace("", NAMESPACE)
+
+
+def mathml(tex: str, block: bool = False) -> str:
+    """A formula in LaTeX as MathML.
+
+    Raises
+    ------
+    ValueError
+        If it is not understood.
+    """
+    same = re.sub(r"\\[A-Za-z]+", lambda match: SAME.get(match[0], match[0]), tex)
+    same = re.sub(r"frac(\d)(\d)", r"frac{\1}{\2}", same)
+    try:
+        # what has a name in HTML alone becomes the character itself
+        said = re.sub(r"&(?!amp;|lt;|gt;)\w+;", lambda match: unescape(match[0]), tex2mathml(same, as_block=block))
+        tree = ElementTree.fromstring(said)
+    except (MathError, ElementTree.ParseError) as error:
+        raise ValueError(f"the formula {tex!r} cannot be shown: {error}") from error
+    for parent in list(tree.iter()):
+        _mend_bars(parent)
+        _mend_names(parent)
+    tree.set("alttext", " ".join(tex.split()))
+    return ElementTree.tostring(tree, encoding="unicode")
+
+
+def _mend_bars(parent: ElementTree.Element) -> None:
+    """Bars that stand in a row are no taller than a letter, and close to what they enclose."""
+    bars = [child for child in parent if _is(child, "mo") and (child.text or "") in BARS]
+    if len(parent) > 2 and len(bars) == 2 and bars == [parent[0], parent[-1]] and _is(parent, "mrow"):
+        return  # \left| ... \right|
+    for bar in bars:
+        bar.attrib |= {"stretchy": "false", "lspace": "0", "rspace": "0"}
+
+
+def _mend_names(parent: ElementTree.Element) -> None:
+    """Names of functions keep a thin space from a letter beside them, and none from a bracket."""
+    if not (_is(parent, "mrow") or _is(parent, "math")):
+        return
+    for i in reversed(range(len(parent))):
+        child = parent[i]
+        core = child[0] if _is(child, "msub", "msup", "munder", "msubsup") and len(child) else child
+        if not (_is(core, "mi", "mo") and NAMED.fullmatch(core.text or "")):
+            continue
+        if _is(core, "mo"):
+            core.attrib |= {"lspace": "0", "rspace": "0"}
+        if i + 1 < len(parent) and not _is(parent[i + 1], "mo", "mspace"):
+            parent.insert(i + 1, _space())
+        if i and not _is(parent[i - 1], "mspace") and (not _is(parent[i - 1], "mo") or parent[i - 1].text in ")]}|‖"):
+            parent.insert(i, _space())
+
+
+def _is(element: ElementTree.Element, *names: str) -> bool:
+    return element.tag in {f"{{{NAMESPACE}}}{name}" for name in names}
+
+
+def _space() -> ElementTree.Element:
+    return ElementTree.Element(f"{{{NAMESPACE}}}mspace", {"width": "0.167em"})
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Into Sphinx
+
+
+def _shown(node: nodes.Element, block: bool) -> str:
+    tex = node.astext()
+    if block and (r"\\" in tex or "&" in tex) and r"\begin" not in tex:
+        tex = wrap_displaymath(tex, None, False).replace("split", "aligned")
+    try:
+        return mathml(tex, block)
+    except ValueError as error:
+        raise ExtensionError(f"{node.source}: {error}") from error
+
+
+def _inline(translator, node) -> None:
+    translator.body.append(_shown(node, block=False))
+    raise nodes.SkipNode
+
+
+def _block(translator, node) -> None:
+    translator.body.append(f'<div class="formula">{_shown(node, block=True)}</div>\n')
+    raise nodes.SkipNode
+
+
+def _font(app: Sphinx, exception: Exception | None) -> None:
+    """Write the characters that the pages' formulas have as a font."""
+    if exception:
+        return
+    import ziamath
+    from fontTools import subset
+
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
+    pages = [path.read_text(encoding="utf-8") for path in Path(app.outdir).rglob("*.html")]
+    used = {ord(c) for page in pages for formula in re.findall(r"<math.*?</math>", page, re.S) for c in formula}
+    # a browser shows the letters of formulas as mathematical italics, which are characters of their own
+    used |= {*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C), *range(0x20, 0x7F)}
+    options = subset.Options(flavor="woff", layout_features=["*"], notdef_outline=True)
+    with subset.load_font(str(Path(ziamath.__file__).parent / "fonts" / FONT), options) as font:
+        subsetter = subset.Subsetter(options)
+        subsetter.populate(unicodes=used)
+        subsetter.subset(font)
+        subset.save_font(font, str(Path(app.outdir) / "_static" / "math.woff"), options)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    app.connect("build-finished", _font)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

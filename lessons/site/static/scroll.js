@@ -1,0 +1,17 @@
+// What is wider than the screen scrolls by itself; then it must be reachable by keyboard, too.
+const wide = ".content pre, .content .table-wrapper, .content .formula, .content .cell_output .output";
+
+function reachable() {
+  document.querySelectorAll(wide).forEach((part) => {
+    const scrolls = part.scrollWidth > part.clientWidth && getComputedStyle(part).overflowX !== "visible";
+    if (!scrolls) {
+      part.removeAttribute("tabindex");
+    } else if (!part.hasAttribute("tabindex")) {
+      part.setAttribute("tabindex", "0");
+    }
+  });
+}
+
+addEventListener("load", reachable);
+addEventListener("resize", reachable);
+addEventListener("toggle", reachable, true);

@@ -1,0 +1,77 @@
+"""What a lesson shows where it runs as a notebook: its tables as tables of the page, its figures in the page.
+
+The one idea: a lesson does not know where it runs. `compare` and `figure` ask `in_notebook` and show the same things
+here as on a terminal, with a text beside each picture for those who do not see it.
+"""
+
+from __future__ import annotations
+
+import sys
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def in_notebook() -> bool:
+    """Whether this Python is the kernel of a notebook; without IPython loaded it cannot be."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def show_table(table: Table) -> None:
+    """Show a rich table as HTML; title above, caption below."""
+    _display({"text/html": html(table), "text/plain": _plain(table)})
+
+
+def html(table: Table) -> str:
+    """A rich table as HTML; the first column names the rows, and what it holds is text, not markup."""
+    rows = list(zip(*(column.cells for column in table.columns), strict=True))
+    head = "".join(f'<th scope="col">{_text(column.header)}</th>' for column in table.columns)
+    lines = [
+        f'<tr><th scope="row">{_text(first)}</th>' + "".join(f"<td>{_text(cell)}</td>" for cell in rest) + "</tr>"
+        for first, *rest in rows
+    ]
+    said = f"<caption>{_text(table.title)}</caption>" if table.title else ""
+    below = f"<p>{_text(table.caption)}</p>" if table.caption else ""
+    return f"<table>{said}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>{below}"
+
+
+def show_picture(png: bytes, text: str) -> None:
+    """Show a PNG file's content; `text` is read out where it cannot be seen."""
+    from IPython.display import Image, display
+
+    display(Image(data=png, format="png", alt=text))
+
+
+def described(canvas: Any) -> str:
+    """What a matplotlib figure says of itself: the titles, axes and curves of its panels, in one line."""
+    panels = []
+    for axes in canvas.axes:
+        across, up = axes.get_xlabel(), axes.get_ylabel()
+        plotted = " against ".join(name for name in (up, across) if name)
+        curves = ", ".join(axes.get_legend_handles_labels()[1])
+        parts = [axes.get_title(), plotted, f"curves: {curves}" if curves else ""]
+        panels.append("; ".join(part for part in parts if part))
+    return " ".join(f"Figure. {'. '.join(panel for panel in panels if panel)}".replace("$", "").split())
+
+
+def _display(bundle: dict[str, str]) -> None:
+    from IPython.display import display
+
+    display(bundle, raw=True)
+
+
+def _text(value: Any) -> str:
+    return escape(str(value), quote=False)
+
+
+def _plain(table: Table) -> str:
+    import io
+
+    from rich.console import Console
+
+    file = io.StringIO()
+    Console(file=file, width=120, force_jupyter=False).print(table)
+    return file.getvalue()

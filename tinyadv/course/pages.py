@@ -1,0 +1,387 @@
+"""What the read-along site says that is not typed: lessons as notebooks, claims, the map, points, known mistakes.
+
+Everything here is text made of the lesson files, the registry of claims, the committed results and the tests' marks;
+nothing needs Sphinx. Pages are MyST Markdown: `(name)=` is a target, `[text](#name)` a link to it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import runpy
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..paper.registry import Claim, claims
+from ..paper.report import _SECTIONS, SYMBOLS, rows
+from ..paper.results import Result, committed, format_paper, status
+from . import lessons, title
+from .contents import answers
+from .exercises import BEGIN, END, exercises, stub, without_rubrics
+from .export import graded_lessons, notebook, tests_folder
+from .grade import tests_of
+
+WEEKS = {1: (1, 2, 3), 2: (4, 5, 6), 3: (7, 8, 9, 10), 4: (11, 12, 13, 14)}
+# What readers of the code meet first, in the order in which it is best read.
+MODULES = {
+    "The engine": ["tensor", "ops", "backend", "gradcheck"],
+    "Networks, costs, attacks": ["layers", "models", "losses", "attacks"],
+    "Training and measuring": ["optim", "training", "metrics", "datasets", "storage", "progress"],
+    "The evidence": [
+        "paper.registry", "paper.results", "paper.recipes", "paper.lab",
+        "paper.audit", "paper.reproduce", "paper.report",
+    ],
+    "The course": ["course", "course.exercises", "course.export", "course.grade", "course.judging", "course.scores"],
+}  # fmt: skip
+
+
+def text(said: object) -> str:
+    """Text on one line in which Markdown and HTML find nothing to take for markup."""
+    line = escape(" ".join(str(said).split()), quote=False)
+    return "".join(f"\\{c}" if c in r"\`*_{}[]|#~$" else c for c in line)
+
+
+def table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    """A Markdown table of cells that are Markdown already."""
+    head = list(head)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines]) + "\n"
+
+
+def claim_link(claim: Claim) -> str:
+    """A link to what the site says of a claim."""
+    return f"[`{claim.id}`](#claim-{claim.id})"
+
+
+def lesson_link(number: int, short: bool = False) -> str:
+    """A link to a lesson's page; of one that there is not (yet), its number."""
+    path = lessons().get(number)
+    if path is None:
+        return f"lesson {number}"
+    return f"[{number}](#lesson-{number:02})" if short else f"[{number}. {text(title(path))}](#lesson-{number:02})"
+
+
+def _source(number: int) -> str:
+    return lessons()[number].read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Lessons
+
+
+def downloads(number: int) -> dict[str, str]:
+    """What a reader may take away of a lesson, by file name: script, notebook, and the notebook with open exercises."""
+    path, source = lessons()[number], without_rubrics(_source(number))
+    return {
+        path.name: source,
+        f"{path.stem}.ipynb": notebook(source),
+        f"{path.stem}_exercises.ipynb": notebook(stub(source)),
+    }
+
+
+def lesson_page(number: int) -> str:
+    """A lesson as the notebook that its page is made of.
+
+    Its docstring becomes the lead, and the body of each exercise is folded away under the exercise as students get it.
+    """
+    path, source = lessons()[number], without_rubrics(_source(number))
+    book = json.loads(notebook(source))
+    _, *cells = book["cells"]  # the first is the docstring
+    book["cells"] = [_with_lead(cells[0], number, path, source)]
+    for cell in cells[1:]:
+        book["cells"] += _folded(cell) if BEGIN in "".join(cell["source"]) else [cell]
+    for i, cell in enumerate(book["cells"]):
+        cell["id"] = f"cell-{i}"
+    return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
+
+
+def _with_lead(cell: dict[str, Any], number: int, path: Path, source: str) -> dict[str, Any]:
+    """A lesson's first cell, with what it is about and what can be downloaded under the heading."""
+    heading, _, rest = "".join(cell["source"]).partition("\n")
+    said = (ast.get_docstring(ast.parse(source)) or "").split("\n\n")[1:]
+    answered = " ".join(map(claim_link, answers(source)))
+    lead = [
+        f"(lesson-{number:02})=", heading.replace("Lesson ", "", 1), "", ":::{container} lead", "\n\n".join(said), "",
+        f"**Take it along:** {{download}}`notebook <files/{path.stem}.ipynb>`, "
+        f"{{download}}`notebook with its exercises open <files/{path.stem}_exercises.ipynb>`, "
+        f"{{download}}`script <files/{path.name}>`; or run it with `tinyadv lesson {number}`.",
+        "", f"**Claims:** {answered}" if answered else "", ":::", "",
+    ]  # fmt: skip
+    return {**cell, "source": "\n".join(lead) + rest}
+
+
+def _folded(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """A cell with a solution: first the exercise as students get it, then the solution, shown on demand."""
+    code = "".join(cell["source"])
+    names = " and ".join(exercises(code))
+    open_code = {
+        "cell_type": "markdown",
+        "metadata": {},
+        "source": f"```{{code-block}} python\n{stub(code).strip()}\n```\n",
+    }
+    lines = [line for line in code.splitlines() if line.strip() not in (BEGIN, END)]
+    prompts = {f"code_prompt_{verb}": f"{verb.capitalize()} the solution of {names}" for verb in ("show", "hide")}
+    metadata = {**cell["metadata"], "tags": ["hide-input", "solution"], "mystnb": prompts}
+    return [open_code, {**cell, "metadata": metadata, "source": "\n".join(lines)}]
+
+
+def lesson_list() -> str:
+    """A table of all lessons, and the hidden list from which the site knows their order."""
+    lines = []
+    for number in lessons():
+        names = exercises(_source(number))
+        answered = "<br>".join(map(claim_link, answers(_source(number))))
+        lines.append([lesson_link(number), answered, ", ".join(f"`{name}`" for name in names), _points(number)])
+    entries = "\n".join(
+        f"{number}. {title(path).partition(':')[0]} <{path.stem}>" for number, path in lessons().items()
+    )
+    shown = table(["Lesson", "Claims", "Exercises", "Points"], lines)
+    return f"{shown}\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n"
+
+
+@cache
+def _tests(number: int) -> dict[str, dict[str, float]]:
+    return tests_of(number, exercises(_source(number))) if number in graded_lessons() else {}
+
+
+def _points(number: int) -> str:
+    return f"{sum(sum(tests.values()) for tests in _tests(number).values()):g}" if _tests(number) else "—"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Claims
+
+
+def sections() -> dict[str, list[Claim]]:
+    """The claims by the sections of the paper; one that belongs to two of them is in both."""
+    named = {name: [c for c in claims().values() if name in re.split(r",\s*", c.section)] for name in _SECTIONS}
+    return {name: found for name, found in named.items() if found}
+
+
+def section_title(section: str) -> str:
+    """What a section of the paper is called."""
+    return _SECTIONS[section] if section == "A" else f"Section {section}. {_SECTIONS[section]}"
+
+
+def lessons_of(claim: Claim) -> list[int]:
+    """The lessons that compare their own numbers with a claim."""
+    return [number for number in lessons() if claim in answers(_source(number))]
+
+
+def badge(claim: Claim, result: Result | None) -> str:
+    """A claim's status, as a word and a sign."""
+    word = status(claim, result)
+    return f"<span class='badge {word.replace(' ', '-')}'>{SYMBOLS[word]}\u00a0{word.replace(' ', chr(0xA0))}</span>"
+
+
+def claims_table() -> str:
+    """Every claim on one line: the paper's value, ours, the status."""
+    results, lines = committed(), []
+    for claim in claims().values():
+        result = results.get(claim.id)
+        compared = [row for row in rows(claim, result) if row.status is not None]
+        cells = ["<br>".join(text(getattr(row, what)) for row in compared) for what in ("label", "paper", "ours")]
+        lines.append([claim_link(claim), text(claim.section), *cells, badge(claim, result)])
+    return table(["Claim", "§", "", "Paper", "Ours", "Status"], lines)
+
+
+def claims_details(results: Mapping[str, Result]) -> str:
+    """Each claim in full, under the sections of the paper; the figures of `results` lie in the site's `pictures`."""
+    seen, parts = set[str](), []
+    for section, found in sections().items():
+        parts.append(f"## {section_title(section)}\n")
+        for claim in found:
+            if claim.id not in seen:
+                parts.append(_details(claim, results.get(claim.id)))
+            seen.add(claim.id)
+    return "\n".join(parts)
+
+
+def _details(claim: Claim, result: Result | None) -> str:
+    parts = [f"(claim-{claim.id})=\n### {claim.id}", f"{text(claim.claim)} {badge(claim, result)}"]
+    lines = [[text(row.label), text(row.paper or "—"), text(row.ours)] for row in rows(claim, result)]
+    parts += [table(["", "Paper", "Ours \\[95 % interval\\]"], lines)] if lines else []
+    if result is not None:
+        seeds = ", ".join(map(str, result.seeds))
+        run = f"profile {result.profile}, seed{'s' * (len(result.seeds) > 1)} {seeds}"
+        parts.append(
+            f"Measured: {run}" + (f"; smaller than the paper’s: {text(result.scale)}." if result.scale else ".")
+        )
+        word = status(claim, result)
+        parts += [f"**Why it {_VERBS[word]}:** {text(result.reason)}"] if result.reason and word in _VERBS else []
+    if taught := lessons_of(claim):
+        parts.append("Lessons: " + "; ".join(map(lesson_link, taught)) + ".")
+    for figure in result.figures if result else []:
+        about = f"{text(figure.title)}. {text(figure.caption)}"
+        parts.append(f"```{{figure}} /pictures/{figure.name}\n:alt: {' '.join(figure.title.split())}\n\n{about}\n```")
+    more = [text(claim.definition)]
+    more += [f"**Has to hold, for every seed:** {text(claim.predicate)}"] if claim.predicate else []
+    near = [f"{text(q.label)} {text(format_paper(q))}" for q in claim.published]
+    more += [f"**Published:** {'; '.join(near) if near else text(claim.paper)}."]
+    inner = "\n\n".join(more)
+    parts.append(f"::::{{admonition}} Definition\n:collapsible: closed\n:class: definition\n\n{inner}\n::::")
+    return "\n\n".join(parts) + "\n"
+
+
+_VERBS = {"close": "is only close", "differs": "differs", "not run": "is not run"}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The map
+
+
+def paper_map() -> str:
+    """For each section of the paper, the lessons that teach it and the claims in it."""
+    results, lines = committed(), []
+    for section, found in sections().items():
+        taught = sorted({number for claim in found for number in lessons_of(claim)})
+        listed = "<br>".join(f"{claim_link(claim)} {badge(claim, results.get(claim.id))}" for claim in found)
+        lines.append([text(section_title(section)), "<br>".join(map(lesson_link, taught)) or "—", listed])
+    return table(["The paper", "Lessons", "Claims"], lines)
+
+
+def lesson_map() -> str:
+    """For each lesson, the sections and claims that it is about."""
+    lines = []
+    for number in lessons():
+        found = answers(_source(number))
+        named = sorted({name for claim in found for name in re.split(r",\s*", claim.section)})
+        lines.append([lesson_link(number), text(", ".join(named)), ", ".join(map(claim_link, found))])
+    return table(["Lesson", "§", "Claims"], lines)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# For teachers
+
+
+def plan() -> str:
+    """Four weeks, their lessons, exercises and points."""
+    lines = []
+    for week, numbers in WEEKS.items():
+        there = [number for number in numbers if number in lessons()]
+        count = sum(len(exercises(_source(number))) for number in there)
+        points = sum(sum(tests.values()) for number in there for tests in _tests(number).values())
+        lines.append([str(week), "<br>".join(map(lesson_link, numbers)), str(count), f"{points:g}"])
+    return table(["Week", "Lessons", "Exercises", "Points"], lines)
+
+
+def points() -> str:
+    """What each exercise is worth, in how many tests, and how many wrong answers to it are known."""
+    lines = []
+    for number in graded_lessons():
+        for i, (name, tests) in enumerate(_tests(number).items()):
+            known = len(mistakes(number).get(name, []))
+            worth = f"{sum(tests.values()):g}"
+            lines.append([lesson_link(number) if i == 0 else "", f"`{name}`", worth, str(len(tests)), str(known)])
+    return table(["Lesson", "Exercise", "Points", "Tests", "Mistakes known"], lines)
+
+
+@cache
+def mistakes(number: int) -> dict[str, list[tuple[str, str]]]:
+    """For each exercise of a lesson what students get wrong, and words of the feedback that they then get."""
+    path = tests_folder() / "wrong" / f"lesson{number:02}.py"
+    wrong = runpy.run_path(str(path))["WRONG"] if path.exists() else {}
+    return {name: [(mistake, words) for mistake, _, words in answers] for name, answers in wrong.items()}
+
+
+def wrong_answers() -> str:
+    """The mistakes that the tests know, lesson by lesson."""
+    parts = []
+    for number in graded_lessons():
+        lines = [
+            [f"`{name}`" if i == 0 else "", text(mistake), f"… {text(words)} …"]
+            for name, known in mistakes(number).items()
+            for i, (mistake, words) in enumerate(known)
+        ]
+        shown = table(["Exercise", "What goes wrong", "The feedback says"], lines)
+        parts.append(f"### Lesson {number}. {text(title(lessons()[number]))}\n\n{shown}")
+    return "\n".join(parts)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Reference
+
+
+def reference() -> str:
+    """The public modules with their first sentence, and the hidden list of their pages."""
+    parts, names = [], []
+    for group, modules in MODULES.items():
+        lines = [
+            [f"[`{_dotted(name)}`](#module-page-{name.replace('.', '-')})", text(_summary(name))] for name in modules
+        ]
+        parts.append(f"## {group}\n\n{table(['Module', ''], lines)}")
+        names += modules
+    entries = "\n".join(f"{_dotted(name)} <{name}>" for name in names)
+    return "\n".join(parts) + f"\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n"
+
+
+def module_page(name: str) -> str:
+    """The page of a module, filled in from its docstrings."""
+    target = f"(module-page-{name.replace('.', '-')})="
+    return (
+        f"{target}\n# {_dotted(name)}\n\n```{{eval-rst}}\n.. automodule:: {_dotted(name)}\n   :members:\n"
+        "   :member-order: bysource\n```\n"
+    )
+
+
+def _dotted(name: str) -> str:
+    return f"tinyadv.{name}"
+
+
+def _summary(name: str) -> str:
+    place = Path(__file__).parent.parent / name.replace(".", "/")
+    path = place.with_suffix(".py") if place.with_suffix(".py").exists() else place / "__init__.py"
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Filling in what is typed
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "lessons": lesson_list,
+    "claims": claims_table,
+    "map": paper_map,
+    "lesson-map": lesson_map,
+    "plan": plan,
+    "points": points,
+    "mistakes": wrong_answers,
+    "reference": reference,
+    "tally": lambda: tally(),
+}
+
+
+def tally() -> str:
+    """How many claims there are of each status."""
+    words = [status(claim, committed().get(claim.id)) for claim in claims().values()]
+    counts = {word: words.count(word) for word in SYMBOLS}
+    shown = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+    return f"{len(words)} claims: {shown}."
+
+
+def filled(page: str, more: dict[str, Callable[[], str]] | None = None) -> str:
+    """A typed page with its links to lessons and claims made, and `<!-- generated: name -->` replaced.
+
+    Raises
+    ------
+    ValueError
+        If it asks for what is not there.
+    """
+    known = {**GENERATED, **(more or {})}
+
+    def part(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            raise ValueError(f"a page asks for {match[1]!r}: there are {', '.join(known)}")
+        return known[match[1]]()
+
+    def claim(match: re.Match[str]) -> str:
+        if match[1] not in claims():
+            raise ValueError(f"a page names the claim {match[1]!r}, which the registry does not know")
+        return claim_link(claims()[match[1]])
+
+    page = re.sub(r"<!-- generated: ([\w-]+) -->", part, page)
+    page = re.sub(r"\{claim\}`([\w-]+)`", claim, page)
+    return re.sub(r"\{lesson\}`(\d+)`", lambda match: lesson_link(int(match[1])), page)

@@ -1,0 +1,164 @@
+"""Building the read-along site: `tinyadv course site DIR`.
+
+The one idea: Sphinx reads a folder that is written anew for every build, `WORK`, from the lesson files, the pages that
+are typed (`site/` beside the lessons) and those that are generated (`pages`). Lessons are run there, all in one folder,
+so that they share the networks that they train; what was run and has not changed is not run again. Nothing is fetched,
+and the site fetches nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..storage import write_atomically
+from . import FIGURES, lessons
+from .pages import MODULES, claims_details, downloads, filled, lesson_page, module_page
+
+if TYPE_CHECKING:
+    from ..paper.results import Result
+
+WORK = FIGURES.parent / "site-work"  # from where the command is run
+_MARK = ".tinyadv-site"  # in a folder that holds a site: it may be written over
+_NEEDS = ("sphinx", "myst_nb", "furo", "sphinx_copybutton", "numpydoc", "jupytext", "ziamath")
+
+
+def build(folder: Path, run: bool = True, work: Path = WORK) -> list[str]:
+    """Build the site into `folder`; what Sphinx warned of.
+
+    Parameters
+    ----------
+    folder : Path
+        A new or empty folder, or one that holds an earlier site.
+    run : bool
+        Whether lessons are run, in the quick profile; without it their pages have no tables and figures.
+    work : Path
+        Where Sphinx's sources are written, lessons run and their results kept for the next build.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something else, something is not installed, or a lesson fails.
+    """
+    _check(folder)
+    source = work / "source"
+    results = _drawn(source / "pictures")
+    _prepare(source, results)
+    _write_report(source / "extra" / "report.html", results)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / _MARK, f"tinyadv {__version__}\n")
+    return _sphinx(source, folder, work, run)
+
+
+def configuration() -> Path:
+    """The folder with Sphinx's configuration and the pages that are typed."""
+    return next(iter(lessons().values())).parent / "site"
+
+
+def _check(folder: Path) -> None:
+    from importlib.util import find_spec
+
+    if missing := [name for name in _NEEDS if find_spec(name) is None]:
+        raise ValueError(f"the site needs {', '.join(missing)}, not installed here: pip install 'tinyadv[site]'")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: wanted a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).exists():
+        raise ValueError(f"{folder} holds something else than a site: wanted a new folder, an empty one, or a site's")
+
+
+def sources(results: Mapping[str, Result]) -> Iterator[tuple[str, str]]:
+    """The text files that the site is made of, by their places."""
+    details = {"claims-details": lambda: claims_details(results)}
+    for page in sorted(configuration().glob("*.md")):
+        yield _PLACES.get(page.name, page.name), filled(page.read_text(encoding="utf-8"), details)
+    for number, path in lessons().items():
+        yield f"lessons/{path.stem}.ipynb", lesson_page(number)
+        for name, text in downloads(number).items():
+            yield f"lessons/files/{name}", text
+    for names in MODULES.values():
+        for name in names:
+            yield f"reference/{name}.md", module_page(name)
+
+
+_PLACES = {"lessons.md": "lessons/index.md", "reference.md": "reference/index.md"}
+
+
+def _prepare(source: Path, results: Mapping[str, Result]) -> None:
+    """Write Sphinx's sources; what has not changed is left as it is, what is no longer there is taken away."""
+    written = {source / "pictures" / figure.name for result in results.values() for figure in result.figures}
+    for place, text in sources(results):
+        path = source / place
+        written.add(path)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text)
+    for pattern in ("*.md", "reference/*", "lessons/*.ipynb", "lessons/files/*", "pictures/*"):
+        for path in set(source.glob(pattern)) - written:
+            path.unlink()
+
+
+def _drawn(folder: Path) -> dict[str, Result]:
+    """The committed results, with their figures drawn into the folder."""
+    from ..paper import tasks  # noqa: F401  its import registers what draws
+    from ..paper.figures import draw_figures
+    from ..paper.results import committed
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return {name: replace(result, figures=draw_figures(result, folder)) for name, result in committed().items()}
+
+
+def _write_report(path: Path, results: Mapping[str, Result]) -> None:
+    """The report on the committed results, a page that stands alone."""
+    from ..paper import results as module
+    from ..paper.report import write_report
+
+    kept = Path(module.__file__).parent / "results"
+    found = [kept / f"{profile}.json" for profile in ("paper", "lesson", "quick")]
+    manifest = next((module.load_results(file)[1] for file in found if file.exists()), {})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_report(path, results, manifest, path.parent.parent / "pictures")
+
+
+def _sphinx(source: Path, folder: Path, work: Path, run: bool) -> list[str]:
+    from sphinx.application import Sphinx
+    from sphinx.errors import SphinxError
+    from sphinx.util.console import nocolor
+
+    if not sys.stderr.isatty():
+        nocolor()
+    runs = work / f"runs-{_program()}"  # of this very program: what another one's lessons showed may be out of date
+    for old in set(work.glob("runs-*")) - {runs}:
+        shutil.rmtree(old)
+    settings = {
+        "release": __version__,
+        "html_extra_path": [str((source / "extra").absolute())],
+        "nb_execution_mode": "cache" if run else "off",
+        "nb_execution_cache_path": str(runs.absolute()),
+    }
+    warnings = StringIO()
+    try:
+        app = Sphinx(
+            source, configuration(), folder, work / "doctrees", "html", settings, status=sys.stderr, warning=warnings
+        )
+        app.build()
+    except SphinxError as error:
+        raise ValueError(f"{warnings.getvalue()}{error}") from error
+    return [line for line in warnings.getvalue().splitlines() if line.strip()]
+
+
+def _program() -> str:
+    """A fingerprint of the package, as far as lessons use it."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted([*package.glob("*.py"), *package.glob("paper/*"), *package.glob("course/*.py")]):
+        if path.is_file():
+            digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted((package / "paper" / "results").glob("*.json")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

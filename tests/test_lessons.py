@@ -471,3 +471,26 @@ def test_lesson_10_the_aimed_attack_reaches_the_surest_wrong_class_within_the_bo
     wrong = np.where(np.eye(3)[y] > 0, -np.inf, lesson.surest(x, mu, beta, 0.1))
     said = tinyadv.ops.rbf(found, mu, beta)
     np.testing.assert_allclose(said[np.arange(7), wrong.argmax(axis=1)], wrong.max(axis=1), rtol=1e-12)
+
+
+# lesson 8
+
+
+def test_lesson_8_pieces_that_never_are_the_largest_are_left_out():
+    lesson, rng = imported("lesson08"), np.random.default_rng(81)
+    model = models.maxout_network(3, 2, depth=1, inputs=4, classes=3, rng=generator(0))
+    W, b = parameters(model)[:2]
+    W.data, b.data = rng.standard_normal(W.shape).astype("float32"), np.zeros(6, "float32")
+    b.data[1] = 100.0  # of unit 1 the first piece always wins
+    kept = lesson.alive(model, rng.standard_normal((200, 4)).astype("float32"))
+    np.testing.assert_array_equal(kept, np.delete(W.data.reshape(6, 4), 4, axis=0))
+    kept = lesson.alive(model, rng.standard_normal((1, 4)).astype("float32"))
+    assert len(kept) == 3, "of one image each unit has one largest piece"
+
+
+def test_lesson_8_draws_the_networks_that_it_was_given(tmp_path, monkeypatch, capsys):
+    lesson = imported("lesson08")
+    monkeypatch.chdir(tmp_path)
+    networks = {name: models.maxout_network(7, 2, rng=generator(i)) for i, name in enumerate(("naive", "trained"))}
+    lesson.draw(networks, {"epoch": [1, 2], "error": [0.2, 0.1], "adversarial_error": [0.9, 0.5]})
+    assert "lesson08_figure3.png" in capsys.readouterr().out

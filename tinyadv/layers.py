@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from . import ops
-from .backend import Array, Generator, keep_mask, stacked_identity, uniform, zeros
+from .backend import Array, Generator, array_module, keep_mask, stacked_identity, uniform, zeros
 from .tensor import Tensor, Value, raw
 
 
@@ -135,7 +135,7 @@ class RBFUnits:
         mu, s = _as_given(x, self.mu, self.s)
         beta = ops.exp(s)
         # (x - mu)^T beta (x - mu) = beta . x^2 - 2 (beta mu) . x + beta . mu^2
-        return ops.exp(ops.linear(x, 2.0 * (beta * mu), -(beta * mu * mu).sum(axis=1)) - _times(x * x, beta))
+        return ops.exp(ops.linear(x, 2.0 * (beta * mu), -(beta * mu * mu).sum(axis=1)) - _squares_times(x, beta))
 
 
 class Quadratic:
@@ -158,7 +158,7 @@ class Quadratic:
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
         W, b, s = _as_given(x, self.W, self.b, self.s)
-        return ops.linear(x, W, b) - _times(x * x, ops.exp(s))
+        return ops.linear(x, W, b) - _squares_times(x, ops.exp(s))
 
 
 class Relu:
@@ -168,9 +168,13 @@ class Relu:
         return ops.relu(x)
 
 
-def _times(x: Value, beta: Value) -> Value:
-    """x beta^T: `(N, inputs)` and `(units, inputs)` -> `(N, units)`."""
-    return x @ ops.transpose(beta)
+def _squares_times(x: Value, beta: Value) -> Value:
+    """beta . x^2 for every unit: `(N, inputs)` and `(units, inputs)` -> `(N, units)`.
+
+    A square is at most the largest number that there is: infinity would turn gradients of 0 into no number.
+    """
+    most = float(array_module(raw(x)).finfo(x.dtype).max)
+    return ops.clip(x * x, 0.0, most) @ ops.transpose(beta)
 
 
 def _check_beta(beta: float) -> None:

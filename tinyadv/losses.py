@@ -86,7 +86,7 @@ def _mean_of_sums(losses: Value) -> Value:
 def targets(y: Array, logits: Value) -> Array:
     """Labels as targets like `logits` `(N, K)`: integers `(N,)` become one-hot rows, targets take its dtype."""
     N, K = logits.shape
-    y = as_array(y)
+    y = _some(y)
     if y.shape == (N, K):
         return full_like(raw(logits), y)
     if y.shape != (N,) or y.dtype.kind not in "iu":
@@ -102,12 +102,19 @@ def targets(y: Array, logits: Value) -> Array:
 
 def signs(y: Array, z: Value) -> Array:
     """Two-class labels, checked: -1 or 1, of the shape and dtype of the activations `(N,)`."""
-    y = as_array(y)
+    y = _some(y)
     if y.shape != z.shape:
         raise ValueError(f"two-class labels for activations of shape {z.shape} have that shape, got {y.shape}")
     if not (abs(y) == 1).all():
         raise ValueError(f"two-class labels are -1 or 1, got others, from {y.min()} to {y.max()}")
     return full_like(raw(z), y)
+
+
+def _some(y: Array) -> Array:
+    """Labels as an array; ValueError without any, of which no cost could be the mean."""
+    if not (y := as_array(y)).size:
+        raise ValueError("a cost is a mean over examples: at least one is wanted, got none")
+    return y
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -433,8 +433,14 @@ clip.gradients(lambda g, y, x, low, high: g * ((raw(x) >= low) & (raw(x) <= high
 @Op
 def log_softmax(z: Array) -> Array:
     """y = log softmax(z) over the last axis, shape `(..., K)`; shifted by the maximum so that nothing overflows."""
-    z = z - z.max(axis=-1, keepdims=True)
+    z = _not_below_all(z - z.max(axis=-1, keepdims=True))
     return z - array_module(z).log(array_module(z).exp(z).sum(axis=-1, keepdims=True))
+
+
+def _not_below_all(log_p: Array) -> Array:
+    """log p, at least the lowest number that there is: times a target of 0, minus infinity would be no number."""
+    xp = array_module(log_p)
+    return xp.maximum(log_p, float(xp.finfo(log_p.dtype).min))
 
 
 log_softmax.gradients(lambda g, y, z: g - softmax(z) * g.sum(axis=-1, keepdims=True))
@@ -543,7 +549,7 @@ def rbf(x: Array, mu: Array, beta: Array) -> Array:
     its minus sign; on the log scale nothing underflows.)
     """
     d = x - mu[:, None, :]
-    return -(_times(d, beta) * d).sum(axis=-1).T
+    return _not_below_all(-(_times(d, beta) * d).sum(axis=-1).T)
 
 
 def _times(d: Value, beta: Value) -> Value:
@@ -584,10 +590,19 @@ def rust(x: Value, W: Value, b: Value, excitatory: int) -> Value:
     E = max(z_1, 0)^2 + z_2^2 + ... over the first `excitatory` filters and S = z^2 + ... over the others.
     """
     z = linear(x, W, b)  # `(N, filters, units)`
+    s = _scale(raw(z))  # h is the same whatever s, which may be a constant to the derivatives
+    z = z / s
     first, rest, suppressive = relu(z[:, 0]), z[:, 1:excitatory], z[:, excitatory:]
     E = first * first + reduce_sum(rest * rest, 1)
     S = reduce_sum(suppressive * suppressive, 1)
-    return (E - S) / (1.0 + E + S)
+    return (E - S) / (s[:, 0] ** -2 + E + S)
+
+
+def _scale(z: Array) -> Array:
+    """The largest |z_f| of each unit, `(N, 1, units)`, where squares of such numbers would overflow; elsewhere 1."""
+    xp = array_module(z)
+    largest = abs(z).max(axis=1, keepdims=True)
+    return xp.where(largest > float(xp.finfo(z.dtype).max) ** 0.25, largest, xp.ones_like(largest))
 
 
 def dropout(x: Value, mask: Array) -> Value:

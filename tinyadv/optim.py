@@ -84,6 +84,9 @@ class SGD:
 
 def project_rows(W: Array, max_norm: float) -> None:
     """Scale each row of W `(..., inputs)` with an L2 norm above `max_norm` back to it, in place."""
-    norms = row_norms(W)
+    xp, norms = array_module(W), row_norms(W)
+    if norms.size and norms.max() == inf:  # squares overflowed: bring these rows to where they can be squared
+        W *= xp.where(norms == inf, max_norm / abs(W).max(axis=-1), xp.ones_like(norms))[..., None]
+        norms = row_norms(W)
     if norms.size and norms.max() > max_norm:
-        W *= (max_norm / array_module(W).maximum(norms, max_norm))[..., None]
+        W *= (max_norm / xp.maximum(norms, max_norm))[..., None]

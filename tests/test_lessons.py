@@ -494,3 +494,39 @@ def test_lesson_8_draws_the_networks_that_it_was_given(tmp_path, monkeypatch, ca
     networks = {name: models.maxout_network(7, 2, rng=generator(i)) for i, name in enumerate(("naive", "trained"))}
     lesson.draw(networks, {"epoch": [1, 2], "error": [0.2, 0.1], "adversarial_error": [0.9, 0.5]})
     assert "lesson08_figure3.png" in capsys.readouterr().out
+
+
+# lesson 11
+
+
+def test_lesson_11_independent_answers_agree_by_chance():
+    lesson, rng = imported("lesson11"), np.random.default_rng(19)
+    y = np.repeat([0, 1], 20_000)
+    a, b = (np.where(y == 0, rng.choice([0, 8, 9], y.shape), rng.choice([7, 7, 7, 3], y.shape)) for _ in range(2))
+    common = (a != y) & (b != y)
+    assert lesson.chance(a, b, y) == pytest.approx(lesson.agreement(a, b, y, "both"), abs=0.02)
+    shares = 0.5, (9 + 1) / 16  # of zeros, evenly 8 or 9; of ones, which are 7 three times of four
+    counts = (common & (y == 0)).sum(), (common & (y == 1)).sum()
+    assert lesson.chance(a, b, y) == pytest.approx(np.average(shares, weights=counts), abs=0.01)
+    assert np.isnan(lesson.chance(y, b, y))
+
+
+def test_lesson_11_both_denominators_give_one_identity():
+    lesson, rng = imported("lesson11"), np.random.default_rng(20)
+    a, b, y = rng.integers(0, 4, (3, 500))
+    shown = np.mean((b != y)[a != y])
+    assert lesson.agreement(a, b, y, "a") == pytest.approx(lesson.agreement(a, b, y, "both") * shown)
+
+
+def test_lesson_11_along_epsilon():
+    lesson, rng = imported("lesson11"), np.random.default_rng(21)
+    networks = [models.softmax_regression(inputs=6, scale=1.0, rng=generator(k)).to(dtype="float64") for k in range(3)]
+    x, y = rng.random((8, 6)), rng.integers(0, 10, 8)
+    rows = lesson.along(networks, x, y)
+    assert rows.shape == (len(lesson.SIZES), 2, 3)
+    assert rows[0, 1, 1] == pytest.approx(1), "with itself, where nothing has moved yet"
+    g = [tinyadv.attacks.input_gradient(network, x, y) for network in networks]
+    directions = [tinyadv.attacks.unit(v)[0] for v in g]
+    assert rows[0, 1, 0] == pytest.approx((directions[0] * directions[1]).sum(axis=1).mean())
+    x_adv = tinyadv.attacks.fgsm(networks[1], x, y, lesson.SIZES[-1])
+    assert rows[-1, 0, 2] == pytest.approx(100 * np.mean(tinyadv.metrics.predict(networks[2], x_adv) != y))

@@ -1,0 +1,226 @@
+"""The exercises of lesson 11."""
+
+import numpy as np
+import pytest
+
+from tinyadv import attacks, metrics, models, parameters
+from tinyadv.backend import generator
+from tinyadv.course.judging import LEAK, judge
+
+EPS = 0.3
+
+# ---------------------------------------------------------------------------------------------------------
+# answers
+
+
+def networks(n=3, inputs=5):
+    """Softmax regressions with random weights in float64, some inputs and labels."""
+    rng, made = np.random.default_rng(n), []
+    for k in range(n):
+        model = models.softmax_regression(inputs=inputs, rng=generator(k)).to(dtype="float64")
+        for p in parameters(model):
+            p.data = rng.standard_normal(p.shape)
+        made.append(model)
+    return made, rng.random((40, inputs)), rng.integers(0, 10, 40)
+
+
+def said(made, examples):
+    return np.array([[metrics.predict(model, x) for model in made] for x in examples])
+
+
+@pytest.mark.exercise("answers", points=2)
+def test_row_made_on_column_shown_to(lesson):
+    made, x, y = networks()
+    before, weights = x.copy(), [p.data.copy() for m in made for p in parameters(m)]
+    examples = [attacks.fgsm(m, x, y, EPS) for m in made]
+    right = said(made, examples)
+    given = lesson.answers(made, x, y, EPS)
+    assert np.array_equal(x, before), "your function changed x itself: each network's examples start from the same x"
+    kept = all(
+        np.array_equal(a, p.data) for a, p in zip(weights, [p for m in made for p in parameters(m)], strict=True)
+    )
+    assert kept, "the attack changed the weights: only the input may move"
+    chained, current = [], x
+    for m in made:
+        current = attacks.fgsm(m, current, y, EPS)
+        chained.append(current)
+    own = [metrics.predict(m, e) for m, e in zip(made, examples, strict=True)]
+    by_answer = [attacks.fgsm(m, x, metrics.predict(m, x), EPS) for m in made]
+    judge(given, right, [
+        ("rows and columns are swapped: entry i, j is made ON i and shown TO j", right.swapaxes(0, 1)),
+        ("every network sees its own examples: j is shown those made on i", np.array([own] * 3)),
+        ("examples of examples: each attack starts from the clean x, not from what the last one left",
+         said(made, chained)),
+        ("this is whether they err: the classes themselves are wanted", right != y),
+        ("this is whether they err: the classes themselves are wanted", (right != y).astype(int)),
+        ("errors, one number a pair: the classes themselves are wanted, (M, M, N)", (right != y).mean(axis=2)),
+        ("the clean images were shown: no attack is in it", said(made, [x] * 3)),
+        ("moved away from the network's own answer: the paper's attack moves away from the true label",
+         said(made, by_answer)),
+        ("eps is missing: each pixel moved by 1", said(made, [x + np.sign(e - x) for e in examples])),
+        ("the sign is wrong: x - eps sign(gradient) makes examples easier", said(made, [2 * x - e for e in examples])),
+        ("clipped to [0, 1]: the paper's examples are not clipped", said(made, [e.clip(0, 1) for e in examples])),
+    ])  # fmt: skip
+    assert np.asarray(given).dtype.kind in "iu", "classes are integers"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# agreement
+
+A = np.array([3, 3, 8, 8, 9, 0, 1, 2, 7, 5, 6, 4])
+B = np.array([3, 1, 8, 9, 9, 0, 1, 5, 7, 5, 1, 4])
+Y = np.array([1, 1, 3, 3, 4, 0, 1, 2, 4, 5, 6, 6])  # a errs on 7, both on 6, same class on 5
+BOTH_WRONG, SAME = (A != Y) & (B != Y), A == B
+
+
+@pytest.mark.exercise("agreement", points=1)
+@pytest.mark.parametrize("among", ["a", "both"])
+def test_the_denominator(lesson, among):
+    wrong = A != Y
+    same = float((SAME & wrong).sum())
+    right, other = (
+        same / (wrong if among == "a" else BOTH_WRONG).sum(),
+        same / (BOTH_WRONG if among == "a" else wrong).sum(),
+    )
+    swapped = "the mistakes of a, whatever b says" if among == "a" else "the common mistakes, where a AND b are wrong"
+    given = lesson.agreement(A, B, Y, among)
+    judge(given, right, [
+        (f'the denominator is another set: for "{among}" it is {swapped}', other),
+        ("agreement on right answers counts too: look at mistakes alone", SAME.mean()),
+        ("the denominator is all examples: it is the mistakes that are looked at", same / len(Y)),
+        ("the denominator is the examples where a OR b errs", same / ((A != Y) | (B != Y)).sum()),
+        ("right answers that are the same are counted as agreement", SAME.sum() / wrong.sum()),
+        ("right answers that are the same are counted as agreement", SAME.sum() / BOTH_WRONG.sum()),
+        ("the share that has DIFFERENT classes", 1 - right),
+        ("a count: a share is wanted", same),
+        ("the mistakes of b, where those of a are wanted", (SAME & (B != Y)).sum() / (B != Y).sum()),
+        ("the mistakes themselves: whether both err is not whether they say the same", BOTH_WRONG.sum() / wrong.sum()),
+        ("the mistakes themselves: whether both err is not whether they say the same", BOTH_WRONG.mean()),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("agreement", points=1)
+@pytest.mark.parametrize("among", ["a", "both"])
+def test_without_mistakes_there_is_no_share(lesson, among):
+    with np.errstate(all="raise"):
+        try:
+            given = lesson.agreement(Y, B, Y, among)
+        except (ZeroDivisionError, FloatingPointError):
+            raise AssertionError("0 mistakes: 0/0 stops your function; without mistakes the share is NaN") from None
+    assert given is not None, "your function returns nothing: is there a `return`?"
+    assert np.isnan(given), f"without mistakes there is nothing to have a share of: NaN, not {given}"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# cosines
+
+
+def rows(n=6, inputs=4):
+    return np.random.default_rng(n).standard_normal((2, n, inputs))
+
+
+def lengths(u):
+    return np.sqrt((u * u).sum(axis=1))
+
+
+@pytest.mark.exercise("cosines", points=1)
+def test_the_cosine_of_each_row(lesson):
+    u, v = rows()
+    products, right = (u * v).sum(axis=1), (u * v).sum(axis=1) / (lengths(u) * lengths(v))
+    judge(lesson.cosines(u, v), right, [
+        ("this is the product u . v: divide by both lengths", products),
+        ("divided by one length: both u and v have one", products / lengths(u)),
+        ("divided by one length: both u and v have one", products / lengths(v)),
+        ("the square root is missing: a length is the root of the sum of squares",
+         products / ((u * u).sum(axis=1) * (v * v).sum(axis=1))),
+        ("the size: a cosine has a sign, from -1 to 1", abs(right)),
+        ("the columns' cosines: each image is a ROW", (u * v).sum(axis=0) / (lengths(u.T) * lengths(v.T))),
+        ("every row with every row: u_n with v_n alone is wanted, (N,)",
+         (u @ v.T) / (lengths(u)[:, None] * lengths(v))),
+        ("one number: each image has its own cosine, (N,)", right.mean()),
+        ("one number: each image has its own cosine, (N,)", (u * v).sum() / np.sqrt((u * u).sum() * (v * v).sum())),
+        ("the lengths of the whole arrays: each row has its own", products / np.sqrt((u * u).sum() * (v * v).sum())),
+        ("the lengths by the sum of sizes |u_i|: the Euclidean length is wanted",
+         products / (abs(u).sum(axis=1) * abs(v).sum(axis=1))),
+        ("1 minus the cosine is a distance: the cosine itself is wanted", 1 - right),
+        ("a mean over the entries instead of a sum", right / 4),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("cosines", points=1)
+def test_a_row_of_zeros_has_the_cosine_0(lesson):
+    u, v = rows()
+    u[1], v[3] = 0, 0
+    with np.errstate(all="ignore"):
+        given = np.asarray(lesson.cosines(u, v))
+    assert not np.isnan(given).any(), "a row of 0 gave 0/0: it has no direction, its cosine shall be 0"
+    assert (given[[1, 3]] == 0).all(), f"a row of 0 has the cosine 0, yours is {given[1]}"
+    kept = (u * v).sum(axis=1)[[0, 2, 4, 5]] / (lengths(u) * lengths(v))[[0, 2, 4, 5]]
+    judge(given[[0, 2, 4, 5]], kept, [])
+
+
+@pytest.mark.exercise("cosines", points=1)
+def test_tiny_and_large_gradients_in_float32(lesson):
+    u, v = rows().astype("float32")
+    right = (u * v).sum(axis=1) / (lengths(u) * lengths(v))
+    before = u.copy()
+    for size, words in (
+        (1e-6, "something that was added against 0/0 counts beside tiny gradients: leave it out, ask for 0 instead"),
+        (1e-30, "squares of tiny entries are rounded to 0: divide each row by its largest entry first"),
+        (1e30, "squares of large entries are infinite: divide each row by its largest entry first"),
+    ):
+        with np.errstate(all="ignore"):
+            given = lesson.cosines(u * np.float32(size), v * np.float32(size))
+        assert np.allclose(given, right, rtol=1e-4, atol=1e-5), words
+    assert np.asarray(given).dtype == np.float32, LEAK
+    assert np.array_equal(u, before), "your function changed u itself: `u /= ...` works in the caller's array"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# universal
+
+
+def gradients(n=60, inputs=6):
+    rng = np.random.default_rng(n)
+    return rng.standard_normal((n, inputs)) * rng.uniform(0.01, 5, (n, 1)), rng.integers(0, 10, n)
+
+
+@pytest.mark.exercise("universal", points=2)
+def test_the_sign_of_each_classs_mean(lesson):
+    g, y = gradients()
+    means = np.stack([g[y == c].mean(axis=0) for c in range(10)])
+    votes = np.stack([np.sign(g[y == c]).sum(axis=0) for c in range(10)])
+    counts = np.bincount(y, minlength=10)[:, None]
+    right = EPS * np.sign(means)
+    judge(lesson.universal(g, y, EPS), right, [
+        ("the sign is missing: this is eps times the mean gradient", EPS * means),
+        ("the sign is missing: this is eps times the sum of the gradients", EPS * means * counts),
+        ("eps is missing: each pixel moves by 1", np.sign(means)),
+        ("the mean of signs: each pixel should move by eps, yours by less", EPS * votes / counts),
+        ("the sign of the sum of signs: a vote of the images; the mean is of the gradients themselves",
+         EPS * np.sign(votes)),
+        ("the mean over all images: each class has its own", EPS * np.sign(np.stack([g.mean(axis=0)] * 10))),
+        ("the mean over all images: each class has its own", EPS * np.sign(g.mean(axis=0))),
+        ("one change an image: one for each class is wanted, (10, D)", EPS * np.sign(g)),
+        ("one change an image: one for each class is wanted, (10, D)", right[y]),
+        ("the sign is wrong: J shall rise", -right),
+        ("label off by one: labels count from 0", np.roll(right, 1, axis=0)),
+        ("label off by one: labels count from 0", np.roll(right, -1, axis=0)),
+        ("of each class the first image alone", EPS * np.sign(np.stack([g[y == c][0] for c in range(10)]))),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("universal", points=1)
+def test_a_class_without_images_and_float32(lesson):
+    g, y = gradients()
+    g, y = g.astype("float32"), np.where(y == 7, 1, y)
+    g[:, 2] = 0
+    with np.errstate(all="ignore"):
+        given = lesson.universal(g, y, EPS)
+    assert np.shape(given) == (10, 6), (
+        f"one change for each of 10 classes is wanted, (10, 6); yours is {np.shape(given)}"
+    )
+    assert np.isfinite(given).all(), "a class without images gave 0/0: its eta is 0"
+    assert (np.asarray(given)[7] == 0).all(), "a class without images has the eta 0"
+    assert (np.asarray(given)[:, 2] == 0).all(), "where all gradients are 0 nothing moves: sign(0) is 0"
+    assert np.asarray(given).dtype == np.float32, LEAK

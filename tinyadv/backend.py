@@ -175,7 +175,11 @@ def generator(seed: int, stream: str = "") -> Generator:
 
 def uniform(rng: Generator, shape: tuple[int, ...], scale: float) -> Array:
     """Initial weights: float32, shape `shape`, from U(-scale, scale)."""
-    return (rng.random(shape, dtype=np.float32) * 2.0 - 1.0) * scale
+    values = rng.random(shape, dtype=np.float32)
+    values *= 2.0  # in place: a network that is loaded needs no more memory than it and its file
+    values -= 1.0
+    values *= scale
+    return values
 
 
 def noise(rng: Generator, x: Array, eps: float) -> Array:

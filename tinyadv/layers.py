@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from . import ops
-from .backend import Array, Generator, array_module, keep_mask, stacked_identity, uniform, zeros
+from .backend import Array, Generator, array_module, full_like, keep_mask, stacked_identity, uniform, zeros
 from .tensor import Tensor, Value, raw
 
 
@@ -100,7 +100,9 @@ class RBF:
         _check_beta(beta)
         self.mu = Tensor(mu)
         units, inputs = mu.shape
-        root = beta**0.5 * stacked_identity(units, inputs) if full else zeros(mu.shape) + math.log(beta)
+        root = stacked_identity(units, inputs) if full else full_like(mu, math.log(beta))
+        if full:
+            root *= beta**0.5
         self.root = Tensor(root)
 
     def beta(self, x: Value) -> Value:
@@ -129,7 +131,7 @@ class RBFUnits:
     def __init__(self, mu: Array, beta: float) -> None:
         _check_beta(beta)
         self.mu = Tensor(mu)
-        self.s = Tensor(zeros(mu.shape) + math.log(beta))
+        self.s = Tensor(full_like(mu, math.log(beta)))
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
         mu, s = _as_given(x, self.mu, self.s)
@@ -154,7 +156,7 @@ class Quadratic:
         _check_beta(inhibition)
         self.W = Tensor(uniform(rng, (units, inputs), scale))
         self.b = Tensor(zeros(units) + inhibition * inputs * self.SQUARE)
-        self.s = Tensor(zeros((units, inputs)) + math.log(inhibition))
+        self.s = Tensor(full_like(self.W.data, math.log(inhibition)))
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
         W, b, s = _as_given(x, self.W, self.b, self.s)

@@ -6,13 +6,16 @@ trained with, `model.loss(outputs, y)`, and the reading of its outputs as class 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
+from math import prod
+from operator import index
 from typing import Any, Literal
 
 from . import losses, ops
-from .backend import Array, Generator, generator, to_device, uniform
+from .backend import Array, Generator, to_device, uniform, zeros
 from .layers import (
     RBF,
     Dropout,
@@ -218,7 +221,7 @@ def deep_rbf_network(
         raise ValueError(f"depth is at least 1, got {depth}")
     arguments: dict[str, Any] = {"units": units, "depth": depth, "beta": beta, "hidden_beta": hidden_beta, "top": top}
     arguments |= {"inputs": inputs, "classes": classes}
-    sizes = [inputs, *[units] * depth, classes]
+    sizes = chain([inputs], repeat(units, depth), [classes])
     centres = [uniform(rng, (n, m), 0.5) + 0.5 for m, n in pairwise(sizes)]
     layers: list[Layer] = [RBFUnits(mu, hidden_beta if i else beta) for i, mu in enumerate(centres[:-1])]
     last: Layer = Linear(units, classes, rng, units**-0.5) if top == "softmax" else RBF(centres[-1], hidden_beta)
@@ -272,7 +275,7 @@ _BUILDERS: dict[str, Callable[..., Network]] = {
 }
 
 
-def build(builder: str, arguments: dict[str, Any], rng: Generator) -> Network:
+def build(builder: str, arguments: dict[str, Any], rng: Any) -> Network:
     """The network that `builder(**arguments, rng=rng)` makes, the builder given by its name.
 
     Raises
@@ -311,19 +314,44 @@ def load(path: str | os.PathLike[str]) -> Network:
     arrays, about = load_arrays(path)
     if not {"network", "arguments"} <= about.keys():
         raise StorageError(f"{path} holds arrays, but not a network")
+    builder, arguments = about["network"], about["arguments"]
     try:
-        model = build(about["network"], about["arguments"], generator(0))
-    except ValueError as error:
-        raise StorageError(f"{path} holds a network that cannot be made: {error}") from error
+        if not isinstance(builder, str) or not isinstance(arguments, dict):
+            raise ValueError("wanted a builder's name and a table of its arguments")
+        model = build(builder, arguments, _Room(arrays, bool(arguments.get("full"))))
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise StorageError(f"{path} holds a network that cannot be made: {str(error)[:500]}") from error
     load_parameters(model, arrays, path)
     return model
 
 
+class _Room:
+    """In place of a generator's numbers, zeros: as many as a file has, so that no file makes a network larger than it.
+
+    Every layer draws its weights first; only `full` matrices of RBF units are larger than what is drawn for them.
+    """
+
+    def __init__(self, arrays: dict[str, Array], full: bool) -> None:
+        self.numbers, self.draws, self.full = sum(a.size for a in arrays.values()), len(arrays), full
+
+    def random(self, shape: tuple[int, ...], dtype: object) -> Array:
+        self.numbers -= prod(map(index, shape)) * (index(shape[-1]) if self.full else 1)
+        self.draws -= 1
+        if min(shape) < 1 or min(self.numbers, self.draws) < 0:
+            raise ValueError(f"weights of shape {shape} where the file has no such room")
+        return zeros(shape)
+
+
 def load_parameters(model: Network, arrays: dict[str, Array], source: object) -> None:
-    """Give `model` the arrays of `named_parameters`, all of them and of the same shapes; else StorageError."""
+    """Give `model` the arrays of `named_parameters`: all, of these shapes, finite, of one kind; else StorageError."""
     wanted = {name: p.shape for name, p in named_parameters(model).items()}
     found = {name: a.shape for name, a in arrays.items()}
     if wanted != found:
-        raise StorageError(f"{source} does not fit {model.builder}: wanted arrays {wanted}, found {found}")
+        shown = f"wanted arrays {str(wanted)[:500]}, found {str(found)[:500]}"
+        raise StorageError(f"{source} does not fit {model.builder}: {shown}")
+    if (kinds := {str(a.dtype) for a in arrays.values()}) not in ({"float32"}, {"float64"}):
+        raise StorageError(f"{source} has arrays of {', '.join(sorted(kinds))}: wanted float32 alone, or float64")
+    if not all(math.isfinite(end) for a in arrays.values() for end in (a.min(), a.max())):  # NaN is both
+        raise StorageError(f"{source} holds parameters that are NaN or infinite")
     for name, p in named_parameters(model).items():
         p.data = arrays[name]

@@ -19,6 +19,9 @@ from typing import Any
 
 from .backend import Array
 
+LONGEST = 1 << 25  # characters of JSON: ours have a few million, and what is parsed takes far more memory than text
+DEEPEST = 50  # levels of nesting: ours have ten, and deeper ones break whatever walks through them later
+
 
 class StorageError(RuntimeError):
     """A file is missing, damaged, or not what it was taken for."""
@@ -108,13 +111,49 @@ def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[st
             metadata = file.metadata() or {}
     except FileNotFoundError as error:
         raise StorageError(f"{path} does not exist") from error
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise StorageError(f"{path} is not a readable safetensors file: {error}") from error
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, MemoryError) as error:
+        raise StorageError(f"{path} is not a readable safetensors file: {str(error)[:500]}") from error
     if not {"about", "sha256"} <= metadata.keys():
         raise StorageError(f"{path} is a safetensors file, but was not written by tinyadv")
     if _fingerprint(arrays, metadata["about"]) != metadata["sha256"]:
         raise StorageError(f"{path} is damaged: its contents do not match their SHA-256")
-    return arrays, json.loads(metadata["about"])
+    return arrays, _described(metadata["about"], path)
+
+
+def _described(text: str, path: object) -> dict[str, Any]:
+    """The description as a table; a fingerprint that fits does not say that `save_arrays` made it."""
+    try:
+        about = parse_json(text)
+    except ValueError as error:
+        raise StorageError(f"{path} has a description that cannot be read: {error}") from error
+    if not isinstance(about, dict):
+        raise StorageError(f"{path} has a description that is a {type(about).__name__}, wanted a table")
+    return about
+
+
+def parse_json(text: str | bytes, **options: Any) -> Any:
+    """What a JSON text says; options are those of `json.loads`.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or so long or so deeply nested that it cannot be meant well.
+    """
+    if len(text) > LONGEST:
+        raise ValueError(f"{len(text):,} characters of JSON: wanted at most {LONGEST:,}")
+    try:
+        value = json.loads(text, **options)
+    except RecursionError:
+        value = None
+    else:
+        if _is_flat(value, DEEPEST):
+            return value
+    raise ValueError(f"JSON that is nested deeply: wanted at most {DEEPEST} levels")
+
+
+def _is_flat(value: Any, levels: int) -> bool:
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels >= 0 and all(_is_flat(entry, levels - 1) for entry in entries)
 
 
 def _fingerprint(arrays: dict[str, Array], text: str) -> str:

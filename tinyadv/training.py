@@ -107,7 +107,7 @@ def train(
     settings = _settings(model, x, seed, batch, optimiser)
     state, best = Training(), _parameters(model)
     if checkpoint and Path(checkpoint).exists():
-        state, best = _resume(checkpoint, model, optimiser, settings, epochs)
+        state, best = _resume(checkpoint, model, optimiser, settings, epochs, stopping)
     if stopping:
         _check_stopping(stopping, state.log[-1] if state.log else _figures(model, validate))
     progress.begin(title, epochs, len(state.log))
@@ -224,20 +224,51 @@ def _save(
 
 
 def _resume(
-    path: str | os.PathLike[str], model: Network, optimiser: SGD, settings: dict[str, Any], epochs: int
-) -> tuple[Training, dict[str, Array]]:
+    path: str | os.PathLike[str], model: Network, optimiser: SGD, settings: dict[str, Any], epochs: int,
+    stopping: Stopping | None,
+) -> tuple[Training, dict[str, Array]]:  # fmt: skip
     arrays, about = load_arrays(path)
-    if "training" not in about:
-        raise StorageError(f"{path} is not the checkpoint of a training")
-    found = about["training"]
-    if others := [f"{k} {found.get(k)}, not {v}" for k, v in settings.items() if found.get(k) != v]:
-        raise StorageError(f"{path} is the checkpoint of another training: it has {'; '.join(others)}")
-    if len(about["log"]) > epochs:
-        raise StorageError(f"{path} has done {len(about['log'])} epochs already, wanted are {epochs}")
-    best = {}
-    for i, (name, p) in enumerate(named_parameters(model).items()):
-        p.data, optimiser.velocities[i], best[name] = (
-            full_like(p.data, arrays[f"{part}/{name}"]) for part in ("now", "velocity", "best")
-        )
+    state = _checked_state(path, about, settings, epochs, stopping)
+    named, parts, best = named_parameters(model), ("now", "velocity", "best"), {}
+    wanted = {f"{part}/{name}": p.shape for name, p in named.items() for part in parts}
+    if {name: a.shape for name, a in arrays.items()} != wanted:
+        raise StorageError(f"{path} is the checkpoint of another training: it has other parameters")
+    for i, (name, p) in enumerate(named.items()):
+        p.data, optimiser.velocities[i], best[name] = (full_like(p.data, arrays[f"{part}/{name}"]) for part in parts)
     optimiser.updates = about["updates"]
-    return Training(about["log"], about["best_epoch"]), best
+    return state, best
+
+
+def _checked_state(
+    path: str | os.PathLike[str], about: dict[str, Any], settings: dict[str, Any], epochs: int,
+    stopping: Stopping | None,
+) -> Training:  # fmt: skip
+    """How far a checkpoint's training was; StorageError where it was another's, or does not say so."""
+    found = about.get("training")
+    if not isinstance(found, dict):
+        raise StorageError(f"{path} is not the checkpoint of a training")
+    if others := [f"{k} {str(found.get(k))[:500]}, not {v}" for k, v in settings.items() if found.get(k) != v]:
+        raise StorageError(f"{path} is the checkpoint of another training: it has {'; '.join(others)}")
+    log, best_epoch = check_log(about.get("log"), path), about.get("best_epoch", 0)
+    if len(log) > epochs:
+        raise StorageError(f"{path} has done {len(log)} epochs already, wanted are {epochs}")
+    updates = len(log) * math.ceil(settings["examples"] / settings["batch"])
+    if about.get("updates") != updates or best_epoch not in range(1, len(log) + 1):
+        raise StorageError(f"{path} does not fit its own log: wanted {updates} updates and a best epoch among its own")
+    if stopping and stopping.quantity not in log[0]:
+        raise StorageError(f"{path} is the checkpoint of another training: its log has no {stopping.quantity!r}")
+    return Training(log, best_epoch)
+
+
+def check_log(log: Any, source: object) -> list[dict[str, Any]]:
+    """The log of a training as a file has it, an entry of figures for each epoch from 1; StorageError if it is none."""
+    if (
+        isinstance(log, list)
+        and log
+        and all(isinstance(entry, dict) and entry.keys() == log[0].keys() for entry in log)
+        and [entry.get("epoch") for entry in log] == [*range(1, len(log) + 1)]
+        and "loss" in log[0]
+        and all(isinstance(value, float) for entry in log for name, value in entry.items() if name != "epoch")
+    ):
+        return log
+    raise StorageError(f"{source} has a log that does not give figures for each epoch of a training")

@@ -26,7 +26,7 @@ from ..models import Network, build, load_parameters
 from ..optim import SGD, Schedule
 from ..progress import Progress, Silent
 from ..storage import StorageError, load_arrays, save_arrays
-from ..training import Objective, Stopping, Training, train
+from ..training import Objective, Stopping, Training, check_log, train
 
 EPS = 0.25  # the paper's attack on MNIST, in units of pixels from 0 to 1
 
@@ -177,13 +177,14 @@ class Lab:
         try:
             arrays, about = load_arrays(path)
             model = self._untrained(recipe)
-            if about != self._about(recipe, model, about.get("log", [])):
+            log = check_log(about.get("log"), path)
+            if about != self._about(recipe, model, log):
                 raise StorageError(f"{path} is not the network of its recipe, or was trained on another device")
             load_parameters(model, arrays, path)
         except StorageError as error:
             self.say(f"{error}; it is trained again")
             return None
-        return model, about["log"]
+        return model, log
 
     def _train(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
         model, done = self._run(recipe, "train", recipe.epochs)

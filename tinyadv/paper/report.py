@@ -108,7 +108,7 @@ def _wide_table(chosen: list[tuple[Claim, Result | None, Status]]) -> Any:
     from rich.text import Text
 
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
-    grid.add_column("claim", ratio=1, min_width=24)
+    grid.add_column("claim", ratio=1, min_width=22)
     grid.add_column("paper", max_width=14)
     grid.add_column("ours", no_wrap=True)
     grid.add_column("status", no_wrap=True, min_width=max(map(len, STATUSES)))

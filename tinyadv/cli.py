@@ -360,7 +360,7 @@ def site_command(
         bool, typer.Option("--run/--no-run", help="Run the lessons for their tables and figures, in the quick profile.")
     ] = True,
 ) -> None:
-    """Build the read-along site. Lessons as pages, the claims, a map, a glossary, the reference, a page for teachers."""
+    """Build the read-along site. Lessons as pages, claims, a map, a glossary, the reference, a page for teachers."""
     with _work():
         from .course.site import WORK, build
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from html import unescape
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,9 +23,17 @@ from sphinx.errors import ExtensionError
 from sphinx.util.math import wrap_displaymath
 
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
-SAME = {r"\dots": r"\ldots", r"\dfrac": r"\frac", r"\iff": r"\Leftrightarrow", r"\big": r"\bigl", r"\texttt": r"\mathtt"}
-BARS = ("|", "‖", "∥")
+SAME = {
+    r"\dots": r"\ldots",
+    r"\dfrac": r"\frac",
+    r"\iff": r"\Leftrightarrow",
+    r"\big": r"\bigl",
+    r"\texttt": r"\mathtt",
+}
+BRACKETS = ("|", "‖", "∥", "{", "}")
 NAMED = re.compile(r"\w{2,}")  # log, sign, min
+APPLIED = "\u2061"  # stands unseen between a function and its argument
+CLOSING = (")", "]", "}", "|", "‖")
 FONT = "STIXTwoMath-Regular.ttf"
 
 ElementTree.register_namespace("", NAMESPACE)
@@ -47,19 +56,23 @@ def mathml(tex: str, block: bool = False) -> str:
     except (MathError, ElementTree.ParseError) as error:
         raise ValueError(f"the formula {tex!r} cannot be shown: {error}") from error
     for parent in list(tree.iter()):
-        _mend_bars(parent)
+        _mend_brackets(parent)
         _mend_names(parent)
     tree.set("alttext", " ".join(tex.split()))
     return ElementTree.tostring(tree, encoding="unicode")
 
 
-def _mend_bars(parent: ElementTree.Element) -> None:
-    """Bars that stand in a row are no taller than a letter, and close to what they enclose."""
-    bars = [child for child in parent if _is(child, "mo") and (child.text or "") in BARS]
-    if len(parent) > 2 and len(bars) == 2 and bars == [parent[0], parent[-1]] and _is(parent, "mrow"):
-        return  # \left| ... \right|
-    for bar in bars:
-        bar.attrib |= {"stretchy": "false", "lspace": "0", "rspace": "0"}
+def _mend_brackets(parent: ElementTree.Element) -> None:
+    """Bars and braces in a row are no taller than a letter, and close to what they enclose; −1 after one is a sign."""
+    found = [child for child in parent if _is(child, "mo") and (child.text or "") in BRACKETS]
+    ends = [child for child in found if child is parent[0] or child is parent[-1]]
+    grows = _is(parent, "mrow") and (len(ends) == 2 or any(_is(child, "mtable") for child in parent))
+    for bracket in found:
+        if not (grows and bracket in ends):  # \left| ... \right|
+            bracket.attrib |= {"stretchy": "false", "lspace": "0", "rspace": "0"}
+    for before, after in pairwise(parent):
+        if _is(before, "mo") and (before.text or "") in "([{," and _is(after, "mo") and (after.text or "") in "−+±":
+            after.set("form", "prefix")
 
 
 def _mend_names(parent: ElementTree.Element) -> None:
@@ -73,9 +86,10 @@ def _mend_names(parent: ElementTree.Element) -> None:
             continue
         if _is(core, "mo"):
             core.attrib |= {"lspace": "0", "rspace": "0"}
-        if i + 1 < len(parent) and not _is(parent[i + 1], "mo", "mspace"):
-            parent.insert(i + 1, _space())
-        if i and not _is(parent[i - 1], "mspace") and (not _is(parent[i - 1], "mo") or parent[i - 1].text in ")]}|‖"):
+        after = i + 2 if i + 1 < len(parent) and parent[i + 1].text == APPLIED else i + 1
+        if after < len(parent) and not _is(parent[after], "mo", "mspace"):
+            parent.insert(after, _space())
+        if i and not _is(parent[i - 1], "mspace") and (not _is(parent[i - 1], "mo") or parent[i - 1].text in CLOSING):
             parent.insert(i, _space())
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from html import escape
+from importlib import import_module
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def in_notebook() -> bool:
 
 def show_table(table: Table) -> None:
     """Show a rich table as HTML; title above, caption below."""
-    _display({"text/html": html(table), "text/plain": _plain(table)})
+    _ipython().display({"text/html": html(table), "text/plain": _plain(table)}, raw=True)
 
 
 def html(table: Table) -> str:
@@ -40,9 +42,8 @@ def html(table: Table) -> str:
 
 def show_picture(png: bytes, text: str) -> None:
     """Show a PNG file's content; `text` is read out where it cannot be seen."""
-    from IPython.display import Image, display
-
-    display(Image(data=png, format="png", alt=text))
+    ipython = _ipython()
+    ipython.display(ipython.Image(data=png, format="png", alt=text))
 
 
 def described(canvas: Any) -> str:
@@ -57,10 +58,8 @@ def described(canvas: Any) -> str:
     return " ".join(f"Figure. {'. '.join(panel for panel in panels if panel)}".replace("$", "").split())
 
 
-def _display(bundle: dict[str, str]) -> None:
-    from IPython.display import display
-
-    display(bundle, raw=True)
+def _ipython() -> Any:
+    return import_module("IPython.display")
 
 
 def _text(value: Any) -> str:
@@ -68,10 +67,8 @@ def _text(value: Any) -> str:
 
 
 def _plain(table: Table) -> str:
-    import io
-
     from rich.console import Console
 
-    file = io.StringIO()
+    file = StringIO()
     Console(file=file, width=120, force_jupyter=False).print(table)
     return file.getvalue()

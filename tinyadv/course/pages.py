@@ -18,7 +18,7 @@ from typing import Any
 
 from ..paper.registry import Claim, claims
 from ..paper.report import _SECTIONS, SYMBOLS, rows
-from ..paper.results import Result, committed, format_paper, status
+from ..paper.results import Result, committed, format_paper, status, statuses
 from . import lessons, title
 from .contents import answers
 from .exercises import BEGIN, END, exercises, stub, without_rubrics
@@ -56,12 +56,10 @@ def claim_link(claim: Claim) -> str:
     return f"[`{claim.id}`](#claim-{claim.id})"
 
 
-def lesson_link(number: int, short: bool = False) -> str:
-    """A link to a lesson's page; of one that there is not (yet), its number."""
+def lesson_link(number: int) -> str:
+    """A link to a lesson's page, by its title; of one that there is not (yet), its number."""
     path = lessons().get(number)
-    if path is None:
-        return f"lesson {number}"
-    return f"[{number}](#lesson-{number:02})" if short else f"[{number}. {text(title(path))}](#lesson-{number:02})"
+    return f"[{number}. {text(title(path))}](#lesson-{number:02})" if path else f"lesson {number}"
 
 
 def _source(number: int) -> str:
@@ -117,11 +115,8 @@ def _folded(cell: dict[str, Any]) -> list[dict[str, Any]]:
     """A cell with a solution: first the exercise as students get it, then the solution, shown on demand."""
     code = "".join(cell["source"])
     names = " and ".join(exercises(code))
-    open_code = {
-        "cell_type": "markdown",
-        "metadata": {},
-        "source": f"```{{code-block}} python\n{stub(code).strip()}\n```\n",
-    }
+    given = f":::{{container}} exercise\n```{{code-block}} python\n{stub(code).strip()}\n```\n:::\n"
+    open_code = {"cell_type": "markdown", "metadata": {}, "source": given}
     lines = [line for line in code.splitlines() if line.strip() not in (BEGIN, END)]
     prompts = {f"code_prompt_{verb}": f"{verb.capitalize()} the solution of {names}" for verb in ("show", "hide")}
     metadata = {**cell["metadata"], "tags": ["hide-input", "solution"], "mystnb": prompts}
@@ -178,14 +173,20 @@ def badge(claim: Claim, result: Result | None) -> str:
 
 
 def claims_table() -> str:
-    """Every claim on one line: the paper's value, ours, the status."""
+    """Every claim's paper's values, ours, and the status."""
     results, lines = committed(), []
     for claim in claims().values():
         result = results.get(claim.id)
-        compared = [row for row in rows(claim, result) if row.status is not None]
-        cells = ["<br>".join(text(getattr(row, what)) for row in compared) for what in ("label", "paper", "ours")]
-        lines.append([claim_link(claim), text(claim.section), *cells, badge(claim, result)])
-    return table(["Claim", "§", "", "Paper", "Ours", "Status"], lines)
+        first = [claim_link(claim), text(claim.section)], [badge(claim, result)]
+        for row in (row for row in rows(claim, result) if row.status is not None):
+            lines.append([*first[0], text(row.label), text(row.paper), _together(row.ours), *first[1]])
+            first = ["", ""], [""]
+    return table(["Claim", "§", "What", "Paper", "Ours \\[95 % interval\\]", "Status"], lines)
+
+
+def _together(said: str) -> str:
+    """A number and its interval, on one line."""
+    return text(said).replace(" ", "\u00a0") if "[" in said else text(said)
 
 
 def claims_details(results: Mapping[str, Result]) -> str:
@@ -202,7 +203,7 @@ def claims_details(results: Mapping[str, Result]) -> str:
 
 def _details(claim: Claim, result: Result | None) -> str:
     parts = [f"(claim-{claim.id})=\n### {claim.id}", f"{text(claim.claim)} {badge(claim, result)}"]
-    lines = [[text(row.label), text(row.paper or "—"), text(row.ours)] for row in rows(claim, result)]
+    lines = [[text(row.label), text(row.paper or "—"), _together(row.ours)] for row in rows(claim, result)]
     parts += [table(["", "Paper", "Ours \\[95 % interval\\]"], lines)] if lines else []
     if result is not None:
         seeds = ", ".join(map(str, result.seeds))
@@ -356,7 +357,7 @@ GENERATED: dict[str, Callable[[], str]] = {
 
 def tally() -> str:
     """How many claims there are of each status."""
-    words = [status(claim, committed().get(claim.id)) for claim in claims().values()]
+    words = [word for _, _, word in statuses(committed())]
     counts = {word: words.count(word) for word in SYMBOLS}
     shown = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
     return f"{len(words)} claims: {shown}."
@@ -384,4 +385,9 @@ def filled(page: str, more: dict[str, Callable[[], str]] | None = None) -> str:
 
     page = re.sub(r"<!-- generated: ([\w-]+) -->", part, page)
     page = re.sub(r"\{claim\}`([\w-]+)`", claim, page)
-    return re.sub(r"\{lesson\}`(\d+)`", lambda match: lesson_link(int(match[1])), page)
+    return re.sub(r"\{([Ll]esson)\}`(\d+)`", _short, page)
+
+
+def _short(match: re.Match[str]) -> str:
+    number = int(match[2])
+    return f"[{match[1]} {number}](#lesson-{number:02})" if number in lessons() else f"{match[1]} {number}"

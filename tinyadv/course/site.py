@@ -9,6 +9,7 @@ and the site fetches nothing.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -105,13 +106,22 @@ def _prepare(source: Path, results: Mapping[str, Result]) -> None:
 
 
 def _drawn(folder: Path) -> dict[str, Result]:
-    """The committed results, with their figures drawn into the folder."""
+    """The committed results, with their figures drawn into the folder; not again if this very program has done so."""
     from ..paper import tasks  # noqa: F401  its import registers what draws
     from ..paper.figures import draw_figures
-    from ..paper.results import committed
+    from ..paper.results import Figure, committed
 
-    folder.mkdir(parents=True, exist_ok=True)
-    return {name: replace(result, figures=draw_figures(result, folder)) for name, result in committed().items()}
+    results, note = committed(), folder.parent / "pictures.json"
+    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if before.get("program") != _program():
+        folder.mkdir(parents=True, exist_ok=True)
+        figures = {name: [vars(f) for f in draw_figures(result, folder)] for name, result in results.items()}
+        before = {"program": _program(), "figures": figures}
+        write_atomically(note, json.dumps(before))
+    return {
+        name: replace(result, figures=[Figure(**f) for f in before["figures"][name]])
+        for name, result in results.items()
+    }
 
 
 def _write_report(path: Path, results: Mapping[str, Result]) -> None:

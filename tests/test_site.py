@@ -1,0 +1,594 @@
+"""The read-along site: what is generated is complete, nothing of the teacher's gets out, and a browser finds no fault.
+
+The browser's tests build the site once, lessons and all (minutes), or look at one that is there: TINYADV_SITE=DIR. They
+take Debian's chromium, or the one that CHROMIUM names; `pip install -e ".[browser]"` brings the rest.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin
+
+import pytest
+
+from tinyadv import cli, course
+from tinyadv.course import pages, site
+from tinyadv.course.exercises import exercises
+from tinyadv.course.notebook import described, html, in_notebook
+from tinyadv.paper.registry import claims
+from tinyadv.paper.results import committed
+
+FOLDER = Path(__file__).parents[1] / "lessons" / "site"
+NUMBERS = list(course.lessons())
+lessons = pytest.mark.parametrize("number", NUMBERS)
+
+
+@functools.cache
+def texts() -> dict[str, str]:
+    """All that Sphinx is given."""
+    pytest.importorskip("jupytext", reason="makes notebooks with jupytext: pip install 'tinyadv[course]'")
+    return dict(site.sources(committed()))
+
+
+def source(number: int) -> str:
+    return course.path_of(number).read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What is generated
+
+
+@pytest.mark.parametrize("page", ["map.md", "claims.md"])
+def test_every_claim_is_on_the_map_and_among_the_claims(page):
+    assert all(f"(#claim-{name})" in texts()[page] for name in claims())
+    assert not set(re.findall(r"\(#claim-([\w-]+)\)", texts()[page])) - set(claims())
+
+
+def test_every_claim_has_a_place_to_link_to():
+    assert sorted(re.findall(r"^\(claim-([\w-]+)\)=$", texts()["claims.md"], re.M)) == sorted(claims())
+
+
+@lessons
+def test_every_lesson_is_listed_mapped_planned_and_downloadable(number):
+    path = course.path_of(number)
+    for page in ("lessons/index.md", "map.md", "teachers.md"):
+        assert f"(#lesson-{number:02})" in texts()[page]
+    assert f"<{path.stem}>" in texts()["lessons/index.md"], "it is in the contents"
+    page = texts()[f"lessons/{path.stem}.ipynb"]
+    assert f"(lesson-{number:02})=" in page
+    for name in (path.name, f"{path.stem}.ipynb", f"{path.stem}_exercises.ipynb"):
+        assert f"files/{name}" in page
+        assert texts()[f"lessons/files/{name}"]
+
+
+def test_the_plan_has_each_lesson_once():
+    planned = [number for numbers in pages.WEEKS.values() for number in numbers]
+    assert len(planned) == len(set(planned))
+    assert set(NUMBERS) <= set(planned)
+
+
+def test_every_point_and_every_known_mistake_is_on_the_teachers_page():
+    from tinyadv.course.export import graded_lessons
+    from tinyadv.course.grade import tests_of
+
+    page = texts()["teachers.md"]
+    for number in graded_lessons():
+        for name, tests in tests_of(number, exercises(source(number))).items():
+            known = pages.mistakes(number).get(name, [])
+            assert f"| `{name}` | {sum(tests.values()):g} | {len(tests)} | {len(known)} |" in page
+            assert all(pages.text(mistake) in page and pages.text(words) in page for mistake, words in known)
+
+
+@lessons
+def test_what_is_for_the_teacher_stays_with_the_teacher(number):
+    path = course.path_of(number)
+    rubric = re.search(r"^# ### BEGIN SOLUTION\n# (.{30})", source(number), re.M)
+    assert rubric, "an open question without a rubric"
+    for name, text in texts().items():
+        if path.stem in name:
+            assert rubric[1] not in text, name
+            assert "For the teacher" not in text, name
+
+
+@lessons
+def test_an_exercise_is_open_and_its_solution_folded_away(number):
+    book = json.loads(texts()[f"lessons/{course.path_of(number).stem}.ipynb"])
+    folded = [cell for cell in book["cells"] if "solution" in cell["metadata"].get("tags", [])]
+    shown = ["".join(cell["source"]) for cell in book["cells"] if cell not in folded]
+    assert not any("BEGIN SOLUTION" in "".join(cell["source"]) for cell in book["cells"])
+    for name in exercises(source(number)):
+        assert any(f'raise NotImplementedError("exercise: {name}")' in text for text in shown)
+        assert any(re.search(rf"^(def|class) {name}\b", "".join(cell["source"]), re.M) for cell in folded)
+        assert not any(re.search(rf"^(def|class) {name}\b", text, re.M) for text in shown if "code-block" not in text)
+    assert all("hide-input" in cell["metadata"]["tags"] for cell in folded)
+
+
+@lessons
+def test_a_page_has_all_of_its_lessons_code(number):
+    """What runs on the page is the lesson: statement by statement, but for its docstring."""
+    import ast
+
+    book = json.loads(texts()[f"lessons/{course.path_of(number).stem}.ipynb"])
+    code = "\n".join("".join(cell["source"]) + "\n" for cell in book["cells"] if cell["cell_type"] == "code")
+    _, *wanted = ast.parse(source(number)).body
+    assert [ast.unparse(node) for node in ast.parse(code).body] == [ast.unparse(node) for node in wanted]
+
+
+def test_the_glossary_has_both_languages():
+    page = (FOLDER / "glossary.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^((?:[^\s:].*\n)+)((?: {2}.*\n)+)", page.partition(":sorted:")[2], re.M)
+    assert len(entries) >= 60
+    terms = [term for names, _ in entries for term in names.splitlines()]
+    assert len(terms) == len(set(terms)), "a term that is explained twice"
+    for names, text in entries:
+        english, *chinese = names.splitlines()
+        assert english.isascii(), english
+        assert chinese, english
+        assert all(re.search(r"[\u4e00-\u9fff]", term) for term in chinese), english
+        assert text.strip().endswith((".", ")")), english
+    for word in (
+        "fast gradient sign method\n快速梯度符号法",
+        "adversarial example\n对抗样本",
+        "rubbish class example\n垃圾类样本",
+    ):
+        assert f"\n{word}\n" in page
+
+
+def test_a_page_that_asks_for_what_is_not_there():
+    with pytest.raises(ValueError, match=r"asks for 'nothing': there are lessons, "):
+        pages.filled("<!-- generated: nothing -->")
+    with pytest.raises(ValueError, match="the claim 'fgsm-none', which the registry does not know"):
+        pages.filled("See {claim}`fgsm-none`.")
+    assert pages.filled("See {claim}`fgsm-maxout`, {lesson}`1`, {lesson}`99`.") == (
+        "See [`fgsm-maxout`](#claim-fgsm-maxout), [lesson 1](#lesson-01), lesson 99."
+    )
+
+
+def test_text_is_no_markup():
+    assert pages.text("a|b *c* <d> $e$ `f`\n_g_") == r"a\|b \*c\* &lt;d&gt; \$e\$ \`f\` \_g\_"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# In a notebook
+
+
+def test_without_a_notebook_there_is_none():
+    assert not in_notebook()
+
+
+def test_a_table_as_html():
+    from rich.table import Table
+
+    table = Table(title="a < b", caption="c & d")
+    table.add_column("")
+    table.add_column("ours")
+    table.add_row("error", "99.9 % [99.8, 100.0]")
+    assert html(table) == (
+        '<table><caption>a &lt; b</caption><thead><tr><th scope="col"></th><th scope="col">ours</th></tr></thead>'
+        '<tbody><tr><th scope="row">error</th><td>99.9 % [99.8, 100.0]</td></tr></tbody></table><p>c &amp; d</p>'
+    )
+
+
+def test_a_figure_describes_itself():
+    from matplotlib.figure import Figure
+
+    left, right = Figure().subplots(1, 2)
+    left.plot([1, 2], label="FGSM")
+    left.set(title="Error", xlabel="$\\epsilon$", ylabel="error [%]")
+    right.set_title("clean")
+    right.figure.add_subplot(label="empty")
+    assert described(left.figure) == "Figure. Error; error [%] against \\epsilon; curves: FGSM. clean"
+
+
+def test_in_a_notebook_tables_and_figures_are_part_of_the_page(tmp_path, monkeypatch, capsys):
+    display = pytest.importorskip("IPython.display", reason="a notebook's display: pip install 'tinyadv[site]'")
+    shown: list[Any] = []
+    monkeypatch.setattr(display, "display", lambda what, raw=False: shown.append(what))
+    monkeypatch.setattr(course, "in_notebook", lambda: True)
+    monkeypatch.chdir(tmp_path)
+    course.compare("fgsm-softmax", {"error": 0.999})
+    with course.figure("lesson01_test.png") as canvas:
+        canvas.subplots().set_title("a title")
+    assert capsys.readouterr().out == ""
+    table, picture = shown
+    assert '<th scope="row">FGSM error</th><td>99.9 %</td>' in table["text/html"]
+    assert "fgsm-softmax (section 4)" in table["text/plain"]
+    assert picture.alt == "Figure. a title"
+    assert picture.data == (tmp_path / course.FIGURES / "lesson01_test.png").read_bytes()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The command, and Sphinx's configuration
+
+
+def test_without_sphinx_the_command_names_the_extra(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("sphinx", "furo") else name)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["course", "site", "here"])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said == "tinyadv: the site needs sphinx, furo, not installed here: pip install 'tinyadv[site]'\n"
+    assert not list(tmp_path.iterdir()), "nothing was written"
+
+
+@pytest.mark.parametrize("what", ["a file", "something else"])
+def test_the_site_takes_no_place_that_is_taken(what, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    place = tmp_path / "here"
+    if what == "a file":
+        place.write_text("mine")
+    else:
+        place.mkdir()
+        (place / "thesis.tex").write_text("mine")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["course", "site", "here"])
+    assert end.value.code == 2
+    assert f"here {'is a file' if what == 'a file' else 'holds something else than a site'}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_the_configuration_asks_nobody():
+    """No address of another machine is in what is typed for the site, but for links in prose."""
+    for path in FOLDER.rglob("*"):
+        if path.suffix in (".py", ".css", ".js"):
+            text = path.read_text(encoding="utf-8").replace("http://www.w3.org/1998/Math/MathML", "")
+            assert not re.search(r"https?:|//[a-z]+\.", text), path
+
+
+def test_the_configuration_can_be_imported():
+    for name in ("sphinx", "myst_nb", "ziamath"):
+        pytest.importorskip(name, reason="builds the site: pip install 'tinyadv[site]'")
+    code = f"import runpy; print(runpy.run_path({str(FOLDER / 'conf.py')!r})['html_math_renderer'])"
+    done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "mathml\n"), done.stderr
+
+
+@pytest.fixture(scope="module")
+def mathml():
+    pytest.importorskip("sphinx", reason="shows formulas with docutils: pip install 'tinyadv[site]'")
+    spec = importlib.util.spec_from_file_location("mathml", FOLDER / "mathml.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.mathml
+
+
+@pytest.mark.parametrize("path", [*course.lessons().values(), *sorted(FOLDER.glob("*.md"))], ids=lambda path: path.stem)
+def test_every_formula_can_be_shown(path, mathml):
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        text = "\n".join(line[2:] for line in text.splitlines() if line.startswith("# ") or line == "#")
+    for block, inline in re.findall(r"\$\$(.+?)\$\$|\$([^$]+)\$", text, re.S):
+        assert mathml(block or inline, bool(block)).startswith("<math ")
+
+
+@pytest.mark.parametrize(
+    ("tex", "shown"),
+    [
+        (r"\lVert w\rVert_1", r'<mo [^>]*stretchy="false"[^>]*>‖</mo><mi>w</mi><msub><mo [^>]*stretchy="false"'),
+        (r"\left|\frac{a}{b}\right|", r"<mrow><mo>\|</mo><mfrac>"),
+        (r"\varepsilon\operatorname{sign}(w)", r"<mi>ε</mi><mspace [^>]*/><mi [^>]*>sign</mi><mo>.</mo><mo [^>]*>\("),
+        (r"\log p", r"<mi>log</mi><mo>\u2061</mo><mspace [^>]*/><mi>p</mi>"),
+        (r"\{-1, 1\}", r'<mo form="prefix">−</mo>'),
+        (r"\tfrac12 + \dots", r"<mn>1</mn>.*<mn>2</mn>.*…"),
+    ],
+)  # fmt: skip
+def test_spacing_is_mended(tex, shown, mathml):
+    assert re.search(shown, re.sub(r"\s*\n\s*", "", mathml(tex)))
+
+
+def test_a_formula_that_cannot_be_shown_says_which(mathml):
+    with pytest.raises(ValueError, match=r"the formula '\\\\nonsense' cannot be shown: Unknown LaTeX command"):
+        mathml(r"\nonsense")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# In a browser
+
+VIEWS = {
+    "wide light": (1400, "light"),
+    "wide dark": (1400, "dark"),
+    "narrow light": (375, "light"),
+    "narrow dark": (375, "dark"),
+}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """The folder of the site: TINYADV_SITE, or one that is built now; by one of several workers for all."""
+    if "TINYADV_SITE" in os.environ:
+        return Path(os.environ["TINYADV_SITE"]).resolve()
+    for name in ("sphinx", "myst_nb", "furo", "ziamath", "playwright"):
+        pytest.importorskip(name, reason="builds the site and looks at it: pip install 'tinyadv[browser]'")
+    import fcntl
+
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    with (shared / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "site" / "index.html").exists():
+            assert site.build(shared / "site", work=shared / "work") == [], "Sphinx warns of nothing"
+    return shared / "site"
+
+
+@pytest.fixture(scope="session")
+def address(built):
+    """Where the site is served: on this machine alone."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(built)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install 'tinyadv[browser]'")
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if executable is None:
+        pytest.skip("there is no chromium: apt-get install chromium, or say where it is: CHROMIUM=PATH")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def opened(browser, address, width=1400, scheme="light"):
+    """A page of a new browser, and what it complains of and asks of other machines, which is refused."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True)
+    page, noted = context.new_page(), defaultdict(list)
+
+    def answer(route: Any) -> None:
+        if route.request.url.startswith((address, "data:", "blob:")):
+            route.continue_()
+        else:
+            noted["elsewhere"].append(route.request.url)
+            route.abort()
+
+    context.route("**/*", answer)
+    page.on("console", lambda said: noted["console"].append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: noted["console"].append(str(error)))
+    page.on("requestfailed", lambda request: noted["failed"].append(request.url))
+    page.on("response", lambda r: noted["failed"].append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    return page, noted
+
+
+FACTS = r"""() => {
+  const content = document.querySelector(".content, main, body").cloneNode(true);
+  content.querySelectorAll("math, pre, code, script, style").forEach((part) => part.remove());
+  const formulas = [...document.querySelectorAll("math")].filter((m) => !m.closest("details:not([open])"));
+  return {
+    title: document.title,
+    ids: [...document.querySelectorAll("[id]")].map((part) => part.id),
+    links: [...document.querySelectorAll("a[href]")].map((link) => link.getAttribute("href")),
+    images: [...document.querySelectorAll("img")].map((image) => [image.src, image.naturalWidth, image.alt]),
+    formulas: formulas.length,
+    unseen: formulas.filter((m) => { const box = m.getBoundingClientRect(); return !(box.width > 2 && box.height > 4); })
+      .map((m) => m.getAttribute("alttext")),
+    font: document.fonts.check("16px Formulas") && [...document.fonts].some((f) => f.family.includes("Formulas") && f.status === "loaded"),
+    text: content.textContent,
+    over: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    wide: [...document.querySelectorAll("body *")].filter((part) => part.getBoundingClientRect().right > innerWidth + 1
+      && !part.closest("pre, .table-wrapper, .formula, .output, .sidebar-drawer, .toc-drawer, .scroll")).slice(0, 3).map((p) => p.outerHTML.slice(0, 120)),
+  };
+}"""  # noqa: E501
+
+
+@pytest.fixture(scope="session")
+def names(built) -> list[str]:
+    """All pages."""
+    return sorted(path.relative_to(built).as_posix() for path in built.rglob("*.html") if "_static" not in path.parts)
+
+
+@pytest.fixture(scope="session", params=list(VIEWS))
+def view(request, browser, address, names):
+    """What there is to see on each page at this width, in this scheme, and what axe-core says of it."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install 'tinyadv[browser]'").Axe()
+    page, noted = opened(browser, address, *VIEWS[request.param])
+    seen, said = {}, {}
+    for name in names:
+        page.goto(urljoin(address, name), wait_until="load")
+        page.evaluate("document.fonts.ready")
+        seen[name] = page.evaluate(FACTS)
+        found = axe.run(page).response
+        assert found["passes"], "axe-core has looked at nothing"
+        said[name] = [
+            (v["id"], v["nodes"][0]["html"][:200])
+            for v in found["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
+    page.context.close()
+    return SimpleNamespace(pages=seen, noted=noted, axe={name: found for name, found in said.items() if found})
+
+
+@pytest.mark.browser
+def test_pages_load_without_a_complaint(view, names):
+    assert len(names) > 30
+    assert view.noted["console"] == []
+    assert view.noted["failed"] == []
+    assert all(facts["title"] for facts in view.pages.values())
+
+
+@pytest.mark.browser
+def test_nothing_is_asked_of_other_machines(view):
+    assert view.noted["elsewhere"] == []
+
+
+@pytest.mark.browser
+def test_formulas_are_shown(view):
+    for number in NUMBERS:
+        facts = view.pages[f"lessons/{course.path_of(number).stem}.html"]
+        assert facts["formulas"] > 5
+        assert facts["font"], "formulas have their font"
+    for name, facts in view.pages.items():
+        assert facts["unseen"] == [], name
+        assert not re.search(r"\$[^$\n]+\$|\\[A-Za-z]{2,}", facts["text"]), (
+            f"a formula is left as it was typed in {name}"
+        )
+
+
+@pytest.mark.browser
+def test_pictures_are_there_and_say_what_they_show(view):
+    for name, facts in view.pages.items():
+        for address, width, said in facts["images"]:
+            assert width > 0, f"{address} in {name}"
+            assert len(said) > 10, f"{address} in {name} says {said!r}"
+            assert not said.endswith(".png"), f"{address} in {name} says {said!r}"
+    for number in NUMBERS:
+        assert view.pages[f"lessons/{course.path_of(number).stem}.html"]["images"], "its figures are on its page"
+
+
+@pytest.mark.browser
+def test_every_link_leads_somewhere(view, built):
+    wrong = []
+    for name, facts in view.pages.items():
+        for link in facts["links"]:
+            if re.match(r"[a-z]+:", link):
+                continue
+            where, anchor = urldefrag(urljoin(f"http://site/{name}", link))
+            target = unquote(where.removeprefix("http://site/")) or "index.html"
+            known = view.pages[target]["ids"] if target in view.pages else []
+            if not (built / target).is_file() or (anchor and unquote(anchor) not in known):
+                wrong.append((name, link))
+    assert wrong == []
+
+
+@pytest.mark.browser
+def test_nothing_is_wider_than_the_screen(view):
+    assert {
+        name: (facts["over"], facts["wide"]) for name, facts in view.pages.items() if facts["over"] > 0 or facts["wide"]
+    } == {}
+
+
+@pytest.mark.browser
+def test_axe_finds_nothing_serious(view):
+    assert view.axe == {}
+
+
+FOCUS = """() => {
+  const part = document.activeElement, box = part.getBoundingClientRect(), style = getComputedStyle(part);
+  return { text: part.textContent.trim().slice(0, 60), tag: part.tagName, href: part.getAttribute("href"),
+    seen: box.width > 0 && box.height > 0 && box.bottom > 0 && box.right > 0, outline: parseFloat(style.outlineWidth),
+    style: style.outlineStyle };
+}"""
+
+
+@pytest.mark.browser
+def test_by_keyboard(browser, address):
+    page, _ = opened(browser, address)
+    page.goto(urljoin(address, "lessons/lesson01_linear.html"))
+    page.keyboard.press("Tab")
+    first = page.evaluate(FOCUS)
+    assert first["text"] == "Skip to content"
+    assert first["seen"]
+    reached = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(20)
+        reached.append(page.evaluate(FOCUS))
+    texts = [focus["text"] for focus in reached]
+    assert {"The lessons", "The map", "The claims", "For teachers"} <= set(texts)
+    assert "Show the solution of worst_change" in " ".join(texts)
+    hidden = [
+        focus
+        for focus in reached
+        if focus["tag"] == "A" and (not focus["seen"] or focus["outline"] < 2 or focus["style"] == "none")
+    ]
+    assert hidden == [], "who tabs sees where he is"
+    summary = page.locator("details.hide > summary").first
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("details.hide[open]").count() == 1
+    assert page.locator("details.hide[open] pre").first.is_visible()
+    page.context.close()
+
+
+@pytest.mark.browser
+def test_code_can_be_copied(browser, address):
+    page, _ = opened(browser, address)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
+    page.goto(urljoin(address, "lessons/lesson01_linear.html"))
+    block = page.locator("div.highlight", has_text="import numpy as np").first
+    block.hover()
+    block.locator("button.copybtn").click()
+    assert "import numpy as np\n" in page.evaluate("navigator.clipboard.readText()")
+    page.context.close()
+
+
+@pytest.mark.browser
+def test_the_search_finds_a_word(browser, address):
+    page, noted = opened(browser, address)
+    page.goto(urljoin(address, "search.html?q=maxout"))
+    page.wait_for_selector("#search-results li", timeout=20_000)
+    assert page.locator("#search-results li").count() >= 5
+    assert not noted["console"] + noted["elsewhere"]
+    page.context.close()
+
+
+def downloaded(browser, address, number: int, folder: Path) -> dict[str, Path]:
+    """What the links under a lesson's heading bring, as a reader's browser saves it."""
+    page, _ = opened(browser, address)
+    page.goto(urljoin(address, f"lessons/{course.path_of(number).stem}.html"))
+    found = {}
+    for link in page.locator(".lead a.download").all():
+        with page.expect_download() as waiting:
+            link.click()
+        name = waiting.value.suggested_filename
+        waiting.value.save_as(folder / name)
+        found[name] = folder / name
+    page.context.close()
+    return found
+
+
+def executed(path: Path) -> Any:
+    """A notebook, run from its beginning in its folder; it stops at the first error."""
+    import nbclient
+    import nbformat
+
+    book = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(path.parent)}}
+    nbclient.NotebookClient(book, timeout=1800, allow_errors=True, resources=resources).execute()
+    return book
+
+
+def errors(book: Any) -> list[tuple[str, str]]:
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    return [(output.ename, output.evalue) for output in outputs if output.output_type == "error"]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "number", [n if n in (1, 3) else pytest.param(n, marks=pytest.mark.slow) for n in NUMBERS]
+)  # fmt: skip
+def test_what_is_downloaded_runs(number, browser, address, tmp_path):
+    path = course.path_of(number)
+    found = downloaded(browser, address, number, tmp_path)
+    assert set(found) == {path.name, f"{path.stem}.ipynb", f"{path.stem}_exercises.ipynb"}
+    book = executed(found[f"{path.stem}.ipynb"])
+    assert errors(book) == []
+    data = [output.data for cell in book.cells for output in cell.get("outputs", []) if "data" in output]
+    assert any("text/html" in entry for entry in data), "its tables"
+    assert any("image/png" in entry for entry in data), "its figures"
+    ((name, said), *_) = errors(executed(found[f"{path.stem}_exercises.ipynb"]))
+    assert name == "NotImplementedError"
+    assert said.removeprefix("exercise: ") in exercises(source(number))
+    assert compile(found[path.name].read_text(encoding="utf-8"), path.name, "exec")

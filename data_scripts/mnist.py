@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, NoReturn
 
@@ -137,6 +138,8 @@ def rebuild(fetch: Callable[[str, IdxFile], bytes], out: Path, files: Mapping[st
     """Fetch all `files`, then compress all, then replace `out/NAME.xz`: a failure leaves `out` as it was."""
     out.mkdir(parents=True, exist_ok=True)
     TemporaryFile(dir=out).close()  # not writable? Say so now, not after a minute's work
+    for killed in out.glob(".rebuild-*"):  # a rebuild that was killed left it
+        rmtree(killed)
     raw = {name: fetch(name, file) for name, file in files.items()}
     print("all files verified; compressing them takes about a minute", file=sys.stderr)
     with ThreadPoolExecutor(2) as pool:  # lzma releases the GIL
@@ -187,10 +190,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = " ".join(str(error).split())
     except OSError as error:  # reading has its own errors, so this is writing
         message = f"--out: wanted a folder that can be written, received {options.out}: {error.strerror}"
+    except KeyboardInterrupt:
+        message = "interrupted"
     else:
         return 0
     print(f"mnist.py: {message}", file=sys.stderr)
-    return 2
+    return 130 if message == "interrupted" else 2
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ def _work(interrupted: str = "interrupted") -> Iterator[None]:
     from .training import DivergedError
 
     try:
-        yield
+        with _stopped_by_sigterm():
+            yield
     except BrokenPipeError:
         raise  # who reads our output has seen enough: typer ends without a word
     except (DataError, StorageError) as error:
@@ -177,7 +178,7 @@ def reproduce(
     ] = None,
 ) -> None:
     """Measure the paper's claims. Prints them beside the paper's numbers; writes results, figures and a report."""
-    with _work("interrupted; the same command goes on from here"), _stopped_by_sigterm():
+    with _work("interrupted; the same command goes on from here"):
         from rich.console import Console
 
         from .paper.report import table

@@ -6,6 +6,7 @@ the contents travels with them, and a damaged file is named instead of trusted.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -31,6 +32,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     """Write `content` to `path` so that at every moment the file is the old one or the new one, whole."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent, f".{glob.escape(path.name)}.*.part")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_writer()}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -40,17 +42,18 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):  # Ctrl-C may come when it has its name already
+            os.unlink(temporary)
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, pattern: str = "**/.*.part") -> None:
     """Remove, from `folder` and those below, the parts of files whose writers were killed; no one ever reads them.
 
     Only those of this machine's processes, and only where the system can tell whether a process is alive.
     """
     host, _, _ = _writer().partition("+")
-    for path in folder.rglob(".*.part") if os.name == "posix" else ():
+    for path in folder.glob(pattern) if os.name == "posix" else ():
         part = re.fullmatch(rf"\..*\.{host}\+([0-9]+)\.[^.]*\.part", path.name, re.DOTALL)
         if part and not _alive(int(part[1])):
             path.unlink(missing_ok=True)
@@ -92,7 +95,15 @@ def save_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], about: d
 
     arrays = {name: a.copy(order="C") for name, a in arrays.items()}
     text = json.dumps(about, sort_keys=True)
-    write_atomically(path, save(arrays, {"about": text, "sha256": _fingerprint(arrays, text)}))
+    write_atomically(path, _in_order(save(arrays, {"about": text, "sha256": _fingerprint(arrays, text)})))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its header sorted, which its writer shuffles: equal arrays should make equal files."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # what follows is aligned
+    return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:

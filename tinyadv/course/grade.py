@@ -26,9 +26,9 @@ import sys
 import sysconfig
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,8 @@ def grade(
         If there is no such folder or lesson, or pytest is not installed.
     GradingError
         If the tests themselves cannot be run.
+    OSError
+        If the disk is full, or there is no place for temporary files: that costs nobody points.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: wanted one with the lessons that a student handed in")
@@ -90,8 +92,13 @@ def grade(
         for number in chosen
         for name, tests in tests_of(number, exercises(there[number].read_text(encoding="utf-8"))).items()
     ]
+    running: set[subprocess.Popen[bytes]] = set()
     with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(lambda job: _grade(folder, job[0], job[1], job[2], seconds, memory), jobs))
+        try:
+            return list(pool.map(lambda job: _grade(folder, job[0], job[1], job[2], seconds, memory, running), jobs))
+        finally:  # stopped by Ctrl-C, say: what has not begun is cancelled by now, and for the rest nobody waits
+            for process in list(running):
+                process.kill()
 
 
 def tests_of(number: int, names: list[str]) -> dict[str, dict[str, float]]:
@@ -110,33 +117,54 @@ def _test_file(number: int) -> Path:
     return tests_folder() / f"test_lesson{number:02}.py"
 
 
-def _grade(folder: Path, number: int, name: str, tests: dict[str, float], seconds: float, memory: int) -> Exercise:
-    with tempfile.TemporaryDirectory(prefix="tinyadv-grade-", ignore_cleanup_errors=True) as temporary:
-        try:
-            submission = _copied(folder, number, Path(temporary) / "work")
-        except (ValueError, OSError) as error:
-            said = dict.fromkeys(tests, one_line(error))
-        else:
-            said = _tried(submission, number, name, tests, seconds, memory)
+def _grade(
+    folder: Path, number: int, name: str, tests: dict[str, float], seconds: float, memory: int,
+    running: set[subprocess.Popen[bytes]],
+) -> Exercise:  # fmt: skip
+    try:
+        submission = _submitted(folder, number)
+        content = submission.read_bytes()
+    except (ValueError, OSError) as error:
+        said = dict.fromkeys(tests, one_line(error))
+    else:
+        with _temporary_folder() as temporary:  # what fails in it is not the submission's fault
+            copy = temporary / "work" / "lessons" / submission.name
+            copy.parent.mkdir(parents=True)
+            copy.write_bytes(content)
+            said = _tried(copy, number, name, tests, seconds, memory, running)
     return Exercise(number, name, tuple(Check(test, points, said[test]) for test, points in tests.items()))
 
 
-def _copied(folder: Path, number: int, work: Path) -> Path:
-    """A copy of a submission's lesson, alone in a folder. ValueError if it is missing, a link or far too large."""
+def _submitted(folder: Path, number: int) -> Path:
+    """The file of a submission's lesson. ValueError if it is missing, a link or far too large."""
     path = find(folder, number)
     if folder.resolve() not in path.resolve().parents or path.resolve().name != path.name:
         raise ValueError(f"{path.name} is a link: wanted the file itself")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes: wanted at most {LARGEST:,}")
-    copy = work / "lessons" / path.name
-    copy.parent.mkdir(parents=True)
-    copy.write_bytes(path.read_bytes())
-    return copy
+    return path
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    folder = tempfile.TemporaryDirectory(prefix="tinyadv-grade-", ignore_cleanup_errors=True)
+    try:
+        yield Path(folder.name)
+    finally:
+        with suppress(RecursionError):  # Python's, where the folder above cannot be written any more
+            folder.cleanup()
+
+
+def _check_disk(folder: Path) -> None:
+    """OSError if nothing can be written any more: then nobody knows what the tests would have said."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(1 << 16))
 
 
 def _tried(
-    submission: Path, number: int, name: str, tests: dict[str, float], seconds: float, memory: int
-) -> dict[str, str]:
+    submission: Path, number: int, name: str, tests: dict[str, float], seconds: float, memory: int,
+    running: set[subprocess.Popen[bytes]],
+) -> dict[str, str]:  # fmt: skip
     """A line of feedback for each test of an exercise, "" where it passed."""
     key, work = secrets.token_bytes(32), submission.parents[1]
     (work.parent / "pytest.ini").write_text(INI, encoding="utf-8")
@@ -145,10 +173,13 @@ def _tried(
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-I", "-B", str(Path(__file__).with_name("runner.py"))],
-            stdin=subprocess.PIPE, stdout=said, stderr=errors, cwd=work, env=_environment(work),
+            stdin=subprocess.PIPE, stdout=said, stderr=errors, cwd=work, env=_environment(work), bufsize=0,
             start_new_session=os.name == "posix",
         )  # fmt: skip
+        running.add(process)
         ended = _end(process, json.dumps(job).encode(), seconds)
+        running.discard(process)
+        _check_disk(work)
         messages = _signed(_first_bytes(said), key)
         if said.seek(0, os.SEEK_END) > LARGEST:
             ended = "your code wrote where only the grader may write"
@@ -206,9 +237,12 @@ def _environment(work: Path) -> dict[str, str]:
 
 def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float) -> str:
     """Hand over the job, wait for the end, and say what it means for a test that has no result."""
-    late = False
+    late, pipe = False, process.stdin
+    assert pipe is not None
     try:
-        process.communicate(job, timeout=PATIENCE * seconds + GRACE)
+        with suppress(BrokenPipeError):
+            pipe.write(job + b"\n")
+        process.wait(PATIENCE * seconds + GRACE)  # the pipe stays open: its end tells the process that this one is gone
     except subprocess.TimeoutExpired:
         late = process.poll() is None  # it may have ended while this process was held up
     finally:
@@ -217,6 +251,7 @@ def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float) -> str:
                 os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.wait()
+        pipe.close()
     code = process.returncode
     if late or code == -getattr(signal, "SIGALRM", 0) < 0:
         return (

@@ -167,6 +167,9 @@ class Lab:
     def _result(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
         if recipe.hash not in self._trained:
             model, log = self._read(recipe) or self._train(recipe)
+            for path in (self._checkpoint(recipe, part) for part in ("train", "full_train")):
+                if path.exists():  # this training's; or of one that was killed when its network had just been written
+                    path.unlink(missing_ok=True)
             self._trained[recipe.hash] = model.to(self.device), log
         return self._trained[recipe.hash]
 
@@ -192,8 +195,6 @@ class Lab:
             model, _ = self._run(recipe, "full_train", done.best_epoch)
         arrays = {name: to_device(p.data, "cpu") for name, p in named_parameters(model).items()}
         save_arrays(self.path(recipe), arrays, self._about(recipe, model, done.log))
-        for part in ("train", "full_train"):
-            self._checkpoint(recipe, part).unlink(missing_ok=True)
         return model, done.log
 
     def _run(self, recipe: Recipe, part: str, epochs: int) -> tuple[Network, Training]:

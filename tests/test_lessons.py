@@ -530,3 +530,78 @@ def test_lesson_11_along_epsilon():
     assert rows[0, 1, 0] == pytest.approx((directions[0] * directions[1]).sum(axis=1).mean())
     x_adv = tinyadv.attacks.fgsm(networks[1], x, y, lesson.SIZES[-1])
     assert rows[-1, 0, 2] == pytest.approx(100 * np.mean(tinyadv.metrics.predict(networks[2], x_adv) != y))
+
+
+# lesson 12
+
+
+def two_members():
+    """Two small softmax regressions that are not equally sure, in float64; inputs and labels."""
+    rng = np.random.default_rng(22)
+    members = [models.softmax_regression(inputs=6, scale=s, rng=generator(22)).to(dtype="float64") for s in (1.0, 4.0)]
+    return members, rng.random((9, 6)), rng.integers(0, 10, 9)
+
+
+@pytest.mark.parametrize("broken", [None, "by_probability", "by_logit", "by_losses"])
+def test_lesson_12_would_notice_another_gradient(broken, monkeypatch):
+    lesson, (members, x, y) = imported("lesson12"), two_members()
+    if broken is None:
+        lesson.check(members, x, y)
+        return
+    honest = getattr(lesson, broken)
+    monkeypatch.setattr(lesson, broken, lambda z, y: honest(z, y) * np.array([[[1.01]], [[0.97]]]))
+    with pytest.raises(AssertionError, match="not the same gradient"):
+        lesson.check(members, x, y)
+
+
+def test_lesson_12_what_members_share_is_what_is_left_of_their_mean():
+    lesson, rng = imported("lesson12"), np.random.default_rng(23)
+    u = tinyadv.attacks.unit(rng.standard_normal((1, 7, 5)) + rng.standard_normal((4, 7, 5)))[0]
+    rho = lesson.shared(3 * u)
+    np.testing.assert_allclose((u.mean(axis=0) ** 2).sum(axis=1), rho + (1 - rho) / 4, rtol=1e-12)
+
+
+def test_lesson_12_no_image_costs_the_ensemble_more_than_its_members_on_average():
+    from tinyadv.paper.section9 import Against
+
+    members, x, y = two_members()
+    z = np.concatenate([member(x) for member in members], axis=1)
+    p, logit, losses = (
+        np.array([Against(members, J).loss(z[n : n + 1], y[n : n + 1]) for n in range(len(x))])
+        for J in ("probability", "logit", "losses")
+    )
+    assert (p < losses / 2).all()
+    assert (logit < losses / 2).all()
+
+
+# lesson 9
+
+
+@pytest.mark.parametrize("broken", ["through_objective", "hidden_objective"])
+def test_lesson_9_would_notice_what_the_package_does_otherwise(broken, monkeypatch, capsys):
+    lesson, rng = imported("lesson09"), np.random.default_rng(91)
+    x, y = rng.random((20, 784)), rng.integers(0, 10, 20)
+    lesson.check(x, y)
+    assert float(capsys.readouterr().out.split()[-1][:-1]) < 1e-6
+    honest = getattr(lesson, broken)
+
+    def wrong(*args, eps, **options):
+        return honest(*args, eps=1.001 * eps, **options)
+
+    monkeypatch.setattr(lesson, broken, wrong)
+    with pytest.raises(AssertionError):
+        lesson.check(x, y)
+
+
+def test_lesson_9_measures_the_first_hidden_layer_and_every_error():
+    lesson, rng = imported("lesson09"), np.random.default_rng(92)
+    model = models.maxout_network(5, 2, inputs=6, classes=3, scale=0.5, rng=generator(0))
+    x, y = rng.random((40, 6)).astype("float32"), rng.integers(0, 3, 40)
+    found = lesson.measured(model, x, y)
+    W, b = (p.data for p in parameters(model)[:2])
+    h = (x @ W.reshape(10, 6).T + b).reshape(40, 2, 5).max(axis=1)
+    assert found["h"] == pytest.approx(abs(h).mean(), rel=1e-5)
+    assert found["clean_error"] == np.mean(model(x).argmax(axis=1) != y)
+    x_adv = tinyadv.attacks.fgsm(model, x, y, lesson.EPS)
+    assert found["error"] == np.mean(model(x_adv).argmax(axis=1) != y)
+    assert found["pgd_error"] >= found["clean_error"]

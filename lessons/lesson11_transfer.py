@@ -162,8 +162,8 @@ def main(profile: str = "quick") -> None:
 
 def draw(error, rows) -> None:
     """The matrix of errors; errors and cosines along eps."""
-    with figure("lesson11_transfer.png", width=13, height=4) as canvas:
-        matrix, errors, angles = canvas.subplots(1, 3)
+    with figure("lesson11_transfer.png", width=14, height=4) as canvas:
+        matrix, errors, angles = canvas.subplots(1, 3, width_ratios=(1.35, 1, 1))
         matrix.imshow(error, cmap="Blues", vmin=0, vmax=100, aspect="auto")
         for i, j in np.ndindex(error.shape):
             matrix.text(j, i, f"{error[i, j]:.0f}", ha="center", va="center", color="kw"[int(error[i, j] > 60)])

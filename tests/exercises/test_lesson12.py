@@ -1,0 +1,252 @@
+"""The exercises of lesson 12."""
+
+import numpy as np
+import pytest
+
+from tinyadv import Tensor, attacks, grad, losses, models, ops, parameters
+from tinyadv.backend import generator
+from tinyadv.course.judging import LEAK, judge
+
+EPS = 0.1
+
+
+def logits(M=4, N=4, K=4, size=1.0):
+    """Logits `(M, N, K)`, as many of each, so that a wrong axis gives numbers; labels, one-hot targets."""
+    z, y = np.random.default_rng(M).standard_normal((M, N, K)) * size, np.arange(1, N + 1) % K
+    return z, y, np.eye(K)[y]
+
+
+def over(z, axis):
+    """A softmax over some axis, or over all entries (None)."""
+    e = np.exp(z - z.max())
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def engine(z, y, J):
+    """dJ/dz by the engine, of each image's own cost."""
+    Z = [Tensor(part) for part in z]
+    return np.stack(grad(J(Z), Z, seed=float(len(y))))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# by_probability
+
+
+def mean_probability(y, t):
+    def J(Z):
+        p = sum(ops.softmax(part) for part in Z) * (1 / len(Z))
+        return -(ops.log((p * t).sum(axis=1))).mean()
+
+    return J
+
+
+@pytest.mark.exercise("by_probability", points=2)
+def test_the_gradient_of_the_mean_probability(lesson):
+    z, y, t = logits()
+    p, right = ops.softmax(z), engine(z, y, mean_probability(y, t))
+    of_label = (p * t).sum(axis=2)
+    r, M = of_label / of_label.sum(axis=0), len(z)
+    judge(lesson.by_probability(z, y), right, [
+        ("r_m is missing: this is the gradient of the summed losses", p - t),
+        ("1/M where r_m should stand: members that still believe in the label weigh more", (p - t) / M),
+        ("divided by M once more: r_m sums to 1 over the members already", right / M),
+        ("M times too large: r_m is p_my over the SUM of the members' p_my, not over their mean", right * M),
+        ("the sign is wrong: p - t, since J rises as the label's logit falls", -right),
+        ("divided by N: it is each image's own cost", right / 4),
+        ("r_m is p_my itself: divide by its sum over the members", of_label[:, :, None] * (p - t)),
+        ("r_m sums to 1 over the images here: it is to over the members",
+         (of_label / of_label.sum(axis=1, keepdims=True))[:, :, None] * (p - t)),
+        ("r_m is upside down: members that believe in the label weigh more, not less",
+         (1 / of_label / (1 / of_label).sum(axis=0))[:, :, None] * (p - t)),
+        ("the mean probability stands where each member's own p_m should", r[:, :, None] * (p.mean(axis=0) - t)),
+        ("this is the gradient of the mean probability itself: the slope of -log, -1/p, is missing",
+         of_label[:, :, None] * (t - p) / M),
+        ("this is the gradient of minus the mean probability: the slope of -log is -1/p",
+         of_label[:, :, None] * (p - t) / M),
+        ("softmax over the wrong axis: classes are the last one", _weighted(over(z, 0), t)),
+        ("softmax over the wrong axis: classes are the last one", _weighted(over(z, 1), t)),
+        ("label off by one: labels count from 0", _weighted(p, np.roll(t, 1, axis=1))),
+        ("label off by one: labels count from 0", _weighted(p, np.roll(t, -1, axis=1))),
+        ("the label's entry alone: the other classes' logits have a part in p_my too", right * t),
+    ])  # fmt: skip
+
+
+def _weighted(p, t):
+    of_label = (p * t).sum(axis=2)
+    return (of_label / of_label.sum(axis=0))[:, :, None] * (p - t)
+
+
+@pytest.mark.exercise("by_probability", points=1)
+def test_where_all_members_are_fooled(lesson):
+    z, y = np.zeros((2, 1, 3), "float32"), np.array([0])
+    z[0, 0], z[1, 0] = [-900, 0, 1], [-901, 2, 0]
+    kept = z.copy()
+    with np.errstate(all="ignore"):
+        given = np.asarray(lesson.by_probability(z, y))
+    assert np.isfinite(given).all(), "0/0: all p_my are rounded to 0; r_m is a softmax over the members of log p_my"
+    assert np.abs(given).max() > 0.1, (
+        "0, since all p_my are rounded to 0: but someone is fooled least; r_m is a softmax over the members of log p_my"
+    )
+    log_p = ops.log_softmax(z.astype("float64"))
+    right = over(log_p[:, 0, 0], 0)[:, None, None] * (np.exp(log_p) - np.eye(3)[y])
+    assert np.allclose(given, right, atol=1e-3), "wrong where p_my is tiny: take r_m from log p_my"
+    assert given.dtype == np.float32, LEAK
+    assert np.array_equal(z, kept), "your function changed z itself"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# by_logit
+
+
+@pytest.mark.exercise("by_logit", points=1)
+def test_the_gradient_of_the_mean_logit(lesson):
+    z, y, t = logits()
+    right = engine(z, y, lambda Z: losses.softmax_cross_entropy(sum(Z) * (1 / len(Z)), y))
+    p, q, M = ops.softmax(z), ops.softmax(z.mean(axis=0)), len(z)
+    judge(lesson.by_logit(z, y), right, [
+        ("1/M is missing: each z_m is in the mean with a factor of 1/M", M * right),
+        ("each member's own softmax: q is that of the mean logits", (p - t) / M),
+        ("each member's own softmax, and without 1/M: this is the gradient of the summed losses", p - t),
+        ("the mean of the probabilities: q is the softmax of the mean logits",
+         np.stack([(p.mean(axis=0) - t) / M] * M)),
+        ("the softmax of the SUM of logits: of their mean", np.stack([(ops.softmax(z.sum(axis=0)) - t) / M] * M)),
+        ("the sign is wrong: q - t", -right),
+        ("divided by N: it is each image's own cost", right / 4),
+        ("one gradient (N, K): every member has its own, (M, N, K), all alike", right[0]),
+        ("one gradient (N, K): every member has its own, (M, N, K), all alike, with 1/M", M * right[0]),
+        ("the mean over the images: it runs over the members, axis 0",
+         np.stack([(ops.softmax(z.mean(axis=1)) - t) / M] * M)),
+        ("softmax over the wrong axis: classes are the last one", np.stack([(over(z.mean(axis=0), 0) - t) / M] * M)),
+        ("label off by one: labels count from 0", np.stack([(q - np.roll(t, 1, axis=1)) / M] * M)),
+        ("label off by one: labels count from 0", np.stack([(q - np.roll(t, -1, axis=1)) / M] * M)),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("by_logit", points=1)
+def test_large_logits_and_float32(lesson):
+    z, y, _ = logits(size=1000.0)
+    with np.errstate(all="ignore"):
+        given = np.asarray(lesson.by_logit(z.astype("float32"), y))
+    assert np.isfinite(given).all(), "overflow: e^1000 is infinite; ops.softmax subtracts the maximum first"
+    assert given.dtype == np.float32, LEAK
+
+
+# ---------------------------------------------------------------------------------------------------------
+# shared
+
+
+def gradients(M=3, N=5, D=4):
+    rng = np.random.default_rng(M)
+    return (rng.standard_normal((N, D)) + rng.standard_normal((M, N, D))) * rng.uniform(0.1, 5, (M, N, 1))
+
+
+def products(u):
+    return np.einsum("ind,jnd->ijn", u, u)
+
+
+@pytest.mark.exercise("shared", points=2)
+def test_the_mean_cosine_of_different_members(lesson):
+    g = gradients()
+    u, M = g / np.sqrt((g * g).sum(axis=2, keepdims=True)), len(g)
+    c, apart = products(u), ~np.eye(M, dtype=bool)
+    right = c[apart].mean(axis=0)
+    judge(lesson.shared(g), right, [
+        ("each member with itself is counted too: its cosine is 1, the pairs are those with i different from j",
+         c.mean(axis=(0, 1))),
+        ("the gradients are not divided by their lengths", products(g)[apart].mean(axis=0)),
+        ("a sum over the pairs: the mean is wanted, 1 / M(M - 1)", c[apart].sum(axis=0)),
+        ("divided by M^2: there are M(M - 1) pairs of different members", c[apart].sum(axis=0) / M**2),
+        ("half of it: pairs i < j are M(M - 1)/2, pairs i, j with i different from j M(M - 1)", right / 2),
+        ("twice it: pairs i < j are M(M - 1)/2, pairs i, j with i different from j M(M - 1)", right * 2),
+        ("the size of each cosine: opposite directions count against each other", abs(c[apart]).mean(axis=0)),
+        ("the mean over the images too: one number for each image, (N,)", right.mean()),
+        ("the first member with the others alone: all pairs are wanted", c[0, 1:].mean(axis=0)),
+        ("only neighbours i, i + 1: all pairs are wanted", np.mean([c[i, i + 1] for i in range(M - 1)], axis=0)),
+        ("this is the length of the mean, squared: rho is left of it when 1/M is taken out",
+         (u.mean(axis=0) ** 2).sum(axis=1)),
+        ("images stand where members should: g is (M, N, D)",
+         _apart(products(u.swapaxes(0, 1)))),
+    ])  # fmt: skip
+
+
+def _apart(c):
+    return c[~np.eye(len(c), dtype=bool)].mean(axis=0)
+
+
+@pytest.mark.exercise("shared", points=1)
+def test_rows_of_zeros_tiny_rows_and_float32(lesson):
+    g = gradients()
+    g[1, 2] = 0
+    u = attacks.unit(g)[0]
+    right = _apart(products(u))
+    with np.errstate(all="ignore"):
+        given = np.asarray(lesson.shared(g))
+    assert not np.isnan(given).any(), "a gradient of 0 gave 0/0: it has no direction, and the cosine 0 with all others"
+    judge(given, right, [
+        ("a row of 0 has the cosine 0 with itself too: count what is there instead of M of 1",
+         ((u.sum(axis=0) ** 2).sum(axis=1) - 3) / 6),
+        ("a row of 0 was left out of the mean: its cosines are 0, and count",
+         np.where(np.arange(5) == 2, 3 * right, right)),
+    ])  # fmt: skip
+    with np.errstate(all="ignore"):
+        tiny = np.asarray(lesson.shared((1e-30 * g).astype("float32")))
+    assert np.allclose(tiny, right, atol=1e-4), "squares of tiny entries are rounded to 0: `attacks.unit` sees to that"
+    assert tiny.dtype == np.float32, LEAK
+
+
+# ---------------------------------------------------------------------------------------------------------
+# error_made_on
+
+
+def ensemble(M=4, inputs=6, n=2000):
+    """Members of quite different sureness, so that their mean probability, mean logit and votes differ."""
+    members, rng = [], np.random.default_rng(M)
+    common = rng.standard_normal((10, inputs))
+    for k in range(M):
+        model = models.softmax_regression(inputs=inputs, rng=generator(k)).to(dtype="float64")
+        W, b = parameters(model)
+        W.data, b.data = (3 * k + 0.5) * (common + rng.standard_normal((10, inputs))), rng.standard_normal(10)
+        members.append(model)
+    x = rng.random((n, inputs))
+    return members, x, (x @ common.T).argmax(axis=1)
+
+
+@pytest.mark.exercise("error_made_on", points=2)
+@pytest.mark.parametrize("which", [2, 1])
+def test_the_error_of_the_whole_ensemble(lesson, which):
+    members, x, y = ensemble()
+    before = x.copy()
+    made = [attacks.fgsm(m, x, y, EPS) for m in members]
+
+    def said(images):
+        return np.stack([ops.softmax(m(images)) for m in members])
+
+    def error(p):
+        return float(np.mean(p.argmax(axis=1) != y))
+
+    z = np.stack([m(made[which]) for m in members])
+    votes = np.eye(10)[z.argmax(axis=2)].sum(axis=0)
+    own = [float(np.mean(m(e).argmax(axis=1) != y)) for m, e in zip(members, made, strict=True)]
+    singles = [float(np.mean(m(made[which]).argmax(axis=1) != y)) for m in members]
+    fooled = np.mean([attacks.input_gradient(m, x, y) for m in members], axis=0)
+    right = error(said(made[which]).mean(axis=0))
+    given = lesson.error_made_on(members, which, x, y, EPS)
+    assert np.array_equal(x, before), "your function changed x itself"
+    judge(given, right, [
+        ("the error of the member itself: the examples are shown to the whole ensemble", own[which]),
+        ("the mean of the members' errors: the ensemble answers once, by its mean probability", np.mean(singles)),
+        ("the mean of the members' errors, each on its own examples: one member's are shown to all", np.mean(own)),
+        ("answered by the mean logit: by the mean probability", error(z.mean(axis=0))),
+        ("answered by a vote: by the mean probability", error(votes)),
+        ("the share that is right: the error is wanted", 1 - right),
+        ("made on the first member, whichever was asked for", error(said(made[0]).mean(axis=0))),
+        ("made on another member: `which` counts from 0", error(said(made[which - 1]).mean(axis=0))),
+        ("made on another member: `which` counts from 0", error(said(made[which + 1]).mean(axis=0))),
+        ("the clean images were shown: no attack is in it", error(said(x).mean(axis=0))),
+        ("made on the whole ensemble: on one member alone", error(said(x + EPS * np.sign(fooled)).mean(axis=0))),
+        ("the member that the examples were made on is left out: it is one of the ensemble",
+         error(said(made[which])[[k for k in range(4) if k != which]].mean(axis=0))),
+        ("clipped to [0, 1]: the paper's examples are not clipped", error(said(made[which].clip(0, 1)).mean(axis=0))),
+        ("a count, where a share is wanted", right * len(y)),
+        ("a percentage, where a share from 0 to 1 is wanted", 100 * right),
+    ])  # fmt: skip

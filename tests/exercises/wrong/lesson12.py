@@ -1,0 +1,340 @@
+"""Wrong answers to the exercises of lesson 12: the mistake, the answer, and words that the feedback must have."""
+
+WRONG = {
+    "by_probability": [
+        (
+            "no weights",
+            """
+def by_probability(z, y):
+    return ops.softmax(z) - (y[:, None] == np.arange(z.shape[2]))
+""",
+            "r_m is missing",
+        ),
+        (
+            "1/M for all",
+            """
+def by_probability(z, y):
+    return (ops.softmax(z) - (y[:, None] == np.arange(z.shape[2]))) / len(z)
+""",
+            "1/M where r_m should stand",
+        ),
+        (
+            "over the mean",
+            """
+def by_probability(z, y):
+    p, t = ops.softmax(z), y[:, None] == np.arange(z.shape[2])
+    of_label = p[:, t]
+    return (of_label / of_label.mean(axis=0))[:, :, None] * (p - t)
+""",
+            "M times too large",
+        ),
+        (
+            "the sign",
+            """
+def by_probability(z, y):
+    p, t = ops.softmax(z), y[:, None] == np.arange(z.shape[2])
+    r = ops.softmax(ops.log_softmax(z)[:, t].T).T
+    return r[:, :, None] * (t - p)
+""",
+            "the sign is wrong",
+        ),
+        (
+            "p rounded to 0",
+            """
+def by_probability(z, y):
+    p, t = ops.softmax(z), y[:, None] == np.arange(z.shape[2])
+    of_label = p[:, t]
+    return (of_label / of_label.sum(axis=0))[:, :, None] * (p - t)
+""",
+            "0/0",
+        ),
+        (
+            "something added against 0/0",
+            """
+def by_probability(z, y):
+    p, t = ops.softmax(z), y[:, None] == np.arange(z.shape[2])
+    of_label = p[:, t]
+    return (of_label / (of_label.sum(axis=0) + np.float32(1e-12)))[:, :, None] * (p - t)
+""",
+            "someone is fooled least",
+        ),
+        (
+            "weights over the images",
+            """
+def by_probability(z, y):
+    p, t = ops.softmax(z), y[:, None] == np.arange(z.shape[2])
+    return ops.softmax(ops.log_softmax(z)[:, t])[:, :, None] * (p - t)
+""",
+            "over the images",
+        ),
+        (
+            "upside down",
+            """
+def by_probability(z, y):
+    p, t = ops.softmax(z), y[:, None] == np.arange(z.shape[2])
+    r = ops.softmax(-ops.log_softmax(z)[:, t].T).T
+    return r[:, :, None] * (p - t)
+""",
+            "upside down",
+        ),
+        (
+            "the mean probability for each member's own",
+            """
+def by_probability(z, y):
+    p, t = ops.softmax(z), y[:, None] == np.arange(z.shape[2])
+    r = ops.softmax(ops.log_softmax(z)[:, t].T).T
+    return r[:, :, None] * (p.mean(axis=0) - t)
+""",
+            "each member's own p_m",
+        ),
+        (
+            "float64 targets",
+            """
+def by_probability(z, y):
+    log_p, t = ops.log_softmax(z), np.eye(z.shape[2])[y]
+    r = ops.softmax((log_p * t).sum(axis=2).T).T
+    return r[:, :, None] * (np.exp(log_p) - t)
+""",
+            "float64 leak",
+        ),
+    ],
+    "by_logit": [
+        (
+            "no 1/M",
+            """
+def by_logit(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    return np.stack([ops.softmax(z.mean(axis=0)) - t] * len(z))
+""",
+            "1/M is missing",
+        ),
+        (
+            "each member's own softmax",
+            """
+def by_logit(z, y):
+    return (ops.softmax(z) - (y[:, None] == np.arange(z.shape[2]))) / len(z)
+""",
+            "each member's own softmax",
+        ),
+        (
+            "the mean probability",
+            """
+def by_logit(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    return np.stack([(ops.softmax(z).mean(axis=0) - t) / len(z)] * len(z))
+""",
+            "the mean of the probabilities",
+        ),
+        (
+            "the sum of logits",
+            """
+def by_logit(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    return np.stack([(ops.softmax(z.sum(axis=0)) - t) / len(z)] * len(z))
+""",
+            "the SUM of logits",
+        ),
+        (
+            "one for all",
+            """
+def by_logit(z, y):
+    return (ops.softmax(z.mean(axis=0)) - (y[:, None] == np.arange(z.shape[2]))) / len(z)
+""",
+            "every member has its own",
+        ),
+        (
+            "the sign",
+            """
+def by_logit(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    return np.stack([(t - ops.softmax(z.mean(axis=0))) / len(z)] * len(z))
+""",
+            "the sign is wrong",
+        ),
+        (
+            "overflow",
+            """
+def by_logit(z, y):
+    t, e = y[:, None] == np.arange(z.shape[2]), np.exp(z.mean(axis=0))
+    return np.stack([(e / e.sum(axis=1, keepdims=True) - t) / len(z)] * len(z))
+""",
+            "overflow",
+        ),
+    ],
+    "shared": [
+        (
+            "each with itself",
+            """
+def shared(g):
+    u, _, _ = attacks.unit(g)
+    return np.einsum("ind,jnd->n", u, u) / len(g) ** 2
+""",
+            "with itself is counted",
+        ),
+        (
+            "not divided by lengths",
+            """
+def shared(g):
+    total = g.sum(axis=0)
+    return ((total * total).sum(axis=1) - (g * g).sum(axis=(0, 2))) / (len(g) * (len(g) - 1))
+""",
+            "not divided by their lengths",
+        ),
+        (
+            "divided by M squared",
+            """
+def shared(g):
+    u, _, _ = attacks.unit(g)
+    total = u.sum(axis=0)
+    return ((total * total).sum(axis=1) - (u * u).sum(axis=(0, 2))) / len(g) ** 2
+""",
+            "divided by M^2",
+        ),
+        (
+            "half of the pairs",
+            """
+def shared(g):
+    u, _, _ = attacks.unit(g)
+    M = len(g)
+    return sum((u[i] * u[j]).sum(axis=1) for i in range(M) for j in range(i)) / (M * (M - 1))
+""",
+            "half of it",
+        ),
+        (
+            "one number",
+            """
+def shared(g):
+    u, _, _ = attacks.unit(g)
+    total = u.sum(axis=0)
+    return (((total * total).sum(axis=1) - (u * u).sum(axis=(0, 2))) / (len(g) * (len(g) - 1))).mean()
+""",
+            "one number for each image",
+        ),
+        (
+            "with the first alone",
+            """
+def shared(g):
+    u, _, _ = attacks.unit(g)
+    return np.mean([(u[0] * v).sum(axis=1) for v in u[1:]], axis=0)
+""",
+            "the first member with the others",
+        ),
+        (
+            "rows of zeros",
+            """
+def shared(g):
+    u = g / np.linalg.norm(g, axis=2, keepdims=True)
+    return ((u.sum(axis=0) ** 2).sum(axis=1) - len(g)) / (len(g) * (len(g) - 1))
+""",
+            "gave 0/0",
+        ),
+        (
+            "M of 1 taken out",
+            """
+def shared(g):
+    u, _, _ = attacks.unit(g)
+    return ((u.sum(axis=0) ** 2).sum(axis=1) - len(g)) / (len(g) * (len(g) - 1))
+""",
+            "count what is there",
+        ),
+        (
+            "squares of tiny entries",
+            """
+def shared(g):
+    length = np.sqrt((g * g).sum(axis=2, keepdims=True))
+    u = g / np.where(length > 0, length, 1)
+    return ((u.sum(axis=0) ** 2).sum(axis=1) - (u * u).sum(axis=(0, 2))) / (len(g) * (len(g) - 1))
+""",
+            "squares of tiny entries",
+        ),
+    ],
+    "error_made_on": [
+        (
+            "the member's own error",
+            """
+def error_made_on(members, which, x, y, eps):
+    x_adv = attacks.fgsm(members[which], x, y, eps)
+    return metrics.evaluate(members[which], x_adv, y).error
+""",
+            "the error of the member itself",
+        ),
+        (
+            "the mean of errors",
+            """
+def error_made_on(members, which, x, y, eps):
+    x_adv = attacks.fgsm(members[which], x, y, eps)
+    return float(np.mean([metrics.evaluate(member, x_adv, y).error for member in members]))
+""",
+            "the mean of the members' errors",
+        ),
+        (
+            "the mean logit",
+            """
+def error_made_on(members, which, x, y, eps):
+    x_adv = attacks.fgsm(members[which], x, y, eps)
+    return float(np.mean(np.mean([member(x_adv) for member in members], axis=0).argmax(axis=1) != y))
+""",
+            "by the mean logit",
+        ),
+        (
+            "a vote",
+            """
+def error_made_on(members, which, x, y, eps):
+    x_adv = attacks.fgsm(members[which], x, y, eps)
+    votes = sum(np.eye(10)[metrics.predict(member, x_adv)] for member in members)
+    return float(np.mean(votes.argmax(axis=1) != y))
+""",
+            "by a vote",
+        ),
+        (
+            "the share that is right",
+            """
+def error_made_on(members, which, x, y, eps):
+    x_adv = attacks.fgsm(members[which], x, y, eps)
+    p = sum(member.probabilities(member(x_adv)) for member in members)
+    return float(np.mean(p.argmax(axis=1) == y))
+""",
+            "the error is wanted",
+        ),
+        (
+            "always the first",
+            """
+def error_made_on(members, which, x, y, eps):
+    x_adv = attacks.fgsm(members[0], x, y, eps)
+    p = sum(member.probabilities(member(x_adv)) for member in members)
+    return float(np.mean(p.argmax(axis=1) != y))
+""",
+            "whichever was asked for",
+        ),
+        (
+            "shown to the others only",
+            """
+def error_made_on(members, which, x, y, eps):
+    x_adv = attacks.fgsm(members[which], x, y, eps)
+    p = sum(member.probabilities(member(x_adv)) for i, member in enumerate(members) if i != which)
+    return float(np.mean(p.argmax(axis=1) != y))
+""",
+            "left out",
+        ),
+        (
+            "made on all members",
+            """
+def error_made_on(members, which, x, y, eps):
+    g = sum(attacks.input_gradient(member, x, y) for member in members)
+    p = sum(member.probabilities(member(x + eps * np.sign(g))) for member in members)
+    return float(np.mean(p.argmax(axis=1) != y))
+""",
+            "on one member alone",
+        ),
+        (
+            "counted from 1",
+            """
+def error_made_on(members, which, x, y, eps):
+    x_adv = attacks.fgsm(members[which - 1], x, y, eps)
+    p = sum(member.probabilities(member(x_adv)) for member in members)
+    return float(np.mean(p.argmax(axis=1) != y))
+""",
+            "counts from 0",
+        ),
+    ],
+}

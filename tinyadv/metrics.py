@@ -145,7 +145,7 @@ def wilson(wrong: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     p = wrong / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))  # in spite of rounding at p = 0 and 1
 
 
 def mean_interval(sample: Array, z: float = 1.959964) -> tuple[float, float]:

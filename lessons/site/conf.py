@@ -35,7 +35,6 @@ html_math_renderer = "mathml"
 default_role = "code"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-python_maximum_signature_line_length = 80
 add_module_names = False
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
@@ -50,6 +49,8 @@ html_js_files = ["scroll.js"]
 html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False
+html_use_index = False  # the search and the reference's contents do what an index would
+html_domain_indices = False
 html_theme_options = {
     "navigation_with_keys": False,
     "light_css_variables": {"color-brand-primary": "#0b4f8a", "color-brand-content": "#0b4f8a"},

@@ -30,7 +30,8 @@ def show_table(table: Table) -> None:
 def html(table: Table) -> str:
     """A rich table as HTML; the first column names the rows, and what it holds is text, not markup."""
     rows = list(zip(*(column.cells for column in table.columns), strict=True))
-    head = "".join(f'<th scope="col">{_text(column.header)}</th>' for column in table.columns)
+    heads = [_text(column.header) for column in table.columns]
+    head = "".join(f'<th scope="col">{said}</th>' if said else "<td></td>" for said in heads)
     lines = [
         f'<tr><th scope="row">{_text(first)}</th>' + "".join(f"<td>{_text(cell)}</td>" for cell in rest) + "</tr>"
         for first, *rest in rows

@@ -204,7 +204,7 @@ def claims_details(results: Mapping[str, Result]) -> str:
 def _details(claim: Claim, result: Result | None) -> str:
     parts = [f"(claim-{claim.id})=\n### {claim.id}", f"{text(claim.claim)} {badge(claim, result)}"]
     lines = [[text(row.label), text(row.paper or "—"), _together(row.ours)] for row in rows(claim, result)]
-    parts += [table(["", "Paper", "Ours \\[95 % interval\\]"], lines)] if lines else []
+    parts += [table(["What", "Paper", "Ours \\[95 % interval\\]"], lines)] if lines else []
     if result is not None:
         seeds = ", ".join(map(str, result.seeds))
         run = f"profile {result.profile}, seed{'s' * (len(result.seeds) > 1)} {seeds}"

@@ -134,6 +134,9 @@ def _write_report(path: Path, results: Mapping[str, Result]) -> None:
     manifest = next((module.load_results(file)[1] for file in found if file.exists()), {})
     path.parent.mkdir(parents=True, exist_ok=True)
     write_report(path, results, manifest, path.parent.parent / "pictures")
+    # what scrolls by itself on a small screen can be reached by keyboard
+    page = path.read_text(encoding="utf-8").replace('<div class="scroll">', '<div class="scroll" tabindex="0">')
+    write_atomically(path, page)
 
 
 def _sphinx(source: Path, folder: Path, work: Path, run: bool) -> list[str]:
@@ -164,11 +167,12 @@ def _sphinx(source: Path, folder: Path, work: Path, run: bool) -> list[str]:
 
 
 def _program() -> str:
-    """A fingerprint of the package, as far as lessons use it."""
+    """A fingerprint of what lessons run on: the package but for its command line and the other tools of the course."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted([*package.glob("*.py"), *package.glob("paper/*"), *package.glob("course/*.py")]):
-        if path.is_file():
+    course = [package / "course" / name for name in ("__init__.py", "notebook.py")]
+    for path in sorted(
+        [*package.glob("*.py"), *package.glob("paper/*.*"), *package.glob("paper/results/*.json"), *course]
+    ):
+        if path.name != "cli.py":
             digest.update(path.name.encode() + path.read_bytes())
-    for path in sorted((package / "paper" / "results").glob("*.json")):
-        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -256,6 +256,13 @@ def test_what_was_compressed_is_read_back_before_it_replaces_anything(tmp_path, 
     assert contents(tmp_path) == {"images.xz": b"old"}
 
 
+def test_what_a_killed_rebuild_left_is_removed(tmp_path):
+    (tmp_path / ".rebuild-abc").mkdir()
+    (tmp_path / ".rebuild-abc" / "images.xz").write_bytes(b"half")
+    script.rebuild(fetch, tmp_path, FILES)
+    assert contents(tmp_path).keys() == {"images.xz", "labels.xz"}
+
+
 def test_files_are_replaced_whole(tmp_path, monkeypatch):
     """The only thing that ever touches an embedded file is a rename from a finished file in the same folder."""
     moved = []

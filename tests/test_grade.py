@@ -332,6 +332,24 @@ def test_tests_that_cannot_run_are_not_the_students_fault(course):
         grade(folder)
 
 
+@pytest.mark.parametrize("moment", ["before", "while it is graded"])
+def test_a_full_disk_is_not_the_students_fault(moment, course, monkeypatch):
+    folder = course("f")
+    hand_in(folder, lesson_of({"f": RIGHT}))
+
+    def full(*_, **where):
+        raise OSError(28, "No space left on device")
+
+    real = grading.tempfile.TemporaryFile
+    if moment == "before":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    else:  # the process may not have been able to say what it found
+        monkeypatch.setattr(grading.tempfile, "TemporaryFile", lambda **where: full() if where else real())
+        monkeypatch.setattr(grading, "_signed", lambda *_: [("case", "test_f", "")])
+    with pytest.raises(OSError, match="No space left on device"):
+        grade(folder)
+
+
 def test_the_courses_own_solutions_have_full_marks(tmp_path):
     from tinyadv.course.export import export
 

@@ -100,6 +100,38 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path, monkeypat
     assert names(path.parent) == [path.name]
 
 
+def test_an_interruption_after_the_last_step_is_not_another_error(path, monkeypatch):
+    """Ctrl-C may come when the new file has its name already: there is nothing to remove then."""
+    replace = os.replace
+
+    def replace_and_interrupt(source, target):
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert names(path.parent) == [path.name]
+
+
+def test_a_writer_removes_what_killed_writers_of_the_same_file_left(tmp_path):
+    path = tmp_path / "file[1]*"
+    program = (
+        "import os, signal, sys, tinyadv.storage as storage\n"
+        "os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "storage.write_atomically(sys.argv[1], 'half')"
+    )
+    for _ in range(2):  # the second removes what the first left
+        subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+        (left,) = names(tmp_path)
+        assert left.endswith(".part")
+    other = tmp_path / left.replace("file[1]*", "file1x")  # matches the name if it is taken for a pattern
+    other.touch()
+    write_atomically(path, "whole")
+    assert names(tmp_path) == sorted([other.name, path.name])
+
+
 def test_the_new_file_is_whole_before_it_takes_the_old_one_s_place(path, monkeypatch):
     path.write_text("old")
     replace, seen = os.replace, []
@@ -135,6 +167,16 @@ def test_arrays_and_their_description_come_back_bit_for_bit(path, arrays):
         assert found[name].tobytes() == a.tobytes()
         assert found[name].flags.writeable
     assert names(path.parent) == [path.name]
+
+
+def test_equal_arrays_make_equal_files(path, arrays):
+    contents = set()
+    for order in (sorted(arrays), sorted(arrays, reverse=True)) * 10:  # metadata are shuffled each time
+        save_arrays(path, {name: arrays[name] for name in order}, ABOUT)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+    header = int.from_bytes(path.read_bytes()[:8], "little")
+    assert header % 8 == 0  # arrays are aligned for whoever maps them into memory
 
 
 def test_flipped_bits_are_noticed(path, arrays):

@@ -263,6 +263,20 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, data, monkey
     assert [path.name for path in folder.iterdir()] == [f"{recipe.hash}.safetensors"]
 
 
+def test_killed_when_its_network_has_just_been_written_it_leaves_no_checkpoint(tmp_path, data, monkeypatch):
+    def save_and_stop(*arguments):
+        save_arrays(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(laboratory, "save_arrays", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            Lab(tmp_path).network(SMALL)
+    assert list(tmp_path.glob("*.checkpoint"))
+    Lab(tmp_path).network(SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{SMALL.hash}.safetensors"]
+
+
 def test_interrupted_within_an_epoch_it_goes_on_from_the_last_checkpoint(tmp_path, data, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
     wanted, batches = bits(Lab(tmp_path / "undisturbed").network(SMALL)), 0

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -315,55 +314,6 @@ def test_two_runs_into_the_same_folder_at_once(undisturbed, tmp_path):
     assert same(tmp_path, undisturbed[0])
     assert no_leftovers(tmp_path)
     assert (tmp_path / "report.html").read_text().rstrip().endswith("</html>")
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Killed at random moments
-
-
-def killed_at_random(out, log, times, rng, span, **world):
-    """Kill the program so many times within `span` seconds, by turns alone and with its processes; what was there."""
-    seen = {"nothing": 0, "checkpoints": 0, "networks": 0, "results": 0, "it had ended": 0}
-    for i in range(times):
-        process = start(out, "--seeds", 2, "--workers", 2, WORLD_LOG=log, **world)
-        time.sleep(rng.uniform(0.1, span))
-        over = process.poll() is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL) if i % 2 else process.kill()
-        process.communicate(timeout=60)
-        until(lambda: not alive(log), 10)  # those that were left alone end by themselves
-        stage = "nothing"
-        for name, pattern in (
-            ("checkpoints", "*.checkpoint"),
-            ("networks", "*.safetensors"),
-            ("results", "results.json"),
-        ):
-            stage = name if list(out.rglob(pattern)) else stage
-        seen["it had ended" if over else stage] += 1
-    return seen
-
-
-@pytest.mark.parametrize(
-    ("times", "share", "world"),
-    [
-        (2, 1.0, {"WORLD_EPOCHS": 8, "WORLD_PAUSE": 0.02}),
-        pytest.param(20, 0.25, {"WORLD_EPOCHS": 30, "WORLD_PAUSE": 0.1}, marks=pytest.mark.slow),
-    ],
-)
-def test_killed_at_random_moments_it_goes_on_to_the_same_bits(tmp_path, times, share, world):
-    began = time.monotonic()
-    code, _, err = program(tmp_path / "undisturbed", "--seeds", 2, "--workers", 2, **world)
-    assert code == 0, err
-    span = share * (time.monotonic() - began)
-    seed = int.from_bytes(os.urandom(4), "big")
-    seen = killed_at_random(tmp_path / "out", tmp_path / "log", times, random.Random(seed), span, **world)
-    print(f"seed {seed}, kills within {span:.1f} s, what there was after each: {seen}")
-    code, _, err = program(tmp_path / "out", "--seeds", 2, "--workers", 2, **world)
-    assert code == 0, err
-    assert "damaged" not in err
-    assert "readable" not in err
-    assert same(tmp_path / "out", tmp_path / "undisturbed")
-    assert no_leftovers(tmp_path / "out")
 
 
 # ---------------------------------------------------------------------------------------------------------

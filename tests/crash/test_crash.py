@@ -1,0 +1,90 @@
+"""Programs that are killed, or find no room: the next run comes to the same bits. `campaign` is the harness.
+
+The default tests kill a dozen times; `python tests/crash/campaign.py` does 250 times, and prints a table.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("resource", reason="signals, processes and their limits are POSIX's")
+if not Path("/proc/self/environ").exists():
+    pytest.skip("processes are found by /proc", allow_module_level=True)
+
+from campaign import FAULTS, KINDS, ORPHANS, PLACES, Campaign, Program, until
+
+SEED = int.from_bytes(os.urandom(2), "big")  # printed where something is wrong
+
+
+def disturb(tmp_path, cells, seed, plant=None):
+    """The campaign of so many kills for each kind and place, and all that was wrong."""
+    campaign = Campaign(tmp_path, seed, plant)
+    for (place, kind), times in cells.items():
+        campaign.run(place, kind, times)
+    print(campaign.table())
+    return campaign, [(d.how, d.problems) for d in campaign.disturbances if d.problems]
+
+
+SHORT = [
+    {("training", "SIGKILL"): 2, ("training", "SIGTERM"): 1, ("training", "full disk"): 2},
+    {("data", "SIGKILL"): 2, ("data", "Ctrl-C"): 1, ("data", "read-only"): 2},
+    {("workers", "SIGKILL"): 1, ("workers", "SIGTERM"): 1},
+]
+
+
+@pytest.mark.parametrize("cells", SHORT, ids=lambda cells: next(iter(cells))[0])
+def test_what_is_killed_goes_on_to_the_same_bits(tmp_path, cells):
+    campaign, wrong = disturb(tmp_path, cells, SEED)
+    assert not wrong
+    assert len(campaign.disturbances) == sum(n for cell, n in cells.items() if cell not in campaign.unavailable)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_killed_often_goes_on_to_the_same_bits(tmp_path, place, kind):
+    campaign, wrong = disturb(tmp_path, {(place, kind): 10}, SEED)
+    assert not wrong
+    if campaign.unavailable:
+        pytest.skip(campaign.unavailable[place, kind])
+
+
+@pytest.mark.parametrize(
+    "fault", [name if name == "momentum is not kept" else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS]
+)
+def test_the_campaign_finds_planted_faults(tmp_path, fault):
+    campaign, found = disturb(tmp_path, {FAULTS[fault]: 2 if fault == "momentum is not kept" else 12}, 0, fault)
+    if campaign.unavailable:
+        pytest.skip(campaign.unavailable[FAULTS[fault]])
+    assert found
+
+
+def test_grading_that_is_stopped_stops_what_it_grades(tmp_path):
+    """Three at once, of a submission that never ends: killed, terminated, interrupted."""
+    lessons = tmp_path / "grading" / "lessons"
+    lessons.mkdir(parents=True)
+    endless = "import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(1000)\n"
+    for name in ("lesson01_linear.py", "lesson03_fgsm.py"):
+        (lessons / name).write_text(endless)
+    numbers = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
+    programs = {}
+    try:
+        for number in numbers:
+            base = tmp_path / number.name
+            base.mkdir()
+            programs[number] = Program("grading", base, tmp_path)
+        for number, program in programs.items():
+            assert until(lambda program=program: list(program.base.glob("tmp/*/work/begun")), 60), program.words()
+            os.kill(program.process.pid, number)
+        for number, program in programs.items():
+            assert program.wait(ORPHANS), f"{number.name}: it has not stopped"
+            assert program.process.returncode == numbers[number], program.words()
+            assert until(lambda program=program: not program.processes(), ORPHANS), f"{number.name}: left over"
+            assert "Traceback" not in program.words()
+            if number != signal.SIGKILL:
+                assert not list((program.base / "tmp").iterdir())
+    finally:
+        for program in programs.values():
+            program.end()

@@ -31,14 +31,14 @@ The paper's section 6 once more, one thing changed at a time: noise of the attac
 #
 # and with the sign in $\tilde x$ the second is 0. Leave the sign out, and keep FGSM's Euclidean length,
 # $c = \varepsilon\sqrt D$: the *scaled gradient* is $\tilde x = x + c\,g/\lVert g\rVert_2$. Now the second term lives.
-# For a fixed length it would be $c\,(\partial g/\partial\theta)^\top v$, where $\partial g/\partial\theta = \partial^2
-# J/\partial x\,\partial\theta$ has a row for each pixel and a column for each weight. Nobody needs that matrix:
-# with $v$ held fixed, its product with $v$ is the gradient of one *number*, $g^\top v$,
+# Were $\lVert g\rVert_2$ constant, it would be $(c / \lVert g\rVert_2)\,(\partial g/\partial\theta)^\top v$. The matrix
+# $\partial g/\partial\theta$ of second derivatives of $J$ has a row for each pixel and a column for each weight. Nobody
+# needs it: with $v$ held fixed, its product with $v$ is the gradient of one *number*, $g^\top v$,
 #
 # $$\Bigl(\frac{\partial g}{\partial\theta}\Bigr)^{\!\top} v = \nabla_\theta\,\bigl(g(\theta)^\top v\bigr) .$$
 #
 # The engine does it if $g$ is a Tensor that remembers how it came about: `grad(..., create_graph=True)`. That also the
-# length $\lVert g\rVert_2$ depends on $\theta$ is taken care of, as long as it is computed from this very $g$.
+# length $\lVert g\rVert_2$ depends on $\theta$ is then taken care of, if it is computed from this very $g$.
 #
 # **A danger.** The attack is made with the true label $y$. A network that can shape its own attack may give the
 # perturbation a form that *tells* $y$. Then it errs less on attacked images than on clean ones: look for that below.
@@ -58,7 +58,7 @@ from tinyadv.paper import recipes
 from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE
 
 EPS, QUANTITIES = 0.25, ("clean_error", "error", "pgd_error")
-TRAINED = ("nothing", "noise ±ε", "FGSM", "scaled\ngradient", "hidden:\nfirst", "hidden:\nlast")
+TRAINED = ("clean\nimages", "noise ±ε", "FGSM", "scaled\ngradient", "hidden:\nfirst", "hidden:\nlast")
 SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # of "quick": learns within its two epochs
 
 
@@ -73,7 +73,7 @@ SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # of "qui
 # $\max_p (c\,w_p^\top x + c\,b_p) = c \max_p (w_p^\top x + b_p)$. With the next layer's weights divided by $c$ the
 # network computes what it did, but the perturbation is worth only $\varepsilon / c$. Max-norm alone limits $c$. Above
 # the *last* hidden layer there is softmax regression, $z_k = w_k^\top h + b_k$: whatever $h$ is, FGSM moves $z_k - z_y$
-# by as much as $\varepsilon \lVert w_k - w_y\rVert_1$. No hidden unit is left that could learn to bend away from that.
+# by up to $\varepsilon \lVert w_k - w_y\rVert_1$. No hidden unit is left that could learn to bend away from that.
 
 
 # %%

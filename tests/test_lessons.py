@@ -605,3 +605,31 @@ def test_lesson_9_measures_the_first_hidden_layer_and_every_error():
     x_adv = tinyadv.attacks.fgsm(model, x, y, lesson.EPS)
     assert found["error"] == np.mean(model(x_adv).argmax(axis=1) != y)
     assert found["pgd_error"] >= found["clean_error"]
+
+
+# lesson 13
+
+
+def test_lesson_13_theory_gives_the_errors_and_their_classes_without_noise():
+    lesson, rng = imported("lesson13"), np.random.default_rng(131)
+    W, b = 0.5 * rng.standard_normal((10, 30)), rng.standard_normal(10)
+    W -= W.mean(axis=0)  # as training from 0 leaves it: the covariance has no inverse
+    theory = lesson.rubbish_error(lesson.predicted(W, b))
+    z = rng.standard_normal((lesson.SAMPLES, 30)) @ W.T + b
+    measured = lesson.rubbish_error(tinyadv.ops.softmax(z))
+    assert theory[:2] == pytest.approx(measured[:2], abs=0.02)
+    assert theory[2] / lesson.SAMPLES == pytest.approx(measured[2] / lesson.SAMPLES, abs=0.02)
+
+
+def test_lesson_13_fools_and_would_notice_a_step_that_is_not_fgsms_opposite(monkeypatch):
+    lesson = imported("lesson13")
+    monkeypatch.setattr(lesson, "TRIES", 20)
+    model = models.softmax_regression(scale=0.1, rng=generator(1))
+    shares, shown = lesson.fool(model)
+    assert (shares[1:] > shares[0] + 0.5).all(), "a linear model follows each step"
+    for k, (image, p) in enumerate(shown):
+        assert model.probabilities(model(image[None]))[0, k] == pytest.approx(p, rel=1e-4)
+    honest = lesson.fooling_step
+    monkeypatch.setattr(lesson, "fooling_step", lambda m, x, k, eps, sign=True: honest(m, x, (k + 1) % 10, eps, sign))
+    with pytest.raises(AssertionError, match="FGSM"):
+        lesson.fool(model)

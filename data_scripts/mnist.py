@@ -12,7 +12,9 @@ import gzip
 import io
 import lzma
 import os
+import queue
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +33,8 @@ MIRRORS = (
     "https://azureopendatastorage.blob.core.windows.net/mnist/",
     "http://yann.lecun.com/exdb/mnist/",  # the original; often closed to programs
 )
+SILENT = 30.0  # seconds in which a server has to send anything,
+SLOW = 600.0  # and in which it has to send all of a file
 # One literal-context bit more than usual and no position bits: pixels are bytes, not aligned words. The
 # dictionary holds a whole file. No stronger check than CRC32 is needed: the content's SHA-256 is pinned.
 XZ: dict[str, Any] = {
@@ -96,30 +100,67 @@ class Bounded(io.BytesIO):
         return super().write(data)
 
 
+class SlowError(DataError):
+    """A server would take too long; it is not asked again."""
+
+
+def as_sent(response: Any, **_: Any) -> None:
+    """Have what a server sends not unpacked because it says so: a small answer could unpack to any size."""
+    response.raw.headers.pop("Content-Encoding", None)
+
+
+def downloaded(url: str, most: int) -> bytes:
+    """What a server sends, as it is sent, within `SLOW` seconds.
+
+    Raises DataError for more than `most` bytes, SlowError, ImportError if pooch isn't installed, and whatever a
+    server's answer makes the libraries raise.
+    """
+    from pooch import HTTPDownloader
+
+    progress = find_spec("tqdm") is not None
+    download = HTTPDownloader(progress, chunk_size=1 << 16, timeout=SILENT, hooks={"response": as_sent})
+    answers: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
+
+    def work() -> None:
+        buffer = Bounded(most)
+        try:
+            download(url, buffer, None)
+            answers.put(buffer.getvalue())
+        except BaseException as error:
+            answers.put(error)
+
+    # a thread of its own: one byte now and then never times out
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        answer = answers.get(timeout=SLOW)
+    except queue.Empty:
+        raise SlowError(f"not all of it within {SLOW:g} seconds") from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
 def from_mirrors(mirrors: Sequence[str], name: str, file: IdxFile, attempts: int = 3, pause: float = 1.0) -> bytes:
     """Download `name.gz` from the first of `mirrors` that serves the right content.
 
-    Each mirror gets `attempts` tries, `pause`, 2 `pause`, ... seconds apart; one that answers HTTP 4xx gets only
-    one. Raises DataError, with the last reason of every mirror, if none serves it or if pooch isn't installed.
+    Each mirror gets `attempts` tries, `pause`, 2 `pause`, ... seconds apart; one that answers HTTP 4xx, or
+    is too slow, gets only one. Raises DataError, with the last reason of every mirror, if none serves it or if
+    pooch isn't installed.
     """
-    try:
-        from pooch import HTTPDownloader
-        from requests import ConnectionError as NoConnection
-    except ImportError:
-        raise DataError("downloading needs pooch: pip install pooch, or pass a local folder: --from DIR") from None
-    download = HTTPDownloader(progressbar=find_spec("tqdm") is not None, chunk_size=1 << 16)
     reasons = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{name}.gz"
         for attempt in range(1, attempts + 1):
             print(f"downloading {url}", file=sys.stderr)
             try:
-                buffer = Bounded(limit(file))
-                download(url, buffer, None)
-                return unpacked(buffer.getvalue(), file)
-            except (OSError, DataError) as error:  # requests' errors are OSErrors
-                reason = "no connection" if isinstance(error, NoConnection) else str(error)
+                return unpacked(downloaded(url, limit(file)), file)
+            except ImportError:
+                message = "downloading needs pooch: pip install pooch, or pass a local folder: --from DIR"
+                raise DataError(message) from None
+            except Exception as error:  # of several libraries, and no server's answer may end the search
+                reason = "no connection" if "Max retries exceeded" in str(error) else str(error)[:500]
                 refused = 400 <= getattr(getattr(error, "response", None), "status_code", 0) < 500
+                refused = refused or isinstance(error, SlowError)
             print(f"  {reason}", file=sys.stderr)
             if refused or attempt == attempts:
                 break

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -81,13 +85,17 @@ def test_from_folder_without_the_file(tmp_path):
 # --- from mirrors, good and bad, on this machine --------------------------------------------------------------
 
 
+BOMB = gzip.compress(gzip.compress(bytes(10**7)))
+
+
 class Mirror(BaseHTTPRequestHandler):
     """Serves /KIND/NAME.gz: the first path component says how well."""
 
+    over = threading.Event()  # lets go of those who wait
     seen: list[str] = []  # noqa: RUF012 - the server makes one handler per request; they share this list
 
     def do_GET(self) -> None:
-        _, kind, file = self.path.split("/")
+        _, kind, file = unquote(self.path).split("/")
         Mirror.seen.append(kind)
         raw = RAW[file.removesuffix(".gz")]
         body = gzip.compress(raw)
@@ -107,13 +115,34 @@ class Mirror(BaseHTTPRequestHandler):
             body = raw
         elif kind == "encoded":  # the server undoes the compression in transit
             headers["Content-Encoding"] = "gzip"
+        elif kind == "bomb":  # small, and said to unpack twice more
+            body, headers["Content-Encoding"] = BOMB, "gzip, gzip"
+        elif kind == "short":  # the server says less than it sends
+            length = len(body) - 20
+        elif kind == "no number":
+            length = "many"
+        elif kind in ("moved", "in circles", "to a file"):
+            status = 302
+            place = {"moved": "/good/", "in circles": "/in circles/", "to a file": "file:///etc/"}[kind]
+            headers["Location"] = place + file
         elif kind == "missing" or (kind == "busy" and Mirror.seen.count("busy") < 3):
             status, body = (404 if kind == "missing" else 503), b""
         self.send_response(status)
         for key, value in {**headers, "Content-Length": str(length or len(body))}.items():
             self.send_header(key, value)
         self.end_headers()
-        self.wfile.write(body)
+        if kind == "stalls":  # after the first bytes nothing comes
+            self.wfile.write(body[:20])
+            Mirror.over.wait(20)
+        elif kind == "trickles":  # always something comes
+            with contextlib.suppress(OSError):
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    if Mirror.over.wait(0.1):
+                        break
+        else:
+            with contextlib.suppress(OSError):  # who has seen enough hangs up
+                self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
         """Keep the tests' output quiet."""
@@ -125,6 +154,7 @@ def server():
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
+        Mirror.over.set()
         server.shutdown()
         thread.join()
 
@@ -152,6 +182,45 @@ def test_bad_mirrors_are_followed_by_the_next(mirror, monkeypatch):
     assert script.from_mirrors(mirrors, "images", IMAGES, attempts=2) == RAW["images"]
     assert Mirror.seen == ["missing", *(kind for kind in bad[1:] for _ in range(2)), "good"]
     assert pauses == [1] * 5  # only before asking the same mirror again
+
+
+UNFIT = {
+    "stalls": "Read timed out",
+    "trickles": "not all of it within 0.5 seconds",
+    "bomb": "a header of 1f 8b",  # what was sent, and not what it claims to be packed in, is looked at
+    "short": "a damaged gzip file",
+    "no number": "invalid literal|Content-Length",
+    "in circles": "Exceeded 30 redirects",
+    "to a file": "No connection adapters were found for 'file:///etc/images.gz'",
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_no_answer_of_a_mirror_ends_the_search_or_holds_it_up(mirror, monkeypatch, capsys, kind):
+    monkeypatch.setattr(script, "SILENT", 0.3)
+    monkeypatch.setattr(script, "SLOW", 0.5 if kind == "trickles" else 20.0)
+    mirrors, started = mirror(kind.replace(" ", "%20"), "good"), time.monotonic()
+    assert script.from_mirrors(mirrors, "images", IMAGES, attempts=2, pause=0) == RAW["images"]
+    assert time.monotonic() - started < 10
+    assert re.search(UNFIT[kind], capsys.readouterr().err)
+    asked = Mirror.seen.index("good")
+    assert asked == (62 if kind == "in circles" else 1 if kind == "trickles" else 2)
+
+
+def test_a_redirection_is_followed(mirror):
+    assert script.from_mirrors(mirror("moved"), "images", IMAGES) == RAW["images"]
+    assert Mirror.seen == ["moved", "good"]
+
+
+def test_bad_mirrors_alone_leave_what_was_there(mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "SILENT", 0.3)
+    monkeypatch.setattr(script.rebuild, "__defaults__", (FILES,))
+    (tmp_path / "images.xz").write_bytes(b"old")
+    kinds = ["wrong", "page", "truncated", "cut", "endless", "bomb", "short", "no%20number", "stalls"]
+    options = [part for url in mirror(*kinds) for part in ("--mirror", url)]
+    monkeypatch.setattr(script.time, "sleep", lambda _: None)
+    assert script.main([*options, "--out", str(tmp_path)]) == 2
+    assert contents(tmp_path) == {"images.xz": b"old"}
 
 
 def test_a_busy_mirror_is_asked_again_and_given_time(mirror, monkeypatch):

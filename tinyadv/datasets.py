@@ -159,9 +159,10 @@ def read_idx(name: str, folder: Path, file: IdxFile) -> NDArray[uint8]:
         with lzma.open(path) as stream:
             raw = stream.read(file.size + 1)  # one byte more than wanted unmasks any longer file
         return check_idx(raw, file)
-    except (OSError, EOFError, lzma.LZMAError, DataError) as error:
+    except (OSError, EOFError, lzma.LZMAError, DataError, MemoryError) as error:
         raise DataError(
-            f"{path}: wanted an xz-compressed idx file of shape {file.shape}; found: {error}. "
+            f"{path}: wanted an xz-compressed idx file of shape {file.shape}; "
+            f"found: {str(error) or type(error).__name__}. "
             "To repair it, reinstall tinyadv, or in its source tree run: "
             f"python data_scripts/mnist.py --out {quote(str(folder))}"
         ) from None

@@ -319,7 +319,7 @@ def load(path: str | os.PathLike[str]) -> Network:
         if not isinstance(builder, str) or not isinstance(arguments, dict):
             raise ValueError("wanted a builder's name and a table of its arguments")
         model = build(builder, arguments, _Room(arrays, bool(arguments.get("full"))))
-    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
         raise StorageError(f"{path} holds a network that cannot be made: {str(error)[:500]}") from error
     load_parameters(model, arrays, path)
     return model

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..storage import StorageError, parse_json
 from .growth import LABELS, plot
 from .jobs import JOBS
 
@@ -65,7 +65,19 @@ def _cell(line: Line, name: str) -> str:
 def committed(device: str = "cpu") -> Summary | None:
     """The committed run on a device, "cpu" or "cuda"; None if there is none."""
     path = RESULTS / f"{device}.json"
-    return summary(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    return read(path) if path.exists() else None
+
+
+def read(path: Path) -> Summary:
+    """The summary of a file; StorageError if `tinyadv bench --json` did not write it."""
+    try:
+        return summary(_loaded(path))
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise StorageError(f"{path} is not what `tinyadv bench --json` wrote: {error!r:.500}") from error
+
+
+def _loaded(path: Path) -> Any:
+    return parse_json(path.read_text(encoding="utf-8"))
 
 
 def summary(results: dict[str, Any]) -> Summary:
@@ -84,10 +96,9 @@ def _line(job: str, rows: list[dict[str, Any]]) -> Line:
     ours = peers.get("ours", {})
     return Line(
         job,
-        {name: row["median_ms"] for name, row in peers.items()},
-        {name: row["ratio"] for name, row in peers.items() if row["ratio"] is not None},
-        ours.get("of_floor"),
-        ours.get("peak_MiB"),
+        {name: float(row["median_ms"]) for name, row in peers.items()},
+        {name: float(row["ratio"]) for name, row in peers.items() if row["ratio"] is not None},
+        *(None if ours.get(name) is None else float(ours[name]) for name in ("of_floor", "peak_MiB")),
     )
 
 
@@ -104,5 +115,5 @@ def growth_plot(device: str = "cpu") -> bytes | None:
     if not path.exists():
         return None
     file = io.BytesIO()
-    plot(json.loads(path.read_text(encoding="utf-8"))["rows"], file)
+    plot(_loaded(path)["rows"], file)
     return file.getvalue()

@@ -7,13 +7,13 @@ Done is what can be seen from the folder in which the reader works: a lesson tha
 from __future__ import annotations
 
 import ast
-import json
 import re
 import shutil
 import textwrap
 from pathlib import Path
 
 from ..paper.registry import Claim, claims
+from ..storage import parse_json
 from . import FIGURES, lessons, title
 from .exercises import exercises
 
@@ -57,7 +57,7 @@ def _answers(source: str) -> list[str]:
 
 def _notes() -> dict[str, bool]:
     try:
-        notes = json.loads(NOTES.read_text(encoding="utf-8"))
+        notes = parse_json(NOTES.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return notes if isinstance(notes, dict) else {}
+    return {name: done for name, done in notes.items() if isinstance(done, bool)} if isinstance(notes, dict) else {}

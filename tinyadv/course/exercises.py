@@ -7,7 +7,6 @@ in the stub a NotImplementedError stands there, so that an exercise that was not
 from __future__ import annotations
 
 import ast
-import json
 import linecache
 import re
 import sys
@@ -17,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from ..storage import parse_json
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 LONGEST = 400  # characters of a line of feedback
@@ -69,9 +70,13 @@ def _blocks(source: str) -> list[tuple[str, int, int]]:
 
 def _owner(source: str, line: int) -> str:
     """The top-level function or class that a line (from 0) is in; the line has to be in a function."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"the lesson is not Python: {type(error).__name__}: {error}") from error
     around = [
         node
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(tree)
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.lineno <= line < (node.end_lineno or 0)
     ]
     if not any(isinstance(node, ast.FunctionDef) for node in around):
@@ -116,7 +121,7 @@ def source_of(path: Path) -> str:
         text = path.read_text(encoding="utf-8")
         if path.suffix != ".ipynb":
             return text
-        cells = [cell["source"] for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        cells = [cell["source"] for cell in parse_json(text)["cells"] if cell["cell_type"] == "code"]
         lines = [line for cell in cells for line in [*"".join(cell).splitlines(), ""]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
@@ -155,7 +160,7 @@ def mended(source: str) -> str:
             if (lines := _without(source.splitlines(), error)) is None:
                 break
             source = "\n".join(lines) + "\n"
-        except ValueError:  # a null byte
+        except (ValueError, RecursionError, MemoryError):  # a null byte, or more than Python's parser can take
             break
         else:
             break

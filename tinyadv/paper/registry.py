@@ -18,6 +18,7 @@ from typing import Any, Literal
 KINDS = ("N", "Q", "F")
 FORMATS = ("percent", "number")
 
+_LONGEST_LINE = 2000
 _CLAIM_KEYS = {"section", "kind", "claim", "paper", "definition"}
 _QUANTITY_KEYS = {"label", "format"}
 
@@ -111,7 +112,15 @@ def parse(text: str) -> dict[str, Claim]:
     ValueError
         If it is not TOML, or a claim has an unknown, missing or unfit entry; names the claim and the key.
     """
-    return {name: _claim(name, table) for name, table in tomllib.loads(text).items()}
+    if max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
+        raise ValueError(
+            f"lines have at most {_LONGEST_LINE:,} characters: longer keys take tomllib for ever"
+        )
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("claims are nested too deeply") from error
+    return {name: _claim(name, table) for name, table in tables.items()}
 
 
 def _claim(name: str, table: Any) -> Claim:
@@ -167,6 +176,9 @@ def _text(where: str, value: Any) -> str:
 def _number(where: str, value: Any) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         raise ValueError(f"{where} is a finite number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{where} is a number that fits, got one with {len(str(value))} digits") from error

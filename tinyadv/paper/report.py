@@ -20,7 +20,18 @@ from ..bench import summary
 from ..bench.summary import Summary
 from ..storage import write_atomically
 from .registry import Claim, Quantity, select
-from .results import STATUSES, Figure, Measurement, Result, Status, format_paper, format_value, status, statuses
+from .results import (
+    CONTROL,
+    STATUSES,
+    Figure,
+    Measurement,
+    Result,
+    Status,
+    format_paper,
+    format_value,
+    status,
+    statuses,
+)
 from .verdict import CLAIM as AUDITED
 from .verdict import verdict
 
@@ -245,7 +256,8 @@ def write_report(
     OSError
         If the page cannot be written.
     """
-    write_atomically(path, page(results, manifest, Path(figures_dir)).encode(errors="replace"))
+    text = CONTROL.sub("\ufffd", page(results, manifest, Path(figures_dir)))
+    write_atomically(path, text.encode(errors="replace"))
 
 
 def page(results: Mapping[str, Result], manifest: Mapping[str, Any], figures_dir: Path) -> str:
@@ -394,7 +406,7 @@ def _variations(result: Result, word: Status) -> Html | None:
         return None
     columns, formats = tables[0]["columns"], tables[0].get("formats", [])
     names = [[row[0] for row in entry["rows"]] for entry in tables]
-    together = all(other == names[0] for other in names)
+    together = all(entry["columns"] == columns for entry in tables) and all(other == names[0] for other in names)
     chosen = tables if together else tables[:1]
     lines = []
     for same in zip(*(entry["rows"] for entry in chosen), strict=True):
@@ -432,8 +444,8 @@ def _formatted(value: Any, form: str) -> str:
 def _audit(result: Result) -> Html | None:
     """The masking audit's table, and whatever breaks the order of attacks, flagged by a word and a symbol."""
     tables = _tables(result, "audit")
-    if not tables:
-        return None
+    if len({len(entry["rows"]) for entry in tables}) != 1:
+        return None  # there is none, or it is not the same for all seeds
     seeds, lines = result.seeds, []
     for same in zip(*(entry["rows"] for entry in tables), strict=True):
         network, attack, images = same[0][:3]

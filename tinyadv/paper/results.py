@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ..storage import write_atomically
+from ..storage import parse_json, write_atomically
 from .registry import Claim, Quantity, claims
 
 Status = Literal["reproduced", "close", "differs", "not run"]
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 FORMAT = "tinyadv results 1"
 PICTURE = "picture "  # how an image among the details begins: see `figures.encoded`
+_LARGEST = 1e100  # sums and squares of larger numbers overflow
+CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey
 _ROUNDING = 1e-12  # what adding and dividing in floating point may do at the very edge of a band
 
 
@@ -316,13 +318,13 @@ def load_results(path: str | os.PathLike[str]) -> tuple[dict[str, Result], dict[
         If the file is missing, unreadable, not of this kind, or not what was written.
     """
     try:
-        document = json.loads(Path(path).read_bytes().decode(), parse_constant=_no_constant)
+        document = parse_json(Path(path).read_bytes().decode(), parse_constant=_no_constant)
         entries = document if isinstance(document, dict) else {}
         content = {key: value for key, value in entries.items() if key not in ("format", "sha256")}
         fingerprint = _fingerprint(content)
     except FileNotFoundError as error:
         raise ResultsError(f"{path} does not exist") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ResultsError(f"{path} is not a readable results file: {error}") from error
     if entries.get("format") != FORMAT:
         raise ResultsError(f"{path} is JSON, but not results of the form {FORMAT!r}")
@@ -437,8 +439,8 @@ def _anything(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _wanted("a text", value)
+    if not isinstance(value, str) or CONTROL.search(value):
+        raise _wanted("a text without control characters", value)
     return value
 
 
@@ -449,15 +451,12 @@ def _integer(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    """A number; null is one that was not finite."""
+    """A number whose square is one too; null is one that was not finite."""
     if value is None:
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wanted("a number", value)
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise _wanted("a number that fits", value) from error
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
+        raise _wanted(f"a number of at most {_LARGEST:g}", value)
+    return float(value)
 
 
 def _finite(value: Any) -> float:
@@ -497,6 +496,30 @@ def _interval(value: Any) -> Interval:
     return numbers[0], numbers[1]
 
 
+_AUDITED = (_text, _text, _integer, _number, _number, _number)
+
+
+def _details(value: Any) -> dict[str, Any]:
+    """Anything, but for tables of two names: what shows them relies on their form."""
+    details = _dict_of(_anything)(value)
+    for name, cells in (("variations", None), ("audit", _AUDITED)):
+        if name in details:
+            table = _dict_of(_anything)(details[name])
+            columns = _list_of(_text)(table.get("columns"))
+            for row in _list_of(_list_of(_cell))(table.get("rows")):
+                if not row or len(row) != len(cells or columns):
+                    raise _wanted(f"{len(cells or columns)} cells", row)
+                for read, cell in zip(cells or (), row, strict=False):
+                    read(cell)
+            for texts in ("formats", "violations"):
+                _list_of(_text)(table.get(texts, []))
+    return details
+
+
+def _cell(value: Any) -> Any:
+    return _text(value) if isinstance(value, str) else _number(value)
+
+
 def _figure(value: Any) -> Figure:
     return _Entries("figure", value).make(Figure, name=_text, title=_text, caption=_text)
 
@@ -504,5 +527,5 @@ def _figure(value: Any) -> Figure:
 def _measurement(value: Any) -> Measurement:
     return _Entries("measurement", value).make(
         Measurement, values=_dict_of(_number), intervals=_dict_of(_interval), holds=_holds,
-        details=_dict_of(_anything), recipes=_list_of(_text),
+        details=_details, recipes=_list_of(_text),
     )  # fmt: skip

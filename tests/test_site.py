@@ -242,6 +242,31 @@ def test_the_site_takes_no_place_that_is_taken(what, tmp_path, monkeypatch, caps
     assert list(tmp_path.iterdir()) == [place]
 
 
+def test_what_sphinx_says_is_shown_as_it_is(tmp_path, monkeypatch, capsys):
+    def fail(*_: Any) -> None:
+        raise site.SiteError("lesson03: Traceback\n  in cell 4")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(site, "build", fail)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["course", "site", "here"])
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert said == "lesson03: Traceback\n  in cell 4\ntinyadv: the site cannot be built: see above\n"
+
+
+def test_a_new_site_takes_the_place_of_the_old_as_a_whole(tmp_path):
+    (tmp_path / "work" / "html").mkdir(parents=True)
+    (tmp_path / "work" / "html" / "new.html").touch()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "old.html").touch()
+    site._replace(tmp_path / "here", tmp_path / "work" / "html")
+    site._replace(tmp_path / "deep" / "there", tmp_path / "work" / "html")
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html"))
+    assert found == ["deep/there/new.html", "here/new.html", "work/html/new.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "here", "work"]
+
+
 def test_the_configuration_asks_nobody():
     """No address of another machine is in what is typed for the site, but for links in prose."""
     for path in FOLDER.rglob("*"):
@@ -506,6 +531,9 @@ def test_by_keyboard(browser, address):
         page.keyboard.press("Tab")
         page.wait_for_timeout(20)
         reached.append(page.evaluate(FOCUS))
+        if reached[-1]["text"] == first["text"]:
+            break  # once around
+    reached.pop()
     texts = [focus["text"] for focus in reached]
     assert {"The lessons", "The map", "The claims", "For teachers"} <= set(texts)
     assert "Show the solution of worst_change" in " ".join(texts)

@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _complain(message: object, code: int) -> int:
-    typer.echo("tinyadv: " + " ".join(str(message).split()), err=True)
+    # what a file said may be in it: nothing that a terminal would obey, and no more than one wants to read
+    text = "".join(c if c.isprintable() else " " for c in str(message)[:5000])
+    typer.echo("tinyadv: " + " ".join(text.split()), err=True)
     return code
 
 
@@ -363,10 +365,14 @@ def site_command(
 ) -> None:
     """Build the read-along site. Lessons as pages, claims, a map, a glossary, the reference, a page for teachers."""
     with _work():
-        from .course.site import WORK, build
+        from .course.site import WORK, SiteError, build
 
-        with _input_errors():
-            warnings = build(folder, run)
+        try:
+            with _input_errors():
+                warnings = build(folder, run)
+        except SiteError as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(_complain("the site cannot be built: see above", 1)) from error
         for line in warnings:
             typer.echo(line, err=True)
         typer.echo(f"site      {folder / 'index.html'}\nworked in {WORK} (kept, so that the next build is quick)")

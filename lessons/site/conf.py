@@ -3,6 +3,7 @@
 What depends on the build (where lessons' results are kept, whether they are run) is set by `tinyadv.course.site`.
 """
 
+import logging
 import re
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from myst_nb.core.render import NbElementRenderer
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # who runs the lessons says each step
 
 project = "tinyadv"
 author = "the tinyadv authors"

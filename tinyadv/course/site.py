@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from io import StringIO
@@ -31,6 +33,10 @@ _MARK = ".tinyadv-site"  # in a folder that holds a site: it may be written over
 _NEEDS = ("sphinx", "myst_nb", "furo", "sphinx_copybutton", "numpydoc", "jupytext", "ziamath")
 
 
+class SiteError(Exception):
+    """The site cannot be built; the message has what Sphinx said, over several lines."""
+
+
 def build(folder: Path, run: bool = True, work: Path = WORK) -> list[str]:
     """Build the site into `folder`; what Sphinx warned of.
 
@@ -46,16 +52,20 @@ def build(folder: Path, run: bool = True, work: Path = WORK) -> list[str]:
     Raises
     ------
     ValueError
-        If the folder holds something else, something is not installed, or a lesson fails.
+        If the folder holds something else, or something is not installed.
+    SiteError
+        If a page cannot be made, or a lesson fails. The folder is then as it was.
     """
     _check(folder)
     source = work / "source"
     results = _drawn(source / "pictures")
     _prepare(source, results)
     _write_report(source / "extra" / "report.html", results)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / _MARK, f"tinyadv {__version__}\n")
-    return _sphinx(source, folder, work, run)
+    html = work / "html"
+    warnings = _sphinx(source, html, work, run)
+    write_atomically(html / _MARK, f"tinyadv {__version__}\n")
+    _replace(folder.absolute(), html)
+    return warnings
 
 
 def configuration() -> Path:
@@ -139,7 +149,17 @@ def _write_report(path: Path, results: Mapping[str, Result]) -> None:
     write_atomically(path, page)
 
 
-def _sphinx(source: Path, folder: Path, work: Path, run: bool) -> list[str]:
+def _replace(folder: Path, html: Path) -> None:
+    """Put a copy of the pages in the place of `folder`: all or nothing."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True) as place:
+        shutil.copytree(html, Path(place) / "new")
+        if folder.exists():
+            os.replace(folder, Path(place) / "old")
+        os.replace(Path(place) / "new", folder)
+
+
+def _sphinx(source: Path, html: Path, work: Path, run: bool) -> list[str]:
     from sphinx.application import Sphinx
     from sphinx.errors import SphinxError
     from sphinx.util.console import nocolor
@@ -158,11 +178,11 @@ def _sphinx(source: Path, folder: Path, work: Path, run: bool) -> list[str]:
     warnings = StringIO()
     try:
         app = Sphinx(
-            source, configuration(), folder, work / "doctrees", "html", settings, status=sys.stderr, warning=warnings
+            source, configuration(), html, work / "doctrees", "html", settings, status=sys.stderr, warning=warnings
         )
         app.build()
     except SphinxError as error:
-        raise ValueError(f"{warnings.getvalue()}{error}") from error
+        raise SiteError(f"{warnings.getvalue()}{error}".strip()) from error
     return [line for line in warnings.getvalue().splitlines() if line.strip()]
 
 

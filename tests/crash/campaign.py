@@ -16,6 +16,7 @@ import json
 import lzma
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -366,7 +367,7 @@ class Campaign:
 
     def manners(self, link, code, words):
         """What a command said to its user that it should not have; and what it did not say."""
-        begun = "in <module>\n    from " not in words  # what Ctrl-C does while Python imports is Python's
+        begun = not re.search(r"in <module>\n +(from|import) ", words)  # while Python imports, Ctrl-C is Python's
         wrong = [f"it found files that are not whole: {words}"] if "damaged" in words or "readable" in words else []
         if link.place not in COMMANDS:
             return wrong

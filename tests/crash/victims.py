@@ -4,18 +4,22 @@
 let it be killed at one of them, and plant faults: see `step` and `plant`. Its worker processes run this file too.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
 from functools import partial
 from hashlib import sha256
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background processes ignore
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS / "paper"))
 
@@ -172,6 +176,13 @@ def plant(fault):
         training.generator = lambda seed, name: real_generator(seed, str(next(numbers)))
     if fault == "processes outlive their program":
         tasks._listen = lambda pipe, queue: [queue.put(pipe.recv()) for _ in iter(int, 1)]
+        real_send = Connection.send
+
+        def send(pipe, message):
+            with contextlib.suppress(OSError):
+                real_send(pipe, message)
+
+        Connection.send = send
     if fault == "nothing is cleaned up":
         storage.remove_leftovers = tasks.remove_leftovers = lambda *_: None
     if fault == "a full disk goes unnoticed":

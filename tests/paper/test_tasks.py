@@ -228,6 +228,7 @@ def test_the_networks_do_not_depend_on_the_number_of_processes(undisturbed, tmp_
         for worker in workers:
             assert {name: worker["caps"][name] for name in CAPS} == dict.fromkeys(CAPS, "1")
             assert worker["early"], "the caps are there before NumPy is imported"
+            assert worker["deaf"], "Ctrl-C does not get to it, a terminal sends it to all"
     assert no_leftovers(tmp_path)
 
 

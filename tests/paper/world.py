@@ -5,13 +5,14 @@ Two claims are measured on quickly trained networks. Environment variables bring
 # ruff: noqa: E402
 
 import os
+import signal
 import sys
 
 CAPS = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+DEAF = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()) if hasattr(signal, "pthread_sigmask") else True
 EARLY = "numpy" not in sys.modules  # the caps were there before NumPy was
 
 import json
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +100,9 @@ if "WORLD_DISK" in os.environ:
     os.replace = on_a_small_disk
 if "WORLD_LOG" in os.environ:  # that this process was there, and how it was started
     with open(os.environ["WORLD_LOG"], "a") as file:
-        file.write(json.dumps({"pid": os.getpid(), "name": __name__, "caps": CAPS, "early": EARLY}) + "\n")
+        file.write(
+            json.dumps({"pid": os.getpid(), "name": __name__, "caps": CAPS, "early": EARLY, "deaf": DEAF}) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -496,7 +496,7 @@ def _interval(value: Any) -> Interval:
     return numbers[0], numbers[1]
 
 
-_AUDITED = (_text, _text, _integer, _number, _number, _number)
+_AUDITED = (_text, _text, _finite, _number, _number, _number)
 
 
 def _details(value: Any) -> dict[str, Any]:

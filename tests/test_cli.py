@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import tinyadv
 from tinyadv import cli, models
@@ -237,6 +238,15 @@ def test_what_stops_the_work_is_one_line(error, code, said, command, monkeypatch
     found, out, err = command("reproduce", "--only", "linear-growth")
     assert (found, out) == (code, "")
     assert err.splitlines()[1:] == [f"tinyadv: {said}"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, typer.Abort])
+def test_an_interruption_before_the_work_is_one_line_too(error, command, monkeypatch):
+    def stop(*_, **__):
+        raise error
+
+    monkeypatch.setattr(cli, "app", stop)
+    assert command("reproduce") == (130, "", "tinyadv: interrupted\n")
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch, tmp_path):

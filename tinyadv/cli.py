@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, by default what was typed; it ends with SystemExit and the exit code."""
     try:
         code = app(None if arguments is None else list(arguments), prog_name="tinyadv", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):  # before a command has begun its work
+        code = _complain("interrupted", 130)
     except Exception as error:
         # What the command line does not understand, typer words over several lines. Its exceptions moved between
         # modules more than once; they are known by this method.

@@ -367,7 +367,8 @@ class Campaign:
 
     def manners(self, link, code, words):
         """What a command said to its user that it should not have; and what it did not say."""
-        begun = not re.search(r"in <module>\n +(from|import) ", words)  # while Python imports, Ctrl-C is Python's
+        # while Python starts and imports, Ctrl-C is Python's
+        begun = not re.search(r"in <module>\n +(from|import) |init_import_site", words)
         wrong = [f"it found files that are not whole: {words}"] if "damaged" in words or "readable" in words else []
         if link.place not in COMMANDS:
             return wrong

@@ -506,10 +506,10 @@ def _details(value: Any) -> dict[str, Any]:
         if name in details:
             table = _dict_of(_anything)(details[name])
             columns = _list_of(_text)(table.get("columns"))
-            for row in _list_of(_list_of(_cell))(table.get("rows")):
+            for row in _list_of(_list_of(_anything))(table.get("rows")):
                 if not row or len(row) != len(cells or columns):
                     raise _wanted(f"{len(cells or columns)} cells", row)
-                for read, cell in zip(cells or (), row, strict=False):
+                for read, cell in zip(cells or [_cell] * len(row), row, strict=True):
                     read(cell)
             for texts in ("formats", "violations"):
                 _list_of(_text)(table.get(texts, []))

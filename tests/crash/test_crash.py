@@ -51,11 +51,10 @@ def test_what_is_killed_often_goes_on_to_the_same_bits(tmp_path, place, kind):
         pytest.skip(campaign.unavailable[place, kind])
 
 
-@pytest.mark.parametrize(
-    "fault", [name if name == "momentum is not kept" else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
 def test_the_campaign_finds_planted_faults(tmp_path, fault):
-    campaign, found = disturb(tmp_path, {FAULTS[fault]: 2 if fault == "momentum is not kept" else 12}, 0, fault)
+    campaign, found = disturb(tmp_path, {FAULTS[fault]: 12}, 0, fault)
     if campaign.unavailable:
         pytest.skip(campaign.unavailable[FAULTS[fault]])
     assert found

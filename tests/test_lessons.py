@@ -633,3 +633,32 @@ def test_lesson_13_fools_and_would_notice_a_step_that_is_not_fgsms_opposite(monk
     monkeypatch.setattr(lesson, "fooling_step", lambda m, x, k, eps, sign=True: honest(m, x, (k + 1) % 10, eps, sign))
     with pytest.raises(AssertionError, match="FGSM"):
         lesson.fool(model)
+
+
+# lesson 14
+
+
+def test_lesson_14_the_direction_has_the_gradients_sign_and_survives_any_factor():
+    lesson, rng = imported("lesson14"), np.random.default_rng(141)
+    model = models.softmax_regression(inputs=30, scale=0.3, rng=generator(1))
+    x, y = rng.random((50, 30)).astype("float32"), rng.integers(0, 10, 50)
+    exact = models.softmax_regression(inputs=30, scale=0.3, rng=generator(1)).to(dtype="float64")
+    wanted = lesson.step(exact, x.astype("float64"), y, 1.0, by_direction=False)
+    np.testing.assert_array_equal(lesson.step(exact, x.astype("float64"), y, 1.0, by_direction=True), wanted)
+    np.testing.assert_array_equal(lesson.step(exact, x.astype("float64"), y, 30.0, by_direction=True) != 0, True)
+    assert (lesson.step(model, x, y, 1e4, by_direction=True) != 0).all()
+    assert (lesson.step(model, x, y, 1e4, by_direction=False) == 0).any()
+
+
+def test_lesson_14_audits_every_attack_and_would_notice_another_pgd(monkeypatch):
+    lesson, rng = imported("lesson14"), np.random.default_rng(142)
+    one, two = (models.softmax_regression(scale=0.1, rng=generator(seed)) for seed in (1, 2))
+    x, y = rng.random((40, 784)).astype("float32"), rng.integers(0, 10, 40)
+    wrong = lesson.audit(one, two, x, y, 0.1)
+    assert set(wrong) == {name for pair in lesson.ORDER for name in pair}
+    np.testing.assert_array_equal(wrong["transfer"], one(tinyadv.attacks.fgsm(two, x, y, 0.1)).argmax(axis=1) != y)
+    np.testing.assert_array_equal(wrong["FGSM"], one(tinyadv.attacks.fgsm(one, x, y, 0.1)).argmax(axis=1) != y)
+    honest = lesson.pgd
+    monkeypatch.setattr(lesson, "pgd", lambda model, x, y, eps, steps, start: honest(model, x, y, eps, steps + 1, start))
+    with pytest.raises(AssertionError, match="our PGD"):
+        lesson.audit(one, two, x, y, 0.1)

@@ -113,9 +113,7 @@ def parse(text: str) -> dict[str, Claim]:
         If it is not TOML, or a claim has an unknown, missing or unfit entry; names the claim and the key.
     """
     if max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
-        raise ValueError(
-            f"lines have at most {_LONGEST_LINE:,} characters: longer keys take tomllib for ever"
-        )
+        raise ValueError(f"lines have at most {_LONGEST_LINE:,} characters: longer keys take tomllib for ever")
     try:
         tables = tomllib.loads(text)
     except RecursionError as error:

@@ -178,8 +178,9 @@ def _why_through(result: Result) -> str:
         if better:
             texts.append(f"trained {words} the network does no worse than trained with FGSM ({', '.join(better)})")
         if result.mean(f"error_{name}") < result.mean(f"clean_error_{name}"):
+            attacked, clean = (_percent(result.mean(f"{key}_{name}")) for key in ("error", "clean_error"))
             texts.append(
-                f"its FGSM error of {_percent(result.mean(f'error_{name}'))} lies below its clean error: it reads the "
+                f"trained {words} it errs less under FGSM, {attacked}, than on clean images, {clean}: it reads the "
                 "label off the perturbation"
             )
     return _sentence(texts)

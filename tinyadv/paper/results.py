@@ -439,7 +439,9 @@ def _anything(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or CONTROL.search(value):
+    if not isinstance(value, str):
+        raise _wanted("a text", value)
+    if CONTROL.search(value):
         raise _wanted("a text without control characters", value)
     return value
 
@@ -454,8 +456,10 @@ def _number(value: Any) -> float:
     """A number whose square is one too; null is one that was not finite."""
     if value is None:
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
-        raise _wanted(f"a number of at most {_LARGEST:g}", value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wanted("a number", value)
+    if not abs(value) <= _LARGEST:
+        raise _wanted(f"a number that fits, of at most {_LARGEST:g}", value)
     return float(value)
 
 
@@ -496,7 +500,7 @@ def _interval(value: Any) -> Interval:
     return numbers[0], numbers[1]
 
 
-_AUDITED = (_text, _text, _finite, _number, _number, _number)
+_AUDITED = (_text, _text, _integer, _number, _number, _number)
 
 
 def _details(value: Any) -> dict[str, Any]:
@@ -517,7 +521,8 @@ def _details(value: Any) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    return _text(value) if isinstance(value, str) else _number(value)
+    (_text if isinstance(value, str) else _number)(value)
+    return value
 
 
 def _figure(value: Any) -> Figure:

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryFile, mkdtemp
 from typing import Any, NoReturn
 
 from tinyadv.datasets import MNIST_FILES, MNIST_FOLDER, DataError, IdxFile, check_idx, read_idx
@@ -185,13 +185,16 @@ def rebuild(fetch: Callable[[str, IdxFile], bytes], out: Path, files: Mapping[st
     print("all files verified; compressing them takes about a minute", file=sys.stderr)
     with ThreadPoolExecutor(2) as pool:  # lzma releases the GIL
         packed = dict(zip(raw, pool.map(lambda data: lzma.compress(data, **XZ), raw.values()), strict=True))
-    with TemporaryDirectory(dir=out, prefix=".rebuild-") as temporary:
+    temporary = Path(mkdtemp(dir=out, prefix=".rebuild-"))
+    try:
         for name, data in packed.items():
-            (Path(temporary) / f"{name}.xz").write_bytes(data)
-            read_idx(name, Path(temporary), files[name])
+            (temporary / f"{name}.xz").write_bytes(data)
+            read_idx(name, temporary, files[name])
         for name, data in packed.items():
-            os.replace(Path(temporary) / f"{name}.xz", out / f"{name}.xz")
+            os.replace(temporary / f"{name}.xz", out / f"{name}.xz")
             print(f"{out / name}.xz: {len(raw[name]):,} -> {len(data):,} bytes")
+    finally:  # by a TemporaryDirectory, where `out` can't be written any more, it ends in a RecursionError
+        rmtree(temporary, ignore_errors=True)
 
 
 def check(out: Path, files: Mapping[str, IdxFile] = MNIST_FILES) -> None:

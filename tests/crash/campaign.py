@@ -88,6 +88,16 @@ class Program:
             return True
         return False
 
+    def stands(self):
+        """Whether it has stopped, or ended."""
+        state = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state in "TZ"
+
+    def send(self, number, whom):
+        """Send a signal to the program, or to "all" of its processes."""
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if whom == "all" else os.kill)(self.process.pid, number)
+
     def words(self):
         """What it printed."""
         self.said.seek(0)
@@ -310,35 +320,30 @@ class Campaign:
     def disturbed(self, place, kind, rng, base):
         """Start a program, disturb it at a random moment, look at what is left; None if it ended before."""
         _, seconds, steps = self.undisturbed[place]
-        environment, link = dict(self.environment), Disturbance(place, kind, "")
-        if kind in SIGNALS:
-            whom = "all" if kind == "Ctrl-C" or rng.random() < 0.5 else "one"
-            environment |= {"CRASH_SIGNAL": int(SIGNALS[kind]), "CRASH_WHOM": whom}
-            by_step = rng.random() < 0.5
-            if by_step:  # in the midst of writing, where seconds seldom hit
-                at = rng.randint(1, steps)
-                environment |= {"CRASH_STEP": at, "CRASH_STEPS": base / "steps"}
-                (base / "steps").unlink(missing_ok=True)
-                link.how = f"({whom}) at step {at} of {steps}"
-        unprivileged = kind == "read-only"
-        if unprivileged and os.geteuid() == 0 and not shutil.which("setpriv"):
+        if kind == "read-only" and os.geteuid() == 0 and not shutil.which("setpriv"):
             raise Unavailable("root writes everywhere, and there is no setpriv")
-        program = Program(place, base, self.given, unprivileged, **environment)
+        whom = "all" if kind not in ("SIGKILL", "SIGTERM") or rng.random() < 0.5 else "one"
+        environment, step = dict(self.environment), rng.randint(1, steps)
+        by_step = rng.random() < 0.5  # in the midst of writing, where seconds seldom hit
+        if by_step:  # it sends the signal itself; or stops, until its folder is as it should be
+            (base / "steps").unlink(missing_ok=True)
+            number = SIGNALS.get(kind, signal.SIGSTOP)
+            environment |= {"CRASH_STEPS": base / "steps", "CRASH_STEP": step}
+            environment |= {"CRASH_SIGNAL": int(number), "CRASH_WHOM": whom}
+        at = rng.uniform(0.02, 1) * seconds
+        how = f"at step {step} of {steps}" if by_step else f"after {at:.2f} s of {seconds:.2f} s"
+        program = Program(place, base, self.given, kind == "read-only", **environment)
         try:
-            if not link.how:
-                at = rng.uniform(0.02, 1) * seconds
-                link.how = f"after {at:.2f} s of {seconds:.2f} s"
-                if program.wait(at):
+            if not by_step and program.wait(at):
+                return None
+            if kind not in SIGNALS:
+                if by_step and not until(program.stands, PATIENCE):
                     return None
-                if kind in SIGNALS:
-                    link.how = f"({whom}) {link.how}"
-                    with contextlib.suppress(ProcessLookupError):
-                        (os.killpg if whom == "all" else os.kill)(program.process.pid, SIGNALS[kind])
-                elif kind == "full disk":
-                    fill(base, rng.choice((0, rng.randrange(1 << 16))))
-                else:
-                    set_mode(base, 0o555)
-            return self.aftermath(program, link)
+                fill(base, rng.choice((0, rng.randrange(1 << 16)))) if kind == "full disk" else set_mode(base, 0o555)
+                program.send(signal.SIGCONT, "all")
+            elif not by_step:
+                program.send(SIGNALS[kind], whom)
+            return self.aftermath(program, Disturbance(place, kind, f"({whom}) {how}"))
         finally:
             program.end()
             (base / "filler").unlink(missing_ok=True)
@@ -382,10 +387,12 @@ class Campaign:
 
     def left_alone(self, place, base):
         """A run that nobody disturbs: what is wrong with it."""
-        program = Program(place, base, self.given, **self.environment)
+        program, began = Program(place, base, self.given, **self.environment), time.monotonic()
         try:
             if not program.wait(10 * PATIENCE):
                 return [f"the next run has not ended within {10 * PATIENCE:.0f} s"]
+            wanted, seconds, steps = self.undisturbed[place]  # the machine may be busier than it was
+            self.undisturbed[place] = wanted, max(seconds, time.monotonic() - began), steps
             words, code = program.words(), program.process.returncode
         finally:
             program.end()

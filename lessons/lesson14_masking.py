@@ -13,7 +13,7 @@ and conventions hide, and an audit of the paper's most famous number, 17.9 %.
 # **What an attack proves.** An image is safe if *no* $\tilde x$ in its box, $|\tilde x_i - x_i| \le \varepsilon$ for
 # all pixels, is misclassified. An attack tries one point of the box: if the network errs there, the image is not safe;
 # if not, we know nothing. So any attack's error is a *lower bound* of the share $R$ of unsafe images, and the largest
-# is the best. When is an attack too weak? Some should err more than others. If they do not, something is *masked*:
+# is the best. Which attacks are too weak? Some should err more than others. If not, the way is *masked* from them:
 #
 # - **PGD ≥ FGSM**: who looks at the gradient again and again, in the same box, sees more than who looks once.
 # - **FGSM ≥ noise** of that size, and **≥ clean**: a direction that is worth following beats a coin.
@@ -28,8 +28,8 @@ and conventions hide, and an audit of the paper's most famous number, 17.9 %.
 # ## Exercises 1 and 2: an attack that looks again, and one that does not know the label
 #
 # *Projected gradient descent* (PGD; Madry et al. 2018) goes from $x'$ to $x' + a\operatorname{sign} g$, with
-# $g = \nabla_x J(\theta, x', y)$, and then to the nearest point $u$ of the box. It minimises $\sum_i (u_i - x'_i)^2$;
-# each $u_i$ stands in one term and has bounds of its own, so each is the number from $x_i - \varepsilon$ to
+# $g = \nabla_x J(\theta, x', y)$, and then to the nearest point $u$ of the box, with the least $\sum_i (u_i - x'_i)^2$.
+# Each $u_i$ stands in one term and has bounds of its own, so each is the number from $x_i - \varepsilon$ to
 # $x_i + \varepsilon$ that is nearest to $x'_i$: itself, or an end. That is clipping. Steps of
 # $a = 2.5\,\varepsilon / \text{steps}$ add up to more than the box is wide, $2\varepsilon$: each corner is in reach. It
 # starts anywhere in the box, because training can make the gradient at $x$ itself mislead.

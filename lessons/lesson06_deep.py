@@ -110,7 +110,7 @@ def count_pieces(a: np.ndarray) -> int:
 # Attacked pixels may leave $[0, 1]$: the paper most likely let them; we also report what clipping leaves. The figure's
 # middle has three costs at $x + \varepsilon\operatorname{sign}(g)$: the real one, that of $J$'s tangent, and that of
 # logits that go on straight, $z + \varepsilon s$. The nearer the third is to the first, the straighter the network. How
-# far the second stays below them shows that $J$ bends even where the logits do not. Below are images on figure 4's
+# far the third leaves the second shows how much $J$ bends although its logits do not. Below are images on figure 4's
 # line, pixels under $-1$ black, above 2 white, each with its $\varepsilon$ and the network's answer. The package finds
 # all kinks exactly, layer by layer; points of the line, asked in the first layer, can only see fewer.
 

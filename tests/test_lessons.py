@@ -662,3 +662,47 @@ def test_lesson_14_audits_every_attack_and_would_notice_another_pgd(monkeypatch)
     monkeypatch.setattr(lesson, "pgd", lambda *args: honest(*args[:4], args[4] + 1, args[5]))
     with pytest.raises(AssertionError, match="our PGD"):
         lesson.audit(one, two, x, y, 0.1)
+
+
+# lesson 6
+
+
+def test_lesson_6_the_tangent_and_straight_logits_touch_the_cost_and_a_single_piece_stays_above():
+    lesson, rng = imported("lesson06"), np.random.default_rng(61)
+    x, y, eps = rng.random((20, 12)), rng.integers(0, 10, 20), np.array([0.0, 1e-5, 0.5])
+    flat = models.softmax_regression(inputs=12, scale=0.5, rng=generator(1)).to(dtype="float64")
+    bent = models.maxout_network(8, 3, inputs=12, scale=1.0, rng=generator(1)).to(dtype="float64")
+    for model in (flat, bent):
+        real, tangent, straight = lesson.cost_along(model, x, y, eps).swapaxes(0, 1)
+        np.testing.assert_allclose(tangent[0], real[0], rtol=1e-12)
+        np.testing.assert_allclose(tangent[1] - tangent[0], real[1] - real[0], rtol=1e-3)
+        np.testing.assert_allclose(straight[:2], real[:2], rtol=1e-9)
+        at_half = model(x + 0.5 * np.sign(tinyadv.attacks.input_gradient(model, x, y)))
+        assert real[2].mean() == pytest.approx(float(model.loss(at_half, y)))
+        assert np.allclose(straight[2], real[2], rtol=1e-6) == (model is flat)
+    real, tangent, _ = lesson.cost_along(flat, x, y, eps).swapaxes(0, 1)
+    assert (real[2] > tangent[2] + 1e-6).all()
+
+
+def test_lesson_6_points_of_a_line_see_some_of_the_pieces(capsys):
+    lesson, rng = imported("lesson06"), np.random.default_rng(62)
+    model = models.maxout_network(6, 3, scale=0.1, rng=generator(1)).to(dtype="float64")
+    x, y = rng.random((3, 784)), np.array([1, 4, 7])
+    z, d = lesson.trace(model, x, y)
+    np.testing.assert_array_equal(d, np.sign(tinyadv.attacks.input_gradient(model, x, y)))
+    np.testing.assert_allclose(z[:, 220], model(x + d), rtol=1e-9)
+    seen, exact = map(int, re.search(r"shows (\d+) pieces; there are (\d+)", capsys.readouterr().out).groups())
+    assert 5 < seen < exact
+
+
+def test_lesson_6_would_notice_another_rotation(monkeypatch):
+    lesson, rng = imported("lesson06"), np.random.default_rng(63)
+    model = models.softmax_regression(scale=0.1, rng=generator(1))
+    x, y = rng.random((30, 784)).astype("float32"), rng.integers(0, 10, 30)
+    errors = lesson.attack("fgsm-softmax", model, x, y)
+    assert errors[0] == np.mean(model(x).argmax(axis=1) != y)
+    assert errors[-1] == np.mean(model(tinyadv.attacks.rotate(model, x, y, np.pi / 6)).argmax(axis=1) != y)
+    honest = lesson.rotated
+    monkeypatch.setattr(lesson, "rotated", lambda x, g, angle: honest(x, np.sign(g), angle))
+    with pytest.raises(AssertionError, match="rotations differ"):
+        lesson.attack("fgsm-softmax", model, x, y)

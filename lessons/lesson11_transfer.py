@@ -34,8 +34,6 @@ The paper's section 8: examples of one network shown to others, agreement and it
 # %%
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from tinyadv import attacks, metrics, models
@@ -142,9 +140,6 @@ def main(profile: str = "quick") -> None:
     compare("transfer-both-wrong", {f"agreement_{name}": agreement(*pair, y, "both") for name, pair in pairs.items()})
     print("by chance:", ", ".join(f"{name} {chance(*pair, y):.1%}" for name, pair in pairs.items()))
     halves = [r for name in NAMES for r in recipes.in_halves(scale(profile), 0, name.lower())]
-    if profile == "quick":  # fewer units, and larger weights to start from, learn within seconds
-        small = {"units": 120, "scale": 0.05, "top": "softmax"}
-        halves = [replace(r, epochs=2, arguments=small if "maxout" in r.network else r.arguments) for r in halves]
     said = answers([lab().network(r) for r in halves], x[:1000], y[:1000], EPS)
     error, apart = (said != y[:1000]).mean(axis=2), [(i, j) for i, j in np.ndindex(6, 6) if i != j]
     same, other = ([error[i, j] for i, j in apart if (i // 2 == j // 2) == alike] for alike in (True, False))

@@ -37,8 +37,6 @@ and conventions hide, and an audit of the paper's most famous number, 17.9 %.
 # %%
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from tinyadv import Tensor, attacks, grad, metrics, models
@@ -51,8 +49,6 @@ from tinyadv.paper.verdict import verdict
 
 EPS, SIZES, FACTORS = 0.25, (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3), (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 NAMES = ("naive", "adversarially trained")
-SMALL = {"units": 120, "pieces": 3, "scale": 0.01, "keep": [0.8, 0.7]}
-QUICK = {"epochs": 3, "schedule": {"momentum": 0.8, "final_momentum": 0.8}}  # both: the networks of lesson 8
 ORDER = (("FGSM", "noise"), ("FGSM", "clean"), ("FGSM", "clipped"), ("FGSM", "transfer"), ("FGSM", "predicted label"),
          ("PGD", "FGSM"), ("PGD", "transfer"))  # (stronger, weaker)  # fmt: skip
 
@@ -146,8 +142,6 @@ def main(profile: str = "quick") -> None:
     """Audit the naive and the adversarially trained network on 1,000 test images; mask a gradient; draw."""
     chosen, (x, y) = scale(profile), (a[:1000] for a in lab().data.test)
     both = [recipes.maxout(chosen, 0, chosen.units, adversarial=adversarial) for adversarial in (False, True)]
-    if profile == "quick":
-        both = [replace(recipe, arguments={**recipe.arguments, **SMALL}, **QUICK) for recipe in both]
     networks = [lab().network(recipe) for recipe in both]
     wrong = [audit(*pair, x, y, EPS) for pair in (networks, networks[::-1])]
     for name, found in zip(NAMES, wrong, strict=True):

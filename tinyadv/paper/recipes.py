@@ -7,7 +7,7 @@ which the paper is silent is made here, or in the builders of `tinyadv.models`, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .lab import EPS, Recipe
@@ -31,6 +31,8 @@ class Profile:
     variations : bool
         Whether also to train the networks that only tell how far a silent choice moves a number: one of each, for the
         first seed.
+    maxout, schedule : dict
+        Arguments of maxout networks, and of the `optim.Schedule` that trains them, in place of the published ones.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Profile:
     units: int = 240
     protocol: bool = False
     variations: bool = False
+    maxout: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
 
     def varies(self, seed: int) -> bool:
         """Whether the networks of other choices are trained too: one of each, for the first seed."""
@@ -156,10 +160,11 @@ def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = Fa
     stop_on = "adversarial_error" if adversarial else "error"
     return Recipe(
         "maxout_network",
-        {"units": units, "top": top},
+        {"units": units, "top": top, **profile.maxout},
         objective="adversarial" if adversarial else "clean",
         options={"eps": EPS, "alpha": 0.5, "attacked": "inference"} if adversarial else {},
         epochs=profile.epochs["adversarial" if adversarial else "naive"],
+        schedule=profile.schedule,
         max_norm=1.9365,
         stop_on=stop_on if profile.protocol else None,
         retrain=profile.protocol,
@@ -180,7 +185,8 @@ def maxout_rubbish(profile: Profile, seed: int, top: str = "softmax", trained: b
     `losses.rubbish_objective` for the network's top. Of 1, .25, .1 and .05 samples an image, .1 is the most that does
     not raise the error on the validation images, and the least that keeps rubbish near 0 (six epochs, one seed).
     """
-    plain = replace(control(profile, seed, "clean"), arguments={"units": 240, "top": top})
+    plain = control(profile, seed, "clean")
+    plain = replace(plain, arguments={**plain.arguments, "top": top})
     return replace(plain, objective="rubbish", options={"per_image": 0.1}) if trained else plain
 
 
@@ -303,8 +309,11 @@ def control(
         fixed["attacked"] = "inference"
     if "rotation" in options.values():
         fixed["angle"] = ANGLE
+    shape = UNITS[unit]
+    if unit == "maxout":
+        shape = {**shape, "arguments": {**shape["arguments"], **profile.maxout}, "schedule": profile.schedule}
     return Recipe(
-        **UNITS[unit],
+        **shape,
         objective=objective,
         options={**fixed, **options} if objective != "clean" else {},
         epochs=profile.epochs["controls"],

@@ -114,6 +114,7 @@ def test_an_exercise_is_open_and_its_solution_folded_away(number):
         assert any(re.search(rf"^(def|class) {name}\b", "".join(cell["source"]), re.M) for cell in folded)
         assert not any(re.search(rf"^(def|class) {name}\b", text, re.M) for text in shown if "code-block" not in text)
     assert all("hide-input" in cell["metadata"]["tags"] for cell in folded)
+    assert len(folded) == len(exercises(source(number))), "each by itself"
 
 
 @lessons

@@ -48,6 +48,7 @@ def mathml(tex: str, block: bool = False) -> str:
         If it is not understood.
     """
     same = re.sub(r"\\[A-Za-z]+", lambda match: SAME.get(match[0], match[0]), tex)
+    same = re.sub(r"\{\\rm ([^{}]*)\}", r"{\\mathrm{\1}}", same)
     same = re.sub(r"frac(\d)(\d)", r"frac{\1}{\2}", same)
     try:
         # what has a name in HTML alone becomes the character itself

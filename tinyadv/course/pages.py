@@ -112,15 +112,36 @@ def _with_lead(cell: dict[str, Any], number: int, path: Path, source: str) -> di
 
 
 def _folded(cell: dict[str, Any]) -> list[dict[str, Any]]:
-    """A cell with a solution: first the exercise as students get it, then the solution, shown on demand."""
-    code = "".join(cell["source"])
-    names = " and ".join(exercises(code))
-    given = f":::{{container}} exercise\n```{{code-block}} python\n{stub(code).strip()}\n```\n:::\n"
-    open_code = {"cell_type": "markdown", "metadata": {}, "source": given}
-    lines = [line for line in code.splitlines() if line.strip() not in (BEGIN, END)]
-    prompts = {f"code_prompt_{verb}": f"{verb.capitalize()} the solution of {names}" for verb in ("show", "hide")}
-    metadata = {**cell["metadata"], "tags": ["hide-input", "solution"], "mystnb": prompts}
-    return [open_code, {**cell, "metadata": metadata, "source": "\n".join(lines)}]
+    """A cell with solutions: each exercise as students get it, then its solution, on demand; between them the rest."""
+    found: list[dict[str, Any]] = []
+    for code in _parts("".join(cell["source"])):
+        if BEGIN not in code:
+            found.append({**cell, "source": code})
+            continue
+        (name,) = exercises(code)
+        given = f":::{{container}} exercise\n```{{code-block}} python\n{stub(code).strip()}\n```\n:::\n"
+        prompts = {f"code_prompt_{verb}": f"{verb.capitalize()} the solution of {name}" for verb in ("show", "hide")}
+        metadata = {**cell["metadata"], "tags": ["hide-input", "solution"], "mystnb": prompts}
+        solved = "\n".join(line for line in code.splitlines() if line.strip() not in (BEGIN, END))
+        found.append({"cell_type": "markdown", "metadata": {}, "source": given})
+        found.append({**cell, "metadata": metadata, "source": solved})
+    return found
+
+
+def _parts(code: str) -> list[str]:
+    """Code, parted before and after each function or class that has a solution; comments go with what is below them."""
+    lines, parts, begun = code.splitlines(), [], 0
+    for node in ast.parse(code).body:
+        end = node.end_lineno or len(lines)
+        start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) - 1
+        while start and lines[start - 1].startswith("#"):
+            start -= 1
+        while end < len(lines) and lines[end].startswith(" "):
+            end += 1  # the mark at a solution's end is a comment, of which Python's syntax knows nothing
+        if any(BEGIN in line for line in lines[start:end]):
+            parts += ["\n".join(lines[begun:start]), "\n".join(lines[start:end])]
+            begun = end
+    return [part.strip("\n") for part in [*parts, "\n".join(lines[begun:])] if part.strip()]
 
 
 def lesson_list() -> str:
@@ -310,9 +331,7 @@ def reference() -> str:
     """The public modules with their first sentence, and the hidden list of their pages."""
     parts, names = [], []
     for group, modules in MODULES.items():
-        lines = [
-            [f"[`{_dotted(name)}`](#module-page-{name.replace('.', '-')})", text(_summary(name))] for name in modules
-        ]
+        lines = [[f"[`{_dotted(name)}`](#module-page-{name.replace('.', '-')})", _summary(name)] for name in modules]
         parts.append(f"## {group}\n\n{table(['Module', ''], lines)}")
         names += modules
     entries = "\n".join(f"{_dotted(name)} <{name}>" for name in names)
@@ -335,7 +354,8 @@ def _dotted(name: str) -> str:
 def _summary(name: str) -> str:
     place = Path(__file__).parent.parent / name.replace(".", "/")
     path = place.with_suffix(".py") if place.with_suffix(".py").exists() else place / "__init__.py"
-    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
+    said = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
+    return "`".join(part if i % 2 else text(f".{part}.")[1:-1] for i, part in enumerate(said.split("`")))
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -80,12 +80,12 @@ def predicted_label_fgsm(model: models.Network, x: np.ndarray, eps: float) -> np
 # $$-s \ \text{ for } k = y, \qquad p_k = s\,q_k \ \text{ for } k \ne y, \qquad
 # q_k = \frac{e^{z_k}}{\sum_{j \ne y} e^{z_j}} .$$
 #
-# A sure network has a tiny $s$. In float32 $1 - p_y$ rounds to 0 at about $10^{-7}$, and then the gradient lacks
-# the one class that FGSM is to lead away from. Most libraries compute it so, and so, it seems, did the paper: `main`
+# A sure network has a tiny $s$. In float32 $1 - p_y$ rounds to 0 at about $10^{-7}$, and then the gradient lacks the
+# one class that FGSM is to lead away from. Most libraries compute it so, and so, it seems, did the paper: `main`
 # prints what this does to its 89.4 %. The package adds up the $p_j$ instead. They too become 0 at $10^{-45}$, when
-# $z_y$ leads by 104. Then $\nabla_x J = 0$, and the "defence" has beaten FGSM. But $s$ is a factor of the *whole* gradient,
-# one positive number an image, and FGSM wants a sign. Without $s$ the label has $-1$, and the *others* have their
-# softmax $q$, which sums to 1.
+# $z_y$ leads by 104. Then $\nabla_x J = 0$, and the "defence" has beaten FGSM. But $s$ is a factor of the *whole*
+# gradient, one positive number an image, and FGSM wants a sign. Without $s$ the label has $-1$, and the *others* have
+# their softmax $q$, which sums to 1.
 
 
 # %%

@@ -706,3 +706,35 @@ def test_lesson_6_would_notice_another_rotation(monkeypatch):
     monkeypatch.setattr(lesson, "rotated", lambda x, g, angle: honest(x, np.sign(g), angle))
     with pytest.raises(AssertionError, match="rotations differ"):
         lesson.attack("fgsm-softmax", model, x, y)
+
+
+# lesson 7
+
+
+@pytest.mark.parametrize("broken", ["adversarial_gradients", "l1_gradients"])
+def test_lesson_7_would_notice_another_gradient(broken, monkeypatch):
+    lesson, rng = imported("lesson07"), np.random.default_rng(71)
+    w, x, y = rng.standard_normal(5) * [1, 1, 0, 1, 1], rng.random((8, 5)), rng.choice([-1.0, 1.0], 8)
+    lesson.check(w, x, y)
+    honest = getattr(lesson, broken)
+    monkeypatch.setattr(lesson, broken, lambda w, b, x, y, c: honest(w, b, x, y, 1.01 * c))
+    with pytest.raises(AssertionError, match="not the engine's"):
+        lesson.check(w, x, y)
+
+
+def test_lesson_7_the_attacked_error_is_that_of_fgsm_and_the_penalty_of_outgrown_images_fades():
+    lesson, rng = imported("lesson07"), np.random.default_rng(72)
+    (model, _, _), x, y = logistic(7), rng.random((60, 7)), rng.choice([-1.0, 1.0], 60)
+    w, b = parameters(model)[0].data[0], float(parameters(model)[1].data[0])
+    l1, *errors = lesson.measured(w, b, datasets.Split(x[:20], y[:20]), datasets.Split(x[20:], y[20:]))
+    attacked = tinyadv.attacks.fgsm(model, x[20:], y[20:], lesson.EPS)
+    assert l1 == pytest.approx(abs(w).sum())
+    found = ((x[:20], y[:20]), (x[20:], y[20:]), (attacked, y[20:]))
+    assert errors == [np.mean((model(images) > 0) != (labels > 0)) for images, labels in found]
+    m = y * (x @ w + b)
+    m = m[m > 0.02 * l1]
+    s = 2.0 ** np.arange(-3, 7)[:, None]
+    curve = (np.logaddexp(0, s * (0.02 * l1 - m)) - np.logaddexp(0, -s * m)).sum(axis=1)
+    assert len(m)
+    assert lesson.left(w, b, x, y, 0.02) == pytest.approx(curve[-1] / curve.max())
+    assert np.isnan(lesson.left(w, b, x, y, 1e6)), "no image outgrows it"

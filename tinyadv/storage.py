@@ -163,8 +163,10 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
 
 
 def _is_flat(value: Any, levels: int) -> bool:
-    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels >= 0 and all(_is_flat(entry, levels - 1) for entry in entries)
+    if not isinstance(value, dict | list):
+        return True
+    entries = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_flat(entry, levels - 1) for entry in entries)
 
 
 def _fingerprint(arrays: dict[str, Array], text: str) -> str:

@@ -79,7 +79,7 @@ def fgsm(model: models.Network, x: np.ndarray, y: np.ndarray, eps: float) -> np.
 # $$\zeta(-y \tilde z) = \zeta\bigl(\varepsilon\lVert w\rVert_1 - y(w^\top x + b)\bigr) .$$
 #
 # Lesson 1 says that no $\eta$ in the box makes $-yz$ grow more, and $\zeta$ only ever rises: this is the exact maximum.
-# (In the paper's formula for it a sign slipped.)
+# (In the paper's formula $y$ multiplies $\varepsilon\lVert w\rVert_1$ too, a slip.)
 #
 # ## Exercise 2: the worst case, without making it
 #

@@ -110,9 +110,8 @@ def test_it_is_the_cost_at_the_worst_corner(lesson):
     z, l1, softplus = x @ w[0] + b[0], np.abs(w[0]).sum(), lambda a: np.logaddexp(0, a)
     named = {
         "this is the cost at the best corner: the sign before eps ||w||_1 is wrong": softplus(-EPS * l1 - y * z),
-        "this is what the paper prints, where a sign slipped: the margin y (w x + b) must be subtracted": softplus(
-            EPS * l1 + y * z
-        ),
+        "the sign before the margin is wrong: y (w x + b) must be subtracted": softplus(EPS * l1 + y * z),
+        "this is what the paper prints, a slip: y must not multiply eps ||w||_1 too": softplus(y * (EPS * l1 - z)),
         "this is the cost without any attack: eps ||w||_1 is missing": softplus(-y * z),
         "this is the Euclidean norm of w: over the box it is the sum of the |w_i|, the L1 norm": softplus(
             EPS * np.sqrt((w[0] ** 2).sum()) - y * z

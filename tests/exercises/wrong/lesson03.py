@@ -106,12 +106,20 @@ def worst_cost(w, b, x, y, eps):
             "the sign before eps ||w||_1 is wrong",
         ),
         (
-            "the paper's slip",
+            "the sign of the margin",
             """
 def worst_cost(w, b, x, y, eps):
     return np.logaddexp(0, eps * np.abs(w).sum() + y * (x @ w + b))
 """,
-            "a sign slipped",
+            "the sign before the margin",
+        ),
+        (
+            "the paper's slip",
+            """
+def worst_cost(w, b, x, y, eps):
+    return np.logaddexp(0, y * (eps * np.abs(w).sum() - (x @ w + b)))
+""",
+            "what the paper prints",
         ),
         (
             "the Euclidean norm",

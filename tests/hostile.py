@@ -78,10 +78,10 @@ RAW = {
     "@comment@": "// 1",
 }
 VALUES: list[Any] = [
-    None, True, False, 0, -1, 1, 3, 10**5, 10**9, 2**31, 2**63, 2**64, -(2**63), 10**400, 0.5, -0.0, 1e30, 1e200, -1e308,
-    5e-324, float("nan"), float("inf"), "", "x", "\0", "\ud800", "\x1b[2J\x07", "\u202e", "../../../tmp/x", "/etc/passwd",
-    "a\nb", "x" * 5000, "picture 0 1 AAAA", "9" * 5000, [], [[]], [None], [1, 2], ["a"], {}, {"a": 1}, {"rows": []},
-    {"": [{}]}, [[[[[[]]]]]], [0.1] * 100, *RAW,
+    None, True, False, 0, -1, 1, 3, 10**5, 10**9, 2**31, 2**63, 2**64, -(2**63), 10**400, 0.5, -0.0, 1e30, 1e200,
+    -1e308, 5e-324, float("nan"), float("inf"), "", "x", "\0", "\ud800", "\x1b[2J\x07", "\u202e", "../../../tmp/x",
+    "/etc/passwd", "a\nb", "x" * 5000, "picture 0 1 AAAA", "9" * 5000, [], [[]], [None], [1, 2], ["a"], {}, {"a": 1},
+    {"rows": []}, {"": [{}]}, [[[[[[]]]]]], [0.1] * 100, *RAW,
 ]  # fmt: skip
 
 
@@ -165,6 +165,7 @@ class Kind:
     errors: tuple[type[Exception], ...] = ()
     name: str = "file"
     share: int = 1  # of the cases, one in so many: where each takes long
+    reserves: bool = False  # liblzma reserves what a header says, up to 4 GiB, and touches no more than it needs
     works: bool = False  # reading it is work that starts processes of its own
 
 
@@ -678,7 +679,7 @@ KINDS = {
     "results": Kind(results_file, use_results, (results.ResultsError,)),
     "toml": Kind(toml_file, use_toml, (ValueError,)),
     "bench": Kind(bench_file, use_bench, (StorageError,)),
-    "idx.xz": Kind(partial(packed, pack=xz), use_xz, (DataError,), "file.xz"),
+    "idx.xz": Kind(partial(packed, pack=xz), use_xz, (DataError,), "file.xz", reserves=True),
     "idx.gz": Kind(partial(packed, pack=gzip.compress), use_gz, (DataError,), "file.gz"),
     "script": Kind(script_file, use_submission, (ValueError,), "lesson01_x.py"),
     "module": Kind(script_file, use_module, (), "lesson01_x.py"),
@@ -762,7 +763,7 @@ def outcome(kind: Kind, content: bytes, folder: Path) -> str:
     try:
         said = kind.read(path)
     except kind.errors as error:
-        if isinstance(error.__cause__ or error.__context__, MemoryError):
+        if isinstance(error.__cause__ or error.__context__, MemoryError) and not kind.reserves:
             raise AssertionError("more memory was wanted than there is") from error
         if not 0 < len(str(error)) < 5000:
             raise AssertionError(f"an error of {len(str(error))} characters") from error
@@ -811,8 +812,10 @@ def atheris_campaign(name: str, runs: int) -> None:
     for case in range(50):
         (corpus / str(case)).write_bytes(kind.make(random.Random(case)))
     (work := folder / "work").mkdir()
-    atheris.Setup([sys.argv[0], f"-runs={runs}", "-max_len=20000", str(corpus)], lambda data: outcome(kind, data, work))
-    atheris.Fuzz()
+    options = [sys.argv[0], f"-runs={runs}", "-max_len=20000", str(corpus)]
+    with bounded(str(folder), kind.works):
+        atheris.Setup(options, lambda data: outcome(kind, data, work) and None)
+        atheris.Fuzz()
 
 
 def main(arguments: list[str]) -> None:

@@ -336,10 +336,10 @@ def load_results(path: str | os.PathLike[str]) -> tuple[dict[str, Result], dict[
         results = reader.get("results", _list_of(Result.from_json))
         reader.done()
     except ResultsError as error:
-        raise ResultsError(f"{path}: {error}") from error
+        raise ResultsError(f"{path}: {str(error)[:500]}") from error
     by_claim = {result.claim: result for result in results}
     if unknown := sorted(by_claim.keys() - claims().keys()):
-        raise ResultsError(f"{path} has results of claims that claims.toml does not know: {', '.join(unknown)}")
+        raise ResultsError(f"{path} has results of claims that claims.toml does not know: {', '.join(unknown)[:500]}")
     if len(by_claim) < len(results):
         raise ResultsError(f"{path} has more than one result of the same claim")
     return by_claim, manifest

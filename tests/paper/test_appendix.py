@@ -104,7 +104,8 @@ def rubbish_result(*rows):
     rows = [[f"outputs × {scale:g}", error, confidence] for scale, error, confidence in rows]
     error, confidence = next(row[1:] for row in rows if row[0] == "outputs × 1")
     values = {"error": error, "confidence_on_mistakes": confidence}
-    return result("rubbish-maxout-softmax", Measurement(values, details={"variations": {"rows": rows}}))
+    table = {"columns": ["outputs", "rubbish error", "confidence on mistakes"], "rows": rows}
+    return result("rubbish-maxout-softmax", Measurement(values, details={"variations": table}))
 
 
 def test_what_the_size_of_the_weights_explains():

@@ -32,6 +32,10 @@ SAME = {
 }
 BRACKETS = ("|", "‖", "∥", "{", "}")
 NAMED = re.compile(r"\w{2,}")  # log, sign, min
+# a letter with an accent, before an index, which would else stand below it
+ACCENTED = re.compile(
+    r"(\\(?:wide)?(?:tilde|hat|bar|vec|dot|overline)\s*(?:\{[^{}]*\}|\\[A-Za-z]+|[A-Za-z]))(?=\s*[_^])"
+)
 APPLIED = "\u2061"  # stands unseen between a function and its argument
 CLOSING = (")", "]", "}", "|", "‖")
 FONT = "STIXTwoMath-Regular.ttf"
@@ -49,6 +53,7 @@ def mathml(tex: str, block: bool = False) -> str:
     """
     same = re.sub(r"\\[A-Za-z]+", lambda match: SAME.get(match[0], match[0]), tex)
     same = re.sub(r"\{\\rm ([^{}]*)\}", r"{\\mathrm{\1}}", same)
+    same = ACCENTED.sub(r"{\1}", same)
     same = re.sub(r"frac(\d)(\d)", r"frac{\1}{\2}", same)
     try:
         # what has a name in HTML alone becomes the character itself

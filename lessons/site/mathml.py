@@ -32,10 +32,7 @@ SAME = {
 }
 BRACKETS = ("|", "‖", "∥", "{", "}")
 NAMED = re.compile(r"\w{2,}")  # log, sign, min
-# a letter with an accent, before an index, which would else stand below it
-ACCENTED = re.compile(
-    r"(\\(?:wide)?(?:tilde|hat|bar|vec|dot|overline)\s*(?:\{[^{}]*\}|\\[A-Za-z]+|[A-Za-z]))(?=\s*[_^])"
-)
+ACCENTS = ("~", "˜", "ˆ", "^", "¯", "‾", "→", "˙")
 APPLIED = "\u2061"  # stands unseen between a function and its argument
 CLOSING = (")", "]", "}", "|", "‖")
 FONT = "STIXTwoMath-Regular.ttf"
@@ -53,7 +50,6 @@ def mathml(tex: str, block: bool = False) -> str:
     """
     same = re.sub(r"\\[A-Za-z]+", lambda match: SAME.get(match[0], match[0]), tex)
     same = re.sub(r"\{\\rm ([^{}]*)\}", r"{\\mathrm{\1}}", same)
-    same = ACCENTED.sub(r"{\1}", same)
     same = re.sub(r"frac(\d)(\d)", r"frac{\1}{\2}", same)
     try:
         # what has a name in HTML alone becomes the character itself
@@ -62,10 +58,20 @@ def mathml(tex: str, block: bool = False) -> str:
     except (MathError, ElementTree.ParseError) as error:
         raise ValueError(f"the formula {tex!r} cannot be shown: {error}") from error
     for parent in list(tree.iter()):
+        _mend_accents(parent)
         _mend_brackets(parent)
         _mend_names(parent)
     tree.set("alttext", " ".join(tex.split()))
     return ElementTree.tostring(tree, encoding="unicode")
+
+
+def _mend_accents(parent: ElementTree.Element) -> None:
+    """An index of a letter with an accent stands beside it, not below."""
+    if _is(parent, "munderover") and len(parent) == 3 and _is(parent[2], "mo") and parent[2].text in ACCENTS:
+        letter, index, accent = list(parent)
+        accented = ElementTree.Element(f"{{{NAMESPACE}}}mover", {"accent": "true"})
+        accented.extend([letter, accent])
+        parent.tag, parent[:] = f"{{{NAMESPACE}}}msub", [accented, index]
 
 
 def _mend_brackets(parent: ElementTree.Element) -> None:

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -171,6 +171,8 @@ def _sphinx(source: Path, html: Path, work: Path, run: bool) -> list[str]:
         shutil.rmtree(old)
     settings = {
         "release": __version__,
+        # a setting that differs has Sphinx write all pages anew, which a change of the configuration alone does not
+        "html_context": {"configuration": _hash(configuration().glob("*.py"))},
         "html_extra_path": [str((source / "extra").absolute())],
         "nb_execution_mode": "cache" if run else "off",
         "nb_execution_cache_path": str(runs.absolute()),
@@ -188,11 +190,14 @@ def _sphinx(source: Path, html: Path, work: Path, run: bool) -> list[str]:
 
 def _program() -> str:
     """A fingerprint of what lessons run on: the package but for its command line and the other tools of the course."""
-    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    package = Path(__file__).parents[1]
     course = [package / "course" / name for name in ("__init__.py", "notebook.py")]
-    for path in sorted(
-        [*package.glob("*.py"), *package.glob("paper/*.*"), *package.glob("paper/results/*.json"), *course]
-    ):
-        if path.name != "cli.py":
-            digest.update(path.name.encode() + path.read_bytes())
+    found = [*package.glob("*.py"), *package.glob("paper/*.*"), *package.glob("paper/results/*.json"), *course]
+    return _hash(path for path in found if path.name != "cli.py")
+
+
+def _hash(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]

@@ -64,7 +64,7 @@ def test_every_claim_of_the_quick_profile_has_bands():
         assert band, f"{claim} has nothing that could turn red"
         measured = published[claim].measurements[0]
         assert {name for name, v in measured.values.items() if math.isfinite(v)} <= band.keys()
-        assert all(limits[0] < limits[1] for name, limits in band.items() if name != "holds")
+        assert all(limits[0] <= limits[1] for name, limits in band.items() if name != "holds")
 
 
 def test_the_published_results_lie_within_their_bands():

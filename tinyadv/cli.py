@@ -44,6 +44,7 @@ tinyadv {__version__}: Explaining and Harnessing Adversarial Examples, from scra
   tinyadv claims               what each claim became, and how it is measured
   tinyadv attack NETWORK       attack a network that reproduce has trained
   tinyadv course grade DIR     grade a student's exercises
+  tinyadv course site DIR      the lessons as a site, with a page for teachers
   tinyadv doctor               is everything in order here?
 
 `tinyadv --help` lists all commands, `tinyadv COMMAND --help` the options of one."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..paper.registry import Claim, claims
-from ..paper.report import _SECTIONS, SYMBOLS, rows
+from ..paper.report import SECTIONS, SYMBOLS, rows
 from ..paper.results import Result, committed, format_paper, status, statuses
 from . import lessons, title
 from .contents import answers
@@ -173,13 +173,13 @@ def _points(number: int) -> str:
 
 def sections() -> dict[str, list[Claim]]:
     """The claims by the sections of the paper; one that belongs to two of them is in both."""
-    named = {name: [c for c in claims().values() if name in re.split(r",\s*", c.section)] for name in _SECTIONS}
+    named = {name: [c for c in claims().values() if name in re.split(r",\s*", c.section)] for name in SECTIONS}
     return {name: found for name, found in named.items() if found}
 
 
 def section_title(section: str) -> str:
     """What a section of the paper is called."""
-    return _SECTIONS[section] if section == "A" else f"Section {section}. {_SECTIONS[section]}"
+    return SECTIONS[section] if section == "A" else f"Section {section}. {SECTIONS[section]}"
 
 
 def lessons_of(claim: Claim) -> list[int]:

@@ -144,9 +144,6 @@ def _write_report(path: Path, results: Mapping[str, Result]) -> None:
     manifest = next((module.load_results(file)[1] for file in found if file.exists()), {})
     path.parent.mkdir(parents=True, exist_ok=True)
     write_report(path, results, manifest, path.parent.parent / "pictures")
-    # what scrolls by itself on a small screen can be reached by keyboard
-    page = path.read_text(encoding="utf-8").replace('<div class="scroll">', '<div class="scroll" tabindex="0">')
-    write_atomically(path, page)
 
 
 def _replace(folder: Path, html: Path) -> None:

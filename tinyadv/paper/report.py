@@ -308,7 +308,7 @@ _PARTS = {
     "not-run": "Claims not run",
     "manifest": "How these numbers were made",
 }
-_SECTIONS = {
+SECTIONS = {
     "2": "Related work",
     "3": "The linear explanation",
     "4": "Linear perturbation of non-linear models",
@@ -322,7 +322,7 @@ _SECTIONS = {
 
 
 def _section_title(section: str) -> str:
-    title = _SECTIONS.get(section, "")
+    title = SECTIONS.get(section, "")
     return title if section == "A" else f"Section\u00a0{section}. {title}"
 
 
@@ -416,7 +416,13 @@ def _variations(result: Result, word: Status) -> Html | None:
     of = "" if len(tables) == 1 else f", mean of {len(tables)} seeds" if together else f", seed {result.seeds[0]}"
     inner = tag("table", _head(*map(str, columns)), tag("tbody", *lines), class_="inner")
     summary = tag("summary", f"Variations of what the paper leaves open{of}")
-    return tag("details", summary, tag("div", inner, class_="scroll"), open=word == "differs", class_="variations")
+    return tag(
+        "details",
+        summary,
+        tag("div", inner, class_="scroll", tabindex="0"),
+        open=word == "differs",
+        class_="variations",
+    )
 
 
 def _tables(result: Result, name: str) -> list[dict[str, Any]]:
@@ -466,7 +472,7 @@ def _audit(result: Result) -> Html | None:
     head = _head("Network", "Attack", "Images", "Error [95 % interval]")
     summary = tag("summary", "Masking audit" + (f", mean of {len(tables)} seeds" if several else ""))
     inner = tag("table", head, tag("tbody", *lines), class_="inner")
-    return tag("details", summary, verdict, tag("div", inner, class_="scroll"), open=True, class_="audit")
+    return tag("details", summary, verdict, tag("div", inner, class_="scroll", tabindex="0"), open=True, class_="audit")
 
 
 _SHARE = Quantity("", "", None, None, "percent")
@@ -498,7 +504,7 @@ def _speed_section(speed: Summary | None, growth: bytes | None) -> Html | None:
         "the job’s matrix products alone.",
     )  # fmt: skip
     body = [tag("tr", tag("th", line[0], scope="row"), *(tag("td", cell) for cell in line[1:])) for line in lines]
-    jobs = tag("div", tag("table", _head(*heading), tag("tbody", *body), class_="inner"), class_="scroll")
+    jobs = tag("div", tag("table", _head(*heading), tag("tbody", *body), class_="inner"), class_="scroll", tabindex="0")
     parts: list[Html] = [tag("h2", _PARTS["speed"]), note, jobs]
     if growth:
         caption = (

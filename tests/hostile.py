@@ -323,9 +323,10 @@ def results_file(rng: Random) -> bytes:
     return text.encode() if rng.random() < 0.9 else scrambled(text.encode(), rng)
 
 
-# Pages draw it, and tables read them, each time anew: always the same, and the slowest of all.
-summary.growth_plot = lambda device="cpu": None
-results.committed = cache(results.committed)
+def spare_time(set_attribute: Callable[..., None] = setattr) -> None:
+    """Pages draw the one and tables read the others each time anew: always the same, and the slowest of all."""
+    set_attribute(summary, "growth_plot", lambda device="cpu": None)
+    set_attribute(results, "committed", cache(results.committed))
 
 
 def use_results(path: Path) -> None:
@@ -820,6 +821,7 @@ def atheris_campaign(name: str, runs: int) -> None:
 
 def main(arguments: list[str]) -> None:
     cases, *names = [a for a in arguments if not a.startswith("--")]
+    spare_time()
     if "--atheris" in arguments:
         return atheris_campaign(names[0], int(cases))
     bad = 0

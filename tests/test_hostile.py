@@ -32,6 +32,11 @@ SLOW = {name for name, kind in hostile.KINDS.items() if kind.works}
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits are POSIX's")
 
 
+@pytest.fixture(autouse=True)
+def _spare_time(monkeypatch):
+    hostile.spare_time(monkeypatch.setattr)
+
+
 def campaign(name: str, cases: int, record_property) -> None:
     if name == "mirror":
         pytest.importorskip("pooch")

@@ -8,11 +8,13 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tinyadv import storage
 from tinyadv.storage import StorageError, load_arrays, locked, save_arrays, write_atomically
 
 ABOUT = {"log": [{"epoch": 1, "loss": 0.1 + 0.2}], "name": "größer", "none": None}
@@ -263,3 +265,19 @@ def test_a_pickle_is_not_run(path, protocol):
     np.save(path.with_suffix(".npy"), np.array([Payload()], dtype=object), allow_pickle=True)
     with pytest.raises(StorageError, match="is not a readable safetensors file"):
         load_arrays(path.with_suffix(".npy"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells it")
+def test_a_killed_writer_whose_parent_has_not_asked_after_it_is_dead(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    deadline = time.monotonic() + 20
+    while "\nState:\tZ" not in Path(f"/proc/{child.pid}/status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    host = storage._writer().rpartition("+")[0]
+    dead, ours = (tmp_path / f".a.{host}+{pid}.x.part" for pid in (child.pid, os.getpid()))
+    dead.touch()
+    ours.touch()
+    storage.remove_leftovers(tmp_path)
+    assert (dead.exists(), ours.exists()) == (False, True)
+    child.wait()

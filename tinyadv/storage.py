@@ -71,6 +71,8 @@ def _alive(pid: int) -> bool:
         return False
     except (PermissionError, OverflowError):
         pass  # another user's; or no number of a process at all, and no reason to remove anything
+    with suppress(OSError):  # a killed process is still listed until its parent asks after it
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     return True
 
 

@@ -248,7 +248,7 @@ def test_a_process_that_is_killed_is_noticed_and_its_task_done_in_another(undist
 def test_a_run_that_is_stopped_leaves_nothing_running_and_goes_on(undisturbed, tmp_path):
     out, log = tmp_path / "out", tmp_path / "log"
     for number, code, word in ((signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")):
-        process = start(out, "--seeds", 2, "--workers", 2, WORLD_LOG=log, WORLD_PAUSE=0.3)
+        process = start(out, "--seeds", 2, "--workers", 2, WORLD_LOG=log, WORLD_PAUSE=1)
         before = set(out.glob("networks/*"))
         until(lambda before=before: set(out.glob("networks/*.checkpoint")) - before)
         if number == signal.SIGINT:

@@ -155,7 +155,6 @@ MISTAKES = {
     "weight decay forgotten": Mistake(losses.clean_objective, "if l2:", "if False:", SOFTMAX),
     "J is the sum over the batch": Mistake(losses.softmax_cross_entropy, ".mean()", ".sum()", SOFTMAX),
     "momentum forgotten": Mistake(optim.SGD.step, "velocity *= momentum", "velocity *= 0", ("fgsm-softmax", *MAXOUT)),
-    "max-norm forgotten": Mistake(optim.SGD.step, "self.max_norm is not None", "False", MAXOUT),
     "adversarial training without an attack": Mistake(
         losses.adversarial_objective, "x_adv = fgsm(model, x, y, eps)", "x_adv = x", TRAINED
     ),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,14 @@ def start(out, *options, **environment):
     ]
     variables = {**os.environ, "PYTHONPATH": str(WORLD.parents[2]), **{k: str(v) for k, v in environment.items()}}
     return subprocess.Popen(
-        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # what a shell runs in the background ignores Ctrl-C
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -248,7 +256,7 @@ def test_a_process_that_is_killed_is_noticed_and_its_task_done_in_another(undist
 def test_a_run_that_is_stopped_leaves_nothing_running_and_goes_on(undisturbed, tmp_path):
     out, log = tmp_path / "out", tmp_path / "log"
     for number, code, word in ((signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")):
-        process = start(out, "--seeds", 2, "--workers", 2, WORLD_LOG=log, WORLD_PAUSE=1)
+        process = start(out, "--seeds", 2, "--workers", 2, WORLD_LOG=log, WORLD_PAUSE=0.3)
         before = set(out.glob("networks/*"))
         until(lambda before=before: set(out.glob("networks/*.checkpoint")) - before)
         if number == signal.SIGINT:

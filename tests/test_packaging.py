@@ -1,10 +1,14 @@
-"""The wheel holds all that `tinyadv` needs and nothing else, works outside of the checkout, and imports little."""
+"""The wheel holds all that `tinyadv` needs and nothing else, works outside of the checkout, and imports little.
+
+The source distribution holds the checkout, and gives the same wheel.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from email.parser import Parser
@@ -19,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 INFO = f"tinyadv-{PROJECT['version']}.dist-info"
 COMMAND = "from tinyadv.cli import main; main()"
+CACHES = {"__pycache__", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
 
 
 def python(
@@ -34,14 +39,22 @@ def python(
     return done.stdout
 
 
+def built(kind: str, checkout: Path, folder: Path) -> Path:
+    """A distribution of a checkout, built by hatchling as it is installed here: no network."""
+    pytest.importorskip("hatchling", reason="builds the wheel with hatchling: pip install 'tinyadv[test]'")
+    python("-m", "hatchling", "build", "-t", kind, "-d", folder, cwd=checkout)
+    (path,) = folder.glob({"wheel": "*.whl", "sdist": "*.tar.gz"}[kind])
+    return path
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built of this checkout by hatchling as it is installed here: no network."""
-    pytest.importorskip("hatchling", reason="builds the wheel with hatchling: pip install 'tinyadv[test]'")
-    folder = tmp_path_factory.mktemp("dist")
-    python("-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
-    (path,) = folder.glob("*.whl")
-    return path
+    return built("wheel", ROOT, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    return built("sdist", ROOT, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +74,7 @@ def files_of(folder: Path) -> set[str]:
     return {
         path.relative_to(ROOT).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and CACHES.isdisjoint(path.parts)
     }
 
 
@@ -85,6 +98,33 @@ def test_the_wheel_holds_nothing_else(names, wheel):
     assert not [name for name in names if "cache" in name or name.endswith(".pyc")]
     assert not [name for name in names if "/test_" in name and not name.startswith("tinyadv/_exercises/test_lesson")]
     assert wheel.stat().st_size < 12e6
+
+
+# The source distribution: these folders whole, these files, and what the build adds or needs.
+SDIST_FOLDERS = (".ci", "data_scripts", "lessons", "tests", "tinyadv")
+SDIST_FILES = {".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+
+
+def test_the_source_distribution_holds_the_checkout_and_nothing_else(sdist):
+    with tarfile.open(sdist) as archive:
+        members = archive.getmembers()
+    assert all(member.isfile() for member in members), "no links, devices or folders of other people's"
+    assert {member.name.partition("/")[0] for member in members} == {f"tinyadv-{PROJECT['version']}"}
+    wanted = set.union(SDIST_FILES, *(files_of(ROOT / folder) for folder in SDIST_FOLDERS))
+    assert {member.name.partition("/")[2] for member in members} == wanted
+    assert {Path(name).suffix for name in wanted} <= {
+        "", ".css", ".ipynb", ".js", ".json", ".lock", ".md", ".png", ".py", ".toml", ".typed", ".xz",
+    }  # fmt: skip
+    assert sdist.stat().st_size < 20e6
+
+
+def test_the_source_distribution_gives_the_same_wheel(sdist, wheel, names, tmp_path):
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    again = zipfile.ZipFile(built("wheel", tmp_path / f"tinyadv-{PROJECT['version']}", tmp_path / "dist"))
+    first = zipfile.ZipFile(wheel)
+    assert set(again.namelist()) == names
+    assert not [name for name in names if again.read(name) != first.read(name)]
 
 
 def test_the_wheel_says_what_it_is_and_needs(unpacked):

@@ -2,8 +2,9 @@
 
 The one idea: whoever grades believes only lines that carry a signature, and the key to it is gone from memory before
 the submission is loaded. From then on the process may open only what Python needs and its own folder, may start nothing
-and connect to nothing, and is ended by the system when it takes too much. After each test it is checked whether the
-submission has changed what the tests rely on. `grade` says what all this is not good for.
+and connect to nothing, and is ended by the system when it takes too much. That is refused twice: by the system, where it
+can (`confine`), and by Python, which says it in words. After each test it is checked whether the submission has changed
+what the tests rely on. `grade` says what all this is not good for.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ CHANGES = {"os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.truncate", "os.
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 RELIED_ON = {"builtins", "math", "operator", "json", "numpy", "_pytest", "pytest", "pluggy", "tinyadv", "__main__"}
 AT_EACH_CALL = {"builtins", "numpy", "numpy.testing", "numpy.testing._private.utils", "numpy._core.numeric", "pytest"}
+LARGEST, OPEN = 8 << 20, 64  # bytes of a file, and how many files at a time
 
 
 class TamperedError(AssertionError):
@@ -42,12 +44,12 @@ class TamperedError(AssertionError):
 def main() -> None:
     """Read the job from standard input, run its tests, and end."""
     job = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=end_with, args=(os.dup(0),), daemon=True).start()
+    job["alive"] = os.dup(0)
     send = channel(bytes.fromhex(job.pop("key")))
     sys.path[:] = job["path"]
     import pytest
 
-    for name in ("numpy.testing", "tinyadv.models", "tinyadv.course.judging"):
+    for name in ("numpy.testing", "tinyadv.models", "tinyadv.course.judging", "tinyadv.course.confine"):
         importlib.import_module(name)
     sys.path[:] = [folder for folder in sys.path if folder != job["remove"]]  # a checkout: the lessons are in it
     options = ["-c", job["ini"], f"--rootdir={job['tests']}", f"--confcutdir={job['tests']}", "--tb=no"]
@@ -177,8 +179,13 @@ def watched(function: FunctionType, check: Callable[[], None]) -> Callable[..., 
 
 def arm(job: dict[str, Any]) -> None:
     """Limit time, memory and files, and refuse what no exercise needs. There is no way back."""
+    from tinyadv.course.confine import confine
+
     os.dup2(1, 2)
     _limit(job["seconds"], job["clock"], job["memory"])
+    confine(job["readable"], job["hidden"], job["folder"])
+    # not earlier: a thread that was there before would not be confined
+    threading.Thread(target=end_with, args=(job["alive"],), daemon=True).start()
     realpath, folder = os.path.realpath, os.path.realpath(job["folder"])
     readable = (*map(realpath, job["readable"]), folder)
     hidden = tuple(map(realpath, job["hidden"]))
@@ -226,7 +233,8 @@ def _limit(seconds: float, clock: float, memory: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, clock)  # SIGALRM ends the process
     used = resource.getrusage(resource.RUSAGE_SELF)
     processor = int(used.ru_utime + used.ru_stime + seconds) + 1
-    limits = {"CPU": (processor, processor + 1), "AS": (memory,) * 2, "FSIZE": (1 << 24,) * 2, "CORE": (0, 0)}
+    limits = {"CPU": (processor, processor + 1), "AS": (memory,) * 2, "CORE": (0, 0)}
+    limits |= {"FSIZE": (LARGEST,) * 2, "NOFILE": (OPEN,) * 2}
     for name, wanted in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(kind)[1]

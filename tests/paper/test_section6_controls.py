@@ -123,12 +123,13 @@ def test_networks_that_are_compared_differ_in_the_objective_alone(profile):
         assert shared in [recipe.hash for recipe in MEASURES[claim].recipes(profile, 3)]
 
 
-def test_noise_alone_is_trained_with_for_the_first_seed_where_choices_are_varied():
+def test_noise_alone_and_longer_training_are_for_the_first_seed_where_choices_are_varied():
     for profile in PROFILES.values():
         for seed in (0, 1):
-            noisy, *_, last = MEASURES["noise-sign"].recipes(profile, seed)
+            noisy, _, _, _, *varied = MEASURES["noise-sign"].recipes(profile, seed)
             alone = replace(noisy, options={**noisy.options, "alpha": 0.0})
-            assert (last == alone) == (profile.name == "lesson" and seed == 0)
+            longer = replace(noisy, epochs=5 * profile.epochs["naive"])
+            assert varied == ([alone, longer] if profile.name == "lesson" and seed == 0 else [])
 
 
 def test_a_recipe_trains_what_it_says(monkeypatch, tmp_path):
@@ -162,15 +163,19 @@ def test_noise(lab, claim):
     m, expected = MEASURES[claim](lab, profile, 0), by_hand(network, lab)
     agree(m, {name: expected[name] for name in ("error", "confidence_on_mistakes", "clean_error")})
     rows = {row[0]: row[1:] for row in m.details["variations"]["rows"]}
-    assert rows["as defined"] == pytest.approx([expected["error"], expected["confidence_on_mistakes"]])
-    clipped = [expected["error_clipped"], expected["confidence_on_mistakes_clipped"]]
-    assert rows["the attack clipped to [0, 1]"] == pytest.approx(clipped)
-    assert rows["trained for 1 epochs (validation images)"][0] == LOG[0]["adversarial_error"]
+    *others, longer = others
+    more = {"": network, f", trained for {len(LOG)} epochs": longer}
     if others:
-        uniform, naive, trained, alone = (by_hand(n, lab) for n in others)
-        wanted = [alone["error"], alone["confidence_on_mistakes"]]
-        assert rows["trained with noisy images alone"] == pytest.approx(wanted)
-        assert "trained with noisy images alone" not in str(measured(claim, lab).details)  # without variations
+        more[", trained with noisy images alone"] = others.pop()
+    for what, model in more.items():
+        v = by_hand(model, lab)
+        assert rows[f"as defined{what}"][:2] == pytest.approx([v["error"], v["confidence_on_mistakes"]])
+        clipped = [v["error_clipped"], v["confidence_on_mistakes_clipped"]]
+        assert rows[f"clipped to [0, 1]{what}"][:2] == pytest.approx(clipped)
+    assert len(rows) == 3 * len(more)
+    assert len(measured(claim, lab).details["variations"]["rows"]) == 3  # without variations
+    if others:
+        uniform, naive, trained = (by_hand(n, lab) for n in others)
         order = {"naive": naive, "±ε": expected, "U(−ε, ε)": uniform, "FGSM": trained}
         assert [row["network"] for row in m.details["rows"]] == list(order)
         for row, values in zip(m.details["rows"], order.values(), strict=True):

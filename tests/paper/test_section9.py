@@ -21,6 +21,7 @@ from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
 from tinyadv.paper.recipes import PROFILES
 from tinyadv.paper.results import Result
 from tinyadv.paper.section9 import Against, Average
+from tinyadv.paper.variations import ROUNDED
 from tinyadv.tensor import Tensor, grad
 
 EPS, D, K = 0.25, 6, 4
@@ -71,6 +72,18 @@ def test_a_sure_ensemble_still_has_a_gradient(cost):
     assert of_labels == pytest.approx(of_labels[0, 0] * np.ones((2, 3)), rel=1e-5)
 
 
+def test_in_float32_the_rounded_losses_of_a_sure_ensemble_have_none():
+    """What is left is that of the other classes: where the label's p rounds to 1, p - 1 is 0."""
+    y = np.array([1, 3])
+    for scale, kept in ((25.0, 0), (2.0, 1)):
+        model, Z = (
+            Against([small(seed) for seed in range(3)], "rounded losses"),
+            Tensor(np.tile(scale * np.eye(K)[y], 3).astype("float32")),
+        )
+        (g,) = grad(model.loss(Z, y), [Z])
+        assert ((g.reshape(2, 3, K)[np.arange(2), :, y] < 0) == kept).all()
+
+
 def test_a_label_that_every_member_excludes_still_has_a_cost():
     members = [small(seed, 40.0).to(dtype="float32") for seed in range(2)]
     x = generator(1).standard_normal((50, D), dtype="float32")
@@ -84,7 +97,7 @@ def test_a_label_that_every_member_excludes_still_has_a_cost():
 
 
 def test_an_unknown_cost_is_named():
-    with pytest.raises(ValueError, match="J is 'probability', 'logit' or 'losses', got 'vote'"):
+    with pytest.raises(ValueError, match="J is 'probability', 'logit', 'losses' or 'rounded losses', got 'vote'"):
         Against([small(0)], "vote")
 
 
@@ -147,6 +160,8 @@ def test_ensemble(monkeypatch):
     clipped = [error(made("probability").clip(0, 1)), error(of_one.clip(0, 1))]
     assert rows[3] == ["clipped to [0, 1]", *clipped]
     assert rows[0][1:] == [m.values["error_ensemble"], m.values["error_member"]]
+    name, *rounded = rows[4]  # in float64, with networks that are not sure, nothing is rounded away
+    assert (name, rounded) == (ROUNDED, [m.values["error_summed_losses"], m.values["error_member"]])
     assert "variations of what the paper leaves open" in EXPLANATIONS["ensemble-12"](saved(m))
 
 
@@ -171,6 +186,20 @@ def test_members_are_twelve_others_for_every_seed():
     published = recipes.ensemble(PROFILES["paper"], 0)[0]
     assert (published.retrain, published.patience, published.stop_on) == (True, 100, "error")
     assert len(MEASURES["ensemble-12"].recipes(TINY, 0)) == 12
+    longer = MEASURES["ensemble-12"].recipes(lesson, 0)[12:]
+    assert longer == [replace(m, epochs=lesson.epochs["naive"]) for m in recipes.ensemble(lesson, 0)]
+    assert len(MEASURES["ensemble-12"].recipes(lesson, 1)) == 12
+
+
+def test_longer_trained_members_are_another_ensemble(monkeypatch):
+    """Of twelve and twelve networks: rows 5 and 6 are those that follow, row 0 and 4 the members."""
+    _, (first, second, _), _ = measured(monkeypatch)
+    lab, members, longer = GivenLab(), [first] * 12, [second] * 12
+    rows = MEASURES["ensemble-12"].function(lab, 0, *members, *longer).details["variations"]["rows"]
+    swapped = MEASURES["ensemble-12"].function(lab, 0, *longer, *members).details["variations"]["rows"]
+    assert rows[5][1:] == swapped[0][1:] != rows[0][1:]
+    assert rows[6][1:] == swapped[4][1:]
+    assert (rows[5][0], rows[6][0]) == ("members trained for 2 epochs", f"members trained for 2 epochs, {ROUNDED}")
 
 
 def test_the_figure_of_the_ensemble(monkeypatch):

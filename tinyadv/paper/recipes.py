@@ -172,10 +172,13 @@ def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = Fa
     )
 
 
-def naive_at_length(profile: Profile, seed: int) -> list[Recipe]:
-    """The naive maxout network, section 4; and where choices are varied the same, trained five times as long."""
-    naive = maxout(profile, seed)
-    return [naive, replace(naive, epochs=5 * naive.epochs)] if profile.varies(seed) else [naive]
+def at_length(profile: Profile, seed: int, *networks: Recipe, times: int = 5) -> list[Recipe]:
+    """Where choices are varied, networks trained so many times as long as the naive one usually is; else none.
+
+    How long the paper's were trained for sections 4, 6 and 9 is not said, and how sure they become depends on it.
+    """
+    epochs = times * profile.epochs["naive"]
+    return [replace(network, epochs=epochs) for network in networks] if profile.varies(seed) else []
 
 
 def maxout_rubbish(profile: Profile, seed: int, top: str = "softmax", trained: bool = True) -> Recipe:

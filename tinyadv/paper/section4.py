@@ -17,11 +17,12 @@ from ..optim import SGD, Schedule
 from ..training import train
 from . import recipes
 from .figures import BLUE, GREEN, GREY, ORANGE, draws, show_image
-from .lab import Lab
+from .lab import Lab, Recipe
 from .measuring import Values, attack, explains, measures, pictures, under_fgsm, weights_l1
+from .recipes import Profile
 from .registry import claims
 from .results import Measurement, Result
-from .variations import nearest, table
+from .variations import WAYS, nearest, table, ways
 
 DECAYS = (0.0, 0.01)  # weight decays that softmax regression is trained with besides its own
 ANGLES = tuple(range(0, 50, 5))  # of the rotation, in degrees
@@ -101,30 +102,25 @@ def _why_softmax(result: Result) -> str:
     )
 
 
-@measures("fgsm-maxout", recipes.naive_at_length)
+def _naive_at_length(profile: Profile, seed: int) -> list[Recipe]:
+    naive = recipes.maxout(profile, seed)
+    return [naive, *recipes.at_length(profile, seed, naive)]
+
+
+@measures("fgsm-maxout", _naive_at_length)
 def fgsm_maxout(lab: Lab, seed: int, network: Network, *longer: Network) -> Measurement:
     """Error and confidence of the naively trained maxout network on attacked test images, and over its training.
 
     Varied are clipping, the rounding of the gradient (see `rounding`) and the length of the training.
     """
     measurement, x_y = _attacked(lab, network), lab.data.test
-    rows = _ways("", measurement.values)
+    rows = ways("", measurement.values)
     for model in longer:
-        rows += _ways(f", {len(lab.log(model))} epochs", under_fgsm(model, *x_y)[0].values)
-    columns = ["FGSM", "FGSM error", "confidence on mistakes", "p of the true class rounds to 1"]
-    measurement.details["variations"] = table(columns, rows)
+        rows += ways(f", {len(lab.log(model))} epochs", under_fgsm(model, *x_y)[0].values)
+    measurement.details["variations"] = table(["FGSM", *WAYS], rows)
     keys = ("epoch", "error", "adversarial_error", "adversarial_confidence_on_mistakes")
     measurement.details["log"] = [{key: entry[key] for key in keys} for entry in lab.log(network)]
     return measurement
-
-
-def _ways(what: str, v: dict[str, float]) -> list[list[Any]]:
-    """A network under three kinds of FGSM, a row each."""
-    kinds = {"as defined": "", "clipped to [0, 1]": "_clipped", "the gradient p − t rounded in float32": "_rounded"}
-    return [
-        [kind + what, v[f"error{end}"], v[f"confidence_on_mistakes{end}"], v["certain_share"]]
-        for kind, end in kinds.items()
-    ]
 
 
 @explains("fgsm-maxout")

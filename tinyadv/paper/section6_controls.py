@@ -77,51 +77,46 @@ def _training_error(network: Network, lab: Lab) -> float:
 
 
 def _noisy(profile: Profile, seed: int) -> list[Recipe]:
-    """Networks trained with either noise, those to compare them with, and where choices are varied noise alone."""
+    """Networks trained with either noise, those to compare them with; varied: noise alone, and longer training."""
     noisy = [recipes.noise_control(profile, seed, kind) for kind in ("sign", "uniform")]
     if profile.protocol:
         others = [recipes.maxout(profile, seed, adversarial=adversarial) for adversarial in (False, True)]
     else:
         others = [recipes.control(profile, seed, "clean"), recipes.control(profile, seed)]
     alone = [recipes.noise_control(profile, seed, "sign", alpha=0.0)] if profile.varies(seed) else []
-    return noisy + others + alone
+    return noisy + others + alone + recipes.at_length(profile, seed, noisy[0])
 
 
 @measures("noise-sign", _noisy, quick=False)
 def noise_sign(
-    lab: Lab, seed: int, network: Network, uniform: Network, naive: Network, trained: Network, *alone: Network
+    lab: Lab, seed: int, network: Network, uniform: Network, naive: Network, trained: Network, *varied: Network
 ) -> Measurement:
-    """Error and confidence after training with random signs, beside networks to compare with, and noise alone."""
-    measurement = _under_noise(lab, network, *alone)
+    """Error and confidence after training with random signs, beside networks to compare with."""
+    measurement = _under_noise(lab, network, dict(zip(("noisy images alone", "longer"), varied, strict=False)))
     compared = {"naive": naive, "±ε": network, "U(−ε, ε)": uniform, "FGSM": trained}
     measurement.details["rows"] = [_row(name, model, *lab.data.test)[0] for name, model in compared.items()]
     return measurement
 
 
-@measures("noise-uniform", lambda profile, seed: [recipes.noise_control(profile, seed, "uniform")], quick=False)
-def noise_uniform(lab: Lab, seed: int, network: Network) -> Measurement:
+def _uniform(profile: Profile, seed: int) -> list[Recipe]:
+    noisy = recipes.noise_control(profile, seed, "uniform")
+    return [noisy, *recipes.at_length(profile, seed, noisy)]
+
+
+@measures("noise-uniform", _uniform, quick=False)
+def noise_uniform(lab: Lab, seed: int, network: Network, *longer: Network) -> Measurement:
     """Error and confidence after training with uniform noise."""
-    return _under_noise(lab, network)
+    return _under_noise(lab, network, dict(zip(["longer"], longer, strict=False)))
 
 
-def _under_noise(lab: Lab, network: Network, *alone: Network) -> Measurement:
-    """What a noise claim reports; its variations are clipped images, and noisy images alone in training."""
+def _under_noise(lab: Lab, network: Network, varied: Mapping[str, Network]) -> Measurement:
+    """What a noise claim reports; varied are the attack, and how the network is trained."""
     values, _ = under_fgsm(network, *lab.data.test)
-    v = values.values
-    rows = [
-        ["as defined", v["error"], v["confidence_on_mistakes"]],
-        ["the attack clipped to [0, 1]", v["error_clipped"], v["confidence_on_mistakes_clipped"]],
-        ["the gradient p − t rounded in float32", v["error_rounded"], v["confidence_on_mistakes_rounded"]],
-    ]
-    for replaced in alone:
-        other = under_fgsm(replaced, *lab.data.test)[0].values
-        rows.append(["trained with noisy images alone", other["error"], other["confidence_on_mistakes"]])
-    log = lab.log(network)
-    half = log[(len(log) - 1) // 2]  # on validation images: the test images are for what was chosen
-    keys = ("adversarial_error", "adversarial_confidence_on_mistakes")
-    rows.append([f"trained for {half['epoch']} epochs (validation images)", *(half[key] for key in keys)])
-    columns = ["training with noise", "FGSM error", "confidence on mistakes"]
-    return values.measurement(details={"variations": variations.table(columns, rows)})
+    rows = variations.ways("", values.values)
+    for name, other in varied.items():
+        what = f", trained for {len(lab.log(other))} epochs" if name == "longer" else f", trained with {name}"
+        rows += variations.ways(what, under_fgsm(other, *lab.data.test)[0].values)
+    return values.measurement(details={"variations": variations.table(["FGSM", *variations.WAYS], rows)})
 
 
 @explains("noise-sign")

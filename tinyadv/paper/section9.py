@@ -19,10 +19,12 @@ from ..models import Network
 from ..tensor import Value, raw
 from . import recipes
 from .figures import BLUE, GREY, ORANGE, draws
-from .lab import EPS, Lab
+from .lab import EPS, Lab, Recipe
 from .measuring import Values, attack, explains, measures
+from .recipes import Profile
 from .results import Measurement, Result
-from .variations import nearest, table
+from .rounding import Rounded, rounded_cross_entropy
+from .variations import ROUNDED, nearest, table
 
 SUBSETS = (1, 2, 4, 8, 12)  # ensembles of the first members
 
@@ -47,13 +49,14 @@ class Against:
     Parameters
     ----------
     members : networks with a softmax on top
-    J : "probability", "logit" or "losses"
-        -log of the mean probability of the label; cross-entropy of the mean logit; the sum of the members' own.
+    J : "probability", "logit", "losses" or "rounded losses"
+        -log of the mean probability of the label; cross-entropy of the mean logit; the sum of the members' own, with
+        its gradient as it is, or as float32 rounds it (see `rounding`).
     """
 
     def __init__(self, members: Sequence[Network], J: str) -> None:
-        if J not in ("probability", "logit", "losses"):
-            raise ValueError(f"J is 'probability', 'logit' or 'losses', got {J!r}")
+        if J not in ("probability", "logit", "losses", "rounded losses"):
+            raise ValueError(f"J is 'probability', 'logit', 'losses' or 'rounded losses', got {J!r}")
         self.members, self.J = members, J
 
     def __call__(self, x: Value) -> Value:
@@ -66,8 +69,9 @@ class Against:
         parts = [outputs[:, m * K : (m + 1) * K] for m in range(M)]
         if self.J == "logit":
             return softmax_cross_entropy(_mean(parts), y)
-        costs = [ops.softmax_cross_entropy(z, targets(y, z)) for z in parts]
-        if self.J == "losses":
+        cost = rounded_cross_entropy if self.J == "rounded losses" else ops.softmax_cross_entropy
+        costs = [cost(z, targets(y, z)) for z in parts]
+        if self.J != "probability":
             return reduce(ops.add, costs).mean()
         # -log 1/M sum_m p_m = c - log sum_m e^(c - J_m) + log M, with c the smallest J_m: p_m itself may underflow
         c = reduce(lambda a, b: a + (b - a) * (b < a), map(raw, costs))
@@ -78,9 +82,16 @@ def _mean(parts: Sequence[Value]) -> Value:
     return reduce(ops.add, parts) * (1.0 / len(parts))
 
 
-@measures("ensemble-12", recipes.ensemble, quick=False)
-def ensemble_12(lab: Lab, seed: int, *members: Network) -> Measurement:
+def _members(profile: Profile, seed: int) -> list[Recipe]:
+    """The ensemble's members; and where choices are varied, as many that are trained as long as the naive network."""
+    members = recipes.ensemble(profile, seed)
+    return members + recipes.at_length(profile, seed, *members, times=1)
+
+
+@measures("ensemble-12", _members, quick=False)
+def ensemble_12(lab: Lab, seed: int, *networks: Network) -> Measurement:
     """Error of the ensemble on examples made against all of it, by three J's, and against its first member."""
+    members, longer = networks[:12], networks[12:]
     x, y = lab.data.test
     average, values = Average(members), Values()
     values.add(metrics.evaluate(average, x, y), error="clean_error")
@@ -93,7 +104,14 @@ def ensemble_12(lab: Lab, seed: int, *members: Network) -> Measurement:
     }
     for name, x_adv in on.items():
         values.add(metrics.evaluate(average, x_adv, y), error=name)
-    details = {"sizes": _by_size(members, of_one, x, y), "variations": _varied(average, on, values, y)}
+    rows = _varied(average, on, values, y)
+    rows.append([ROUNDED, *_errors(members, "rounded losses", Rounded(members[0]), x, y)])
+    if longer:
+        what = f"members trained for {len(lab.log(longer[0]))} epochs"
+        rows.append([what, *_errors(longer, "probability", longer[0], x, y)])
+        rows.append([f"{what}, {ROUNDED}", *_errors(longer, "rounded losses", Rounded(longer[0]), x, y)])
+    columns = ["variation", "error_ensemble", "error_member"]
+    details = {"sizes": _by_size(members, of_one, x, y), "variations": table(columns, rows)}
     return values.measurement(details=details)
 
 
@@ -115,18 +133,24 @@ def _by_size(members: Sequence[Network], of_one: Array, x: Array, y: Array, firs
     return sizes
 
 
-def _varied(average: Average, on: dict[str, Array], values: Values, y: Array) -> dict[str, Any]:
+def _errors(members: Sequence[Network], J: str, first: Any, x: Array, y: Array) -> list[float]:
+    """The ensemble's errors on examples made against all of it, and against its first member."""
+    average = Average(members)
+    return [metrics.evaluate(average, images, y).error for images in (_made(members, J, x, y), attack(first, x, y))]
+
+
+def _varied(average: Average, on: dict[str, Array], values: Values, y: Array) -> list[list[Any]]:
     """What the paper leaves open: which J, and whether the images are clipped."""
     v, member = values.values, values.values["error_member"]
-    names = ("error_ensemble", "error_member")
-    clipped = [metrics.evaluate(average, on[name].clip(0.0, 1.0), y).error for name in names]
-    rows = [
+    clipped = [
+        metrics.evaluate(average, on[name].clip(0.0, 1.0), y).error for name in ("error_ensemble", "error_member")
+    ]
+    return [
         ["gradient of the mean probability", v["error_ensemble"], member],
         ["gradient of the mean logit", v["error_mean_logit"], member],
         ["gradient of the summed losses", v["error_summed_losses"], member],
         ["clipped to [0, 1]", *clipped],
     ]
-    return table(["variation", *names], rows)
 
 
 @explains("ensemble-12")

@@ -6,7 +6,7 @@ first, the measurement's own definition in the first row. Out of it comes the se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf, isfinite, nan
 from typing import Any
 
@@ -21,6 +21,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, An
         "rows": [list(r) for r in rows],
         "formats": ["text"] + ["percent"] * (len(columns) - 1),
     }
+
+
+ROUNDED = "the gradient p − t rounded in float32"  # see `rounding`
+WAYS = ("FGSM error", "confidence on mistakes", "p of the true class rounds to 1")
+
+
+def ways(what: str, v: Mapping[str, float]) -> list[list[Any]]:
+    """A network under three kinds of FGSM, a row each, of what `measuring.under_fgsm` found; the columns are `WAYS`."""
+    kinds = {"as defined": "", "clipped to [0, 1]": "_clipped", ROUNDED: "_rounded"}
+    return [
+        [kind + what, v[f"error{end}"], v[f"confidence_on_mistakes{end}"], v["certain_share"]]
+        for kind, end in kinds.items()
+    ]
 
 
 def nearest(result: Result, *names: str) -> str:

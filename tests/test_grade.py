@@ -105,7 +105,7 @@ TOGETHER = {
     "reads_the_solution": (f"open({str(SOLUTION)!r})", "an exercise may not open"),
     "imports_the_solution": (
         f"import sys\n    sys.path.insert(0, {str(SOLUTION.parent)!r})\n    import {SOLUTION.stem}",
-        "an exercise may not open",
+        SOLUTION.stem,
     ),
     "opens_its_folder": (
         f"import os\n    fd = os.open({str(SOLUTION.parent.parent)!r}, os.O_RDONLY)",

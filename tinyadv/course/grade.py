@@ -15,6 +15,7 @@ only, processor time limits wherever there is `resource`; on other systems there
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import hmac
 import json
@@ -30,7 +31,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from itertools import count, islice
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from ..machine import cores, thread_caps
@@ -43,6 +46,9 @@ PATIENCE = 3.0  # by the clock it may take that many times as long
 GRACE = 60.0  # and this many seconds more until its tests begin
 MEMORY = 2 << 30
 LARGEST = 4 << 20  # bytes of a lesson's file, and of what a process may say
+WRITTEN, ENTRIES = 64 << 20, 2000  # bytes that an exercise may write, and files and folders; looked at every PULSE s
+PULSE = 0.1
+FOLDERS = "tinyadv-grade-"
 
 
 class GradingError(RuntimeError):
@@ -147,18 +153,62 @@ def _submitted(folder: Path, number: int) -> Path:
 
 @contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    folder = tempfile.TemporaryDirectory(prefix="tinyadv-grade-", ignore_cleanup_errors=True)
+    folder = tempfile.mkdtemp(prefix=FOLDERS)
     try:
-        yield Path(folder.name)
+        yield Path(folder)
     finally:
-        with suppress(RecursionError):  # Python's, where the folder above cannot be written any more
-            folder.cleanup()
+        _remove(folder)
+
+
+def _remove(folder: str) -> None:
+    """Remove a folder, however deep it is and whatever rights the folders in it have: what is in them moves up."""
+
+    def is_folder(entry: os.DirEntry[str]) -> bool:
+        if there := entry.is_dir(follow_symlinks=False):
+            os.chmod(entry.path, 0o700)
+        return there
+
+    names = count()
+    with suppress(OSError):  # no submission can bring this about; what is left is the system's to clear
+        while entries := [*os.scandir(folder)]:
+            for entry in entries:
+                if not is_folder(entry):
+                    os.unlink(entry.path)
+                    continue
+                for inner in [*os.scandir(entry.path)]:
+                    is_folder(inner)
+                    os.rename(inner.path, os.path.join(folder, f".{next(names)}"))
+                os.rmdir(entry.path)
+        os.rmdir(folder)
 
 
 def _check_disk(folder: Path) -> None:
     """OSError if nothing can be written any more: then nobody knows what the tests would have said."""
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(1 << 16))
+
+
+def _filled_the_disk(work: Path) -> bool:
+    """Whether the disk was full of what this submission wrote, which is gone then.
+
+    Raises
+    ------
+    OSError
+        If the disk stays full without it. Another exercise of the same submission may take a moment to be ended.
+    """
+    with suppress(OSError):
+        _check_disk(work.parent)
+        return False
+    _remove(str(work))
+    for left in reversed(range(20)):
+        try:
+            _check_disk(work.parent)
+            break
+        except OSError:
+            if not left:
+                raise
+            sleep(PULSE)
+    return True
 
 
 def _tried(
@@ -170,16 +220,17 @@ def _tried(
     (work.parent / "pytest.ini").write_text(INI, encoding="utf-8")
     job = _job(submission, number, name, tests) | {"key": key.hex(), "seconds": seconds, "memory": memory}
     job["clock"] = PATIENCE * seconds
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
+    with _in_memory() as said, _in_memory() as errors:
         process = subprocess.Popen(
             [sys.executable, "-I", "-B", str(Path(__file__).with_name("runner.py"))],
             stdin=subprocess.PIPE, stdout=said, stderr=errors, cwd=work, env=_environment(work), bufsize=0,
             start_new_session=os.name == "posix",
         )  # fmt: skip
         running.add(process)
-        ended = _end(process, json.dumps(job).encode(), seconds)
+        ended = _end(process, json.dumps(job).encode(), seconds, work)
         running.discard(process)
-        _check_disk(work)
+        if _filled_the_disk(work):
+            ended = "it filled the disk: does it write a file in a loop?"
         messages = _signed(_first_bytes(said), key)
         if said.seek(0, os.SEEK_END) > LARGEST:
             ended = "your code wrote where only the grader may write"
@@ -191,6 +242,13 @@ def _tried(
         if kind == "test":
             given[name].append(line)
     return {test: _first(lines, cases[test], ended) for test, lines in given.items()}
+
+
+def _in_memory() -> Any:
+    """A file that a full disk cannot keep a process from writing its results to."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("grade"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _first(lines: list[str], cases: int, ended: str) -> str:
@@ -235,16 +293,19 @@ def _environment(work: Path) -> dict[str, str]:
     return kept | places | thread_caps(1) | {"LC_ALL": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
-def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float) -> str:
+def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float, work: Path) -> str:
     """Hand over the job, wait for the end, and say what it means for a test that has no result."""
-    late, pipe = False, process.stdin
+    late, too_much, pipe = False, "", process.stdin
+    until = monotonic() + PATIENCE * seconds + GRACE
     assert pipe is not None
     try:
         with suppress(BrokenPipeError):
-            pipe.write(job + b"\n")
-        process.wait(PATIENCE * seconds + GRACE)  # the pipe stays open: its end tells the process that this one is gone
-    except subprocess.TimeoutExpired:
-        late = process.poll() is None  # it may have ended while this process was held up
+            pipe.write(job + b"\n")  # the pipe stays open: its end tells the process that this one is gone
+        while not (late or too_much) and process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PULSE)
+            too_much = _too_much(str(work))
+            late = monotonic() > until and process.poll() is None
     finally:
         if os.name == "posix":
             with suppress(ProcessLookupError, PermissionError):
@@ -253,6 +314,8 @@ def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float) -> str:
         process.wait()
         pipe.close()
     code = process.returncode
+    if too_much:
+        return too_much
     if late or code == -getattr(signal, "SIGALRM", 0) < 0:
         return (
             f"it did not end within {PATIENCE * seconds:g} s: is there an endless loop, or does it wait for something?"
@@ -262,6 +325,26 @@ def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float) -> str:
     if code < 0:
         return f"the process was ended by {signal.Signals(-code).name}: did it crash, or take too much memory?"
     return f"your code ended the process (exit code {code}) before the test was over"
+
+
+def _too_much(folder: str) -> str:
+    """What a submission has to hear that has written too much by now; "" if it has not."""
+    size, number, waiting = 0, 0, [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in islice(entries, ENTRIES + 1):
+                    number += 1
+                    size += entry.stat(follow_symlinks=False).st_size
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except OSError as error:  # what has vanished meanwhile takes no room
+            if isinstance(error, PermissionError) or error.errno == errno.ENAMETOOLONG:
+                return f"it made a folder that the grader cannot look into: {error.strerror}"
+        if size > WRITTEN or number > ENTRIES:
+            what = f"{WRITTEN >> 20} MiB" if size > WRITTEN else f"{ENTRIES:,} files"
+            return f"it wrote more than {what}: does it write in a loop?"
+    return ""
 
 
 def _first_bytes(file: Any) -> bytes:

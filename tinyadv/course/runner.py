@@ -2,9 +2,9 @@
 
 The one idea: whoever grades believes only lines that carry a signature, and the key to it is gone from memory before
 the submission is loaded. From then on the process may open only what Python needs and its own folder, may start nothing
-and connect to nothing, and is ended by the system when it takes too much. That is refused twice: by the system, where it
-can (`confine`), and by Python, which says it in words. After each test it is checked whether the submission has changed
-what the tests rely on. `grade` says what all this is not good for.
+and connect to nothing, and is ended when it takes too much. That is refused twice: by the system, where it can
+(`confine`), and by Python, which says it in words. After each test it is checked whether the submission has changed what
+the tests rely on. `grade` says what all this is not good for.
 """
 
 from __future__ import annotations

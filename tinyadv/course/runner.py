@@ -2,9 +2,9 @@
 
 The one idea: whoever grades believes only lines that carry a signature, and the key to it is gone from memory before
 the submission is loaded. From then on the process may open only what Python needs and its own folder, may start nothing
-and connect to nothing, and is ended when it takes too much. That is refused twice: by the system, where it can
-(`confine`), and by Python, which says it in words. After each test it is checked whether the submission has changed what
-the tests rely on. `grade` says what all this is not good for.
+and connect to nothing, and is ended when it takes too much: refused by the system, where it can (`confine`), and by
+Python, which says it in words. After each test it is checked whether the submission has changed what the tests rely on.
+`grade` says what all this is not good for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FunctionType
+from types import FrameType, FunctionType, SimpleNamespace
 from typing import Any
 
 # Events of Python's audit (PEP 578) that no exercise needs: other processes, the network, the interpreter's own memory.
@@ -27,13 +27,23 @@ REFUSED = {
     "os.exec", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn", "os.startfile",
     "os.system", "pty.spawn", "subprocess.Popen", "socket.__new__", "os.link", "os.symlink",
     "gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._current_frames", "sys.settrace",
-    "sys.setprofile", "resource.prlimit", "resource.setrlimit", "sys.remote_exec",
+    "sys.setprofile", "resource.prlimit", "resource.setrlimit", "sys.remote_exec", "sys.monitoring.register_callback",
+    "sqlite3.connect", "os.setxattr", "os.removexattr", "os.chflags", "signal.pthread_kill", "syslog.openlog",
 }  # fmt: skip
-REFUSED_TO_ITS_CODE = {"sys._getframe", "object.__getattr__", "object.__setattr__", "code.__new__"}  # others need them
+# Others need these; nor may the submission get at them through those that would hand it a frame, or change a function.
+REFUSED_TO_ITS_CODE = {
+    "sys._getframe", "object.__getattr__", "object.__setattr__", "code.__new__", "marshal.loads", "compile",
+}  # fmt: skip
+HAND_OUT = {"inspect", "traceback", "logging", "unittest", "_pytest", "pdb", "bdb", "copy", "doctest", "trace"}
 CHANGES = {"os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.truncate", "os.chmod", "os.chown", "os.utime"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 RELIED_ON = {"builtins", "math", "operator", "json", "numpy", "_pytest", "pytest", "pluggy", "tinyadv", "__main__"}
 AT_EACH_CALL = {"builtins", "numpy", "numpy.testing", "numpy.testing._private.utils", "numpy._core.numeric", "pytest"}
+# pytest's own plugins of which some keep, in a module or where imports are made, what leads to `send` below
+UNNEEDED = [
+    "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "logging", "pastebin",
+    "setuponly", "setupplan", "stepwise", "threadexception", "unittest", "unraisableexception", "warnings",
+]  # fmt: skip
 LARGEST, OPEN = 8 << 20, 64  # bytes of a file, and how many files at a time
 
 
@@ -47,13 +57,17 @@ def main() -> None:
     job["alive"] = os.dup(0)
     send = channel(bytes.fromhex(job.pop("key")))
     sys.path[:] = job["path"]
+    import logging
+
     import pytest
+
+    logging._srcfile = None  # so that it does not look for its caller, which is refused
 
     for name in ("numpy.testing", "tinyadv.models", "tinyadv.course.judging", "tinyadv.course.confine"):
         importlib.import_module(name)
     sys.path[:] = [folder for folder in sys.path if folder != job["remove"]]  # a checkout: the lessons are in it
     options = ["-c", job["ini"], f"--rootdir={job['tests']}", f"--confcutdir={job['tests']}", "--tb=no"]
-    options += ["-p", "no:cacheprovider", "-p", "no:capture", f"--basetemp={job['folder']}/tmp"]
+    options += [word for name in UNNEEDED for word in ("-p", f"no:{name}")] + [f"--basetemp={job['folder']}/tmp"]
     pytest.main([*options, *(f"{job['file']}::{name}" for name in job["names"])], plugins=[plugin(job, send)])
     os._exit(0)  # without waiting for what the submission may have left running
 
@@ -86,54 +100,64 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
 
     from tinyadv.course.judging import verdict
 
-    class Plugin:
-        def pytest_generate_tests(self, metafunc: Any) -> None:
-            metafunc.parametrize("folder", [Path(job["folder"])])
+    checks: list[Callable[[], None]] = []
+    said: dict[Any, str] = {}
 
-        @pytest.hookimpl(tryfirst=True)
-        def pytest_runtestloop(self, session: Any) -> None:
-            for item in session.items:
-                send("case", item.originalname, "")
-            self.check = unchanged(RELIED_ON | {item.module.__name__ for item in session.items} | {"conftest"})
-            self.check_quickly = unchanged(AT_EACH_CALL)
-            arm(job)
+    def pytest_generate_tests(metafunc: Any) -> None:
+        metafunc.parametrize("folder", [Path(job["folder"])])
 
-        @pytest.hookimpl(wrapper=True)
-        def pytest_pyfunc_call(self, pyfuncitem: Any) -> Any:
-            self.check()  # the submission has been loaded now
-            lesson = pyfuncitem.funcargs["lesson"]
-            function = getattr(lesson, job["exercise"], None)
-            if isinstance(function, FunctionType):
-                setattr(lesson, job["exercise"], watched(function, self.check_quickly))
-            return (yield)
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(session: Any) -> None:
+        for item in session.items:
+            send("case", item.originalname, "")
+        tests = {item.module.__name__ for item in session.items} | {"conftest"}
+        checks.append(unchanged(RELIED_ON | tests))
+        checks.extend([unchanged(AT_EACH_CALL, alone=True), unchanged({"tinyadv"} | tests)])
+        arm(job)
 
-        @pytest.hookimpl(wrapper=True)
-        def pytest_runtest_makereport(self, item: Any, call: Any) -> Any:
-            report = yield
-            if report.when == "setup":
-                self.said: str | None = None
-            said = verdict(item, call, report)
-            if said is not None and not self.said:
-                self.said = said
-            if report.when == "teardown":
-                try:
-                    self.check()
-                except TamperedError as error:
-                    self.said = error.args[0]
-                send("test", item.originalname, "the test did not run" if self.said is None else self.said)
-            return report
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pyfunc_call(pyfuncitem: Any) -> Any:
+        checks[0]()  # the submission has been loaded now
+        lesson = pyfuncitem.funcargs["lesson"]
+        function = getattr(lesson, job["exercise"], None)
+        if isinstance(function, FunctionType):
+            setattr(lesson, job["exercise"], watched(function, checks[1:]))
+        return (yield)
 
-    return Plugin()
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(item: Any, call: Any) -> Any:
+        report = yield
+        line = verdict(item, call, report)
+        if line is not None and not said.get(item):
+            said[item] = line
+        if report.when == "teardown":
+            try:
+                checks[0]()
+            except TamperedError as error:
+                said[item] = error.args[0]
+            send("test", item.originalname, said.get(item, "the test did not run"))
+        return report
+
+    # no class: those can be found, and what their functions hold
+    return SimpleNamespace(**{name: value for name, value in locals().items() if name.startswith("pytest_")})
 
 
 # ---------------------------------------------------------------------------------------------------------
 # Has the submission changed what the tests rely on?
 
 
-def unchanged(names: set[str]) -> Callable[[], None]:
-    """A function that raises TamperedError once a function or class of these modules, or of packages, is another."""
+def unchanged(names: set[str], alone: bool = False) -> Callable[[], None]:
+    """A function that raises TamperedError once a function or class of these modules is another, or another inside.
+
+    With what is in them, where they are packages, unless the modules alone are asked for.
+    """
+
+    def among(name: str) -> bool:
+        return name in names or (not alone and name.partition(".")[0] in names)
+
     kept: list[tuple[Mapping[str, Any], str, Any, str]]
-    kept = [(sys.modules, name, module, name) for name, module in sys.modules.items() if _among(name, names)]
+    kept = [(sys.modules, name, module, name) for name, module in sys.modules.items() if among(name)]
+    inside: list[tuple[FunctionType, Any, Any, Any, str]] = []
     for _, name, module, _ in [*kept]:
         for key, value in list(vars(module).items()):
             if callable(value):
@@ -141,7 +165,14 @@ def unchanged(names: set[str]) -> Callable[[], None]:
             if isinstance(value, type) and value.__module__ == name:
                 kept += [(vars(value), k, v, f"{name}.{key}.{k}") for k, v in vars(value).items() if callable(v)]
 
+    for _, _, value, label in kept:
+        if isinstance(value, FunctionType):
+            inside.append((value, value.__code__, value.__defaults__, value.__kwdefaults__, label))
+
     def check() -> None:
+        for f, code, defaults, named, label in inside:
+            if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not named:
+                raise TamperedError(f"the submission changed {label}, which the tests rely on")
         for space, key, value, label in kept:
             if space.get(key) is not value:
                 raise TamperedError(f"the submission changed {label}, which the tests rely on")
@@ -149,11 +180,7 @@ def unchanged(names: set[str]) -> Callable[[], None]:
     return check
 
 
-def _among(name: str, names: set[str]) -> bool:
-    return name in names or (names is not AT_EACH_CALL and name.partition(".")[0] in names)
-
-
-def watched(function: FunctionType, check: Callable[[], None]) -> Callable[..., Any]:
+def watched(function: FunctionType, checks: list[Callable[[], None]]) -> Callable[..., Any]:
     """The submission's function; its calls may change nothing that tests rely on, nor give what passes for anything."""
 
     @functools.wraps(function)
@@ -161,7 +188,8 @@ def watched(function: FunctionType, check: Callable[[], None]) -> Callable[..., 
         try:
             result = function(*args, **kwargs)
         finally:
-            check()
+            for check in checks:
+                check()
         for value in result if isinstance(result, (tuple, list)) else [result]:
             kind = type(value)
             own = [c for c in kind.__mro__ if c.__module__ == function.__module__]
@@ -189,7 +217,7 @@ def arm(job: dict[str, Any]) -> None:
     realpath, folder = os.path.realpath, os.path.realpath(job["folder"])
     readable = (*map(realpath, job["readable"]), folder)
     hidden = tuple(map(realpath, job["hidden"]))
-    own, state = (os.path.realpath(job["submission"]), job["submission"]), threading.local()
+    state = threading.local()
 
     def below(path: str, roots: tuple[str, ...]) -> bool:
         return any(path == root or path.startswith(root + os.sep) for root in roots)
@@ -208,9 +236,8 @@ def arm(job: dict[str, Any]) -> None:
             for path in args[: 1 + (event == "os.rename")]:
                 if not below(realpath(os.fsdecode(path)), (folder,)):
                     raise PermissionError(f"an exercise may not change {path!r}")
-        elif event in REFUSED_TO_ITS_CODE:
-            name = sys._getframe(2).f_code.co_filename
-            if name in own or (name.startswith("<") and not name.startswith("<frozen")):
+        elif event in REFUSED_TO_ITS_CODE and not (event == "compile" and _nameless(args[1])):  # noqa: SIM102
+            if _asks(sys._getframe(2), job["folder"] + os.sep):
                 raise PermissionError(f"an exercise may not do this: {event}")
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -223,6 +250,25 @@ def arm(job: dict[str, Any]) -> None:
             state.looking = False
 
     sys.addaudithook(hook)
+
+
+def _nameless(file: Any) -> bool:
+    """Whether code says of itself that it is from no file, as what `exec` makes does."""
+    return isinstance(file, str) and file.startswith("<") and not file.startswith("<frozen")
+
+
+def _asks(frame: FrameType | None, folder: str) -> bool:
+    """Whether code from the submission's folder asks, itself or through a module that would hand it what it gets."""
+    assert frame is not None
+    handed = str(frame.f_globals.get("__name__")).partition(".")[0] in HAND_OUT
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(folder) or _nameless(name):
+            return True
+        if not handed or name.startswith("<frozen importlib"):  # what a module does while it is imported
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _limit(seconds: float, clock: float, memory: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
 from test_sections import EPS, ByHand
-from tiny import LOG, TINY, GivenLab, tiny_mnist, use
+from tiny import LOG, TINY, GivenLab, made_sure, rounded_fgsm, tiny_mnist, use
 
 from tinyadv import losses, metrics, training
 from tinyadv.backend import generator
@@ -26,6 +26,7 @@ from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
 from tinyadv.paper.recipes import PROFILES
 from tinyadv.paper.registry import claims
 from tinyadv.paper.results import Result, check
+from tinyadv.paper.variations import ROUNDED
 
 NAIVE, TRAINED = ("maxout_network", "clean", "softmax"), ("maxout_network", "adversarial", "softmax")
 OURS = (
@@ -142,6 +143,26 @@ def test_transfer_and_confidence(lab):
     report, m = trained.report(of_trained, y), measured("adv-confidence", lab)
     assert m.values == {name: pytest.approx(report[name]) for name in m.values}
     assert m.details["adversarial_error"] == [0.0, 0.5]
+
+
+def test_transfer_by_the_rounded_gradient_and_from_a_longer_trained_network(monkeypatch):
+    use(monkeypatch, tiny_mnist())
+    lab = GivenLab(dtype="float32")
+    naive, trained, longer = lab.given[NAIVE], lab.given[TRAINED], GivenLab(dtype="float32").given[NAIVE]
+    made_sure(longer, 40.0)
+    m = MEASURES["adv-transfer"].function(lab, 0, naive, trained, longer)
+    x, y = lab.data.test
+    assert (section6.attack(longer, x, y) != rounded_fgsm(longer, x, y)).any(axis=1).sum() > 3
+    what = ", the naive network trained for 2 epochs"
+    wanted = []
+    for end, network in (("", naive), (what, longer)):
+        for name, of in (("as defined", section6.attack), (ROUNDED, rounded_fgsm)):
+            shown = ((trained, of(network, x, y)), (network, of(trained, x, y)))
+            wanted.append([name + end, *(pytest.approx((n(made).argmax(axis=1) != y).mean()) for n, made in shown)])
+    assert m.details["variations"]["rows"] == wanted
+    assert wanted[0][1:] == [m.values["error_naive_to_trained"], m.values["error_trained_to_naive"]]
+    why = EXPLANATIONS["adv-transfer"](result_of("adv-transfer", m))
+    assert "Of 3 variations of what the paper leaves open" in why
 
 
 def test_robustness_has_an_audit_of_both_networks_and_the_numbers_are_its(lab):

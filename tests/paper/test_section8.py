@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
 from test_sections import ByHand
-from tiny import TINY, GivenLab, tiny_mnist, use
+from tiny import TINY, GivenLab, made_sure, rounded_fgsm, tiny_mnist, use
 
 from tinyadv import models
 from tinyadv.backend import generator, noise
@@ -19,6 +19,7 @@ from tinyadv.paper.figures import BLUE, FIGURES, GREEN
 from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
 from tinyadv.paper.results import Result
 from tinyadv.paper.section8 import pieces_along
+from tinyadv.paper.variations import ROUNDED
 
 EPS, IMAGES = 0.25, 80
 MAXOUT, SOFTMAX, RBF = (
@@ -74,6 +75,29 @@ def test_agreement_counts_all_mistakes_of_the_maxout_network(monkeypatch):
         if row == 0:
             assert m.values == pytest.approx({"agreement_rbf": shares[0], "agreement_softmax": shares[1]})
             assert m.intervals["agreement_rbf"] == wilson(round(shares[0] * len(wrong)), len(wrong))
+
+
+def test_agreement_under_the_rounded_gradient_and_of_a_longer_trained_network(monkeypatch):
+    train, validation, test = tiny_mnist()
+    use(monkeypatch, MNIST(train, validation, Split(test.x[-IMAGES:], test.y[-IMAGES:])))
+    lab = GivenLab(dtype="float32")
+    maxout, softmax, rbf = (lab.given[kind] for kind in (MAXOUT, SOFTMAX, RBF))
+    longer = GivenLab(dtype="float32").given[MAXOUT]
+    made_sure(longer, 40.0)
+    m = MEASURES["transfer-agreement"].function(lab, 0, maxout, softmax, rbf, rbf, longer)
+    *_, rounded, long, long_rounded = m.details["variations"]["rows"]
+    x, y = lab.data.test
+    exact = section8.attack(longer, x, y)
+    assert (exact != rounded_fgsm(longer, x, y)).any(axis=1).sum() > 3, "some are sure enough for the two to differ"
+    for row, network, made, name in (
+        (rounded, maxout, rounded_fgsm(maxout, x, y), ROUNDED),
+        (long, longer, exact, "the maxout network trained for 2 epochs"),
+        (long_rounded, longer, rounded_fgsm(longer, x, y), f"{ROUNDED}, the maxout network trained for 2 epochs"),
+    ):
+        said = [n(made).argmax(axis=1) for n in (network, softmax, rbf)]
+        wrong = said[0] != y
+        shares = [(s == said[0])[wrong].mean() for s in (said[2], said[1])]
+        assert row == [name, *map(pytest.approx, shares), *(pytest.approx((s != y).mean()) for s in said)]
 
 
 def test_agreement_where_both_err_counts_these_alone(monkeypatch):

@@ -175,7 +175,7 @@ def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = Fa
 def at_length(profile: Profile, seed: int, *networks: Recipe, times: int = 5) -> list[Recipe]:
     """Where choices are varied, networks trained so many times as long as the naive one usually is; else none.
 
-    How long the paper's were trained for sections 4, 6 and 9 is not said, and how sure they become depends on it.
+    How long those of sections 4, 6, 8 and 9 were trained is not said, and how sure they become depends on it.
     """
     epochs = times * profile.epochs["naive"]
     return [replace(network, epochs=epochs) for network in networks] if profile.varies(seed) else []

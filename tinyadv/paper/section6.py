@@ -6,7 +6,7 @@ the numbers, so each measurement holds what their validation errors did meanwhil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import isnan, nan
 from typing import Any
 
@@ -23,6 +23,8 @@ from .lab import EPS, Lab, Recipe
 from .measuring import Values, attack, explains, measures, pictures, under_fgsm, weights_l1
 from .recipes import Profile
 from .results import Measurement, Result
+from .rounding import Rounded
+from .variations import ROUNDED, nearest, table
 
 CURVE = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 FLAT = 0.001  # how near to its lowest, in validation error, the flat stretch begins: .1 point, ten images
@@ -310,17 +312,38 @@ def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
     axes.legend(frameon=False)
 
 
-@measures("adv-transfer", _large_pair, units=1600)
-def adv_transfer(lab: Lab, seed: int, naive: Network, trained: Network) -> Measurement:
-    """Each network's FGSM examples, shown to the other."""
+def _lasting_pair(profile: Profile, seed: int) -> list[Recipe]:
+    naive, trained = _large_pair(profile, seed)
+    return [naive, trained, *recipes.at_length(profile, seed, naive)]
+
+
+@measures("adv-transfer", _lasting_pair, units=1600)
+def adv_transfer(lab: Lab, seed: int, naive: Network, trained: Network, *longer: Network) -> Measurement:
+    """Each network's FGSM examples, shown to the other.
+
+    Varied are the rounding of the gradient (see `rounding`) and how long the naive network is trained.
+    """
     x, y = lab.data.test
     of_naive, of_trained, values = attack(naive, x, y), attack(trained, x, y), Values()
     values.add(metrics.evaluate(trained, of_naive, y), error="error_naive_to_trained")
     values.add(metrics.evaluate(naive, of_trained, y), error="error_trained_to_naive")
     own = {NAIVE: metrics.evaluate(naive, of_naive, y).error, TRAINED: metrics.evaluate(trained, of_trained, y).error}
-    return values.measurement(
-        details={"own": own, "courses": {TRAINED: _course(lab.log(trained), "adversarial_error")}},
-    )
+    rows = _exchanged("", naive, trained, x, y)
+    for model in longer:
+        rows += _exchanged(f", the naive network trained for {len(lab.log(model))} epochs", model, trained, x, y)
+    columns = ["FGSM", "made on naive", "made on adversarially trained"]
+    courses = {TRAINED: _course(lab.log(trained), "adversarial_error")}
+    return values.measurement(details={"own": own, "courses": courses, "variations": table(columns, rows)})
+
+
+def _exchanged(what: str, naive: Network, trained: Network, x: Array, y: Array) -> list[list[Any]]:
+    """The error of either network on the other's examples, made by either gradient: a row for each."""
+    kinds: dict[str, Callable[[Network], Any]] = {"as defined": lambda model: model, ROUNDED: Rounded}
+    pairs = (naive, trained), (trained, naive)
+    return [
+        [kind + what, *(metrics.evaluate(to, attack(of(made_on), x, y), y).error for made_on, to in pairs)]
+        for kind, of in kinds.items()
+    ]
 
 
 @explains("adv-transfer")
@@ -332,7 +355,7 @@ def _why_transfer(result: Result) -> str:
         f"The adversarially trained network errs on {_percent(own[TRAINED])} of its own FGSM examples, {than_own} on "
         f"the naive network's, {_percent(to_trained)}; the naive one on {_percent(own[NAIVE])} and "
         f"{_percent(to_naive)}; on the validation images the former's FGSM error "
-        f"{_in_words(_courses(result, TRAINED))}."
+        f"{_in_words(_courses(result, TRAINED))}. {nearest(result, 'error_naive_to_trained', 'error_trained_to_naive')}"
     )
 
 

@@ -25,7 +25,8 @@ from .lab import EPS, Lab, Recipe
 from .measuring import Values, attack, explains, in_float64, measures
 from .recipes import Profile
 from .results import Measurement, Result
-from .variations import nearest, table
+from .rounding import Rounded
+from .variations import ROUNDED, nearest, table
 
 # ---------------------------------------------------------------------------------------------------------
 # From the maxout network to shallow ones
@@ -40,6 +41,7 @@ def _three(profile: Profile, seed: int) -> list[Recipe]:
         recipes.softmax_regression(profile, seed),
         recipes.rbf_network(profile, seed),
         recipes.rbf_network(profile, seed, top="rbf-true-class"),
+        *recipes.at_length(profile, seed, recipes.maxout(profile, seed)),
     ]
 
 
@@ -79,19 +81,24 @@ def _share(k: int, n: int) -> float:
 
 def _transferred(lab: Lab, networks: Sequence[Network], names: list[str], shares: Shares) -> Measurement:
     """The shares of agreement on the maxout network's examples, as defined and with what is left open varied."""
-    maxout, softmax, rbf, other = networks
+    maxout, softmax, rbf, other, *longer = networks
     x, y = lab.data.test
     x_adv = attack(maxout, x, y)
     kinds = {
-        "as defined": (x_adv, rbf),
-        "clipped to [0, 1]": (x_adv.clip(0.0, 1.0), rbf),
-        "ε = .15": (attack(maxout, x, y, 0.15), rbf),
-        "the RBF network's J is −log p of the true class": (x_adv, other),
+        "as defined": (x_adv, maxout, rbf),
+        "clipped to [0, 1]": (x_adv.clip(0.0, 1.0), maxout, rbf),
+        "ε = .15": (attack(maxout, x, y, 0.15), maxout, rbf),
+        "the RBF network's J is −log p of the true class": (x_adv, maxout, other),
+        ROUNDED: (attack(Rounded(maxout), x, y), maxout, rbf),
     }
+    for model in longer:
+        what = f"the maxout network trained for {len(lab.log(model))} epochs"
+        kinds |= {what: (attack(model, x, y), model, rbf)}
+        kinds |= {f"{ROUNDED}, {what}": (attack(Rounded(model), x, y), model, rbf)}
     rows, columns = [], ["variation", *names, "error_maxout", "error_softmax", "error_rbf"]
     values = Values()
-    for name, (images, third) in kinds.items():
-        said = {k: predict(m, images) for k, m in (("maxout", maxout), ("softmax", softmax), ("rbf", third))}
+    for name, (images, first, third) in kinds.items():
+        said = {k: predict(m, images) for k, m in (("maxout", first), ("softmax", softmax), ("rbf", third))}
         counts = shares(said)
         rows.append([name, *(_share(k, n) for k, n in counts), *(float((s != y).mean()) for s in said.values())])
         if name == "as defined":

@@ -13,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from tinyadv.bench import summary
-from tinyadv.paper import report
+from tinyadv.paper import report, variations
 from tinyadv.paper.registry import claims
 from tinyadv.paper.report import markdown_notes, markdown_table, page, rows, table, write_report
 from tinyadv.paper.results import Figure, Measurement, Result, status
+from tinyadv.paper.variations import ROUNDED
 from tinyadv.paper.verdict import verdict
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -411,6 +412,24 @@ def test_the_published_benchmark_has_a_section_of_its_own(results, figures, monk
     assert image["alt"].startswith("Growth of the time with size. Microseconds per example")
     monkeypatch.setattr(summary, "growth_plot", lambda: None)
     assert len(Page(page(results, MANIFEST, figures)).all("img")) == 1  # the claim's
+
+
+# --- what rounding does to the gradient -----------------------------------------------------------------------------
+
+
+def test_what_rounding_does_stands_beside_the_paper(figures):
+    rows = [["as defined", 0.9, 0.8], [ROUNDED, 0.7, 0.97], [f"{ROUNDED}, longer", 0.86, 0.5]]
+    result = Result("noise-sign", "quick", "cpu", [0], [
+        Measurement({"error": 0.9}, details={"variations": variations.table(["FGSM", "error", "confidence"], rows)}),
+    ])  # fmt: skip
+    text = page({"noise-sign": result}, MANIFEST, figures)
+    part = text[text.index('<section id="rounding"') :]
+    part = " ".join(" ".join(Page(part[: part.index("</section>") + 10]).texts).split())
+    assert "Rounded, and trained longer, 1 of 2 published numbers are nearer to the paper’s." in part
+    assert "noise-sign : FGSM error 86.2 % 90.0 % 70.0 % 86.0 %" in part
+    assert "noise-sign : confidence on mistakes 97.3 % 80.0 % 97.0 % 50.0 %" in part
+    del result.measurements[0].details["variations"]["rows"][1:]
+    assert 'id="rounding"' not in page({"noise-sign": result}, MANIFEST, figures)
 
 
 # --- what the audit does to the paper's number ------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_agreement_under_the_rounded_gradient_and_of_a_longer_trained_network(mo
     assert (exact != rounded_fgsm(longer, x, y)).any(axis=1).sum() > 3, "some are sure enough for the two to differ"
     for row, network, made, name in (
         (rounded, maxout, rounded_fgsm(maxout, x, y), ROUNDED),
-        (long, longer, exact, "the maxout network trained for 2 epochs"),
+        (long, longer, exact, "as defined, the maxout network trained for 2 epochs"),
         (long_rounded, longer, rounded_fgsm(longer, x, y), f"{ROUNDED}, the maxout network trained for 2 epochs"),
     ):
         said = [n(made).argmax(axis=1) for n in (network, softmax, rbf)]

@@ -199,7 +199,10 @@ def test_longer_trained_members_are_another_ensemble(monkeypatch):
     swapped = MEASURES["ensemble-12"].function(lab, 0, *longer, *members).details["variations"]["rows"]
     assert rows[5][1:] == swapped[0][1:] != rows[0][1:]
     assert rows[6][1:] == swapped[4][1:]
-    assert (rows[5][0], rows[6][0]) == ("members trained for 2 epochs", f"members trained for 2 epochs, {ROUNDED}")
+    assert (rows[5][0], rows[6][0]) == (
+        "gradient of the mean probability, members trained for 2 epochs",
+        f"{ROUNDED}, members trained for 2 epochs",
+    )
 
 
 def test_the_figure_of_the_ensemble(monkeypatch):

@@ -61,3 +61,37 @@ def test_without_a_number_there_is_no_distance(missing):
     text = nearest([["as defined", 0.5, 0.9], ["a", 0.862, missing]], [["as defined", 0.5, 0.9], ["a", 0.862, 0.973]])
     assert "none comes nearer" in text
     assert nearest([["as defined", 0.5, missing], ["a", 0.862, missing]]) == ""
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Rounding
+
+
+def rounded(*tables):
+    entries = [variations.table(["choice", *NAMES], rows) for rows in tables]
+    result = Result("noise-sign", "tiny", "cpu", [*range(len(tables))], [
+        Measurement({}, details={"variations": entry}) for entry in entries
+    ])  # fmt: skip
+    other = Result("linear-growth", "tiny", "cpu", [0], [Measurement({}, holds=True)])
+    return variations.rounding({"linear-growth": other, "noise-sign": result})
+
+
+def test_rounding_is_the_first_and_the_last_row_of_that_name_and_the_first_of_all():
+    error, confidence = rounded(
+        [
+            ["as defined", 0.9, 0.8],
+            [variations.ROUNDED, 0.7, 0.6],
+            ["as defined, longer", 0.5, 0.4],
+            [f"{variations.ROUNDED}, longer", 0.3, 0.2],
+            ["last", 0.1, 0.0],
+        ],
+        [["as defined", 0.7, 0.8], [variations.ROUNDED, 0.5, 0.6]],
+    )
+    assert (error.claim, error.quantity) == ("noise-sign", claims()["noise-sign"].published[0])
+    assert (error.exact, error.rounded, error.longer) == pytest.approx((0.8, 0.6, 0.3))
+    assert (confidence.exact, confidence.rounded, confidence.longer) == pytest.approx((0.8, 0.6, 0.2))
+
+
+def test_without_longer_training_or_rounding_there_is_none():
+    assert [r.longer for r in rounded([["as defined", 0.9, 0.8], [variations.ROUNDED, 0.7, 0.6]])] == [None, None]
+    assert rounded([["as defined", 0.9, 0.8]]) == []

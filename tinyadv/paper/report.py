@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..bench import summary
 from ..bench.summary import Summary
 from ..storage import write_atomically
+from . import variations
 from .registry import Claim, Quantity, select
 from .results import (
     CONTROL,
@@ -276,6 +277,7 @@ def page(results: Mapping[str, Result], manifest: Mapping[str, Any], figures_dir
     sections = {
         "claims": _measured_section(measured, manifest),
         "audit": _audit_section(results.get(AUDITED)),
+        "rounding": _rounding_section(results),
         "figures": _figures_section(measured, figures_dir),
         "speed": _speed_section(summary.committed(), summary.growth_plot()),
         "not-run": _not_run_section([claim for claim, result, _ in everything if not result]),
@@ -303,6 +305,7 @@ def _contents(measured: _Measured, present: list[str]) -> Html:
 
 _PARTS = {
     "audit": "What the audit does to the paper’s 17.9\u00a0%",
+    "rounding": "What float32 does to the gradient",
     "figures": "Figures",
     "speed": "How fast it is",
     "not-run": "Claims not run",
@@ -490,6 +493,38 @@ def _audit_section(result: Result | None) -> Html | None:
     return tag(
         "section", tag("h2", _PARTS["audit"]), *(tag("p", part) for part in parts), at, id="audit", class_="prose"
     )
+
+
+_ROUNDING = (
+    "The gradient that FGSM follows begins with p − t at the softmax. Where a network is so sure of the true class "
+    "that its p is 1 in float32, p − t is 0, and the one class that the attack is to lead away from is missing. The "
+    "numbers of this page are made with a gradient that keeps it. Most libraries compute p − t as it stands: what the "
+    "attack becomes then, and where the attacked network is trained longer, so that it is sure more often, is in the "
+    "last two columns; the longest training is that of the first seed alone."
+)
+
+
+def _rounding_section(results: Mapping[str, Result]) -> Html | None:
+    """Published numbers beside ours, with the gradient as it is and as float32 rounds it."""
+    if not (found := variations.rounding(results)):
+        return None
+    pairs = [(abs(r.longer - paper), abs(r.exact - paper)) for r in found if r.longer is not None
+             if (paper := r.quantity.paper) is not None]  # fmt: skip
+    nearer = sum(rounded < exact for rounded, exact in pairs)
+    said = f"Rounded, and trained longer, {nearer} of {len(pairs)} published numbers are nearer to the paper’s."
+    lines = [
+        tag(
+            "tr",
+            tag("th", tag("a", r.claim, href=f"#{r.claim}"), f": {r.quantity.label}", scope="row"),
+            tag("td", format_paper(r.quantity)),
+            *(tag("td", "—" if v is None else format_value(r.quantity, v)) for v in (r.exact, r.rounded, r.longer)),
+        )
+        for r in found
+    ]
+    head = _head("Number", "Paper", "Exact gradient", "Rounded in float32", "Rounded, trained longer")
+    inner = tag("div", tag("table", head, tag("tbody", *lines), class_="inner"), class_="scroll", tabindex="0")
+    parts = [tag("p", _ROUNDING), tag("p", said) if pairs else None, inner]
+    return tag("section", tag("h2", _PARTS["rounding"]), *parts, id="rounding")
 
 
 def _speed_section(speed: Summary | None, growth: bytes | None) -> Html | None:

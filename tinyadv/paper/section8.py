@@ -93,8 +93,8 @@ def _transferred(lab: Lab, networks: Sequence[Network], names: list[str], shares
     }
     for model in longer:
         what = f"the maxout network trained for {len(lab.log(model))} epochs"
-        kinds |= {what: (attack(model, x, y), model, rbf)}
-        kinds |= {f"{ROUNDED}, {what}": (attack(Rounded(model), x, y), model, rbf)}
+        kinds[f"as defined, {what}"] = attack(model, x, y), model, rbf
+        kinds[f"{ROUNDED}, {what}"] = attack(Rounded(model), x, y), model, rbf
     rows, columns = [], ["variation", *names, "error_maxout", "error_softmax", "error_rbf"]
     values = Values()
     for name, (images, first, third) in kinds.items():

@@ -108,8 +108,8 @@ def ensemble_12(lab: Lab, seed: int, *networks: Network) -> Measurement:
     rows.append([ROUNDED, *_errors(members, "rounded losses", Rounded(members[0]), x, y)])
     if longer:
         what = f"members trained for {len(lab.log(longer[0]))} epochs"
-        rows.append([what, *_errors(longer, "probability", longer[0], x, y)])
-        rows.append([f"{what}, {ROUNDED}", *_errors(longer, "rounded losses", Rounded(longer[0]), x, y)])
+        rows.append([f"gradient of the mean probability, {what}", *_errors(longer, "probability", longer[0], x, y)])
+        rows.append([f"{ROUNDED}, {what}", *_errors(longer, "rounded losses", Rounded(longer[0]), x, y)])
     columns = ["variation", "error_ensemble", "error_member"]
     details = {"sizes": _by_size(members, of_one, x, y), "variations": table(columns, rows)}
     return values.measurement(details=details)

@@ -7,6 +7,7 @@ first, the measurement's own definition in the first row. Out of it comes the se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import inf, isfinite, nan
 from typing import Any
 
@@ -44,7 +45,7 @@ def nearest(result: Result, *names: str) -> str:
     """
     quantities = [q for name in names for q in claims()[result.claim].published if q.name == name]
     tables = [m.details["variations"]["rows"] for m in result.measurements]
-    rows = _means(tables)
+    rows = means(result)
     distances = [_distance(row[1:], quantities) for row in rows]
     if not any(map(isfinite, distances)):
         return ""
@@ -65,8 +66,13 @@ def nearest(result: Result, *names: str) -> str:
     )
 
 
-def _means(tables: list[list[list[Any]]]) -> list[list[Any]]:
-    """The rows of the first table, each the mean over the seeds that have it; NaN where one of them has no number."""
+def means(result: Result) -> list[list[Any]]:
+    """The rows of the first seed's table, each the mean over the seeds that have it; NaN where one has no number.
+
+    A result without such tables has no rows.
+    """
+    entries = [m.details.get("variations") for m in result.measurements]
+    tables = [entry.get("rows") or [] if isinstance(entry, dict) else [] for entry in entries]
 
     def mean(values: Sequence[Any]) -> float:
         return sum(values) / len(values) if all(v is not None for v in values) else nan
@@ -76,6 +82,28 @@ def _means(tables: list[list[list[Any]]]) -> list[list[Any]]:
         if name in named:  # lengths of training that early stopping chose, for instance, are others for each seed
             named[name].append(values)
     return [[name, *map(mean, zip(*same, strict=True))] for name, same in named.items()]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What rounding makes of a published number: ours with the exact gradient, the rounded one, and trained longer."""
+
+    claim: str
+    quantity: Quantity
+    exact: float
+    rounded: float
+    longer: float | None
+
+
+def rounding(results: Mapping[str, Result]) -> list[Rounding]:
+    """Every published number that was also measured with the rounded gradient: the rows that begin with `ROUNDED`."""
+    found = []
+    for claim, result in results.items():
+        rows = means(result)
+        of = [row for row in rows if row[0].startswith(ROUNDED)]
+        for i, q in enumerate(claims()[claim].published if of else (), start=1):
+            found.append(Rounding(claim, q, rows[0][i], of[0][i], of[-1][i] if len(of) > 1 else None))
+    return found
 
 
 def _distance(values: Sequence[float], quantities: Sequence[Quantity]) -> float:

@@ -42,7 +42,7 @@ import numpy as np
 from tinyadv import Tensor, attacks, grad, metrics, models
 from tinyadv.backend import generator, noise
 from tinyadv.course import compare, figure, lab, scale
-from tinyadv.paper import recipes
+from tinyadv.paper import recipes, variations
 from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE
 from tinyadv.paper.results import committed
 from tinyadv.paper.verdict import verdict
@@ -81,11 +81,11 @@ def predicted_label_fgsm(model: models.Network, x: np.ndarray, eps: float) -> np
 # q_k = \frac{e^{z_k}}{\sum_{j \ne y} e^{z_j}} .$$
 #
 # A sure network has a tiny $s$. In float32 $1 - p_y$ rounds to 0 at about $10^{-7}$, and then the gradient lacks the
-# one class that FGSM is to lead away from. Most libraries compute it so, and so, it seems, did the paper: `main`
-# prints what this does to its 89.4 %. The package adds up the $p_j$ instead. They too become 0 at $10^{-45}$, when
-# $z_y$ leads by 104. Then $\nabla_x J = 0$, and the "defence" has beaten FGSM. But $s$ is a factor of the *whole*
-# gradient, one positive number an image, and FGSM wants a sign. Without $s$ the label has $-1$, and the *others* have
-# their softmax $q$, which sums to 1.
+# one class that FGSM is to lead away from. Most libraries compute it so, and so, it seems, did the paper: `main` prints
+# what this does to its numbers. The package adds up the $p_j$ instead. They too become 0 at $10^{-45}$, when $z_y$
+# leads by 104. Then $\nabla_x J = 0$, and the "defence" has beaten FGSM. But $s$ is a factor of the *whole* gradient,
+# one positive number an image, and FGSM wants a sign. Without $s$ the label has $-1$, and the *others* have their
+# softmax $q$, which sums to 1.
 
 
 # %%
@@ -153,7 +153,10 @@ def main(profile: str = "quick") -> None:
     names = {"error": "FGSM", "error_clipped": "clipped", "pgd_error": "PGD", "transfer_error": "transfer"}
     values = {"naive_error": wrong[0]["FGSM"].mean(), **{key: wrong[1][name].mean() for key, name in names.items()}}
     compare("adv-robust-1600", {**values, "zero_gradient_share": metrics.zero_gradient_share(networks[1], x, y)})
-    print("What rounding p - t does:", committed()["fgsm-maxout"].reason)
+    print("Longer runs: the paper's number, ours, ours with p - t rounded, and that after longer training")
+    for r in variations.rounding(committed()):
+        shares = [r.quantity.paper, r.exact, r.rounded, *[r.longer] * (r.longer is not None)]
+        print(f"  {r.claim}, {r.quantity.label}:", *(f"{share:.1%}" for share in shares))
     print("What the longer runs say:", *verdict(committed()["adv-robust-1600"]), sep="\n")
     draw(networks, x[:500], y[:500])
 

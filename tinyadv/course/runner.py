@@ -39,6 +39,13 @@ CHANGES = {"os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.truncate", "os.
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 RELIED_ON = {"builtins", "math", "operator", "json", "numpy", "_pytest", "pytest", "pluggy", "tinyadv", "__main__"}
 AT_EACH_CALL = {"builtins", "numpy", "numpy.testing", "numpy.testing._private.utils", "numpy._core.numeric", "pytest"}
+ADDED_BY_PYTHON = {
+    "__annotations__",
+    "__annotations_cache__",
+    "__doc__",
+    "__parameters__",
+    "__slotnames__",
+}  # to classes
 # pytest's own plugins of which some keep, in a module or where imports are made, what leads to `send` below
 UNNEEDED = [
     "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "logging", "pastebin",
@@ -157,25 +164,32 @@ def unchanged(names: set[str], alone: bool = False) -> Callable[[], None]:
 
     kept: list[tuple[Mapping[str, Any], str, Any, str]]
     kept = [(sys.modules, name, module, name) for name, module in sys.modules.items() if among(name)]
-    inside: list[tuple[FunctionType, Any, Any, Any, str]] = []
+    classes: list[tuple[type, set[str], str]] = []
     for _, name, module, _ in [*kept]:
         for key, value in list(vars(module).items()):
             if callable(value):
                 kept.append((vars(module), key, value, f"{name}.{key}"))
             if isinstance(value, type) and value.__module__ == name:
-                kept += [(vars(value), k, v, f"{name}.{key}.{k}") for k, v in vars(value).items() if callable(v)]
-
-    for _, _, value, label in kept:
-        if isinstance(value, FunctionType):
-            inside.append((value, value.__code__, value.__defaults__, value.__kwdefaults__, label))
+                parts = [p for p in vars(value).items() if callable(p[1]) or isinstance(p[1], (classmethod, property))]
+                kept += [(vars(value), k, v, f"{name}.{key}.{k}") for k, v in parts]
+                classes.append((value, {*vars(value), *ADDED_BY_PYTHON}, f"{name}.{key}"))
+    inside = [
+        (value, value.__code__, value.__defaults__, value.__kwdefaults__, label)
+        for _, _, value, label in kept
+        if isinstance(value, FunctionType)
+    ]
 
     def check() -> None:
+        said = "the submission changed {}, which the tests rely on"
         for f, code, defaults, named, label in inside:
             if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not named:
-                raise TamperedError(f"the submission changed {label}, which the tests rely on")
+                raise TamperedError(said.format(label))
         for space, key, value, label in kept:
             if space.get(key) is not value:
-                raise TamperedError(f"the submission changed {label}, which the tests rely on")
+                raise TamperedError(said.format(label))
+        for kind, names, label in classes:
+            if not vars(kind).keys() <= names:
+                raise TamperedError(said.format(label))
 
     return check
 
@@ -192,13 +206,22 @@ def watched(function: FunctionType, checks: list[Callable[[], None]]) -> Callabl
                 check()
         for value in result if isinstance(result, (tuple, list)) else [result]:
             kind = type(value)
-            own = [c for c in kind.__mro__ if c.__module__ == function.__module__]
-            equal = [vars(c)["__eq__"] for c in own if isinstance(vars(c).get("__eq__"), FunctionType)]
-            if any(f.__module__ == function.__module__ and f.__qualname__ != "__eq__" for f in equal):
+            if any(_decides(c, function.__code__.co_filename) for c in kind.__mro__):
                 raise TamperedError(f"the result is a {kind.__name__}, which decides itself what it is equal to")
         return result
 
     return call
+
+
+def _decides(kind: type, file: str) -> bool:
+    """Whether a class's own code, which is in this file, says what its objects are equal to; dataclasses may."""
+    for name in ("__eq__", "__array_function__", "__array_ufunc__"):
+        function = vars(kind).get(name)
+        if isinstance(function, FunctionType):
+            where = function.__code__.co_filename
+            if where == file or (_nameless(where) and "__dataclass_fields__" not in vars(kind)):
+                return True
+    return False
 
 
 # ---------------------------------------------------------------------------------------------------------

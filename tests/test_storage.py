@@ -281,3 +281,21 @@ def test_a_killed_writer_whose_parent_has_not_asked_after_it_is_dead(tmp_path):
     storage.remove_leftovers(tmp_path)
     assert (dead.exists(), ours.exists()) == (False, True)
     child.wait()
+
+
+@pytest.mark.parametrize("error", [OSError(30, "Read-only file system"), PermissionError(13, "Permission denied")])
+def test_a_temporary_folder_that_cannot_be_removed_is_no_error(error, tmp_path, monkeypatch):
+    """A folder above may have become read-only meanwhile."""
+
+    def refused(*_, **__):
+        raise error
+
+    with storage.temporary_folder(tmp_path, "one.") as folder:
+        (folder / "a" / "b").mkdir(parents=True)
+        (folder / "a" / "b" / "c").touch()
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch, storage.temporary_folder(tmp_path, "one."):
+        for function in ("rmdir", "unlink", "chmod"):
+            patch.setattr(os, function, refused)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith("one.")

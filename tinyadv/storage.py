@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -45,6 +46,20 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
         with suppress(FileNotFoundError):  # Ctrl-C may come when it has its name already
             os.unlink(temporary)
         raise
+
+
+@contextmanager
+def temporary_folder(parent: Path | None = None, prefix: str = "tinyadv-") -> Iterator[Path]:
+    """A folder for as long as the block runs; what cannot be removed in the end stays, and is no error.
+
+    Python's own answers some of what may go wrong there, as a folder above that cannot be written any more, with a
+    RecursionError.
+    """
+    folder = tempfile.mkdtemp(prefix=prefix, dir=parent)
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path, pattern: str = "**/.*.part") -> None:

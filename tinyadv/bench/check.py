@@ -7,15 +7,14 @@ the bound on parameters leaves room for what a few pixels can do.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..machine import cores
+from ..storage import temporary_folder
 from .jobs import Arrays, Data, Job, load_data, start_parameters
 from .runner import AbsentError, Peer, Say, Worker, trained_parameters, write_data
 
@@ -37,15 +36,15 @@ def check_job(
     job = without_dropout(job)
     data, rows, reference = data or load_data(job), list[dict[str, Any]](), None
     start = trained_parameters(job) if job.kind == "fgsm" else start_parameters(job)
-    with tempfile.TemporaryDirectory() as folder:
-        file = write_data(Path(folder) / "data.npz", job, data, start)
+    with temporary_folder() as folder:
+        file = write_data(folder / "data.npz", job, data, start)
         for peer in peers:
             if peer.name.startswith("floor"):
                 continue
             try:
                 with Worker(peer, job, file, threads or cores(), device) as worker:
                     worker.ask({"run": {"train": steps, "fgsm": 0, "softmax": 1}[job.kind]})
-                    found = worker.save(Path(folder) / f"{len(rows)}.npz")
+                    found = worker.save(folder / f"{len(rows)}.npz")
             except AbsentError as reason:
                 say(f"{job.name}: {peer.label} is skipped: {reason}")
                 continue

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..machine import cores, processor, thread_caps
+from ..storage import temporary_folder
 from .jobs import Arrays, Data, Job, load_data, start_parameters
 from .quiet import Patience, busy, disturbed
 from .worker import PEERS
@@ -216,8 +217,8 @@ def run_job(
     threads, waiting, workers = threads or cores(), Patience(patience), list[Worker]()
     if start is None:
         start = trained_parameters(job) if job.kind == "fgsm" else start_parameters(job)
-    with tempfile.TemporaryDirectory() as folder:
-        file = write_data(Path(folder) / "data.npz", job, data or load_data(job), start)
+    with temporary_folder() as folder:
+        file = write_data(folder / "data.npz", job, data or load_data(job), start)
         try:
             for peer in peers:
                 worker = _started(peer, job, file, threads, device, say)

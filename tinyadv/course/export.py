@@ -7,9 +7,9 @@ text; plain `pytest` in it says what is solved. The teacher's has the solutions.
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
+from ..storage import temporary_folder
 from . import lessons, title
 from .exercises import exercises, stub
 
@@ -110,8 +110,8 @@ def export(folder: Path, notebooks: bool = False, solutions: bool = False) -> li
         raise ValueError(f"{folder} is a file: wanted a new folder, or an empty one")
     files = _files(notebooks, solutions)
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}.") as temporary:
-        whole = Path(temporary) / "whole"
+    with temporary_folder(folder.absolute().parent, f".{folder.name}.") as temporary:
+        whole = temporary / "whole"
         for name, text in files.items():
             (whole / name).parent.mkdir(parents=True, exist_ok=True)
             (whole / name).write_text(text, encoding="utf-8")

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from io import StringIO
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..storage import write_atomically
+from ..storage import temporary_folder, write_atomically
 from . import FIGURES, lessons
 from .pages import MODULES, claims_details, downloads, filled, lesson_page, module_page
 
@@ -149,11 +148,11 @@ def _write_report(path: Path, results: Mapping[str, Result]) -> None:
 def _replace(folder: Path, html: Path) -> None:
     """Put a copy of the pages in the place of `folder`: all or nothing."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True) as place:
-        shutil.copytree(html, Path(place) / "new")
+    with temporary_folder(folder.parent, f".{folder.name}.") as place:
+        shutil.copytree(html, place / "new")
         if folder.exists():
-            os.replace(folder, Path(place) / "old")
-        os.replace(Path(place) / "new", folder)
+            os.replace(folder, place / "old")
+        os.replace(place / "new", folder)
 
 
 def _sphinx(source: Path, html: Path, work: Path, run: bool) -> list[str]:

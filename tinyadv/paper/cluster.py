@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import queue
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ..backend import check_device
 from ..progress import Bars, Console, say
-from ..storage import write_atomically
+from ..storage import temporary_folder, write_atomically
 from .lab import Lab
 from .tasks import Outcome, Remote, Task, TrainTask, attempt
 
@@ -153,11 +152,11 @@ def _serve(task: Task, device: str, networks: dict[str, bytes]) -> tuple[Outcome
             raise _CancelledError
         worker.log_event(TOPIC, {"task": key, "what": what, "arguments": arguments})
 
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for name, content in networks.items():
-            write_atomically(Path(folder) / f"{name}.safetensors", content)
+            write_atomically(folder / f"{name}.safetensors", content)
         send("start", worker.address)
-        lab = Lab(Path(folder), device, Remote(send), lambda line: send("say", line))
+        lab = Lab(folder, device, Remote(send), lambda line: send("say", line))
         outcome = attempt(task, lab)
         content = lab.path(task.recipe).read_bytes() if isinstance(task, TrainTask) and not outcome.error else b""
         return outcome, content

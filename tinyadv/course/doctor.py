@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -42,6 +45,7 @@ def examine() -> Iterator[Finding]:
     yield _gpu()
     yield _data()
     yield _lessons()
+    yield _grading()
     yield _gradients()
 
 
@@ -89,6 +93,13 @@ def _lessons() -> Finding:
         return "lessons", f"{len(lessons())}, exercises with tests in {len(graded_lessons())}", True
     except FileNotFoundError as error:
         return "lessons", str(error), False
+
+
+def _grading() -> Finding:
+    # in a process of its own: there is no way back
+    command = [sys.executable, "-I", "-B", str(Path(__file__).with_name("confine.py"))]
+    held = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip()
+    return "grading", f"what holds a submission besides Python and limits: {held or 'nothing on this system'}", True
 
 
 def _gradients() -> Finding:

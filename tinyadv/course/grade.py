@@ -4,12 +4,21 @@ The one idea: a submission is a stranger's code. Its file is copied into a folde
 (`runner`) tests it there, and what counts is only what that process signs with a key that it got before the submission
 was loaded. A loop, an exit, a crash or a flood of output costs the exercise that did it, and no other.
 
+What holds a submission: on Linux the system itself (`confine`) lets it read only what Python needs, write only in its
+folder, start nothing, connect to nothing and reach no other process, also when it has got round everything in Python;
+`tinyadv doctor` says what of that a machine offers. Limits of the system bound time, memory and the size of a file;
+whoever waits for the process looks ten times a second at what it has written. `tests/test_isolation.py` attacks it all.
+
 What this does not protect against: Python cannot hide memory from code in the same process. A student who sets out to
-attack the interpreter (by machine code in an array, by threads that race the checks, by rebuilding what the audit
-refuses) can fake a result, and one who knows the package can call `tinyadv.attacks` instead of writing an attack. The
-checks stop accidents and curiosity; against the rest help a look at the code of whoever has full marks,
-and a container or virtual machine without network for each submission, as Gradescope has. Memory limits hold on Linux
-only, processor time limits wherever there is `resource`; on other systems there is the limit of elapsed time.
+attack the interpreter (by writing to memory through `ctypes.memmove`, by threads that race the checks, by rebuilding
+what the audit refuses) can fake points, and nothing more; one who knows the package can call `tinyadv.attacks` instead
+of writing an attack. Against that helps a look at the code of whoever has full marks. Names of hidden files, and what
+`stat` tells of any file, can be seen. Between two looks the disk can take more than the limit, and files that are
+deleted but in use count only when the disk is full. It stays the user who grades: another one could not read a Python
+in that user's home; root's privileges are given up. Without Landlock and seccomp (other systems, old kernels, some
+containers) Python's audit is all there is, and it does not see every call: there give each submission a container or
+virtual machine without network, as Gradescope does. Memory limits hold on Linux only, processor time limits wherever
+there is `resource`; on other systems there is the limit of elapsed time.
 """
 
 from __future__ import annotations

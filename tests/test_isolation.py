@@ -439,7 +439,14 @@ def test_the_system_stops_every_attack_without_pythons_help(left_out, tmp_path):
 @pytest.mark.slow
 def test_every_attack_does_its_deed_where_nothing_stops_it(tmp_path):
     found = attempt(ATTACKS, (), tmp_path)
-    assert {name: said for name, said in found.items() if said != "done"} == {}
+    assert {name for name, said in found.items() if said != "done"} <= REFUSED_ANYWAY, found
+
+
+REFUSED_ANYWAY = {  # to those who are not root, or in many containers
+    "reads_by_handle", "reads_memory_by_call", "reads_memory_of_the_grader", "writes_device", "writes_mount",
+    "writes_xattr", "starts_traces_grader", "connects_io_uring", "connects_keyring", "connects_netlink",
+    "takes_limits_up", "takes_limits_up_libc",
+}  # fmt: skip
 
 
 @needs_all
@@ -451,7 +458,7 @@ def test_the_system_ends_what_does_not_end(tmp_path):
 
 MATTERS = {  # a layer, and an attack that only it stops, of the system's
     "Landlock": ("reads_open", "reads_own_memory", "writes_open", "writes_mkfifo", "writes_tmp"),
-    "seccomp": ("starts_fork", "starts_setsid", "connects_udp", "connects_keyring", "writes_chmod", "writes_utime"),
+    "seccomp": ("starts_fork", "starts_setsid", "connects_udp", "connects_libc_socket", "writes_chmod", "writes_utime"),
     "privileges": (),
     "rlimits": ("takes_one_file", "takes_sparse_file", "takes_deleted_files", "takes_memory"),
     "quota": ("takes_many_files",),

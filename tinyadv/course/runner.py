@@ -39,6 +39,7 @@ CHANGES = {"os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.truncate", "os.
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 RELIED_ON = {"builtins", "math", "operator", "json", "numpy", "_pytest", "pytest", "pluggy", "tinyadv", "__main__"}
 AT_EACH_CALL = {"builtins", "numpy", "numpy.testing", "numpy.testing._private.utils", "numpy._core.numeric", "pytest"}
+JUDGES = ("__main__", "tinyadv.", "numpy.testing.", "_pytest.python.", "_pytest.reports.", "_pytest.runner.")
 ADDED_BY_PYTHON = {
     "__annotations__",
     "__annotations_cache__",
@@ -49,7 +50,7 @@ ADDED_BY_PYTHON = {
 # pytest's own plugins of which some keep, in a module or where imports are made, what leads to `send` below
 UNNEEDED = [
     "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "logging", "pastebin",
-    "setuponly", "setupplan", "stepwise", "threadexception", "unittest", "unraisableexception", "warnings",
+    "setuponly", "setupplan", "stepwise", "threadexception", "unittest", "unraisableexception",
 ]  # fmt: skip
 LARGEST, OPEN = 8 << 20, 64  # bytes of a file, and how many files at a time
 
@@ -118,7 +119,7 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
         for item in session.items:
             send("case", item.originalname, "")
         tests = {item.module.__name__ for item in session.items} | {"conftest"}
-        checks.append(unchanged(RELIED_ON | tests))
+        checks.append(unchanged(RELIED_ON | tests, inside=(*JUDGES, *tests)))
         checks.extend([unchanged(AT_EACH_CALL, alone=True), unchanged({"tinyadv"} | tests)])
         arm(job)
 
@@ -153,10 +154,11 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
 # Has the submission changed what the tests rely on?
 
 
-def unchanged(names: set[str], alone: bool = False) -> Callable[[], None]:
-    """A function that raises TamperedError once a function or class of these modules is another, or another inside.
+def unchanged(names: set[str], alone: bool = False, inside: tuple[str, ...] = ()) -> Callable[[], None]:
+    """A function that raises TamperedError once a function or class of these modules is another, or has more in it.
 
-    With what is in them, where they are packages, unless the modules alone are asked for.
+    With what is in them, where they are packages, unless the modules alone are asked for; functions whose names begin
+    as one of `inside` may not get other code either (to ask for that costs an event of the audit each).
     """
 
     def among(name: str) -> bool:
@@ -164,7 +166,7 @@ def unchanged(names: set[str], alone: bool = False) -> Callable[[], None]:
 
     kept: list[tuple[Mapping[str, Any], str, Any, str]]
     kept = [(sys.modules, name, module, name) for name, module in sys.modules.items() if among(name)]
-    classes: list[tuple[type, set[str], str]] = []
+    classes: list[tuple[Mapping[str, Any], int, set[str], str]] = []
     for _, name, module, _ in [*kept]:
         for key, value in list(vars(module).items()):
             if callable(value):
@@ -172,23 +174,24 @@ def unchanged(names: set[str], alone: bool = False) -> Callable[[], None]:
             if isinstance(value, type) and value.__module__ == name:
                 parts = [p for p in vars(value).items() if callable(p[1]) or isinstance(p[1], (classmethod, property))]
                 kept += [(vars(value), k, v, f"{name}.{key}.{k}") for k, v in parts]
-                classes.append((value, {*vars(value), *ADDED_BY_PYTHON}, f"{name}.{key}"))
-    inside = [
-        (value, value.__code__, value.__defaults__, value.__kwdefaults__, label)
+                there = vars(value)
+                classes.append((there, len(there), {*there, *ADDED_BY_PYTHON}, f"{name}.{key}"))
+    functions = [
+        (value, value.__code__, label)
         for _, _, value, label in kept
-        if isinstance(value, FunctionType)
+        if isinstance(value, FunctionType) and label.startswith(inside)
     ]
 
     def check() -> None:
         said = "the submission changed {}, which the tests rely on"
-        for f, code, defaults, named, label in inside:
-            if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not named:
+        for f, code, label in functions:
+            if f.__code__ is not code:
                 raise TamperedError(said.format(label))
         for space, key, value, label in kept:
             if space.get(key) is not value:
                 raise TamperedError(said.format(label))
-        for kind, names, label in classes:
-            if not vars(kind).keys() <= names:
+        for there, size, known, label in classes:
+            if len(there) != size and not there.keys() <= known:
                 raise TamperedError(said.format(label))
 
     return check

@@ -123,6 +123,20 @@ def test_what_the_size_of_the_weights_explains():
     assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.0, math.nan))).startswith("No other size of the top layer")
 
 
+def test_a_longer_trained_network_stands_below_and_in_the_reason(monkeypatch):
+    use(monkeypatch, tiny_mnist())
+    lab = GivenLab(dtype="float32")
+    network, longer = (lab.given["maxout_network", kind, "softmax"] for kind in ("clean", "adversarial"))
+    claim = MEASURES["rubbish-maxout-softmax"].function
+    m, wanted = claim(lab, 0, network, longer), claim(lab, 0, longer).values
+    row = ["trained for 2 epochs", wanted["error"], wanted["confidence_on_mistakes"]]
+    assert m.details["variations"]["rows"][-1] == row
+    assert row[1:] != [m.values["error"], m.values["confidence_on_mistakes"]]
+    assert reason(result("rubbish-maxout-softmax", m)).endswith(
+        f" Trained for 2 epochs, the first seed's network gives {100 * row[1]:.1f} % and {100 * row[2]:.1f} %."
+    )
+
+
 def test_skew_is_of_the_samples_of_the_other_claim():
     m, counts = undisturbed("rubbish-skew"), undisturbed("rubbish-maxout-softmax").details["by_class"]
     assert m.details["by_class"] == counts

@@ -339,6 +339,11 @@ def test_variations_of_several_seeds_are_means_where_they_are_of_the_same_things
     assert "Variations" not in under(one_lacks_it, figures)[0]
 
 
+def test_no_variations_are_no_table(figures):
+    assert "Variations" not in under(varied([["as defined", 0.5, 1.0]]), figures)[0]
+    assert "Variations" in under(varied([["as defined", 0.5, 1.0], ["a", 0.5, 1.0]]), figures)[0]
+
+
 def test_the_audit_stands_under_the_claim(figures):
     text, parsed = under(varied([["a", 0.5, 1.0]]), figures)
     assert "Masking audit ✓ The order of attacks holds everywhere. Network Attack Images Error" in text

@@ -148,16 +148,16 @@ def test_transfer_and_confidence(lab):
 def test_transfer_by_the_rounded_gradient_and_from_a_longer_trained_network(monkeypatch):
     use(monkeypatch, tiny_mnist())
     lab = GivenLab(dtype="float32")
-    naive, trained, longer = lab.given[NAIVE], lab.given[TRAINED], GivenLab(dtype="float32").given[NAIVE]
+    naive, trained, others = lab.given[NAIVE], lab.given[TRAINED], GivenLab(dtype="float32").given
+    longer, second = others[NAIVE], others[("maxout_network", "rubbish", "softmax")]  # another one
     made_sure(longer, 40.0)
-    m = MEASURES["adv-transfer"].function(lab, 0, naive, trained, longer)
+    m = MEASURES["adv-transfer"].function(lab, 0, naive, trained, longer, second)
     x, y = lab.data.test
     assert (section6.attack(longer, x, y) != rounded_fgsm(longer, x, y)).any(axis=1).sum() > 3
-    what = ", the naive network trained for 2 epochs"
     wanted = []
-    for end, network in (("", naive), (what, longer)):
+    for end, (a, b) in (("", (naive, trained)), (", both trained for 2 epochs", (longer, second))):
         for name, of in (("as defined", section6.attack), (ROUNDED, rounded_fgsm)):
-            shown = ((trained, of(network, x, y)), (network, of(trained, x, y)))
+            shown = ((b, of(a, x, y)), (a, of(b, x, y)))
             wanted.append([name + end, *(pytest.approx((n(made).argmax(axis=1) != y).mean()) for n, made in shown)])
     assert m.details["variations"]["rows"] == wanted
     assert wanted[0][1:] == [m.values["error_naive_to_trained"], m.values["error_trained_to_naive"]]
@@ -473,3 +473,27 @@ def validation(model, x, y):
 )
 def test_when_a_training_counts_as_unfinished(errors, falling):
     assert section6._unfinished(section6._course(log_of(errors), "error")) == falling
+
+
+def test_longer_trained_networks_stand_below_and_in_the_reasons(lab):
+    (x, y), others = lab.data.test, Told().given
+    naive, trained, longer = lab.given[NAIVE], lab.given[TRAINED], others[("maxout_network", "rubbish", "softmax")]
+
+    def errors(*models):
+        return [float((model(x).argmax(axis=1) != y).mean()) for model in models]
+
+    lab.log = lambda network: LOG
+    m = MEASURES["adv-train-240"].function(lab, 0, naive, trained, longer, naive)
+    rows = [["as defined", *errors(naive, trained)], ["both trained for 2 epochs", *errors(longer, naive)]]
+    assert m.details["variations"]["rows"] == rows
+    assert "Of 1 variations of what the paper leaves open" in EXPLANATIONS["adv-train-240"](
+        result_of("adv-train-240", m)
+    )
+    lab.log = lambda network: log_of([0.2, 0.1])
+    m = MEASURES["adv-confidence"].function(lab, 0, trained, longer)
+    report = ByHand(longer).report([ByHand(longer).fgsm(p, label) for p, label in zip(x, y, strict=True)], y)
+    row = ["trained for 2 epochs", pytest.approx(report["confidence_on_mistakes"]), report["error"]]
+    assert m.details["variations"]["rows"][1:] == [row]
+    assert "Of 1 variations of what the paper leaves open" in EXPLANATIONS["adv-confidence"](
+        result_of("adv-confidence", m)
+    )

@@ -20,6 +20,7 @@ from .lab import EPS, Lab
 from .measuring import Values, explains, measures, pictures, weights_l1
 from .registry import claims
 from .results import Measurement, Result
+from .variations import means
 
 SAMPLES = 10_000
 SCALES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)  # of the outputs: what a smaller or larger top layer would give
@@ -44,10 +45,15 @@ def _mean(numbers: Iterable[float | None]) -> float:
 # How much rubbish is claimed
 
 
-@measures("rubbish-maxout-softmax", lambda profile, seed: [recipes.maxout(profile, seed)])
-def rubbish_maxout_softmax(lab: Lab, seed: int, network: Network) -> Measurement:
+@measures("rubbish-maxout-softmax", recipes.naive_at_length)
+def rubbish_maxout_softmax(lab: Lab, seed: int, network: Network, *longer: Network) -> Measurement:
     """The naive maxout network with softmax on top."""
-    return _rubbish(lab, seed, network)
+    measurement = _rubbish(lab, seed, network)
+    for model in longer:
+        v = _rubbish(lab, seed, model).values
+        row = [f"trained for {len(lab.log(model))} epochs", v["error"], v["confidence_on_mistakes"]]
+        measurement.details["variations"]["rows"].append(row)
+    return measurement
 
 
 @measures("rubbish-maxout-sigmoid", lambda profile, seed: [recipes.maxout(profile, seed, top="sigmoid")], quick=False)
@@ -101,10 +107,9 @@ def _explain_rubbish(result: Result) -> str:
     Of the table's sizes it tells the one that comes nearest to them, in units of the registry's tolerances.
     """
     published = claims()[result.claim].published
-    tables = zip(*(m.details["variations"]["rows"] for m in result.measurements), strict=True)
-    sizes = [(of_seeds[0][0], *(_mean(row[i] for row in of_seeds) for i in (1, 2))) for of_seeds in tables]
+    sizes = [row for row in means(result) if row[0].startswith("outputs")]
 
-    def distances(size: tuple[str, float, float]) -> list[float]:
+    def distances(size: list[Any]) -> list[float]:
         ours = dict(zip(("error", "confidence_on_mistakes"), size[1:], strict=True))
         found = [abs(ours[q.name] - (q.paper or 0.0)) / (q.tolerance or math.inf) for q in published]
         return [d if math.isfinite(d) else math.inf for d in found]
@@ -113,10 +118,14 @@ def _explain_rubbish(result: Result) -> str:
     sure = f" with a confidence of {100 * confidence:.1f} %" if math.isfinite(confidence) else ""
     claimed = f"{100 * error:.1f} % of the samples would be claimed{sure}"
     if name == "outputs × 1":
-        return "No other size of the top layer in the table comes nearer to the paper's numbers."
-    if max(distances(best)) <= 1:
-        return f"With {name}, which changes no class, {claimed}: the size of the weights is enough to explain it."
-    return f"With {name}, which changes no class, {claimed}: its size alone does not give the paper's numbers."
+        told = "No other size of the top layer in the table comes nearer to the paper's numbers."
+    elif max(distances(best)) <= 1:
+        told = f"With {name}, which changes no class, {claimed}: the size of the weights is enough to explain it."
+    else:
+        told = f"With {name}, which changes no class, {claimed}: its size alone does not give the paper's numbers."
+    longer = [f" {row[0][0].upper()}{row[0][1:]}, the first seed's network gives {100 * row[1]:.1f} % and "
+              f"{100 * row[2]:.1f} %." for row in means(result) if row[0].startswith("trained")]  # fmt: skip
+    return told + "".join(longer)
 
 
 RUBBISH = (

@@ -175,10 +175,16 @@ def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = Fa
 def at_length(profile: Profile, seed: int, *networks: Recipe, times: int = 5) -> list[Recipe]:
     """Where choices are varied, networks trained so many times as long as the naive one usually is; else none.
 
-    How long those of sections 4, 6, 8 and 9 were trained is not said, and how sure they become depends on it.
+    How long most of the paper's were trained is not said, and how sure they become depends on it.
     """
     epochs = times * profile.epochs["naive"]
     return [replace(network, epochs=epochs) for network in networks] if profile.varies(seed) else []
+
+
+def naive_at_length(profile: Profile, seed: int) -> list[Recipe]:
+    """The naive maxout network, section 4; and where choices are varied the same, trained longer."""
+    naive = maxout(profile, seed)
+    return [naive, *at_length(profile, seed, naive)]
 
 
 def maxout_rubbish(profile: Profile, seed: int, top: str = "softmax", trained: bool = True) -> Recipe:

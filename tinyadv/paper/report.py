@@ -405,7 +405,7 @@ def _group(claim: Claim, result: Result, word: Status, manifest: Mapping[str, An
 def _variations(result: Result, word: Status) -> Html | None:
     """What comes out if a choice on which the paper is silent is made otherwise; open where the claim differs."""
     tables = _tables(result, "variations")
-    if not tables:
+    if not tables or [row[0] for row in tables[0]["rows"]] == ["as defined"]:
         return None
     columns, formats = tables[0]["columns"], tables[0].get("formats", [])
     names = [[row[0] for row in entry["rows"]] for entry in tables]

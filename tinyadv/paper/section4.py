@@ -17,9 +17,8 @@ from ..optim import SGD, Schedule
 from ..training import train
 from . import recipes
 from .figures import BLUE, GREEN, GREY, ORANGE, draws, show_image
-from .lab import Lab, Recipe
+from .lab import Lab
 from .measuring import Values, attack, explains, measures, pictures, under_fgsm, weights_l1
-from .recipes import Profile
 from .registry import claims
 from .results import Measurement, Result
 from .variations import WAYS, nearest, table, ways
@@ -102,12 +101,7 @@ def _why_softmax(result: Result) -> str:
     )
 
 
-def _naive_at_length(profile: Profile, seed: int) -> list[Recipe]:
-    naive = recipes.maxout(profile, seed)
-    return [naive, *recipes.at_length(profile, seed, naive)]
-
-
-@measures("fgsm-maxout", _naive_at_length)
+@measures("fgsm-maxout", recipes.naive_at_length)
 def fgsm_maxout(lab: Lab, seed: int, network: Network, *longer: Network) -> Measurement:
     """Error and confidence of the naively trained maxout network on attacked test images, and over its training.
 

@@ -44,6 +44,12 @@ def _large_pair(profile: Profile, seed: int) -> list[Recipe]:
     return _pair(profile, seed, profile.units)
 
 
+def _pair_at_length(profile: Profile, seed: int, units: int) -> list[Recipe]:
+    """Both, and where choices are varied both trained longer."""
+    pair = _pair(profile, seed, units)
+    return [*pair, *recipes.at_length(profile, seed, *pair)]
+
+
 def _large_trained(profile: Profile, seed: int) -> list[Recipe]:
     return _large_pair(profile, seed)[1:]
 
@@ -98,16 +104,21 @@ def _percent(share: float) -> str:
 # The clean error
 
 
-@measures("adv-train-240", lambda profile, seed: _pair(profile, seed, 240))
-def adv_train_240(lab: Lab, seed: int, naive: Network, trained: Network) -> Measurement:
-    """Clean test error without and with adversarial training."""
+@measures("adv-train-240", lambda profile, seed: _pair_at_length(profile, seed, 240))
+def adv_train_240(lab: Lab, seed: int, naive: Network, trained: Network, *longer: Network) -> Measurement:
+    """Clean test error without and with adversarial training; varied is its length."""
     x, y = lab.data.test
     values = Values()
     values.add(metrics.evaluate(naive, x, y), error="naive_error")
     values.add(metrics.evaluate(trained, x, y), error="adversarially_trained_error")
+    rows = [["as defined", *values.values.values()]]
+    if longer:
+        errors = [metrics.evaluate(model, x, y).error for model in longer]
+        rows.append([f"both trained for {len(lab.log(longer[0]))} epochs", *errors])
+    courses = {NAIVE: _course(lab.log(naive), "error"), TRAINED: _course(lab.log(trained), "error")}
     return values.measurement(
         holds=values.values["adversarially_trained_error"] < values.values["naive_error"],
-        details={"courses": {NAIVE: _course(lab.log(naive), "error"), TRAINED: _course(lab.log(trained), "error")}},
+        details={"courses": courses, "variations": table(["training", NAIVE, TRAINED], rows)},
     )
 
 
@@ -117,8 +128,9 @@ def _why_not_better(result: Result) -> str:
     faster = "adversarial training" if _fall(trained) > _fall(naive) else "naive training"
     return (
         f"On the validation images the naive network's error {_in_words(naive)}, and that of the adversarially trained "
-        f"one {_in_words(trained)}: {faster} gained more in its second half."
-    )
+        f"one {_in_words(trained)}: {faster} gained more in its second half. "
+        f"{nearest(result, 'naive_error', 'adversarially_trained_error')}"
+    ).rstrip()
 
 
 def _fall(course: dict[str, float]) -> float:
@@ -312,16 +324,15 @@ def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
     axes.legend(frameon=False)
 
 
-def _lasting_pair(profile: Profile, seed: int) -> list[Recipe]:
-    naive, trained = _large_pair(profile, seed)
-    return [naive, trained, *recipes.at_length(profile, seed, naive)]
+def _large_pair_at_length(profile: Profile, seed: int) -> list[Recipe]:
+    return _pair_at_length(profile, seed, profile.units)
 
 
-@measures("adv-transfer", _lasting_pair, units=1600)
+@measures("adv-transfer", _large_pair_at_length, units=1600)
 def adv_transfer(lab: Lab, seed: int, naive: Network, trained: Network, *longer: Network) -> Measurement:
     """Each network's FGSM examples, shown to the other.
 
-    Varied are the rounding of the gradient (see `rounding`) and how long the naive network is trained.
+    Varied are the rounding of the gradient (see `rounding`) and how long both are trained.
     """
     x, y = lab.data.test
     of_naive, of_trained, values = attack(naive, x, y), attack(trained, x, y), Values()
@@ -329,8 +340,9 @@ def adv_transfer(lab: Lab, seed: int, naive: Network, trained: Network, *longer:
     values.add(metrics.evaluate(naive, of_trained, y), error="error_trained_to_naive")
     own = {NAIVE: metrics.evaluate(naive, of_naive, y).error, TRAINED: metrics.evaluate(trained, of_trained, y).error}
     rows = _exchanged("", naive, trained, x, y)
-    for model in longer:
-        rows += _exchanged(f", the naive network trained for {len(lab.log(model))} epochs", model, trained, x, y)
+    for naive_longer, trained_longer in [longer] if longer else []:
+        what = f", both trained for {len(lab.log(naive_longer))} epochs"
+        rows += _exchanged(what, naive_longer, trained_longer, x, y)
     columns = ["FGSM", "made on naive", "made on adversarially trained"]
     courses = {TRAINED: _course(lab.log(trained), "adversarial_error")}
     return values.measurement(details={"own": own, "courses": courses, "variations": table(columns, rows)})
@@ -364,16 +376,27 @@ def _mean(values: Iterable[float]) -> float:
     return sum(values) / len(values)
 
 
-@measures("adv-confidence", _large_trained, units=1600)
-def adv_confidence(lab: Lab, seed: int, trained: Network) -> Measurement:
-    """How sure the adversarially trained network is where FGSM fools it."""
+def _trained_at_length(profile: Profile, seed: int) -> list[Recipe]:
+    (trained,) = _large_trained(profile, seed)
+    return [trained, *recipes.at_length(profile, seed, trained)]
+
+
+@measures("adv-confidence", _trained_at_length, units=1600)
+def adv_confidence(lab: Lab, seed: int, trained: Network, *longer: Network) -> Measurement:
+    """How sure the adversarially trained network is where FGSM fools it; varied is the length of its training."""
     x, y = lab.data.test
     values, log = Values(), lab.log(trained)
     values.add(metrics.evaluate(trained, attack(trained, x, y), y), error="error",
                 confidence_on_mistakes="confidence_on_mistakes",
                 wrong_label_probability="wrong_label_probability")  # fmt: skip
+    rows = [["as defined", values.values["confidence_on_mistakes"], values.values["error"]]]
+    for model in longer:
+        after = metrics.evaluate(model, attack(model, x, y), y)
+        rows.append([f"trained for {len(lab.log(model))} epochs", after.confidence_on_mistakes, after.error])
     names = ("epoch", CONFIDENCE, "adversarial_error")
-    return values.measurement(details={name: [entry[name] for entry in log] for name in names})
+    details: dict[str, Any] = {name: [entry[name] for entry in log] for name in names}
+    details["variations"] = table(["training", "confidence on mistakes", "FGSM error"], rows)
+    return values.measurement(details=details)
 
 
 @explains("adv-confidence")
@@ -390,8 +413,9 @@ def _why_confidence(result: Result) -> str:
     return (
         f"On the validation images the confidence on mistakes {does} towards the end of training, {_percent(half)} "
         f"after {first:.0f} epochs and {_percent(end)} after {last:.0f}, where the FGSM error is "
-        f"{_percent(_mean(log['adversarial_error'][-1] for log in logs))}."
-    )
+        f"{_percent(_mean(log['adversarial_error'][-1] for log in logs))}. "
+        f"{nearest(result, 'confidence_on_mistakes')}"
+    ).rstrip()
 
 
 @draws(

@@ -47,7 +47,7 @@ def nearest(result: Result, *names: str) -> str:
     tables = [m.details["variations"]["rows"] for m in result.measurements]
     rows = means(result)
     distances = [_distance(row[1:], quantities) for row in rows]
-    if not any(map(isfinite, distances)):
+    if len(rows) < 2 or not any(map(isfinite, distances)):
         return ""
     best = min(range(len(rows)), key=distances.__getitem__)
     paper = _listed([f"{format_paper(q)}" for q in quantities])

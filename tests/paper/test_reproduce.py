@@ -21,7 +21,7 @@ from tinyadv.paper.figures import FIGURES, Drawing
 from tinyadv.paper.measuring import MEASURES, Measure
 from tinyadv.paper.registry import claims
 from tinyadv.paper.reproduce import plan
-from tinyadv.paper.results import Measurement, load_results
+from tinyadv.paper.results import Measurement, load_results, save_results
 from tinyadv.paper.tasks import Inline
 
 VERSIONS = {"python": platform.python_version(), "numpy": np.__version__, "tinyadv": tinyadv.__version__}
@@ -306,6 +306,18 @@ def test_a_damaged_measurement_is_named_and_made_again(tmp_path, damage):
     assert str(path) in said[0]
     assert said[0].endswith("; it is measured again")
     assert load_results(path)[0]["rubbish-softmax"].measurements == before["rubbish-softmax"].measurements
+
+
+def test_a_signed_measurement_of_which_nothing_can_be_made_is_made_again(tmp_path):
+    before, said = run(tmp_path, "rubbish-softmax", seeds=2), []
+    for path in (tmp_path / "measurements").iterdir():
+        results, about = load_results(path)
+        results["rubbish-softmax"].measurements[0].details["by_class"] = "no list of counts"
+        save_results(path, results, about)
+    results = run(tmp_path, "rubbish-softmax", seeds=2, say=said.append)
+    assert results["rubbish-softmax"].measurements == before["rubbish-softmax"].measurements
+    assert said[0].startswith("rubbish-softmax: what was measured earlier cannot be used (")
+    assert "Traceback" not in "".join(said)
 
 
 def test_results_are_read_and_written_under_one_lock(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +135,11 @@ def reproduce(
     """
     remove_leftovers(job.out)
     book, executor = _Book(job, say), executor or job.executor()
-    tasks = [MeasureTask(name, job.profile, seed) for name in job.ids for seed in job.seeds]
+    tasks = {name: [MeasureTask(name, job.profile, seed) for seed in job.seeds] for name in job.ids}
+    missing = [task for of_claim in tasks.values() for task in book.missing(of_claim)]
     with closing(executor):
-        failed = run_tasks(with_trainings([t for t in tasks if not book.has(t)]), executor, book.enter, say)
-    for task in tasks:
+        failed = run_tasks(with_trainings(missing), executor, book.enter, say)
+    for task in chain(*tasks.values()):
         if task.name in failed:
             book.failed.setdefault(task.claim, failed[task.name])
     return book.report(), book.failed
@@ -152,42 +154,56 @@ class _Book:
         self.path = job.out / "results.json"
         self.seeds: dict[str, dict[int, Result]] = {name: {} for name in job.ids}
 
-    def has(self, task: MeasureTask) -> bool:
-        """Whether a task's value is there from an earlier run, of the same networks, measured by the same program."""
+    def missing(self, tasks: list[MeasureTask]) -> list[MeasureTask]:
+        """Those of a claim's tasks whose value is not there from an earlier run; of the others it is taken.
+
+        All of them, where the earlier values are whole, but nothing can be made of them.
+        """
+        claim, found = tasks[0].claim, [(task.seed, self._earlier_value(task)) for task in tasks]
+        self.seeds[claim] = {seed: result for seed, result in found if result}
+        if len(self.seeds[claim]) == len(tasks):
+            try:
+                self._complete(claim)
+            except OSError:
+                raise
+            except Exception as error:
+                self.say(f"{claim}: what was measured earlier cannot be used ({error}); it is measured again")
+                self.seeds[claim].clear()
+        return [task for task in tasks if task.seed not in self.seeds[claim]]
+
+    def _earlier_value(self, task: MeasureTask) -> Result | None:
+        """What a task gave in an earlier run, of the same networks, measured by the same program."""
         path = self._path(task)
         if not path.exists():
-            return False
+            return None
         try:
             results, about = load_results(path)
         except ResultsError as error:
             self.say(f"{error}; it is measured again")
-            return False
+            return None
         if about != self._about(task) or list(results) != [task.claim] or results[task.claim].seeds != [task.seed]:
-            return False
-        self._add(results[task.claim])
-        return True
+            return None
+        return results[task.claim]
 
     def enter(self, task: Task, value: str) -> None:
         """Keep what came out of a task."""
         if isinstance(task, MeasureTask):
             result = Result.from_json(json.loads(value))
             save_results(self._path(task), {task.claim: result}, self._about(task))
-            self._add(result)
-
-    def _add(self, result: Result) -> None:
-        seeds = self.seeds[result.claim]
-        seeds[result.seeds[0]] = result
-        if len(seeds) == len(self.job.seeds):
+            self.seeds[result.claim][task.seed] = result
+            if len(self.seeds[result.claim]) < len(self.job.seeds):
+                return
             try:
-                self._complete(result.claim, [seeds[seed] for seed in self.job.seeds])
+                self._complete(result.claim)
             except OSError:
                 raise
             except Exception as error:  # a figure, say, that cannot be drawn: the other claims can
                 self.say(f"{traceback.format_exc()}{result.claim}: {error}; everything else goes on")
                 self.failed[result.claim] = f"{type(error).__name__}: {error}"
 
-    def _complete(self, claim: str, parts: list[Result]) -> None:
+    def _complete(self, claim: str) -> None:
         """Save, draw and announce a claim's result, made of those for each seed."""
+        parts = [self.seeds[claim][seed] for seed in self.job.seeds]
         result = parts[0]
         result = Result(
             claim=claim,

@@ -204,9 +204,9 @@ TAKES = {
     "processor_deaf": "signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile time.process_time() < 4:\n    pass",
     "regex": "import re\nwhile time.process_time() < 4:\n    re.match('(a+)+$', 'a' * 24 + 'b')",
     "big_number": "n = 7 ** (10**6)\nwhile time.process_time() < 4:\n    n * n",
-    "sleep": "time.sleep(6)",
-    "timer_off": "signal.setitimer(signal.ITIMER_REAL, 0)\ntime.sleep(6)",
-    "alarm_off": "signal.alarm(0)\ntime.sleep(6)",
+    "sleep": "time.sleep(10)",
+    "timer_off": "signal.setitimer(signal.ITIMER_REAL, 0)\ntime.sleep(10)",
+    "alarm_off": "signal.alarm(0)\ntime.sleep(10)",
     "limits_up": "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (10**6, 10**6))",
     "limits_up_libc": "room = (ctypes.c_ulong * 2)(10**6, 10**6)\nc('prlimit', 0, 0, room, None)",
 }  # fmt: skip
@@ -371,7 +371,7 @@ def forked(work: Path, text: str, layers: list[str], waits: bool) -> str:
         os.write(here, said.encode()[:999])
         os._exit(1)
     os.close(here)
-    said = waited(pid, there, work, layers, 8 if waits and "clock" in layers else 60)
+    said = waited(pid, there, work, layers, 8 if waits and "clock" in layers else 15 if waits else 60)
     for end in (there, *alive):
         os.close(end)
     return said

@@ -433,7 +433,11 @@ def test_what_rounding_does_stands_beside_the_paper(figures):
     assert "Rounded, and trained longer, 1 of 2 published numbers are nearer to the paper’s." in part
     assert "noise-sign : FGSM error 86.2 % 90.0 % 70.0 % 86.0 %" in part
     assert "noise-sign : confidence on mistakes 97.3 % 80.0 % 97.0 % 50.0 %" in part
+    text = report.markdown_rounding({"noise-sign": result})
+    assert "1 of 2 published numbers are nearer" in text
+    assert "| `noise-sign`: FGSM error | 86.2 % | 90.0 % | 70.0 % | 86.0 % |" in text
     del result.measurements[0].details["variations"]["rows"][1:]
+    assert report.markdown_rounding({"noise-sign": result}) == ""
     assert 'id="rounding"' not in page({"noise-sign": result}, MANIFEST, figures)
 
 

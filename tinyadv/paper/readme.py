@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..bench import summary
 from ..storage import write_atomically
-from .report import markdown_notes, markdown_table
+from .report import markdown_notes, markdown_rounding, markdown_table
 from .results import committed
 
 
@@ -22,7 +22,8 @@ def updated(text: str) -> str:
         If the marks between which a table stands are missing.
     """
     results, speed = committed(), summary.committed()
-    claims = f"{markdown_table(results, list(results))}\n{markdown_notes(results)}" if results else ""
+    parts = markdown_table(results, list(results)), markdown_notes(results) + markdown_rounding(results)
+    claims = "\n".join(parts) if results else ""
     text = _between(text, "claims", claims)
     return _between(text, "speed", summary.markdown(speed) if speed else "")
 

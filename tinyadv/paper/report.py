@@ -172,6 +172,16 @@ _VERB: dict[Status, str] = {
 }
 
 
+def markdown_rounding(results: Mapping[str, Result]) -> str:
+    """What rounding does to the gradient, and a table of what that does to published numbers; "" without any."""
+    if not (found := variations.rounding(results)):
+        return ""
+    cells = [["Number", *_ROUNDED], ["---"] * 5]
+    cells += [[f"`{r.claim}`: {_markdown(r.quantity.label)}", *map(_markdown, _rounded(r))] for r in found]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    return f"\n### {_PARTS['rounding']}\n\n{_markdown(_ROUNDING)} {_nearer(found)}\n\n{table}\n"
+
+
 def _markdown(text: str) -> str:
     """`text` with what Markdown or HTML would take for markup made harmless, on one line."""
     text = escape(" ".join(text.split()), quote=False)
@@ -498,7 +508,7 @@ def _audit_section(result: Result | None) -> Html | None:
 _ROUNDING = (
     "The gradient that FGSM follows begins with p − t at the softmax. Where a network is so sure of the true class "
     "that its p is 1 in float32, p − t is 0, and the one class that the attack is to lead away from is missing. The "
-    "numbers of this page are made with a gradient that keeps it. Most libraries compute p − t as it stands: what the "
+    "numbers above are made with a gradient that keeps it. Most libraries compute p − t as it stands: what the "
     "attack becomes then, and where the attacked network is trained longer, so that it is sure more often, is in the "
     "last two columns; the longest training is that of the first seed alone."
 )
@@ -508,23 +518,35 @@ def _rounding_section(results: Mapping[str, Result]) -> Html | None:
     """Published numbers beside ours, with the gradient as it is and as float32 rounds it."""
     if not (found := variations.rounding(results)):
         return None
-    pairs = [(abs(r.longer - paper), abs(r.exact - paper)) for r in found if r.longer is not None
-             if (paper := r.quantity.paper) is not None]  # fmt: skip
-    nearer = sum(rounded < exact for rounded, exact in pairs)
-    said = f"Rounded, and trained longer, {nearer} of {len(pairs)} published numbers are nearer to the paper’s."
     lines = [
         tag(
             "tr",
             tag("th", tag("a", r.claim, href=f"#{r.claim}"), f": {r.quantity.label}", scope="row"),
-            tag("td", format_paper(r.quantity)),
-            *(tag("td", "—" if v is None else format_value(r.quantity, v)) for v in (r.exact, r.rounded, r.longer)),
+            *(tag("td", text) for text in _rounded(r)),
         )
         for r in found
     ]
-    head = _head("Number", "Paper", "Exact gradient", "Rounded in float32", "Rounded, trained longer")
-    inner = tag("div", tag("table", head, tag("tbody", *lines), class_="inner"), class_="scroll", tabindex="0")
-    parts = [tag("p", _ROUNDING), tag("p", said) if pairs else None, inner]
-    return tag("section", tag("h2", _PARTS["rounding"]), *parts, id="rounding")
+    inner = tag("table", _head("Number", *_ROUNDED), tag("tbody", *lines), class_="inner")
+    parts = [tag("p", _ROUNDING), tag("p", said) if (said := _nearer(found)) else None]
+    scroll = tag("div", inner, class_="scroll", tabindex="0")
+    return tag("section", tag("h2", _PARTS["rounding"]), *parts, scroll, id="rounding")
+
+
+_ROUNDED = ("Paper", "Exact gradient", "Rounded in float32", "Rounded, trained longer")
+
+
+def _rounded(r: variations.Rounding) -> list[str]:
+    ours = ["—" if v is None else format_value(r.quantity, v) for v in (r.exact, r.rounded, r.longer)]
+    return [format_paper(r.quantity), *ours]
+
+
+def _nearer(found: list[variations.Rounding]) -> str:
+    """How many of the published numbers are nearer with the rounded gradient and longer training; "" without it."""
+    pairs = [(abs(r.longer - paper), abs(r.exact - paper)) for r in found if r.longer is not None
+             if (paper := r.quantity.paper) is not None]  # fmt: skip
+    nearer = sum(rounded < exact for rounded, exact in pairs)
+    said = f"Rounded, and trained longer, {nearer} of {len(pairs)} published numbers are nearer to the paper’s."
+    return said if pairs else ""
 
 
 def _speed_section(speed: Summary | None, growth: bytes | None) -> Html | None:

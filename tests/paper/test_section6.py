@@ -486,7 +486,7 @@ def test_longer_trained_networks_stand_below_and_in_the_reasons(lab):
     m = MEASURES["adv-train-240"].function(lab, 0, naive, trained, longer, naive)
     rows = [["as defined", *errors(naive, trained)], ["both trained for 2 epochs", *errors(longer, naive)]]
     assert m.details["variations"]["rows"] == rows
-    assert "Of 1 variations of what the paper leaves open" in EXPLANATIONS["adv-train-240"](
+    assert "The one variation of what the paper leaves open" in EXPLANATIONS["adv-train-240"](
         result_of("adv-train-240", m)
     )
     lab.log = lambda network: log_of([0.2, 0.1])
@@ -494,6 +494,6 @@ def test_longer_trained_networks_stand_below_and_in_the_reasons(lab):
     report = ByHand(longer).report([ByHand(longer).fgsm(p, label) for p, label in zip(x, y, strict=True)], y)
     row = ["trained for 2 epochs", pytest.approx(report["confidence_on_mistakes"]), report["error"]]
     assert m.details["variations"]["rows"][1:] == [row]
-    assert "Of 1 variations of what the paper leaves open" in EXPLANATIONS["adv-confidence"](
+    assert "The one variation of what the paper leaves open" in EXPLANATIONS["adv-confidence"](
         result_of("adv-confidence", m)
     )

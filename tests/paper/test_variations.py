@@ -22,9 +22,20 @@ def test_the_nearest_is_named_with_its_numbers_and_the_paper_s():
         "Of 2 variations of what the paper leaves open “a” comes nearest to its 86.2 % and 97.3 %, with 87.0 % and "
         "96.0 % where 50.0 % and 90.0 % is reported here."
     )
-    assert nearest([["as defined", 0.86, 0.97], ["a", 0.5, 0.97]]) == (
-        "Of 1 variations of what the paper leaves open none comes nearer to its 86.2 % and 97.3 % than what is "
+    assert nearest([["as defined", 0.86, 0.97], ["a", 0.5, 0.97], ["b", 0.6, 0.97]]) == (
+        "Of 2 variations of what the paper leaves open none comes nearer to its 86.2 % and 97.3 % than what is "
         "reported here, 86.0 % and 97.0 %."
+    )
+
+
+def test_one_variation_is_no_choice_of_the_nearest():
+    assert nearest([["as defined", 0.86, 0.97], ["a", 0.5, 0.97]]) == (
+        "The one variation of what the paper leaves open, “a”, comes no nearer to its 86.2 % and 97.3 % than what is "
+        "reported here, 86.0 % and 97.0 %."
+    )
+    assert nearest([["as defined", 0.5, 0.97], ["a", 0.86, 0.97]]) == (
+        "The one variation of what the paper leaves open, “a”, comes nearer to its 86.2 % and 97.3 %, with 86.0 % and "
+        "97.0 % where 50.0 % and 97.0 % is reported here."
     )
 
 
@@ -53,13 +64,13 @@ def test_of_several_seeds_it_is_the_mean_over_those_that_have_the_variation():
 def test_a_variation_of_another_seed_alone_does_not_count():
     first = [["as defined", 0.5, 0.9], ["trained for 7 epochs", 0.6, 0.9]]
     text = nearest(first, [["as defined", 0.5, 0.9], ["trained for 9 epochs", 0.862, 0.973]])
-    assert "“trained for 7 epochs” comes nearest" in text
+    assert "“trained for 7 epochs”, comes nearer" in text
 
 
 @pytest.mark.parametrize("missing", [None, math.nan])
 def test_without_a_number_there_is_no_distance(missing):
     text = nearest([["as defined", 0.5, 0.9], ["a", 0.862, missing]], [["as defined", 0.5, 0.9], ["a", 0.862, 0.973]])
-    assert "none comes nearer" in text
+    assert "“a”, comes no nearer" in text
     assert nearest([["as defined", 0.5, missing], ["a", 0.862, missing]]) == ""
 
 

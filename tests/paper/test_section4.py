@@ -133,7 +133,7 @@ def why_maxout(error, rounded, share=0.15):
 
 def test_why_maxout_tells_of_rounding_where_it_matters():
     text = why_maxout(0.998, 0.92)
-    assert "“the gradient p − t rounded in float32” comes nearest" in text
+    assert "“the gradient p − t rounded in float32”, comes nearer" in text
     assert "On 15.0 % of the images p of the true class rounds to 1" in text
     assert text.endswith("the FGSM error is 92.0 %.")
     assert "rounds to 1" not in why_maxout(0.998, 0.997, 0.01)

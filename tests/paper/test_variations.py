@@ -39,6 +39,12 @@ def test_one_variation_is_no_choice_of_the_nearest():
     )
 
 
+def test_what_reads_the_same_comes_no_nearer():
+    assert "comes no nearer to its 86.2 % and 97.3 % than what is reported here, 50.0 % and 97.0 %" in nearest(
+        [["as defined", 0.5, 0.97], ["a", 0.5001, 0.97]]
+    )
+
+
 def test_distances_are_in_tolerances():
     claim, names = "transfer-agreement", ("agreement_rbf", "agreement_softmax")
     first, second = claims()[claim].published

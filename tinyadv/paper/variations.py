@@ -51,13 +51,14 @@ def nearest(result: Result, *names: str) -> str:
         return ""
     best = min(range(len(rows)), key=distances.__getitem__)
     paper = _listed([f"{format_paper(q)}" for q in quantities])
-    ours = _listed([format_value(q, v) for q, v in zip(quantities, rows[best][1:], strict=False)])
+    ours, here = (
+        _listed([format_value(q, v) for q, v in zip(quantities, rows[i][1:], strict=False)]) for i in (best, 0)
+    )
     several = f"Of {len(rows) - 1} variations of what the paper leaves open "
     one = f"The one variation of what the paper leaves open, “{rows[1][0]}”, comes "
-    if best == 0:
+    if ours == here:  # the first row itself, or as good as that
         none = f"{several}none comes nearer" if len(rows) > 2 else f"{one}no nearer"
         return f"{none} to its {paper} than what is reported here, {ours}."
-    here = _listed([format_value(q, v) for q, v in zip(quantities, rows[0][1:], strict=False)])
     seeds = sum(rows[best][0] in [row[0] for row in of_seed] for of_seed in tables)
     few = f" (for {seeds} of {len(tables)} seeds)" if seeds < len(tables) else ""
     nearer = f"{several}“{rows[best][0]}” comes nearest" if len(rows) > 2 else f"{one}nearer"

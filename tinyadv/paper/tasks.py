@@ -383,7 +383,10 @@ def _serve(pipe: Connection, folder: Path, device: str) -> None:
     threading.Thread(target=_listen, args=(pipe, tasks), daemon=True).start()
 
     def send(what: str, *arguments: Any) -> None:
-        pipe.send((what, arguments))
+        try:
+            pipe.send((what, arguments))
+        except OSError:  # nobody is there any more, which `_listen` has not noticed yet
+            os._exit(1)
 
     lab = Lab(folder, device, Remote(send), lambda line: send("say", line))
     while True:

@@ -25,6 +25,7 @@ import pytest
 from tinyadv.course import confine, runner
 from tinyadv.course import grade as grading
 from tinyadv.course.export import tests_folder as folder_of_tests
+from tinyadv.storage import remove_folder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is tested is Linux's")
 
@@ -336,8 +337,8 @@ def serve() -> None:
         found[name] = forked(work, text, spec["layers"], name in WAITS)
         if state(outside) != before:
             found[name] = "done"
-        grading._remove(str(work))
-        grading._remove(str(outside))
+        remove_folder(str(work))
+        remove_folder(str(outside))
     print(json.dumps(found))
 
 
@@ -554,7 +555,7 @@ def test_cleaning_up_copes_with_any_folder(tmp_path):
     (top / "a" / "closed" / "inner" / "file").touch()
     for folder in (top / "a" / "closed" / "inner", top / "a" / "closed", top / "a"):
         folder.chmod(0)
-    grading._remove(str(top))
+    remove_folder(str(top))
     assert not top.exists()
     assert [*outside.iterdir()] == [outside / "mine"]
 

@@ -12,10 +12,10 @@ import json
 import os
 import platform
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,32 @@ def temporary_folder(parent: Path | None = None, prefix: str = "tinyadv-") -> It
     try:
         yield Path(folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a folder, however deep it is and whatever rights the folders in it have: what is in them moves up.
+
+    What cannot be removed stays, and is no error.
+    """
+
+    def is_folder(entry: os.DirEntry[str]) -> bool:
+        if there := entry.is_dir(follow_symlinks=False):
+            os.chmod(entry.path, 0o700)
+        return there
+
+    names = count()
+    with suppress(OSError):
+        while entries := [*os.scandir(folder)]:
+            for entry in entries:
+                if not is_folder(entry):
+                    os.unlink(entry.path)
+                    continue
+                for inner in [*os.scandir(entry.path)]:
+                    is_folder(inner)
+                    os.rename(inner.path, os.path.join(folder, f".{next(names)}"))
+                os.rmdir(entry.path)
+        os.rmdir(folder)
 
 
 def remove_leftovers(folder: Path, pattern: str = "**/.*.part") -> None:

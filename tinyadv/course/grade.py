@@ -36,16 +36,17 @@ import sys
 import sysconfig
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from ..machine import cores, thread_caps
+from ..storage import remove_folder, temporary_folder
 from .exercises import exercises, find, one_line
 from .export import INI, PACKAGE, graded_lessons, tests_folder
 from .scores import Check, Exercise
@@ -142,7 +143,7 @@ def _grade(
     except (ValueError, OSError) as error:
         said = dict.fromkeys(tests, one_line(error))
     else:
-        with _temporary_folder() as temporary:  # what fails in it is not the submission's fault
+        with temporary_folder(prefix=FOLDERS) as temporary:  # what fails in it is not the submission's fault
             copy = temporary / "work" / "lessons" / submission.name
             copy.parent.mkdir(parents=True)
             copy.write_bytes(content)
@@ -158,37 +159,6 @@ def _submitted(folder: Path, number: int) -> Path:
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes: wanted at most {LARGEST:,}")
     return path
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    folder = tempfile.mkdtemp(prefix=FOLDERS)
-    try:
-        yield Path(folder)
-    finally:
-        _remove(folder)
-
-
-def _remove(folder: str) -> None:
-    """Remove a folder, however deep it is and whatever rights the folders in it have: what is in them moves up."""
-
-    def is_folder(entry: os.DirEntry[str]) -> bool:
-        if there := entry.is_dir(follow_symlinks=False):
-            os.chmod(entry.path, 0o700)
-        return there
-
-    names = count()
-    with suppress(OSError):  # no submission can bring this about; what is left is the system's to clear
-        while entries := [*os.scandir(folder)]:
-            for entry in entries:
-                if not is_folder(entry):
-                    os.unlink(entry.path)
-                    continue
-                for inner in [*os.scandir(entry.path)]:
-                    is_folder(inner)
-                    os.rename(inner.path, os.path.join(folder, f".{next(names)}"))
-                os.rmdir(entry.path)
-        os.rmdir(folder)
 
 
 def _check_disk(folder: Path) -> None:
@@ -208,7 +178,7 @@ def _filled_the_disk(work: Path) -> bool:
     with suppress(OSError):
         _check_disk(work.parent)
         return False
-    _remove(str(work))
+    remove_folder(str(work))
     for left in reversed(range(20)):
         try:
             _check_disk(work.parent)

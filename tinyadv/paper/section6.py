@@ -6,7 +6,7 @@ the numbers, so each measurement holds what their validation errors did meanwhil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import isnan, nan
 from typing import Any
 
@@ -339,23 +339,20 @@ def adv_transfer(lab: Lab, seed: int, naive: Network, trained: Network, *longer:
     values.add(metrics.evaluate(trained, of_naive, y), error="error_naive_to_trained")
     values.add(metrics.evaluate(naive, of_trained, y), error="error_trained_to_naive")
     own = {NAIVE: metrics.evaluate(naive, of_naive, y).error, TRAINED: metrics.evaluate(trained, of_trained, y).error}
-    rows = _exchanged("", naive, trained, x, y)
-    for naive_longer, trained_longer in [longer] if longer else []:
-        what = f", both trained for {len(lab.log(naive_longer))} epochs"
-        rows += _exchanged(what, naive_longer, trained_longer, x, y)
+    rows = [["as defined", *values.values.values()], [ROUNDED, *_exchanged(naive, trained, x, y, Rounded)]]
+    if longer:
+        what = f", both trained for {len(lab.log(longer[0]))} epochs"
+        rows.append([f"as defined{what}", *_exchanged(longer[0], longer[1], x, y)])
+        rows.append([f"{ROUNDED}{what}", *_exchanged(longer[0], longer[1], x, y, Rounded)])
     columns = ["FGSM", "made on naive", "made on adversarially trained"]
     courses = {TRAINED: _course(lab.log(trained), "adversarial_error")}
     return values.measurement(details={"own": own, "courses": courses, "variations": table(columns, rows)})
 
 
-def _exchanged(what: str, naive: Network, trained: Network, x: Array, y: Array) -> list[list[Any]]:
-    """The error of either network on the other's examples, made by either gradient: a row for each."""
-    kinds: dict[str, Callable[[Network], Any]] = {"as defined": lambda model: model, ROUNDED: Rounded}
+def _exchanged(naive: Network, trained: Network, x: Array, y: Array, of: Any = lambda model: model) -> list[float]:
+    """The error of either network on the other's examples, which follow the gradient of `of(network)`."""
     pairs = (naive, trained), (trained, naive)
-    return [
-        [kind + what, *(metrics.evaluate(to, attack(of(made_on), x, y), y).error for made_on, to in pairs)]
-        for kind, of in kinds.items()
-    ]
+    return [metrics.evaluate(to, attack(of(made_on), x, y), y).error for made_on, to in pairs]
 
 
 @explains("adv-transfer")
@@ -377,8 +374,8 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _trained_at_length(profile: Profile, seed: int) -> list[Recipe]:
-    (trained,) = _large_trained(profile, seed)
-    return [trained, *recipes.at_length(profile, seed, trained)]
+    trained = _large_trained(profile, seed)
+    return [*trained, *recipes.at_length(profile, seed, *trained)]
 
 
 @measures("adv-confidence", _trained_at_length, units=1600)

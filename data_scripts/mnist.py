@@ -19,6 +19,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
@@ -211,8 +212,8 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see --help)\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; returns the exit code: 0, or 2 after one line that says what is wrong."""
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What was typed; where it makes no sense, one line and SystemExit(2)."""
     parser = OneLineParser(prog="mnist.py", description="Rebuild or verify the MNIST files embedded in tinyadv.")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
@@ -221,15 +222,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     source.add_argument("--mirror", action="append", metavar="URL", help="download from here instead (repeatable)")
     source.add_argument("--check", action="store_true", help="only verify the files in --out")
     parser.add_argument("--out", type=Path, default=MNIST_FOLDER, metavar="DIR", help="default: %(default)s")
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
 
-    def fetch(name: str, file: IdxFile) -> bytes:
-        if options.folder is not None:
-            return from_folder(options.folder, name, file)
-        return from_mirrors(options.mirror or MIRRORS, name, file)
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; returns the exit code: 0, or 2 after one line that says what is wrong."""
     try:
-        check(options.out) if options.check else rebuild(fetch, options.out)
+        options = parsed(argv)
+        if options.check:
+            check(options.out)
+        elif options.folder is not None:
+            rebuild(partial(from_folder, options.folder), options.out)
+        else:
+            rebuild(partial(from_mirrors, options.mirror or MIRRORS), options.out)
     except DataError as error:
         message = " ".join(str(error).split())
     except OSError as error:  # reading has its own errors, so this is writing

@@ -372,8 +372,8 @@ class Campaign:
 
     def manners(self, link, code, words):
         """What a command said to its user that it should not have; and what it did not say."""
-        # while Python starts and imports, Ctrl-C is Python's
-        begun = not re.search(r"in <module>\n +(from|import) |init_import_site", words)
+        # while Python starts and reads the program and what it imports, Ctrl-C is Python's
+        begun = re.search(r"(cli|mnist)\.py\", line \d+, in main\n|, in _bootstrap\n", words)  # or of a process's own
         wrong = [f"it found files that are not whole: {words}"] if "damaged" in words or "readable" in words else []
         if link.place not in COMMANDS:
             return wrong

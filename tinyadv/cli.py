@@ -186,9 +186,9 @@ def reproduce(
     with _work("interrupted; the same command goes on from here"):
         from rich.console import Console
 
-        from .paper.report import table
         from .paper.reproduce import plan
         from .paper.reproduce import reproduce as run
+        from .paper.tables import table
         from .progress import say
 
         with _input_errors():
@@ -218,8 +218,8 @@ def claims(
 
         from .paper.registry import claims as registry
         from .paper.registry import select
-        from .paper.report import table
         from .paper.results import committed, load_results, merge
+        from .paper.tables import table
 
         with _input_errors():
             chosen = select(_ids(ids) if ids else registry())
@@ -243,8 +243,8 @@ def claims(
 
 def _described(claim: Claim, result: Result | None) -> dict[str, Any]:
     """Everything about a claim as what JSON can say; `values` are means over seeds, null where there is no number."""
-    from .paper.report import rows
     from .paper.results import status
+    from .paper.tables import rows
 
     quantities = [
         {

@@ -1,7 +1,6 @@
-"""The report: a page that is whole, asks nothing of anybody and escapes every text, and the two tables of text."""
+"""The report: a page that is whole, asks nothing of anybody and escapes every text, and tells everything."""
 
 import base64
-import io
 import math
 import re
 import struct
@@ -10,20 +9,18 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from rich.console import Console
+from invented import HOSTILE, WANTED, invented, measured
 
 from tinyadv.bench import summary
 from tinyadv.paper import report, variations
 from tinyadv.paper.registry import claims
-from tinyadv.paper.report import markdown_notes, markdown_table, page, rows, table, write_report
+from tinyadv.paper.report import page, write_report
 from tinyadv.paper.results import Figure, Measurement, Result, status
+from tinyadv.paper.tables import markdown_rounding, rows
 from tinyadv.paper.variations import ROUNDED
 from tinyadv.paper.verdict import verdict
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
-HOSTILE = (
-    """<script>alert("x")</script>'"><img src=http://evil.example/a.png onerror=alert(1)> & </td></table> [bold]|`*_"""
-)
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 800, 300) + b"the rest"
 MANIFEST = {
     "command": "tinyadv reproduce --only <this>",
@@ -67,12 +64,6 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def measured(claim, values, half=0.005, holds=None, seeds=1, **more):
-    intervals = {k: (v - half, v + half) for k, v in values.items() if not math.isnan(v)}
-    one = Measurement(values, intervals, holds, recipes=["a1b2c3", "d4e5f6"])
-    return Result(claim, "quick", "cpu", list(range(seeds)), [one] * seeds, **more)
-
-
 @pytest.fixture(autouse=True)
 def unpublished(monkeypatch, tmp_path):
     """No benchmark run is committed: its figure takes long to draw, and one test is enough."""
@@ -81,33 +72,13 @@ def unpublished(monkeypatch, tmp_path):
 
 @pytest.fixture
 def results():
-    listed = [
-        measured("fgsm-softmax", {"error": 0.9992, "confidence_on_mistakes": 0.79, "error_clipped": 0.99}),
-        measured("fgsm-maxout", {"error": 0.91, "confidence_on_mistakes": 0.97}),
-        measured("logistic-exact", {}, holds=True, seeds=3),
-        measured(
-            "adv-robust-1600", {"error": 0.286}, holds=True, scale="240 units where the paper has 1600",
-            reason="fewer epochs",
-            figures=[Figure("robust.png", "Robustness", "Error against epochs."), Figure("lost.png", "Lost", "Gone.")],
-        ),
-        measured("rubbish-rbf", {"error": 0.0, "confidence_on_mistakes": math.nan}),
-    ]  # fmt: skip
-    return {r.claim: r for r in listed}
+    return invented()
 
 
 @pytest.fixture
 def figures(tmp_path):
     (tmp_path / "robust.png").write_bytes(PNG)
     return tmp_path
-
-
-WANTED = {
-    "fgsm-softmax": "reproduced",
-    "fgsm-maxout": "close",
-    "logistic-exact": "reproduced",
-    "adv-robust-1600": "differs",
-    "rubbish-rbf": "reproduced",
-}
 
 
 def test_the_page_is_whole_html(results, figures):
@@ -433,11 +404,11 @@ def test_what_rounding_does_stands_beside_the_paper(figures):
     assert "Rounded, and trained longer, 1 of 2 published numbers are nearer to the paper’s." in part
     assert "noise-sign : FGSM error 86.2 % 90.0 % 70.0 % 86.0 %" in part
     assert "noise-sign : confidence on mistakes 97.3 % 80.0 % 97.0 % 50.0 %" in part
-    text = report.markdown_rounding({"noise-sign": result})
+    text = markdown_rounding({"noise-sign": result})
     assert "1 of 2 published numbers are nearer" in text
     assert "| `noise-sign`: FGSM error | 86.2 % | 90.0 % | 70.0 % | 86.0 % |" in text
     del result.measurements[0].details["variations"]["rows"][1:]
-    assert report.markdown_rounding({"noise-sign": result}) == ""
+    assert markdown_rounding({"noise-sign": result}) == ""
     assert 'id="rounding"' not in page({"noise-sign": result}, MANIFEST, figures)
 
 
@@ -496,107 +467,3 @@ def test_the_page_has_the_verdict_only_with_its_result(results, figures):
     assert [a["id"] for a in with_it.all("section")].count("audit") == 1
     del results["adv-robust-1600"]
     assert "What the audit does" not in Page(page(results, MANIFEST, figures)).text
-
-
-# --- the terminal and Markdown --------------------------------------------------------------------------------
-
-
-def printed(width, *arguments):
-    console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    table(*arguments[:1], console, *arguments[1:])
-    return console.file.getvalue()
-
-
-@pytest.mark.parametrize("width", [100, 80, 79, 40, 20])
-def test_the_terminal_table_fits(results, width):
-    text = printed(width, results)
-    assert max(map(len, text.splitlines())) <= width
-    flat = "".join(text.split())
-    for name, word in WANTED.items():
-        assert name in flat
-        assert word in flat
-    assert "17.9%" in flat
-    assert "28.6%[28.1,29.1]" in flat
-    assert "5claims:3reproduced,1close,1differs." in flat
-    assert "scale:240unitswherethepaperhas1600;why:fewerepochs" in flat
-
-
-def test_the_terminal_table_s_lines(results):
-    lines = [" ".join(line.split()) for line in printed(100, results).splitlines()]
-    assert "fgsm-softmax (§4) reproduced" in lines
-    assert "FGSM error 99.9 % 99.9 % [99.4, 100.0]" in lines
-    assert "confidence on mistakes 79.3 % 79.0 % [78.5, 79.5]" in lines
-    assert "logistic-exact (§5) reproduced" in lines
-    assert "statement exact holds for 3 of 3 seeds" in lines
-    assert not any("clipped" in line for line in lines)
-
-
-@pytest.mark.parametrize("width", [80, 79])
-def test_the_status_is_whole_where_output_is_piped(results, width):
-    text = printed(width, results, list(claims()))
-    for word in ("reproduced", "close", "differs", "not run"):
-        assert re.search(rf" {word}\s*$", text, re.M), word
-
-
-def test_the_terminal_lists_claims_that_were_not_run(results):
-    text = " ".join(printed(100, results, list(claims())).split())
-    assert "rotation-attack (§4) not run statement reliable —" in text
-    assert "46 claims: 3 reproduced, 1 close, 1 differs, 41 not run." in text
-    with pytest.raises(ValueError, match="no claim 'nonsense'"):
-        printed(100, results, ["nonsense"])
-
-
-def test_texts_are_not_taken_for_terminal_markup(results):
-    results["adv-robust-1600"].scale = "[bold]loud[/bold] [/nonsense]"
-    for width in (60, 100):
-        assert "[bold]loud[/bold] [/nonsense]" in " ".join(printed(width, results).split())
-
-
-def test_markdown_table(results):
-    lines = markdown_table(results).splitlines()
-    assert lines[0] == "| claim | § | | paper | ours | status |"
-    assert len(lines) == 2 + len(results)
-    assert (
-        "| `fgsm-softmax` | 4 | FGSM error<br>confidence on mistakes | 99.9 %<br>79.3 % "
-        "| 99.9 % \\[99.4, 100.0\\]<br>79.0 % \\[78.5, 79.5\\] | reproduced |"
-    ) in lines
-    assert any(line.startswith("| `adv-robust-1600` | 6 |") and line.endswith("| differs |") for line in lines)
-    assert markdown_table(results).endswith("|\n")
-    assert max(len(re.sub(r"<br>.*?\|", "|", line)) for line in lines) < 200  # no long text makes a cell high
-
-
-def test_markdown_notes(results):
-    results["fgsm-maxout"].scale = "naive training for 8 epochs; 240 units where the paper has 1600"
-    results["rubbish-rbf"].reason = "It is reproduced, so that nobody asks why."
-    assert markdown_notes(results).splitlines() == [
-        "46 claims: 3 reproduced, 1 close, 1 differs, 41 not run.",
-        "",
-        "Where ours is not the paper’s number, and why:",
-        "",
-        "- `adv-robust-1600` differs: fewer epochs",
-        "",
-        "In what these runs are smaller than the paper’s:",
-        "",
-        "- naive training for 8 epochs: `fgsm-maxout`",
-        "- 240 units where the paper has 1600: `fgsm-maxout`, `adv-robust-1600`",
-    ]
-    assert markdown_notes({}) == "46 claims: 46 not run.\n"
-    results["adv-robust-1600"].reason = HOSTILE + "\n- another"
-    assert "<script" not in markdown_notes(results)
-    assert len(markdown_notes(results).splitlines()) == 10
-
-
-def test_markdown_of_hostile_texts_keeps_its_columns(results):
-    results["adv-robust-1600"].scale = HOSTILE + "\n| a | new | row |\n\n# a heading"
-    lines = markdown_table(results).splitlines()
-    assert len(lines) == 2 + len(results)
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {7}
-    assert "<script" not in markdown_table(results)
-    assert "<img" not in markdown_table(results)
-
-
-def test_markdown_of_chosen_claims(results):
-    text = markdown_table(results, ["mp-dbm", "fgsm-softmax"])
-    assert [line.split("`")[1] for line in text.splitlines()[2:]] == ["mp-dbm", "fgsm-softmax"]
-    assert "| 0.88 %<br>97.5 % | —<br>— | not run |" in text
-    assert len(markdown_table(results, []).splitlines()) == 2  # none chosen is none

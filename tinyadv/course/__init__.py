@@ -136,8 +136,8 @@ def compare(
     from rich.table import Table
 
     from ..paper.registry import select
-    from ..paper.report import rows
     from ..paper.results import Measurement, Result, committed
+    from ..paper.tables import rows
 
     (about,) = select([claim])
     known, ours = [q.name for q in about.quantities], committed().get(claim)

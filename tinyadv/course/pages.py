@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..paper.registry import Claim, claims
-from ..paper.report import SECTIONS, SYMBOLS, rows
+from ..paper.report import SECTIONS, SYMBOLS
 from ..paper.results import Result, committed, format_paper, status, statuses
+from ..paper.tables import rows
 from . import lessons, title
 from .contents import answers
 from .exercises import BEGIN, END, exercises, stub, without_rubrics
@@ -33,7 +34,7 @@ MODULES = {
     "Training and measuring": ["optim", "training", "metrics", "datasets", "storage", "progress"],
     "The evidence": [
         "paper.registry", "paper.results", "paper.recipes", "paper.lab",
-        "paper.audit", "paper.reproduce", "paper.report",
+        "paper.audit", "paper.reproduce", "paper.tables", "paper.report",
     ],
     "The course": ["course", "course.exercises", "course.export", "course.grade", "course.judging", "course.scores"],
 }  # fmt: skip

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..bench import summary
 from ..storage import write_atomically
-from .report import markdown_notes, markdown_rounding, markdown_table
 from .results import committed
+from .tables import markdown_notes, markdown_rounding, markdown_table
 
 
 def updated(text: str) -> str:

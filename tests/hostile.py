@@ -49,7 +49,7 @@ from tinyadv.course import contents, exercises, grade
 from tinyadv.datasets import DataError, IdxFile, read_idx
 from tinyadv.layers import named_parameters, parameters
 from tinyadv.optim import SGD
-from tinyadv.paper import figures, registry, report, results
+from tinyadv.paper import figures, registry, report, results, tables
 from tinyadv.paper.lab import Lab, Recipe
 from tinyadv.storage import StorageError
 from tinyadv.training import DivergedError
@@ -337,9 +337,9 @@ def spare_time(set_attribute: Callable[..., None] = setattr) -> None:
 
 def use_results(path: Path) -> None:
     found, manifest = results.load_results(path)
-    report.table(found, Console(file=StringIO(), width=100))
-    report.markdown_table(found)
-    report.markdown_notes(found)
+    tables.table(found, Console(file=StringIO(), width=100))
+    tables.markdown_table(found)
+    tables.markdown_notes(found)
     report.write_report(path.with_suffix(".html"), found, manifest, path.parent)
     text = path.with_suffix(".html").read_text(encoding="utf-8")
     assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f]", text), "control characters"

@@ -216,6 +216,9 @@ def test_the_defaults_and_all_the_options(command, jobs, tmp_path):
     assert err == f"1 claim, profile lesson, seeds 0, 1, on cpu, {PROCESSES}\n"
     _, _, err = command("reproduce", "--workers", "7", "--only", "linear-growth")
     assert (jobs[2].workers, err) == (7, "1 claim, profile quick, seed 0, on cpu, 7 processes\n")
+    _, _, err = command("reproduce", "--units", "24", "--only", "linear-growth")
+    assert (jobs[3].profile.name, jobs[3].profile.units) == ("quick", 24)
+    assert err == f"1 claim, profile quick with 24 units, seed 0, on cpu, {PROCESSES}\n"
     for name in ("report.html", "figures", "results.json", "networks"):
         assert str(cli.OUT / name) in out
 

@@ -167,6 +167,12 @@ def reproduce(
     seeds: Annotated[
         int | None, typer.Option(parser=_whole, metavar="N", help="How many seeds; by default the profile's number.")
     ] = None,
+    units: Annotated[
+        int | None,
+        typer.Option(
+            parser=_whole, metavar="N", help="Maxout units a layer where the paper has 1600; by default the profile's."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where everything is written; run again to go on from there.")
@@ -192,8 +198,9 @@ def reproduce(
         from .progress import say
 
         with _input_errors():
-            job = plan(_ids(only or ()), profile, seeds, device, out, workers, scheduler)
-        what = f"{len(job.ids)} claim{'s' * (len(job.ids) != 1)}, profile {profile}"
+            job = plan(_ids(only or ()), profile, seeds, device, out, workers, scheduler, units)
+        scale = f"profile {profile}" + (f" with {units} units" if units else "")
+        what = f"{len(job.ids)} claim{'s' * (len(job.ids) != 1)}, {scale}"
         say(f"{what}, seed{'s' * (len(job.seeds) != 1)} {', '.join(map(str, job.seeds))}, on {device}, {job.where}")
         results, failed = run(job, say)
         table(results, Console(), job.ids)

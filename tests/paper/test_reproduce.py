@@ -19,6 +19,7 @@ from tinyadv.bench import summary
 from tinyadv.paper import appendix, audit, lab, reproduce, section3
 from tinyadv.paper.figures import FIGURES, Drawing
 from tinyadv.paper.measuring import MEASURES, Measure
+from tinyadv.paper.recipes import PROFILES
 from tinyadv.paper.registry import claims
 from tinyadv.paper.reproduce import plan
 from tinyadv.paper.results import Measurement, load_results, save_results
@@ -47,7 +48,7 @@ def small(monkeypatch):
 
 def tiny_world(monkeypatch):
     use(monkeypatch, tiny_mnist(200, 100, 100))
-    monkeypatch.setitem(reproduce.PROFILES, "tiny", TINY)
+    monkeypatch.setitem(PROFILES, "tiny", TINY)
     monkeypatch.setattr(appendix, "SAMPLES", 200)
     monkeypatch.setattr(section3, "DIMENSIONS", (10, 100, 1000))
     for name in ("FIRST", "FEW", "FEWEST"):
@@ -89,6 +90,7 @@ def numbers(results):
         ({"seeds": 0}, ValueError, r"^--seeds is at least 1, got 0$"),
         ({"seeds": -3}, ValueError, r"^--seeds is at least 1, got -3$"),
         ({"workers": 0}, ValueError, r"^--workers is at least 1, got 0$"),
+        ({"units": 0}, ValueError, r"^--units is at least 1, got 0$"),
         (
             {"workers": 2, "scheduler": "tcp://host:1"},
             ValueError,
@@ -141,6 +143,16 @@ def test_a_plan_has_the_claims_in_the_paper_s_order(tmp_path):
     assert (job.ids, job.seeds, job.profile) == (("linear-growth", "rubbish-softmax"), (0, 1, 2), TINY)
     assert plan([], "paper", None, "cpu", tmp_path).seeds == (0, 1, 2, 3, 4)
     assert list((tmp_path / "a" / "b").iterdir()) == []  # the folder is there, and empty
+
+
+def test_the_paper_s_protocol_with_fewer_units(tmp_path):
+    job = plan(["adv-robust-1600", "adv-train-240"], "paper", 2, "cpu", tmp_path, units=240)
+    assert job.profile == replace(PROFILES["paper"], units=240)
+    small, whole = (MEASURES["adv-robust-1600"].recipes(profile, 1) for profile in (job.profile, PROFILES["paper"]))
+    assert small == MEASURES["adv-train-240"].recipes(job.profile, 1)  # so that nothing is trained twice
+    assert [replace(r, arguments=r.arguments | {"units": 1600}) for r in small] == whole
+    assert MEASURES["adv-robust-1600"].scale(job.profile) == "240 units where the paper has 1600"
+    assert MEASURES["adv-train-240"].scale(job.profile) == ""
 
 
 # ---------------------------------------------------------------------------------------------------------

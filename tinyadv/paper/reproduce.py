@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
@@ -72,6 +72,7 @@ def plan(
     out: Path,
     workers: int | None = None,
     scheduler: str | None = None,
+    units: int | None = None,
 ) -> Job:
     """A job, or an error before any work is done.
 
@@ -84,12 +85,13 @@ def plan(
     out : the folder for everything that is written
     workers : how many processes; if None one for each processor that this one may use, one alone for a GPU
     scheduler : the address of a `dask.distributed` scheduler, whose workers then do the work
+    units : maxout units a layer in the networks for which the paper has 1600; the profile's number if None
 
     Raises
     ------
     ValueError
-        For an unknown claim, profile or device, a claim that nothing measures yet, fewer than one seed or worker, or a
-        scheduler that does not answer.
+        For an unknown claim, profile or device, a claim that nothing measures yet, fewer than one seed, worker or
+        unit, or a scheduler that does not answer.
     DeviceError
         If there is no GPU to be used.
     OSError
@@ -100,7 +102,7 @@ def plan(
     unmeasured = [claim.id for claim in select(ids) if claim.id not in MEASURES] if ids else []
     if unmeasured:
         raise ValueError(f"nothing measures {', '.join(unmeasured)} yet; `tinyadv claims` lists what can be measured")
-    for name, number in (("seeds", seeds), ("workers", workers)):
+    for name, number in (("seeds", seeds), ("workers", workers), ("units", units)):
         if number is not None and number < 1:
             raise ValueError(f"--{name} is at least 1, got {number}")
     if scheduler is None:
@@ -113,8 +115,8 @@ def plan(
     usual = {name for name, measure in MEASURES.items() if measure.quick or profile != "quick"}
     chosen = tuple(name for name in claims() if name in (set(ids) or usual))
     workers = workers or (1 if device == "cuda" else cores())
-    number_of_seeds = seeds or PROFILES[profile].seeds
-    return Job(chosen, PROFILES[profile], tuple(range(number_of_seeds)), device, out, workers, scheduler)
+    scaled = replace(PROFILES[profile], units=units or PROFILES[profile].units)
+    return Job(chosen, scaled, tuple(range(seeds or scaled.seeds)), device, out, workers, scheduler)
 
 
 def _check_folder(out: Path) -> None:

@@ -10,10 +10,10 @@ from test_sections import EPS, ByHand
 from tiny import networks, tiny_mnist
 
 from tinyadv import attacks, losses, metrics, models
-from tinyadv.attacks import fgsm
+from tinyadv.attacks import fgsm, input_gradient
 from tinyadv.backend import generator, noise
 from tinyadv.layers import parameters
-from tinyadv.paper import audit
+from tinyadv.paper import audit, measuring
 from tinyadv.paper.audit import Audit, by_differences
 from tinyadv.tensor import Tensor, raw
 
@@ -58,7 +58,8 @@ def by_hand_pgd(hand, x, y, steps, stream):
 def test_every_attack_is_what_its_name_says(small):
     x, y = small
     before = x.copy()
-    found = audit.audit({"a": of(NAIVE), "b": of(TRAINED)}, x, y, 7, sources={"c": of(SOFTMAX)})
+    brought = {"c": fgsm(of(SOFTMAX), x, y, EPS)}
+    found = audit.audit({"a": of(NAIVE), "b": of(TRAINED)}, x, y, 7, examples=brought)
     assert np.array_equal(x, before)
     hand, others = ByHand(of(TRAINED)), {"a": ByHand(of(NAIVE)), "c": ByHand(of(SOFTMAX))}
     expected = {
@@ -66,12 +67,12 @@ def test_every_attack_is_what_its_name_says(small):
         "FGSM": [hand.fgsm(p, label) for p, label in zip(x, y, strict=True)],
         "FGSM, away from the predicted labels": [hand.fgsm(p, hand.says(p)) for p in x[:30]],
         "random signs": x + EPS * np.sign(noise(generator(7, "noise"), x, 1.0)),
-        "FGSM examples of a": [others["a"].fgsm(p, label) for p, label in zip(x, y, strict=True)],
         "FGSM examples of c": [others["c"].fgsm(p, label) for p, label in zip(x, y, strict=True)],
+        "FGSM examples of a": [others["a"].fgsm(p, label) for p, label in zip(x, y, strict=True)],
         "PGD, 20 steps": by_hand_pgd(hand, x[:30], y, 20, "pgd"),
         "PGD, 100 steps": by_hand_pgd(hand, x[:8], y, 100, "pgd 100"),
     }
-    assert set(found.wrong) == {"a", "b"}  # a source is not audited
+    assert set(found.wrong) == {"a", "b"}  # whose examples alone are brought is not audited
     *others_than_differences, last = found.wrong["b"]
     assert others_than_differences == list(expected)
     for name, images in expected.items():
@@ -80,7 +81,7 @@ def test_every_attack_is_what_its_name_says(small):
     assert len(found.wrong["b"][last]) == 4
     shares = [found.error("b", name) for name in found.wrong["b"]]
     assert 0 < min(shares) < max(shares)
-    assert found.zero_gradients["b"] == metrics.zero_gradient_share(of(TRAINED), x, y)
+    assert found.zero_gradients["b"] == np.mean(input_gradient(of(TRAINED), x, y) == 0)
 
 
 def test_the_expensive_attacks_take_their_steps_on_their_samples(small, monkeypatch):
@@ -234,7 +235,8 @@ def test_a_label_that_leaks_is_flagged(small, monkeypatch):
         x_adv[:, 300] = 1000 + labels
         return x_adv
 
-    monkeypatch.setattr(audit, "fgsm", writes_the_label)
+    for module in (audit, measuring):
+        monkeypatch.setattr(module, "fgsm", writes_the_label)
     monkeypatch.setattr(metrics, "predict", leaking)
     violations = audit.audit({"b": of(TRAINED)}, x, y, 7).violations()
     assert any("away from the predicted labels" in text and "FGSM only 0.0 %" in text for text in violations)

@@ -59,6 +59,17 @@ def test_the_scale_says_each_thing_once():
     assert Measure("x", lambda: None, lambda p, s: [recipes.softmax_regression(p, s)]).scale(TINY) == ""
 
 
+def test_the_scale_is_that_of_the_networks_that_the_numbers_are_of():
+    varying = replace(TINY, variations=True)
+    longer = Measure("x", lambda: None, recipes.naive_at_length)
+    assert len(longer.recipes(varying, 0)) == 2
+    assert longer.scale(varying) == "naive training for 1 epochs on 50,000 images"
+    halves = Measure("x", lambda: None, lambda p, s: recipes.in_halves(p, s, "maxout"))
+    assert halves.scale(TINY) == "naive training for 1 epochs on 25,000 images"
+    saturating = Measure("x", lambda: None, lambda p, s: [recipes.control(p, s, unit="rust")])
+    assert saturating.scale(TINY) == "adversarial training for 1 epochs on 50,000 images"
+
+
 def test_a_function_is_marked_and_left_as_it_is(monkeypatch):
     monkeypatch.setattr(measuring, "MEASURES", {})
 

@@ -271,6 +271,7 @@ GRID = {"without": (0.001, 0.02), "a": (0.3, 0.3), "b": (0.06, 0.07), "c": (0.04
 def test_stuck(lab, monkeypatch, change, holds):
     grid = GRID | change
     monkeypatch.setattr(section5, "metrics", Errors(lab, grid))
+    monkeypatch.setattr(section5, "training_error", lambda lab, network: grid[network][0])
     monkeypatch.setattr(section5, "weights_l1", lambda network: float(len(network)))
     m = MEASURES["l1-maxout-stuck"].function(lab, 0, *grid)
     assert m.holds is holds

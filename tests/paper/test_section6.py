@@ -22,7 +22,7 @@ from tinyadv.paper import audit, recipes, section6
 from tinyadv.paper import lab as laboratory
 from tinyadv.paper.figures import BLUE, FIGURES, GREY, ORANGE, STYLE, pixels
 from tinyadv.paper.lab import Lab
-from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
+from tinyadv.paper.measuring import EXPLANATIONS, MEASURES, reason
 from tinyadv.paper.recipes import PROFILES
 from tinyadv.paper.registry import claims
 from tinyadv.paper.results import Result, check
@@ -36,15 +36,20 @@ OURS = (
 
 
 class Told(GivenLab):
-    """A lab whose networks had the trainings that it was told."""
+    """A lab whose networks had the trainings that it was told, by objective; `chosen` is what early stopping chose."""
 
-    def __init__(self, logs=(), **options):
+    def __init__(self, logs=(), chosen=(), **options):
         super().__init__(**options)
-        self.logs = dict(logs)
+        self.logs, self.chosen = dict(logs), dict(chosen)
 
     def log(self, network):
-        kind = next(kind for kind, model in self.given.items() if model is network)
-        return self.logs.get(kind[1], LOG)
+        return self.logs.get(self._objective(network), LOG)
+
+    def epochs(self, network):
+        return self.chosen.get(self._objective(network), super().epochs(network))
+
+    def _objective(self, network):
+        return next((kind[1] for kind, model in self.given.items() if model is network), None)
 
 
 @pytest.fixture
@@ -260,10 +265,15 @@ def test_why_early_stopping_showed_nothing(lab):
     )
     little = stopping(lab, [0.03, 0.011, 0.01], [0.5, 0.305, 0.3])
     held = stopping(lab, [0.03, 0.011, 0.01], [0.5, 0.4, 0.3])
-    assert EXPLANATIONS["adv-stopping"](result_of("adv-stopping", held, little)) == (
-        "The flat stretch begins at epoch 2 of 3; from there the adversarial validation error falls by 0.50 points, "
-        "and the validation error can fall by 0.10."
+    assert reason(result_of("adv-stopping", held, little)) == (
+        "With seed 1: The flat stretch begins at epoch 2 of 3; from there the adversarial validation error falls by "
+        "0.50 points, and the validation error can fall by 0.10."
     )
+    assert reason(result_of("adv-stopping", held)) == ""
+    said = reason(result_of("adv-stopping", late, held, little))
+    assert said.startswith("With seeds 0, 2: After 3 epochs the training has no flat stretch yet")
+    assert said.endswith("The flat stretch begins at epoch 2 of 3; from there the adversarial validation error falls "
+                         "by 0.50 points, and the validation error can fall by 0.10.")  # fmt: skip
 
 
 def test_the_figure_of_both_errors(lab):
@@ -293,8 +303,30 @@ def test_a_training_that_was_not_finished_is_told_from_one_that_was(lab):
     m = measured("adv-train-240", lab)
     assert EXPLANATIONS["adv-train-240"](result_of("adv-train-240", m)) == (
         "On the validation images the naive network's error was still falling when training ended, from 10.0 % after 2 "
-        "epochs to 4.0 % after 4, and that of the adversarially trained one was lowest, 1.50 %, after 2 of 4 epochs, "
+        "epochs to 4.00 % after 4, and that of the adversarially trained one was lowest, 1.50 %, after 2 of 4 epochs, "
         "so that longer training alone promises nothing: naive training gained more in its second half."
+    )
+
+
+def test_after_early_stopping_nothing_is_said_of_the_epochs_that_it_threw_away(lab):
+    """The networks are those of the epochs chosen, though both logs go on, one of them downwards."""
+    lab.logs["clean"] = log_of([0.2, 0.1, 0.05, 0.06])
+    lab.logs["adversarial"] = log_of([0.2, 0.15, 0.05, 0.04], [0.9, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8])
+    lab.chosen = {"clean": 3, "adversarial": 2}
+    m = measured("adv-train-240", lab)
+    assert EXPLANATIONS["adv-train-240"](result_of("adv-train-240", m)) == (
+        "On the validation images the naive network's error was lowest, 5.00 %, after 3 of 4 epochs (early stopping "
+        "chose 3), and that of the adversarially trained one was lowest, 4.00 %, after 4 of 4 epochs (early stopping "
+        "chose 2)."
+    )
+    robust = measured("adv-robust-1600", lab).details["variations"]["rows"]
+    assert [row[0] for row in robust] == ["attack on the network without dropout, 2 epochs", "the same, 1 epochs"]
+    assert [row[1] for row in robust] == [0.2, 0.9]
+    confidence = measured("adv-confidence", lab)
+    assert confidence.details["epoch"] == [1, 2]
+    assert EXPLANATIONS["adv-confidence"](result_of("adv-confidence", confidence)).startswith(
+        "On the validation images the confidence on mistakes still rose towards the end of training, 50.0 % after 1 "
+        "epochs and 60.0 % after 2, where the FGSM error is 20.0 %."
     )
 
 
@@ -440,6 +472,7 @@ def test_the_whole_protocol_on_a_tiny_world(tmp_path, monkeypatch):
     errors = [f["adversarial_error"] for f in figures]
     best = min(range(len(log)), key=lambda k: errors[k]) + 1
     assert [entry["adversarial_error"] for entry in log] == errors[: len(log)]
+    assert lab.epochs(network) == best
     assert 1 < best == len(log) - 2 < 7  # patience ended it
     assert len(set(errors)) > 3
     model, run = trained(*MNIST(tiny.train, tiny.validation, nowhere).full_train, best)
@@ -451,10 +484,10 @@ def test_the_whole_protocol_on_a_tiny_world(tmp_path, monkeypatch):
 
 
 def lab_of(folder, recipe):
-    """A lab that has read the trained network of a recipe, and gives out its log for any network."""
+    """A lab that has read the trained network of a recipe, and takes any network for it."""
     lab = Lab(folder)
-    log = lab.log(lab.network(recipe))
-    lab.log = lambda network: log
+    log, epochs = lab.log(lab.network(recipe)), lab.epochs(lab.network(recipe))
+    lab.log, lab.epochs = lambda network: log, lambda network: epochs
     return lab
 
 
@@ -472,7 +505,10 @@ def validation(model, x, y):
     ],
 )
 def test_when_a_training_counts_as_unfinished(errors, falling):
-    assert section6._unfinished(section6._course(log_of(errors), "error")) == falling
+    lab = Told({"clean": log_of(errors)})
+    assert section6._unfinished(section6._course(lab, lab.given[NAIVE], "error")) == falling
+    lab.chosen["clean"] = len(errors) - 1
+    assert not section6._unfinished(section6._course(lab, lab.given[NAIVE], "error"))
 
 
 def test_longer_trained_networks_stand_below_and_in_the_reasons(lab):

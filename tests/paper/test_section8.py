@@ -17,7 +17,7 @@ from tinyadv.metrics import wilson
 from tinyadv.paper import recipes, section8
 from tinyadv.paper.figures import BLUE, FIGURES, GREEN
 from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
-from tinyadv.paper.results import Result
+from tinyadv.paper.results import Result, percent
 from tinyadv.paper.section8 import pieces_along
 from tinyadv.paper.variations import ROUNDED
 
@@ -394,7 +394,7 @@ def test_the_predicate_of_universal_direction(monkeypatch, own, common, random, 
     monkeypatch.setattr(section8, "predict", lambda m, x: np.where(np.arange(IMAGES) < next(shares) * IMAGES, -1, y))
     m = measured("universal-direction", lab)
     assert m.holds is holds
-    assert f"{common:.1%}" in EXPLANATIONS["universal-direction"](saved("universal-direction", m))
+    assert percent(common) in EXPLANATIONS["universal-direction"](saved("universal-direction", m))
 
 
 def test_the_figure_of_universal_direction(monkeypatch):

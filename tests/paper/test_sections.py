@@ -608,7 +608,7 @@ def random_signs_like_the_weights(factor):
 
 def masked_gradient_and_strong_noise(patch):
     DEFECTS["FGSM follows no gradient"](patch)
-    instead(audit, "sign", lambda f: lambda x: 40 * f(x))(patch)
+    instead(audit, "random_signs", lambda f: lambda *a: 40 * f(*a))(patch)
 
 
 FAILURES = {

@@ -7,7 +7,6 @@ class; and whether a network can be trained out of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from .. import metrics, ops
@@ -17,10 +16,10 @@ from ..models import Network
 from . import recipes
 from .figures import BLUE, GREEN, GREY, ORANGE, draws, show_image
 from .lab import EPS, Lab
-from .measuring import Values, explains, measures, pictures, weights_l1
+from .measuring import Values, explains, mean, measures, pictures, weights_l1
 from .registry import claims
 from .results import Measurement, Result
-from .variations import means
+from .variations import means, table
 
 SAMPLES = 10_000
 SCALES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)  # of the outputs: what a smaller or larger top layer would give
@@ -35,12 +34,6 @@ def _gaussian(lab: Lab, seed: int, stream: str, n: int) -> Array:
     return to_device(generator(seed, stream).standard_normal((n, 784), dtype="float32"), lab.device)
 
 
-def _mean(numbers: Iterable[float | None]) -> float:
-    """The mean; NaN where one is not a number, which a results file holds as null."""
-    listed = [math.nan if number is None else number for number in numbers]
-    return math.fsum(listed) / len(listed)
-
-
 # ---------------------------------------------------------------------------------------------------------
 # How much rubbish is claimed
 
@@ -51,7 +44,7 @@ def rubbish_maxout_softmax(lab: Lab, seed: int, network: Network, *longer: Netwo
     measurement = _rubbish(lab, seed, network)
     for model in longer:
         e = metrics.evaluate_rubbish(model, _gaussian(lab, seed, "rubbish", SAMPLES))
-        row = [f"trained for {len(lab.log(model))} epochs", e.error, e.confidence_on_mistakes]
+        row = [f"trained for {lab.epochs(model)} epochs", e.error, e.confidence_on_mistakes]
         measurement.details["variations"]["rows"].append(row)
     return measurement
 
@@ -93,8 +86,7 @@ def _scaled(network: Network, outputs: Array) -> dict[str, Any]:
         claimed = largest > 0.5
         confidence = float(largest[claimed].mean()) if claimed.any() else math.nan
         rows.append([f"outputs × {scale:g}", float(claimed.mean()), confidence])
-    columns = ["top layer", "rubbish error", "confidence on mistakes"]
-    return {"columns": columns, "rows": rows, "formats": ["text", "percent", "percent"]}
+    return table(["top layer", "rubbish error", "confidence on mistakes"], rows)
 
 
 @explains("rubbish-maxout-softmax")
@@ -152,9 +144,7 @@ def rubbish_skew(lab: Lab, seed: int, network: Network) -> Measurement:
     counts = metrics.evaluate_rubbish(network, _gaussian(lab, seed, "rubbish", SAMPLES)).by_class
     wrong, values = sum(counts), Values()
     for name, count in {"fives": counts[5], "eights": counts[8], "most_frequent": max(counts)}.items():
-        values.values[f"share_{name}"] = count / wrong if wrong else math.nan
-        if wrong:
-            values.intervals[f"share_{name}"] = metrics.wilson(count, wrong)
+        values.share(f"share_{name}", count, wrong)
     return values.measurement(details={"by_class": list(counts)})
 
 
@@ -238,37 +228,31 @@ def fooling_step(lab: Lab, seed: int, network: Network) -> Measurement:
                 few[way][i] += sum(_fooled(_probability(network, x[:FIRST] + size * direction[:FIRST], k)))
     values = Values()
     for way, name in (("before", "mean_mnist_before"), ("gradient", "mean_mnist"), ("sign", "mean_mnist_sign")):
-        _add_share(values, f"success_{name}", sum(counts[way]), 10 * A_CLASS)
-    _add_share(values, "success_lowest_mnist", min(counts["gradient"]), A_CLASS)
-    _add_share(values, "success_highest_mnist", max(counts["gradient"]), A_CLASS)
+        values.share(f"success_{name}", sum(counts[way]), 10 * A_CLASS)
+    values.share("success_lowest_mnist", min(counts["gradient"]), A_CLASS)
+    values.share("success_highest_mnist", max(counts["gradient"]), A_CLASS)
     by_size = {way: [count / (10 * min(FIRST, A_CLASS)) for count in few[way]] for way in WAYS}
     details = {
         "by_class": {way: [count / A_CLASS for count in of_class] for way, of_class in counts.items()},
         "sizes": list(SIZES),
         "by_size": by_size,
-        "variations": {
-            "columns": ["MNIST, one step of size", *WAYS.values()],
-            "rows": [[f"ε = {size:g}", *(by_size[way][i] for way in WAYS)] for i, size in enumerate(SIZES)],
-            "formats": ["text", *["percent"] * len(WAYS)],
-        },
+        "variations": table(
+            ["MNIST, one step of size", *WAYS.values()],
+            [[f"ε = {size:g}", *(by_size[way][i] for way in WAYS)] for i, size in enumerate(SIZES)],
+        ),
     }
     return values.measurement(details=details)
-
-
-def _add_share(values: Values, name: str, count: int, n: int) -> None:
-    values.values[name] = count / n
-    values.intervals[name] = metrics.wilson(count, n)
 
 
 @explains("fooling-step")
 def _explain_fooling(result: Result) -> str:
     """What MNIST gives, because the published numbers are for CIFAR-10."""
     of_seeds = [m.details["by_class"]["gradient"] for m in result.measurements]
-    of_class = [_mean(shares) for shares in zip(*of_seeds, strict=True)]
+    of_class = [mean(shares) for shares in zip(*of_seeds, strict=True)]
     easiest, hardest = (choose(range(10), key=of_class.__getitem__) for choose in (max, min))
-    mean, before = (100 * result.mean(f"success_mean_mnist{when}") for when in ("", "_before"))
+    after, before = (100 * result.mean(f"success_mean_mnist{when}") for when in ("", "_before"))
     return (
-        f"The published numbers are for CIFAR-10; on MNIST one step succeeds for {mean:.1f} % of the samples, after "
+        f"The published numbers are for CIFAR-10; on MNIST one step succeeds for {after:.1f} % of the samples, after "
         f"{before:.1f} % without it, from {100 * of_class[hardest]:.1f} % for the digit {hardest} to "
         f"{100 * of_class[easiest]:.1f} % for {easiest}."
     )
@@ -329,7 +313,7 @@ def fig5_fooling(lab: Lab, seed: int, network: Network) -> Measurement:
         "images": [pictures(images[:some]) for images in stepped],
     }
     values = Values()
-    _add_share(values, "success_hardest_mnist", sum(framed[hardest]), FIRST)
+    values.share("success_hardest_mnist", sum(framed[hardest]), FIRST)
     return values.measurement(details=details)  # the predicate is about CIFAR-10's airplanes: it is not measured here
 
 
@@ -404,13 +388,13 @@ def rubbish_training(lab: Lab, seed: int, without: Network, trained: Network, si
         if network is trained:
             values.add(rubbish, error="error")
             values.add(clean, error="clean_error")
-            _add_share(values, "fooled_after_steps", round(curves[name][-1] * A_CLASS), A_CLASS)
+            values.share("fooled_after_steps", round(curves[name][-1] * A_CLASS), A_CLASS)
     cost, low, high = _difference(*((metrics.predict(network, x) != y) for network in (trained, without)))
     columns = ["what rubbish is trained to", "rubbish error", "clean error", "fooled after steps"]
     details = {
         "fooled": curves,
         "cost": [cost, low, high],
-        "variations": {"columns": columns, "rows": rows, "formats": ["text", "percent", "percent", "percent"]},
+        "variations": table(columns, rows),
     }
     return values.measurement(holds=low <= 0 and values.values["fooled_after_steps"] >= 0.5, details=details)
 
@@ -433,7 +417,7 @@ def _iterated(network: Network, x: Array, k: Array) -> list[float]:
 @explains("rubbish-training")
 def _explain_training(result: Result) -> str:
     """Which of the three parts fails: the rubbish error, the clean cost, or the iterated attack."""
-    cost = _mean(m.details["cost"][0] for m in result.measurements)
+    cost = mean(m.details["cost"][0] for m in result.measurements)
     costly = any(m.details["cost"][1] > 0 for m in result.measurements)
     error, fooled = result.mean("error"), result.mean("fooled_after_steps")
     parts = [f"{100 * error:.2f} % of new rubbish is still claimed"] if error > 0 else []

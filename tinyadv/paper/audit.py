@@ -18,16 +18,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from math import nan
 from typing import Any
 
 from .. import metrics
 from ..attacks import fgsm, pgd
-from ..backend import Array, array_module, generator, noise, to_device
+from ..backend import Array, array_module, generator, to_device
 from ..models import Network
 from ..ops import sign
 from .lab import EPS
+from .measuring import attack, random_signs
 
 FIRST, FEW, FEWEST = 1000, 100, 20  # test images for 20 steps of PGD, for 100 steps, and for finite differences
 STEP = 0.01  # of the finite differences, in units of pixels: a 25th of EPS
@@ -99,7 +99,6 @@ def audit(
     x: Array,
     y: Array,
     seed: int,
-    sources: Mapping[str, Network] | None = None,
     examples: Mapping[str, Array] | None = None,
 ) -> Audit:
     """Attack each of the networks in every way, with EPS in the max norm, true labels, and nothing clipped.
@@ -115,15 +114,13 @@ def audit(
         attacks that cost more.
     seed : int
         Of noise and random starts.
-    sources : dict, optional
-        More networks that bring their examples and are not audited.
     examples : dict, optional
-        FGSM examples of networks, by their names, where they have been made already.
+        FGSM examples, by the names of the networks they were made on, where they have been made already.
     """
     made = dict(examples or {})
-    for name, network in {**networks, **(sources or {})}.items():
+    for name, network in networks.items():
         if name not in made:
-            made[name] = metrics.in_batches(partial(fgsm, network, eps=EPS), x, y)
+            made[name] = attack(network, x, y)
     wrong = {
         name: {
             attack: to_device(metrics.predict(network, x_adv) != y[: len(x_adv)], "cpu")
@@ -142,7 +139,7 @@ def _attacked(
     yield CLEAN, x
     yield FGSM, examples[name]
     yield PREDICTED, fgsm(network, x[:FIRST], metrics.predict(network, x[:FIRST]), EPS)
-    yield NOISE, x + EPS * sign(noise(generator(seed, "noise"), x, 1.0))
+    yield NOISE, x + random_signs(x, seed, "noise")
     for other in examples:
         if other != name:
             yield BROUGHT + other, examples[other]

@@ -43,9 +43,9 @@ class Recipe:
         All ten classes; sevens (1) against threes (-1); all ten classes with every second training image, from the
         first or from the second on: two halves without an image in common.
     objective, options : str, dict
-        "clean" or "adversarial" (see `tinyadv.losses`), and its options.
+        A key of `OBJECTIVES`, and its options (see `tinyadv.losses`).
     epochs : int
-        At most so many, on the 50,000 training images.
+        At most so many, on the data's training images: 50,000 where the data is "mnist".
     schedule, max_norm, batch
         The optimiser's; the schedule defaults to the published one.
     stop_on, patience : str, int
@@ -125,7 +125,7 @@ class Lab:
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
     ) -> None:
         self.folder, self.device, self.progress, self.say = Path(folder), device, progress or Silent(), say
-        self._trained: dict[str, tuple[Network, list[dict[str, Any]]]] = {}
+        self._trained: dict[str, tuple[Network, list[dict[str, Any]], int]] = {}
 
     @cached_property
     def data(self) -> MNIST:
@@ -153,8 +153,16 @@ class Lab:
         return self._result(recipe)[0]
 
     def log(self, network: Network) -> list[dict[str, Any]]:
-        """What was noted after each epoch of the training of one of this lab's networks."""
-        return next(log for model, log in self._trained.values() if model is network)
+        """What was noted after each epoch of the training of one of this lab's networks.
+
+        After early stopping that is the whole training, which went on for longer than the network's `epochs`; where it
+        was trained again on all 60,000 images, nothing was noted of that.
+        """
+        return next(log for model, log, _ in self._trained.values() if model is network)
+
+    def epochs(self, network: Network) -> int:
+        """For how many epochs one of this lab's networks was trained: with early stopping, those that this chose."""
+        return next(epochs for model, _, epochs in self._trained.values() if model is network)
 
     def has(self, recipe: Recipe) -> bool:
         """Whether the network of a recipe is there, undamaged, so that nothing is left to train."""
@@ -164,13 +172,15 @@ class Lab:
         """Let go of all networks: they are in their files."""
         self._trained.clear()
 
-    def _result(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
+    def _result(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]], int]:
         if recipe.hash not in self._trained:
             model, log = self._read(recipe) or self._train(recipe)
             for path in (self._checkpoint(recipe, part) for part in ("train", "full_train")):
                 if path.exists():  # this training's; or of one that was killed when its network had just been written
                     path.unlink(missing_ok=True)
-            self._trained[recipe.hash] = model.to(self.device), log
+            watched = recipe.stop_on
+            best = min(log, key=lambda entry: entry[watched]) if watched else log[-1]
+            self._trained[recipe.hash] = model.to(self.device), log, best["epoch"]
         return self._trained[recipe.hash]
 
     def _read(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]] | None:

@@ -6,22 +6,24 @@ before it starts, and a function gets its networks ready: `function(lab, seed, *
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
+from math import fsum, nan
 from typing import Any, TypeVar
 
 from .. import metrics
 from ..attacks import fgsm
-from ..backend import Array, to_device
+from ..backend import Array, generator, noise, to_device
 from ..layers import parameters
 from ..models import Network
+from ..ops import sign
 from .figures import encoded
 from .lab import EPS, Lab, Recipe
 from .recipes import Profile
 from .registry import claims
-from .results import Interval, Measurement, Result, status
+from .results import EXPLAINED, Interval, Measurement, Result, status
 from .rounding import Rounded, certain
 
 Recipes = Callable[[Profile, int], list[Recipe]]
@@ -54,8 +56,9 @@ class Measure:
         )
 
     def scale(self, profile: Profile) -> str:
-        """In what the profile is smaller than the paper, in words."""
-        parts = [part for recipe in self.recipes(profile, 0) for part in profile.scale(recipe, self.units)]
+        """In what the profile is smaller than the paper, in words; networks that only vary a choice do not count."""
+        measured = self.recipes(replace(profile, variations=False), 0)
+        parts = [part for recipe in measured for part in profile.scale(recipe, self.units)]
         return "; ".join(dict.fromkeys(parts))
 
 
@@ -90,10 +93,24 @@ def explains(claim: str) -> Callable[[Callable[[Result], str]], Callable[[Result
 def reason(result: Result) -> str:
     """Why a result differs from the paper, in a sentence with measured numbers; "" if it does not, or nobody knows.
 
-    Of a claim on other data than MNIST it says what MNIST gave.
+    A predicate fails for a seed: where it is all that there is, the sentence is about the seeds for which it does. Of a
+    claim on other data than MNIST it says what MNIST gave.
     """
-    wanted = status(claims()[result.claim], result) in ("differs", "not run")  # not run: measured on other data
-    return EXPLANATIONS[result.claim](result) if wanted and result.claim in EXPLANATIONS else ""
+    claim, explain = claims()[result.claim], EXPLANATIONS.get(result.claim)
+    if explain is None or status(claim, result) not in EXPLAINED:
+        return ""
+    failing = [(s, m) for s, m in zip(result.seeds, result.measurements, strict=True) if m.holds is False]
+    if claim.published or len(failing) in (0, len(result.seeds)):
+        return explain(result)
+    seeds = [seed for seed, _ in failing]
+    said = explain(replace(result, seeds=seeds, measurements=[m for _, m in failing]))
+    return f"With seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {said}" if said else ""
+
+
+def mean(numbers: Iterable[float | None]) -> float:
+    """The mean; NaN where one is not a number, which a results file holds as null."""
+    listed = [nan if number is None else number for number in numbers]
+    return fsum(listed) / len(listed)
 
 
 class Values:
@@ -110,18 +127,29 @@ class Values:
             if quantity in evaluation.intervals:
                 self.intervals[name] = evaluation.intervals[quantity]
 
+    def share(self, name: str, k: int, n: int) -> None:
+        """Take k of n as `name`, with its interval; NaN without one if n is 0."""
+        self.values[name] = k / n if n else nan
+        if n:
+            self.intervals[name] = metrics.wilson(k, n)
+
     def measurement(self, **more: Any) -> Measurement:
         """All of them as a measurement."""
         return Measurement(self.values, self.intervals, **more)
 
 
 def attack(model: Any, x: Array, y: Array, eps: float = EPS) -> Array:
-    """FGSM with the true labels, not clipped, in batches."""
+    """FGSM with the true labels y `(N,)` on x `(N, D)`, not clipped, in batches: `(N, D)`."""
     return metrics.in_batches(partial(fgsm, model, eps=eps), x, y)
 
 
+def random_signs(x: Array, seed: int, stream: str) -> Array:
+    """Noise as large as the attack, +EPS or -EPS for each entry of x, from this stream of the seed."""
+    return EPS * sign(noise(generator(seed, stream), x, 1.0))
+
+
 def under_fgsm(model: Network, x: Array, y: Array) -> tuple[Values, Array]:
-    """What every FGSM claim reports about a network, clean and attacked; and the attacked inputs."""
+    """What every FGSM claim reports of a network on x `(N, D)` with labels y `(N,)`; and the attacked x, `(N, D)`."""
     values, x_adv = Values(), attack(model, x, y)
     values.add(metrics.evaluate(model, x, y), error="clean_error", confidence="clean_confidence")
     values.add(metrics.evaluate(model, x_adv, y), error="error", confidence_on_mistakes="confidence_on_mistakes",
@@ -132,8 +160,13 @@ def under_fgsm(model: Network, x: Array, y: Array) -> tuple[Values, Array]:
         values.add(metrics.evaluate(model, attack(Rounded(model), x, y), y), error="error_rounded",
                     confidence_on_mistakes="confidence_on_mistakes_rounded")  # fmt: skip
         values.values["certain_share"] = float(metrics.in_batches(partial(certain, model), x, y).mean())
-    values.values["zero_gradient_share"] = metrics.zero_gradient_share(model, x, y)
+    values.values["zero_gradient_share"] = float((x_adv == x).mean())  # FGSM moves every other entry
     return values, x_adv
+
+
+def training_error(lab: Lab, network: Network) -> float:
+    """Error on the 50,000 clean training images, dropout off."""
+    return metrics.evaluate(network, *lab.data.train).error
 
 
 def in_float64(network: Network) -> Network:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .lab import EPS, Recipe
+from .lab import EPS, HALVES, Recipe
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,10 @@ class Profile:
         units, parts = recipe.arguments.get("units"), []
         if published_units and units == self.units != published_units:  # 240 units may be there for comparison
             parts.append(f"{units} units where the paper has {published_units}")
-        if recipe.network == "maxout_network" and not self.protocol:
+        if recipe.network in ("maxout_network", "saturating_network") and not self.protocol:
             kind = "naive" if recipe.objective == "clean" else recipe.objective
-            parts.append(f"{kind} training for {recipe.epochs} epochs on 50,000 images")
+            images = "25,000" if recipe.data in HALVES else "50,000"
+            parts.append(f"{kind} training for {recipe.epochs} epochs on {images} images")
         return parts
 
 

@@ -20,8 +20,8 @@ from ..bench.summary import Summary
 from ..storage import write_atomically
 from . import variations
 from .registry import Claim, Quantity
-from .results import CONTROL, STATUSES, Figure, Measurement, Result, Status, format_value, statuses
-from .tables import EXPLAINED, ROUNDED, ROUNDING, ROUNDING_TITLE, nearer, rounded, rows, tally
+from .results import CONTROL, EXPLAINED, STATUSES, Figure, Measurement, Result, Status, format_value, statuses
+from .tables import ROUNDED, ROUNDING, ROUNDING_TITLE, nearer, rounded, rows, tally
 from .verdict import CLAIM as AUDITED
 from .verdict import verdict
 
@@ -329,7 +329,7 @@ def _rounding_section(results: Mapping[str, Result]) -> Html | None:
         for r in found
     ]
     inner = tag("table", _head("Number", *ROUNDED), tag("tbody", *lines), class_="inner")
-    parts = [tag("p", ROUNDING), tag("p", said) if (said := nearer(found)) else None]
+    parts = [tag("p", ROUNDING), tag("p", nearer(found))]
     scroll = tag("div", inner, class_="scroll", tabindex="0")
     return tag("section", tag("h2", _PARTS["rounding"]), *parts, scroll, id="rounding")
 

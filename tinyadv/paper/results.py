@@ -24,6 +24,7 @@ from .registry import Claim, Quantity, claims
 
 Status = Literal["reproduced", "close", "differs", "not run"]
 STATUSES: tuple[Status, ...] = ("reproduced", "close", "differs", "not run")
+EXPLAINED: tuple[Status, ...] = ("differs", "not run")  # why is worth saying; not run: measured on other data
 Interval = tuple[float, float]
 T = TypeVar("T")
 
@@ -277,6 +278,11 @@ def format_value(quantity: Quantity, value: float | None, interval: Interval | N
         low, high = max(0.0, interval[0]), min(1.0, interval[1])
         text += f" [{100 * low:.{decimals}f}, {100 * high:.{decimals}f}]"
     return text
+
+
+def percent(share: float) -> str:
+    """A share in a sentence, "17.9 %"; two decimals below 10 %, where sentences compare errors that are near."""
+    return f"{100 * share:.{2 if share < 0.1 else 1}f} %"
 
 
 def format_paper(quantity: Quantity) -> str:

@@ -52,14 +52,13 @@ def lbfgs_baseline(lab: Lab, seed: int, network: Network) -> Measurement:
     values = Values()
     values.add(metrics.evaluate(model, x_fgsm, y), error="fgsm_error")
     values.values |= {
-        "success": len(hits) / IMAGES,
         "gradients_per_example": gradients,
         "seconds_ratio": seconds_ratio,
         "l2": sum(l2 for l2, _ in sizes) / len(sizes) if sizes else nan,
         "l2_fgsm": sum(_length(row) for row in x_fgsm - x) / IMAGES,
         "largest_change": sum(largest for _, largest in sizes) / len(sizes) if sizes else nan,
     }
-    values.intervals["success"] = metrics.wilson(len(hits), IMAGES)
+    values.share("success", len(hits), IMAGES)
     holds = len(hits) >= 0.95 * IMAGES and gradients >= 10 and seconds_ratio >= 10
     return values.measurement(holds=holds, details=_shown(x, x_fgsm, hits[:8], y, targets))
 

@@ -20,7 +20,7 @@ from .figures import BLUE, GREEN, GREY, ORANGE, draws, show_image
 from .lab import Lab
 from .measuring import Values, attack, explains, measures, pictures, under_fgsm, weights_l1
 from .registry import claims
-from .results import Measurement, Result
+from .results import Measurement, Result, percent
 from .variations import WAYS, nearest, table, ways
 
 DECAYS = (0.0, 0.01)  # weight decays that softmax regression is trained with besides its own
@@ -36,7 +36,7 @@ RANDOM_ANGLES = ANGLES[::3]  # of that towards a random direction
 def fgsm_softmax(lab: Lab, seed: int, network: Network) -> Measurement:
     """Error and confidence of softmax regression on attacked test images, beside how they follow its weights."""
     measurement = _attacked(lab, network)
-    epochs = len(lab.log(network))
+    epochs = lab.epochs(network)
     trajectories = {f"{l2:g}": _trajectory(lab, network, seed, epochs, l2) for l2 in DECAYS}
     marked = sorted({1, (epochs + 1) // 2, epochs})
     rows = [
@@ -45,8 +45,8 @@ def fgsm_softmax(lab: Lab, seed: int, network: Network) -> Measurement:
         for epoch in marked
     ]
     rows.append(["the network measured", *(measurement.values[key] for key in FOLLOWED)])
-    formats = ["text", "number", "percent", "percent", "percent"]
-    measurement.details["variations"] = {"columns": ["training", *FOLLOWED.values()], "rows": rows, "formats": formats}
+    formats = ["number", "percent", "percent", "percent"]
+    measurement.details["variations"] = table(["training", *FOLLOWED.values()], rows, formats)
     measurement.details["trajectories"] = trajectories
     return measurement
 
@@ -95,9 +95,9 @@ def _why_softmax(result: Result) -> str:
         return ""
     low, high = min(known, key=lambda row: row[4]), max(known, key=lambda row: row[4])
     return (
-        f"The confidence on mistakes follows the weights, on which the paper is silent: from {_percent(low[4])} at "
-        f"‖W‖₁ = {low[1]:,.0f} ({low[0]}) to {_percent(high[4])} at {high[1]:,.0f} ({high[0]}), at FGSM errors of "
-        f"{_percent(low[3])} and {_percent(high[3])}."
+        f"The confidence on mistakes follows the weights, on which the paper is silent: from {percent(low[4])} at "
+        f"‖W‖₁ = {low[1]:,.0f} ({low[0]}) to {percent(high[4])} at {high[1]:,.0f} ({high[0]}), at FGSM errors of "
+        f"{percent(low[3])} and {percent(high[3])}."
     )
 
 
@@ -110,7 +110,7 @@ def fgsm_maxout(lab: Lab, seed: int, network: Network, *longer: Network) -> Meas
     measurement, x_y = _attacked(lab, network), lab.data.test
     rows = ways("", measurement.values)
     for model in longer:
-        rows += ways(f", {len(lab.log(model))} epochs", under_fgsm(model, *x_y)[0].values)
+        rows += ways(f", {lab.epochs(model)} epochs", under_fgsm(model, *x_y)[0].values)
     measurement.details["variations"] = table(["FGSM", *WAYS], rows)
     keys = ("epoch", "error", "adversarial_error", "adversarial_confidence_on_mistakes")
     measurement.details["log"] = [{key: entry[key] for key in keys} for entry in lab.log(network)]
@@ -125,13 +125,9 @@ def _why_maxout(result: Result) -> str:
     if not told or abs(rounded - result.mean("error")) < 0.005:
         return told
     return (
-        f"{told} On {_percent(share)} of the images p of the true class rounds to 1, so that p − t lacks this class: "
-        f"with such a gradient, which most libraries use, the FGSM error is {_percent(rounded)}."
+        f"{told} On {percent(share)} of the images p of the true class rounds to 1, so that p − t lacks this class: "
+        f"with such a gradient, which most libraries use, the FGSM error is {percent(rounded)}."
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _attacked(lab: Lab, network: Network) -> Measurement:

@@ -25,9 +25,10 @@ from ..training import Objective, train
 from . import recipes
 from .figures import BLUE, GREEN, GREY, ORANGE, draws, pixels, show_image
 from .lab import EPS, Lab, Recipe
-from .measuring import Values, attack, explains, in_float64, measures, pictures, under_fgsm, weights_l1
+from .measuring import Values, attack, explains, in_float64, measures, pictures, training_error, under_fgsm, weights_l1
 from .recipes import Profile
 from .results import Measurement, Result
+from .variations import table
 
 TRIES = 10  # random points, and random corners, of each image's box
 DECAYS = (0.0, 0.0001, 0.001, 0.01)  # L2 decays that logistic regression is trained with, at a falling learning rate
@@ -59,8 +60,7 @@ def logistic_3v7(lab: Lab, seed: int, network: Network, *decayed: Network) -> Me
         of_model, _ = under_fgsm(model, *lab.three_or_seven("test"))
         rows.append([name, weights_l1(model), *(of_model.values[key] for key in ("clean_error", "error"))])
     columns = ["training", "‖w‖₁", "clean error", "FGSM error"]
-    formats = ["text", "number", "percent", "percent"]
-    return values.measurement(details={"variations": {"columns": columns, "rows": rows, "formats": formats}})
+    return values.measurement(details={"variations": table(columns, rows, ["number", "percent", "percent"])})
 
 
 @explains("logistic-3v7")
@@ -111,7 +111,7 @@ def logistic_exact(lab: Lab, seed: int, network: Network, robust: Network) -> Me
     values.add(metrics.evaluate(robust, *test), error="adversarially_trained_clean_error")
     attacked = metrics.evaluate(robust, attack(robust, *test), test.y)
     values.add(attacked, error="adversarially_trained_error")
-    training_difference = _training_difference(lab, seed, epochs=len(lab.log(robust)))
+    training_difference = _training_difference(lab, seed, epochs=lab.epochs(robust))
     values.values["training_difference"] = training_difference
     return values.measurement(holds=max(loss_difference, gradient_difference, excess, training_difference) <= 1e-9)
 
@@ -326,16 +326,16 @@ def l1_maxout_stuck(lab: Lab, seed: int, without: Network, *decayed: Network) ->
     )
     columns = ["λ", "training error", "clean error", "‖W‖₁ of the first layer"]
     cells = [[row["lambda"], row["training_error"], row["error"], row["weights_l1"]] for row in rows]
-    table = {"columns": columns, "rows": cells, "formats": ["text", "percent", "percent", "number"]}
+    varied = table(columns, cells, ["percent", "percent", "number"])
     logs = {row["lambda"]: row["losses"] for row in rows}
-    return values.measurement(holds=holds, details={"variations": table, "validation_errors": logs})
+    return values.measurement(holds=holds, details={"variations": varied, "validation_errors": logs})
 
 
 def _decayed(lab: Lab, coefficient: float, network: Network) -> dict[str, Any]:
     evaluation = metrics.evaluate(network, *lab.data.test)
     return {
         "lambda": f"{coefficient:.5f}".rstrip("0").rstrip("."),
-        "training_error": metrics.evaluate(network, *lab.data.train).error,
+        "training_error": training_error(lab, network),
         "error": evaluation.error,
         "interval": evaluation.intervals["error"],
         "weights_l1": weights_l1(network),

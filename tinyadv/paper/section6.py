@@ -6,7 +6,7 @@ the numbers, so each measurement holds what their validation errors did meanwhil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import isnan, nan
 from typing import Any
 
@@ -20,9 +20,9 @@ from . import audit, recipes
 from .audit import FGSM, NOISE, PGD_20, PGD_100
 from .figures import BLUE, GREY, ORANGE, draws, pixels, show_image
 from .lab import EPS, Lab, Recipe
-from .measuring import Values, attack, explains, measures, pictures, under_fgsm, weights_l1
+from .measuring import Values, attack, explains, mean, measures, pictures, under_fgsm, weights_l1
 from .recipes import Profile
-from .results import Measurement, Result
+from .results import Measurement, Result, percent
 from .rounding import Rounded
 from .variations import ROUNDED, nearest, table
 
@@ -58,11 +58,13 @@ def _large_trained(profile: Profile, seed: int) -> list[Recipe]:
 # How long a network was trained, and what that did: the reasons are made of it
 
 
-def _course(log: Log, quantity: str) -> dict[str, float]:
-    """A validation figure half way through the training, at its end, and where it was lowest."""
+def _course(lab: Lab, network: Network, quantity: str) -> dict[str, float]:
+    """A validation figure half way through a network's training, at its end, and where it was lowest."""
+    log = lab.log(network)
     lowest = min(log, key=lambda entry: entry[quantity])
     half = log[(len(log) - 1) // 2]
     return {
+        "chosen": lab.epochs(network),
         "epochs": log[-1]["epoch"],
         "half_epoch": half["epoch"],
         "half": half[quantity],
@@ -78,26 +80,30 @@ def _courses(result: Result, name: str) -> dict[str, float]:
     return {key: sum(course[key] for course in courses) / len(courses) for key in courses[0]}
 
 
+def _stopped(course: dict[str, float]) -> bool:
+    """Whether early stopping chose fewer epochs than there were."""
+    return course["chosen"] < course["epochs"]
+
+
 def _unfinished(course: dict[str, float]) -> bool:
     """Whether the figure was still falling: lowest in the last quarter of the training, and lower than half way."""
-    return course["lowest_epoch"] > 0.75 * course["epochs"] and course["end"] < course["half"]
+    late = course["lowest_epoch"] > 0.75 * course["epochs"]
+    return late and course["end"] < course["half"] and not _stopped(course)
 
 
 def _in_words(course: dict[str, float]) -> str:
     """What a figure on the validation images did, after its name; and whether a longer training promises more."""
     if _unfinished(course):
         return (
-            f"was still falling when training ended, from {_percent(course['half'])} after "
-            f"{course['half_epoch']:.0f} epochs to {_percent(course['end'])} after {course['epochs']:.0f}"
+            f"was still falling when training ended, from {percent(course['half'])} after "
+            f"{course['half_epoch']:.0f} epochs to {percent(course['end'])} after {course['epochs']:.0f}"
         )
-    return (
-        f"was lowest, {_percent(course['lowest'])}, after {course['lowest_epoch']:.0f} of {course['epochs']:.0f} "
-        "epochs, so that longer training alone promises nothing"
+    lowest = (
+        f"was lowest, {percent(course['lowest'])}, after {course['lowest_epoch']:.0f} of {course['epochs']:.0f} epochs"
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.{2 if share < 0.02 else 1}f} %"
+    if _stopped(course):
+        return f"{lowest} (early stopping chose {course['chosen']:.0f})"
+    return f"{lowest}, so that longer training alone promises nothing"
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -114,8 +120,8 @@ def adv_train_240(lab: Lab, seed: int, naive: Network, trained: Network, *longer
     rows = [["as defined", *values.values.values()]]
     if longer:
         errors = [metrics.evaluate(model, x, y).error for model in longer]
-        rows.append([f"both trained for {len(lab.log(longer[0]))} epochs", *errors])
-    courses = {NAIVE: _course(lab.log(naive), "error"), TRAINED: _course(lab.log(trained), "error")}
+        rows.append([f"both trained for {lab.epochs(longer[0])} epochs", *errors])
+    courses = {NAIVE: _course(lab, naive, "error"), TRAINED: _course(lab, trained, "error")}
     return values.measurement(
         holds=values.values["adversarially_trained_error"] < values.values["naive_error"],
         details={"courses": courses, "variations": table(["training", NAIVE, TRAINED], rows)},
@@ -126,9 +132,10 @@ def adv_train_240(lab: Lab, seed: int, naive: Network, trained: Network, *longer
 def _why_not_better(result: Result) -> str:
     naive, trained = _courses(result, NAIVE), _courses(result, TRAINED)
     faster = "adversarial training" if _fall(trained) > _fall(naive) else "naive training"
+    gained = f": {faster} gained more in its second half" if _unfinished(naive) or _unfinished(trained) else ""
     return (
         f"On the validation images the naive network's error {_in_words(naive)}, and that of the adversarially trained "
-        f"one {_in_words(trained)}: {faster} gained more in its second half. "
+        f"one {_in_words(trained)}{gained}. "
         f"{nearest(result, 'naive_error', 'adversarially_trained_error')}"
     ).rstrip()
 
@@ -148,7 +155,7 @@ def maxout_1600_naive(lab: Lab, seed: int, large: Network, small: Network) -> Me
     values = Values()
     values.add(metrics.evaluate(large, x, y), error="clean_error")
     values.add(metrics.evaluate(small, x, y), error="clean_error_240")
-    courses = {"large": _course(lab.log(large), "error"), "small": _course(lab.log(small), "error")}
+    courses = {"large": _course(lab, large, "error"), "small": _course(lab, small, "error")}
     return values.measurement(details={"courses": courses})
 
 
@@ -160,10 +167,11 @@ def _why_naive(result: Result) -> str:
 @measures("adv-train-1600", _large_trained, units=1600)
 def adv_train_1600(lab: Lab, seed: int, trained: Network) -> Measurement:
     """Clean test error of the adversarially trained network, and the epoch that early stopping on FGSM(.25) chooses."""
-    values, log = Values(), lab.log(trained)
+    values = Values()
     values.add(metrics.evaluate(trained, *lab.data.test), error="clean_error")
-    values.values["epochs"] = _course(log, "adversarial_error")["lowest_epoch"]
-    courses = {"error": _course(log, "error"), "adversarial_error": _course(log, "adversarial_error")}
+    adversarial = _course(lab, trained, "adversarial_error")
+    values.values["epochs"] = adversarial["lowest_epoch"]
+    courses = {"error": _course(lab, trained, "error"), "adversarial_error": adversarial}
     return values.measurement(details={"courses": courses})
 
 
@@ -203,18 +211,20 @@ def adv_stopping(lab: Lab, seed: int, trained: Network) -> Measurement:
 
 @explains("adv-stopping")
 def _why_not_flat(result: Result) -> str:
-    failed = next(m for m in result.measurements if not m.holds)
-    flat, last = failed.details["flat_from"], failed.details["epoch"][-1]
-    if flat == last:
+    def of_seed(m: Measurement) -> str:
+        flat, last = m.details["flat_from"], m.details["epoch"][-1]
+        if flat == last:
+            return (
+                f"After {last} epochs the training has no flat stretch yet: its last epoch is the first within .1 "
+                "point of the lowest validation error."
+            )
         return (
-            f"After {last} epochs the training has no flat stretch yet: its last epoch is the first within .1 point of "
-            "the lowest validation error."
+            f"The flat stretch begins at epoch {flat} of {last}; from there the adversarial validation error falls by "
+            f"{100 * m.values['adversarial_fall']:.2f} points, and the validation error can fall by "
+            f"{100 * m.details['clean_fall']:.2f}."
         )
-    return (
-        f"The flat stretch begins at epoch {flat} of {last}; from there the adversarial validation error falls by "
-        f"{100 * failed.values['adversarial_fall']:.2f} points, and the validation error can fall by "
-        f"{100 * failed.details['clean_fall']:.2f}."
-    )
+
+    return " ".join(map(of_seed, result.measurements))
 
 
 @draws(
@@ -263,9 +273,8 @@ def adv_robust_1600(lab: Lab, seed: int, naive: Network, trained: Network, *mask
     values.add(metrics.evaluate(trained, x_adv[:first], y[:first]), error="error_first")
     found = audit.audit({NAIVE: naive, TRAINED: trained}, x, y, seed, examples={NAIVE: x_naive, TRAINED: x_adv})
     for name, attacked in (("noise_error", NOISE), ("pgd_error", PGD_20)):
-        values.values[name] = found.error(TRAINED, attacked)
         wrong = found.wrong[TRAINED][attacked]
-        values.intervals[name] = metrics.wilson(int(wrong.sum()), len(wrong))
+        values.share(name, int(wrong.sum()), len(wrong))
     values.values["weights_l1"] = weights_l1(trained)
     curve = {
         name: [metrics.evaluate(m, attack(m, x[:first], y[:first], eps), y[:first]).error for eps in CURVE]
@@ -273,10 +282,10 @@ def adv_robust_1600(lab: Lab, seed: int, naive: Network, trained: Network, *mask
     }
     kept = {(PGD_20, FGSM), (PGD_100, FGSM), (FGSM, NOISE)}
     holds = all(a >= b for stronger, weaker, _, a, b in found.compared(TRAINED) if (stronger, weaker) in kept)
-    logs = [lab.log(network) for network in (trained, *masked)]
+    logs = [lab.log(network)[: lab.epochs(network)] for network in (trained, *masked)]
     details = {"eps": list(CURVE), **curve, "audit": found.table(), "variations": _silent_choices(*logs)}
     return values.measurement(
-        holds=holds, details=details | {"courses": {TRAINED: _course(logs[0], "adversarial_error")}}
+        holds=holds, details=details | {"courses": {TRAINED: _course(lab, trained, "adversarial_error")}}
     )
 
 
@@ -288,11 +297,8 @@ def _silent_choices(log: Log, *masked: Log) -> dict[str, Any]:
     rows += [(f"the same, {log[k]['epoch']} epochs", log[k]) for k in sorted({last // 2, last // 4} - {last})[::-1]]
     rows += [(f"{MASKED}, {other[-1]['epoch']} epochs", other[-1]) for other in masked]
     names = ("adversarial_error", CONFIDENCE, "error")
-    return {
-        "columns": ["on the validation images", "FGSM error", "confidence on mistakes", "clean error"],
-        "rows": [[text, *(entry[name] for name in names)] for text, entry in rows],
-        "formats": ["text", "percent", "percent", "percent"],
-    }
+    columns = ["on the validation images", "FGSM error", "confidence on mistakes", "clean error"]
+    return table(columns, [[text, *(entry[name] for name in names)] for text, entry in rows])
 
 
 @explains("adv-robust-1600")
@@ -305,7 +311,7 @@ def _why_robust(result: Result) -> str:
         return f"{text}."
     by_masks = sum(masked) / len(masked) - course["end"]
     more = "the masks move it most" if abs(by_masks) > abs(_fall(course)) else "the length of training moves it most"
-    return f"{text}; with the attack made under this batch's masks it is {_percent(course['end'] + by_masks)}: {more}."
+    return f"{text}; with the attack made under this batch's masks it is {percent(course['end'] + by_masks)}: {more}."
 
 
 @draws(
@@ -341,11 +347,11 @@ def adv_transfer(lab: Lab, seed: int, naive: Network, trained: Network, *longer:
     own = {NAIVE: metrics.evaluate(naive, of_naive, y).error, TRAINED: metrics.evaluate(trained, of_trained, y).error}
     rows = [["as defined", *values.values.values()], [ROUNDED, *_exchanged(naive, trained, x, y, Rounded)]]
     if longer:
-        what = f", both trained for {len(lab.log(longer[0]))} epochs"
+        what = f", both trained for {lab.epochs(longer[0])} epochs"
         rows.append([f"as defined{what}", *_exchanged(longer[0], longer[1], x, y)])
         rows.append([f"{ROUNDED}{what}", *_exchanged(longer[0], longer[1], x, y, Rounded)])
     columns = ["FGSM", "made on naive", "made on adversarially trained"]
-    courses = {TRAINED: _course(lab.log(trained), "adversarial_error")}
+    courses = {TRAINED: _course(lab, trained, "adversarial_error")}
     return values.measurement(details={"own": own, "courses": courses, "variations": table(columns, rows)})
 
 
@@ -357,20 +363,15 @@ def _exchanged(naive: Network, trained: Network, x: Array, y: Array, of: Any = l
 
 @explains("adv-transfer")
 def _why_transfer(result: Result) -> str:
-    own = {name: _mean(m.details["own"][name] for m in result.measurements) for name in (NAIVE, TRAINED)}
+    own = {name: mean(m.details["own"][name] for m in result.measurements) for name in (NAIVE, TRAINED)}
     to_trained, to_naive = result.mean("error_naive_to_trained"), result.mean("error_trained_to_naive")
     than_own = "more" if to_trained > own[TRAINED] else "no more"
     return (
-        f"The adversarially trained network errs on {_percent(own[TRAINED])} of its own FGSM examples, {than_own} on "
-        f"the naive network's, {_percent(to_trained)}; the naive one on {_percent(own[NAIVE])} and "
-        f"{_percent(to_naive)}; on the validation images the former's FGSM error "
+        f"The adversarially trained network errs on {percent(own[TRAINED])} of its own FGSM examples, {than_own} on "
+        f"the naive network's, {percent(to_trained)}; the naive one on {percent(own[NAIVE])} and "
+        f"{percent(to_naive)}; on the validation images the former's FGSM error "
         f"{_in_words(_courses(result, TRAINED))}. {nearest(result, 'error_naive_to_trained', 'error_trained_to_naive')}"
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
 
 
 def _trained_at_length(profile: Profile, seed: int) -> list[Recipe]:
@@ -382,14 +383,14 @@ def _trained_at_length(profile: Profile, seed: int) -> list[Recipe]:
 def adv_confidence(lab: Lab, seed: int, trained: Network, *longer: Network) -> Measurement:
     """How sure the adversarially trained network is where FGSM fools it; varied is the length of its training."""
     x, y = lab.data.test
-    values, log = Values(), lab.log(trained)
+    values, log = Values(), lab.log(trained)[: lab.epochs(trained)]
     values.add(metrics.evaluate(trained, attack(trained, x, y), y), error="error",
                 confidence_on_mistakes="confidence_on_mistakes",
                 wrong_label_probability="wrong_label_probability")  # fmt: skip
     rows = [["as defined", values.values["confidence_on_mistakes"], values.values["error"]]]
     for model in longer:
         after = metrics.evaluate(model, attack(model, x, y), y)
-        rows.append([f"trained for {len(lab.log(model))} epochs", after.confidence_on_mistakes, after.error])
+        rows.append([f"trained for {lab.epochs(model)} epochs", after.confidence_on_mistakes, after.error])
     names = ("epoch", CONFIDENCE, "adversarial_error")
     details: dict[str, Any] = {name: [entry[name] for entry in log] for name in names}
     details["variations"] = table(["training", "confidence on mistakes", "FGSM error"], rows)
@@ -401,16 +402,16 @@ def _why_confidence(result: Result) -> str:
     """Confidence follows training: what it was half way, and at the end."""
     logs = [m.details for m in result.measurements]
     (first, half), (last, end) = (
-        [_mean(log[key][(len(log[key]) - 1) // of] or nan for log in logs) for key in ("epoch", CONFIDENCE)]
+        [mean(log[key][(len(log[key]) - 1) // of] or nan for log in logs) for key in ("epoch", CONFIDENCE)]
         for of in (2, 1)
     )
     if isnan(half) or isnan(end):
         return ""
     does = "still rose" if end > half else "did not rise any more"
     return (
-        f"On the validation images the confidence on mistakes {does} towards the end of training, {_percent(half)} "
-        f"after {first:.0f} epochs and {_percent(end)} after {last:.0f}, where the FGSM error is "
-        f"{_percent(_mean(log['adversarial_error'][-1] for log in logs))}. "
+        f"On the validation images the confidence on mistakes {does} towards the end of training, {percent(half)} "
+        f"after {first:.0f} epochs and {percent(end)} after {last:.0f}, where the FGSM error is "
+        f"{percent(mean(log['adversarial_error'][-1] for log in logs))}. "
         f"{nearest(result, 'confidence_on_mistakes')}"
     ).rstrip()
 
@@ -453,13 +454,12 @@ def fig3_filters(lab: Lab, seed: int, naive: Network, trained: Network) -> Measu
     for name, quantity in ((NAIVE, "locality_naive"), (TRAINED, "locality_trained")):
         locality = metrics.window_energy(alive[name])
         values.values[quantity], values.intervals[quantity] = float(locality.mean()), metrics.mean_interval(locality)
-    rows = [[text, *(_mean(map(float, of[name])) for name in networks)] for text, of in readings.items()]
+    rows = [[text, *(mean(map(float, of[name])) for name in networks)] for text, of in readings.items()]
     return values.measurement(
         holds=values.values["locality_trained"] > values.values["locality_naive"],
         details={
             "filters": {name: _shown(network, seed) for name, network in networks.items()},
-            "variations": {"columns": ["mean over filters", *networks], "rows": rows,
-                           "formats": ["text", "number", "number"]},
+            "variations": table(["mean over filters", *networks], rows, ["number", "number"]),
         },
     )  # fmt: skip
 
@@ -493,7 +493,7 @@ def _shown(network: Network, seed: int) -> list[str]:
 @explains("fig3-filters")
 def _why_not_local(result: Result) -> str:
     tables = [m.details["variations"]["rows"] for m in result.measurements]
-    _, used, distance = ([_mean(table[k][i] for table in tables) for i in (1, 2)] for k in range(3))
+    _, used, distance = ([mean(table[k][i] for table in tables) for i in (1, 2)] for k in range(3))
     votes = sum(trained < naive for naive, trained in (used, distance))
     return (
         f"Two other readings of locality, pixels used ({used[1]:.0f} against the naive network's {used[0]:.0f}) and "

@@ -20,9 +20,9 @@ from . import audit, recipes, variations
 from .audit import PGD_20, PREDICTED
 from .figures import BLUE, GREEN, GREY, ORANGE, draws
 from .lab import Lab, Recipe
-from .measuring import Values, attack, explains, measures, under_fgsm
+from .measuring import Values, attack, explains, measures, training_error, under_fgsm
 from .recipes import Profile
-from .results import Interval, Measurement, Result
+from .results import Interval, Measurement, Result, percent
 
 Row = dict[str, Any]  # a network's name, shares and their intervals: what the bars are drawn from
 
@@ -67,11 +67,6 @@ def activation_sizes(network: Network, x: Array) -> list[float]:
     return [of_layer(i) for i in network.hidden]
 
 
-def _training_error(network: Network, lab: Lab) -> float:
-    """Error on the clean training images, dropout off."""
-    return metrics.evaluate(network, *lab.data.train).error
-
-
 # ---------------------------------------------------------------------------------------------------------
 # Noise
 
@@ -114,7 +109,7 @@ def _under_noise(lab: Lab, network: Network, varied: Mapping[str, Network]) -> M
     values, _ = under_fgsm(network, *lab.data.test)
     rows = variations.ways("", values.values)
     for name, other in varied.items():
-        what = f", trained for {len(lab.log(other))} epochs" if name == "longer" else f", trained with {name}"
+        what = f", trained for {lab.epochs(other)} epochs" if name == "longer" else f", trained with {name}"
         rows += variations.ways(what, under_fgsm(other, *lab.data.test)[0].values)
     return values.measurement(details={"variations": variations.table(["FGSM", *variations.WAYS], rows)})
 
@@ -149,14 +144,15 @@ def through_attack(
     found = audit.audit(networks, *lab.data.test, seed)
     v = values.values
     for name in networks:
-        v[f"pgd_error_{name}"] = found.error(name, PGD_20)
-        v[f"predicted_error_{name}"] = found.error(name, PREDICTED)
+        for key, attacked in (("pgd_error", PGD_20), ("predicted_error", PREDICTED)):
+            wrong = found.wrong[name][attacked]
+            values.share(f"{key}_{name}", int(wrong.sum()), len(wrong))
     holds = all(
         v[f"{key}_{name}"] > v[f"{key}_fgsm"] for key in ("clean_error", "pgd_error") for name in list(networks)[1:]
     )
     for row in rows[:-1]:
-        wrong = found.wrong[row["network"]][PGD_20]
-        row["pgd_error"] = [v[f"pgd_error_{row['network']}"], *metrics.wilson(int(wrong.sum()), len(wrong))]
+        name = f"pgd_error_{row['network']}"
+        row["pgd_error"] = [v[name], *values.intervals[name]]
     return values.measurement(holds=holds, details={"rows": rows, "audit": found.table()})
 
 
@@ -166,14 +162,14 @@ def _why_through(result: Result) -> str:
     texts = []
     for name, words in (("rotation", "through the rotation"), ("scaled", "through the scaled gradient")):
         better = [
-            f"{kind} {_percent(result.mean(f'{key}_{name}'))} against {_percent(result.mean(f'{key}_fgsm'))}"
+            f"{kind} {percent(result.mean(f'{key}_{name}'))} against {percent(result.mean(f'{key}_fgsm'))}"
             for key, kind in (("clean_error", "clean error"), ("pgd_error", "PGD error"))
             if not result.mean(f"{key}_{name}") > result.mean(f"{key}_fgsm")
         ]
         if better:
             texts.append(f"trained {words} the network does no worse than trained with FGSM ({', '.join(better)})")
         if result.mean(f"error_{name}") < result.mean(f"clean_error_{name}"):
-            attacked, clean = (_percent(result.mean(f"{key}_{name}")) for key in ("error", "clean_error"))
+            attacked, clean = (percent(result.mean(f"{key}_{name}")) for key in ("error", "clean_error"))
             texts.append(
                 f"trained {words} it errs less under FGSM, {attacked}, than on clean images, {clean}: it reads the "
                 "label off the perturbation"
@@ -225,7 +221,7 @@ def _why_additive(result: Result) -> str:
     for key, words in (("clean_error", "clean error"), ("error", "FGSM error")):
         hidden, at_input = result.mean(f"{key}_hidden"), result.mean(f"{key}_input")
         if not hidden > at_input:
-            texts.append(f"the {words} is {_percent(hidden)}, with perturbed inputs {_percent(at_input)}")
+            texts.append(f"the {words} is {percent(hidden)}, with perturbed inputs {percent(at_input)}")
     return _sentence(texts)
 
 
@@ -264,8 +260,8 @@ def _why_saturating(result: Result) -> str:
         if any(not _overlap(m.intervals, *names) for m in result.measurements):
             hidden, at_input = map(result.mean, names)
             texts.append(
-                f"with {words} units the clean error is {_percent(hidden)} with the first hidden layer perturbed and "
-                f"{_percent(at_input)} with the input"
+                f"with {words} units the clean error is {percent(hidden)} with the first hidden layer perturbed and "
+                f"{percent(at_input)} with the input"
             )
     return _sentence(texts)
 
@@ -288,12 +284,12 @@ def _why_rotation(result: Result) -> str:
     turned, added = result.mean("clean_error_rotation"), result.mean("clean_error_input")
     texts = []
     if not turned < 0.02:
-        texts.append(f"at this scale the network with turned activations ends at a clean error of {_percent(turned)}")
+        texts.append(f"at this scale the network with turned activations ends at a clean error of {percent(turned)}")
     if not turned > added:
         texts.append(
-            f"turning activations regularises no less: clean error {_percent(turned)} against {_percent(added)} with "
-            f"perturbed inputs, though FGSM errors are {_percent(result.mean('error_rotation'))} and "
-            f"{_percent(result.mean('error_input'))}"
+            f"turning activations regularises no less: clean error {percent(turned)} against {percent(added)} with "
+            f"perturbed inputs, though FGSM errors are {percent(result.mean('error_rotation'))} and "
+            f"{percent(result.mean('error_input'))}"
         )
     return _sentence(texts)
 
@@ -315,7 +311,7 @@ def hidden_last(lab: Lab, seed: int, *networks: Network) -> Measurement:
     rows, values = _measured(dict(zip(names, networks, strict=True)), lab)
     v = values.values
     for name, row, network in zip(names, rows, networks, strict=True):
-        v[f"training_error_{name}"] = _training_error(network, lab)
+        v[f"training_error_{name}"] = training_error(lab, network)
         row["training_error"] = [v[f"training_error_{name}"]]
     underfits = all(
         v[f"training_error_{place}{kind}"] > v[f"training_error_first{kind}"]
@@ -338,20 +334,16 @@ def _why_last(result: Result) -> str:
             if not other > first:
                 where = "the last hidden layer" if place == "last" else "both hidden layers"
                 texts.append(
-                    f"with {words} perturbation of {where} the training error is {_percent(other)}, of the first alone "
-                    f"{_percent(first)}"
+                    f"with {words} perturbation of {where} the training error is {percent(other)}, of the first alone "
+                    f"{percent(first)}"
                 )
     best = min(result.mean(f"clean_error_first{kind}") for kind in KINDS)
     others = min(result.mean(f"clean_error_{place}{kind}") for place in ("last", "both") for kind in KINDS)
     if not best < others:
         texts.append(
-            f"the lowest clean error with the last layer perturbed is {_percent(others)}, without {_percent(best)}"
+            f"the lowest clean error with the last layer perturbed is {percent(others)}, without {percent(best)}"
         )
     return _sentence(texts)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
 
 
 def _sentence(texts: list[str]) -> str:
@@ -384,8 +376,8 @@ def _bars(axes: Any, rows: list[Row], names: Mapping[str, str], key: str, label:
 @draws(
     "noise-sign",
     "Noise is no substitute for the attack",
-    "Errors on the test images of maxout networks that were trained equally long: naively, with noise of the attack's "
-    "size, and with FGSM. Lines are 95 % intervals.",
+    "Errors on the test images of maxout networks that differ in what they were trained with: nothing added, noise of "
+    "the attack's size, and FGSM. Lines are 95 % intervals.",
 )
 def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
     names = {row["network"]: row["network"] for row in details["rows"]}

@@ -15,9 +15,9 @@ from ..models import Network
 from . import recipes
 from .figures import BLUE, GREEN, GREY, ORANGE, draws
 from .lab import Lab, Recipe
-from .measuring import Values, attack, explains, measures, under_fgsm
+from .measuring import attack, explains, measures, training_error, under_fgsm
 from .recipes import Profile
-from .results import Measurement, Result
+from .results import Measurement, Result, percent
 from .variations import nearest, table
 
 PUBLISHED = ("error", "confidence_on_mistakes", "clean_confidence")
@@ -31,38 +31,32 @@ def rbf_fgsm(lab: Lab, seed: int, network: Network, *others: Network) -> Measure
     """Error and confidences, with J the sum of squared errors, and beside it with two other J's and choices."""
     x, y = lab.data.test
     values, x_adv = under_fgsm(network, x, y)
-    by_name = dict(zip(recipes.RBF_OTHERWISE, others, strict=False))  # the quick profile has the first ones alone
-    for which, other in zip(("cross_entropy", "true_class"), others, strict=False):
-        second, _ = under_fgsm(other, x, y)
+    otherwise = [under_fgsm(other, x, y)[0] for other in others]  # the quick profile has the first two alone
+    for which, other in zip(("cross_entropy", "true_class"), otherwise, strict=False):
         for name in PUBLISHED:
-            values.values[f"{name}_{which}"] = second.values[name]
-            if name in second.intervals:
-                values.intervals[f"{name}_{which}"] = second.intervals[name]
-    shares = {"clean": _shares(network, x), "attacked": _shares(network, x_adv)}
+            values.values[f"{name}_{which}"] = other.values[name]
+            if name in other.intervals:
+                values.intervals[f"{name}_{which}"] = other.intervals[name]
+    climbs = Network(network.builder, network.arguments, network.layers, "rbf")  # the same units under another J
+    climbed = metrics.evaluate(network, attack(climbs, x, y), y)
+    v = values.values
+    clean = [v["clean_confidence"], v["clean_error"]]
+    rows = [
+        ["as defined", v["error"], v["confidence_on_mistakes"], *clean],
+        ["the attack climbs the sum of binary cross-entropies", climbed.error, climbed.confidence_on_mistakes, *clean],
+        ["clipped to [0, 1]", v["error_clipped"], v["confidence_on_mistakes_clipped"], *clean],
+    ]
+    rows += [
+        [name, *(other.values[key] for key in (*PUBLISHED, "clean_error"))]
+        for name, other in zip(recipes.RBF_OTHERWISE, otherwise, strict=False)
+    ]
     details = {
-        "confidence_shares": shares,
+        "confidence_shares": {"clean": _shares(network, x), "attacked": _shares(network, x_adv)},
         "log": lab.log(network),
         "log_cross_entropy": lab.log(others[0]),
-        "variations": _variations(network, by_name, values, x, y),
+        "variations": table(["variation", *PUBLISHED, "clean_error"], rows),
     }
     return values.measurement(details=details)
-
-
-def _variations(network: Network, others: dict[str, Network], values: Values, x: Array, y: Array) -> dict[str, Any]:
-    """What the paper leaves open: J, the start of beta, the training, the attack."""
-
-    def figures(model: Network, x_adv: Array) -> list[float]:
-        clean, attacked = metrics.evaluate(model, x, y), metrics.evaluate(model, x_adv, y)
-        return [attacked.error, attacked.confidence_on_mistakes, clean.confidence, clean.error]
-
-    climbs = Network(network.builder, network.arguments, network.layers, "rbf")  # the same units under another J
-    rows = [
-        ["as defined", *(values.values[name] for name in (*PUBLISHED, "clean_error"))],
-        ["the attack climbs the sum of binary cross-entropies", *figures(network, attack(climbs, x, y))],
-        ["clipped to [0, 1]", *figures(network, attack(network, x, y).clip(0.0, 1.0))],
-        *([name, *figures(model, attack(model, x, y))] for name, model in others.items()),
-    ]
-    return table(["variation", *PUBLISHED, "clean_error"], rows)
 
 
 @explains("rbf-fgsm")
@@ -128,20 +122,16 @@ def rbf_deep(lab: Lab, seed: int, maxout: Network, shallow: Network, *deep: Netw
     rows, rest = [], list(deep)
     for name, _, _, rates in recipes.QUADRATIC:
         tried, rest = rest[: len(rates)], rest[len(rates) :]
-        errors = [_training_error(lab, network) for network in tried]
+        errors = [training_error(lab, network) for network in tried]
         best = min(range(len(rates)), key=errors.__getitem__)
         rows.append(_row(lab, name, rates[best], errors[best], tried[best]))
     resistant = [row["training_error"] for row in rows if row["resists"]]
-    limit = _training_error(lab, maxout)
+    limit = training_error(lab, maxout)
     values = {"training_error": min(resistant, default=nan), "training_error_maxout": limit}
-    rows.append(_row(lab, "shallow RBF", nan, _training_error(lab, shallow), shallow))
+    rows.append(_row(lab, "shallow RBF", nan, training_error(lab, shallow), shallow))
     rows.append(_row(lab, "maxout", nan, limit, maxout))
     holds = bool(resistant) and min(resistant) > 0.05 and limit < 0.01
     return Measurement(values, holds=holds, details={"networks": rows})
-
-
-def _training_error(lab: Lab, network: Network) -> float:
-    return metrics.evaluate(network, *lab.data.train).error
 
 
 def _row(lab: Lab, name: str, rate: float, training_error: float, network: Network) -> dict[str, Any]:
@@ -169,18 +159,20 @@ def _why_deep(result: Result) -> str:
         least = min(rows, key=lambda row: row["confidence_on_mistakes"])
         return (
             f"None of the {len(rows)} deep networks resists: the lowest confidence on mistakes is "
-            f"{least['confidence_on_mistakes']:.1%}, of “{least['name']}”, at a training error of "
-            f"{least['training_error']:.1%}."
+            f"{percent(least['confidence_on_mistakes'])}, of “{least['name']}”, at a training error of "
+            f"{percent(least['training_error'])}."
         )
     best = min(resistant, key=lambda row: row["training_error"])
     if best["training_error"] <= 0.05:
         return (
-            f"“{best['name']}” resists, with an FGSM error of {best['error']:.1%} and a confidence on mistakes of "
-            f"{best['confidence_on_mistakes']:.1%}, and SGD trains it to an error of {best['training_error']:.1%}."
+            f"“{best['name']}” resists, with an FGSM error of {percent(best['error'])} and a confidence on mistakes of "
+            f"{percent(best['confidence_on_mistakes'])}, and SGD trains it to an error of "
+            f"{percent(best['training_error'])}."
         )
+    either = f", but the maxout network's, {percent(maxout)}, is not below 1 % either" if maxout >= 0.01 else ""
     return (
         f"{len(resistant)} of {len(rows)} deep networks resist, and none has a training error below "
-        f"{best['training_error']:.1%}, but the maxout network's, {maxout:.1%}, is not below 1 % either."
+        f"{percent(best['training_error'])}{either}."
     )
 
 

@@ -6,7 +6,7 @@ each other. Along a line through an image a maxout network is linear piece by pi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import nan
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from numpy import arange, argmax, concatenate, linspace, maximum, roll, unique, where
 
 from ..attacks import input_gradient
-from ..backend import Array, array_module, generator, noise, to_device
+from ..backend import Array, array_module, to_device
 from ..layers import Dropout, Linear, Maxout
 from ..metrics import in_batches, predict, wilson
 from ..models import Network
@@ -22,9 +22,9 @@ from ..ops import sign
 from . import recipes
 from .figures import BLUE, GREEN, GREY, ORANGE, draws, show_image
 from .lab import EPS, Lab, Recipe
-from .measuring import Values, attack, explains, in_float64, measures
+from .measuring import Values, attack, explains, in_float64, mean, measures, random_signs
 from .recipes import Profile
-from .results import Measurement, Result
+from .results import Measurement, Result, percent
 from .rounding import Rounded
 from .variations import ROUNDED, nearest, table
 
@@ -92,7 +92,7 @@ def _transferred(lab: Lab, networks: Sequence[Network], names: list[str], shares
         ROUNDED: (attack(Rounded(maxout), x, y), maxout, rbf),
     }
     for model in longer:
-        what = f"the maxout network trained for {len(lab.log(model))} epochs"
+        what = f"the maxout network trained for {lab.epochs(model)} epochs"
         kinds[f"as defined, {what}"] = attack(model, x, y), model, rbf
         kinds[f"{ROUNDED}, {what}"] = attack(Rounded(model), x, y), model, rbf
     rows, columns = [], ["variation", *names, "error_maxout", "error_softmax", "error_rbf"]
@@ -103,9 +103,7 @@ def _transferred(lab: Lab, networks: Sequence[Network], names: list[str], shares
         rows.append([name, *(_share(k, n) for k, n in counts), *(float((s != y).mean()) for s in said.values())])
         if name == "as defined":
             for quantity, (k, n) in zip(names, counts, strict=True):
-                values.values[quantity] = _share(k, n)
-                if n:
-                    values.intervals[quantity] = wilson(k, n)
+                values.share(quantity, k, n)
     return values.measurement(details={"variations": table(columns, rows)})
 
 
@@ -133,7 +131,7 @@ ARCHITECTURES = ("softmax", "maxout", "RBF", "sigmoid")
 def transfer_subsets(lab: Lab, seed: int, *networks: Network) -> Measurement:
     """Every network's examples shown to every other: error, and agreement where both err."""
     x, y = lab.data.test
-    random = x + EPS * sign(noise(generator(seed, "random signs"), x, 1.0))
+    random = x + random_signs(x, seed, "random signs")
     under_random = [_errors(predict(m, random), y) for m in networks]
     n, pairs = len(networks), list[dict[str, Any]]()
     for i, source in enumerate(networks):
@@ -144,9 +142,9 @@ def transfer_subsets(lab: Lab, seed: int, *networks: Network) -> Measurement:
             pairs.append(_pair(i, j, _errors(said[j], y), same, under_random[j]))
     apart = [p for p in pairs if p["from"] != p["to"]]
     values = {
-        "error_same_architecture": _mean(p["error"] for p in apart if p["from"] // 2 == p["to"] // 2),
-        "error_other_architecture": _mean(p["error"] for p in apart if p["from"] // 2 != p["to"] // 2),
-        "agreement": _mean(p["agreement"] for p in apart),
+        "error_same_architecture": mean(p["error"] for p in apart if p["from"] // 2 == p["to"] // 2),
+        "error_other_architecture": mean(p["error"] for p in apart if p["from"] // 2 != p["to"] // 2),
+        "agreement": mean(p["agreement"] for p in apart),
     }
     details = {
         "names": [f"{kind}, half {half}" for kind in ARCHITECTURES for half in (1, 2)],
@@ -174,26 +172,22 @@ def _pair(i: int, j: int, wrong: tuple[int, int], same: tuple[int, int], random:
     }
 
 
-def _mean(numbers: Iterable[float]) -> float:
-    numbers = list(numbers)
-    return sum(numbers) / len(numbers)
-
-
 @explains("transfer-subsets")
 def _why_subsets(result: Result) -> str:
+    """The pair that fails most clearly, of the first seed's."""
     details = result.measurements[0].details
     names, failing = details["names"], details["failing"]
     if not failing:
         return ""
     i, j = min(failing, key=lambda pair: details["error"][pair[0]][pair[1]] - details["random_error"][pair[1]])
+    first = f" with seed {result.seeds[0]}" if len(result.seeds) > 1 else ""
     agreement = details["agreement"][i][j]  # none where they never err together
-    agree = (
-        f"an agreement of {agreement:.1%}" if agreement is not None and agreement == agreement else "no common error"
-    )
+    common = agreement is not None and agreement == agreement
+    agree = f"an agreement of {percent(agreement)}" if common else "no common error"
     return (
-        f"{len(failing)} of {len(names) * (len(names) - 1)} pairs fail; the examples made on “{names[i]}” raise the "
-        f"error of “{names[j]}” least, to {details['error'][i][j]:.1%} where random signs give "
-        f"{details['random_error'][j]:.1%}, with {agree}."
+        f"{len(failing)} of {len(names) * (len(names) - 1)} pairs fail{first}; the examples made on “{names[i]}” raise "
+        f"the error of “{names[j]}” least, to {percent(details['error'][i][j])} where random signs give "
+        f"{percent(details['random_error'][j])}, with {agree}."
     )
 
 
@@ -250,7 +244,7 @@ def fig4_eps_trace(lab: Lab, seed: int, network: Network) -> Measurement:
     of_four = _line(model, network, x[four : four + 1], y[four : four + 1])
     holds = all(line["deviation"] <= 1e-9 and line["correct_share"] < 0.25 for line in lines)
     keys = (*SIDES, "linear_pieces", "deviation")
-    values = {name: _mean(line[name] for line in lines) for name in keys[:-1]}
+    values = {name: mean(line[name] for line in lines) for name in keys[:-1]}
     details = {"images": {key: [line[key] for line in lines] for key in keys}, "four": of_four["trace"]}
     return Measurement(values, holds=holds, details=details)
 
@@ -366,8 +360,8 @@ def _why_trace(result: Result) -> str:
     up, down = lines["correct_share_up"], lines["correct_share_down"]
     return (
         f"Of {len(up)} images {wide} are classified correctly over a quarter of the range or more; uphill (ε > 0) the "
-        f"class is right on {_mean(up):.1%} of the way, at most {max(up):.1%}, but downhill, where J falls, on "
-        f"{_mean(down):.1%}."
+        f"class is right on {percent(mean(up))} of the way, at most {percent(max(up))}, but downhill, where J falls, "
+        f"on {percent(mean(down))}."
     )
 
 
@@ -436,13 +430,12 @@ def universal_direction(lab: Lab, seed: int, network: Network) -> Measurement:
     xp = array_module(x)
     common, swapped = EPS * xp.concatenate([s[None] for s in signs])[y], eta[xp.asarray(next_one)]
     patterns = [to_device(s, "cpu").astype(int).tolist() for s in signs]
-    random = EPS * sign(noise(generator(seed, "random signs"), x, 1.0))
+    random = random_signs(x, seed, "random signs")
     kinds = {"error": eta, "error_common": common, "error_swapped": swapped, "error_random": random}
     values, by_class = Values(), dict[str, list[float]]()
     for name, shift in kinds.items():
         wrong = predict(network, x + shift) != y
-        values.values[name] = float(wrong.mean())
-        values.intervals[name] = wilson(int(wrong.sum()), len(y))
+        values.share(name, int(wrong.sum()), len(y))
         by_class[name] = [float(wrong[y == k].mean()) for k in range(10)]
     v, i = values.values, values.intervals
     holds = i["error_common"][0] > i["error_random"][1] and v["error_common"] >= v["error"] / 2
@@ -458,10 +451,10 @@ def _mean_gradient(network: Network, x: Array, y: Array, label: int) -> Array:
 @explains("universal-direction")
 def _why_universal(result: Result) -> str:
     errors = [m.details["errors"] for m in result.measurements]
-    common, fooled, random = (_mean(e[name] for e in errors) for name in ("error_common", "error", "error_random"))
+    common, fooled, random = (mean(e[name] for e in errors) for name in ("error_common", "error", "error_random"))
     return (
-        f"One perturbation a class gives an error of {common:.1%}, {common / fooled:.0%} of that under FGSM "
-        f"({fooled:.1%}), and random signs {random:.1%}."
+        f"One perturbation a class gives an error of {percent(common)}, {common / fooled:.0%} of that under FGSM "
+        f"({percent(fooled)}), and random signs {percent(random)}."
     )
 
 

@@ -1,25 +1,24 @@
 """Section 9, alternative hypotheses: averaging many networks resists no better than one does.
 
-The one idea: an ensemble has no single J. `Against` holds the three that one may climb, each a function of all members'
+The one idea: an ensemble has no single J. `Against` holds those that one may climb, each a function of all members'
 logits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial, reduce
+from functools import reduce
 from math import log
 from typing import Any
 
 from .. import metrics, ops
-from ..attacks import fgsm
 from ..backend import Array
 from ..losses import softmax_cross_entropy, targets
 from ..models import Network
 from ..tensor import Value, raw
 from . import recipes
 from .figures import BLUE, GREY, ORANGE, draws
-from .lab import EPS, Lab, Recipe
+from .lab import Lab, Recipe
 from .measuring import Values, attack, explains, measures
 from .recipes import Profile
 from .results import Measurement, Result
@@ -107,7 +106,7 @@ def ensemble_12(lab: Lab, seed: int, *networks: Network) -> Measurement:
     rows = _varied(average, on, values, y)
     rows.append([ROUNDED, *_errors(members, "rounded losses", Rounded(members[0]), x, y)])
     if longer:
-        what = f"members trained for {len(lab.log(longer[0]))} epochs"
+        what = f"members trained for {lab.epochs(longer[0])} epochs"
         rows.append([f"gradient of the mean probability, {what}", *_errors(longer, "probability", longer[0], x, y)])
         rows.append([f"{ROUNDED}, {what}", *_errors(longer, "rounded losses", Rounded(longer[0]), x, y)])
     columns = ["variation", "error_ensemble", "error_member"]
@@ -117,7 +116,7 @@ def ensemble_12(lab: Lab, seed: int, *networks: Network) -> Measurement:
 
 def _made(members: Sequence[Network], J: str, x: Array, y: Array) -> Array:
     """FGSM examples against all members together."""
-    return metrics.in_batches(partial(fgsm, Against(members, J), eps=EPS), x, y)
+    return attack(Against(members, J), x, y)
 
 
 def _by_size(members: Sequence[Network], of_one: Array, x: Array, y: Array, first: int = 1000) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from . import variations
 from .registry import Claim, select
-from .results import STATUSES, Result, Status, format_paper, format_value, status, statuses
+from .results import EXPLAINED, STATUSES, Result, Status, format_paper, format_value, status, statuses
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-EXPLAINED: tuple[Status, ...] = ("close", "differs", "not run")  # where the reason is worth its line
 _VERBS: dict[Status, str] = {"reproduced": "reproduced", "close": "close", "differs": "differ", "not run": "not run"}
 
 
@@ -194,9 +193,9 @@ ROUNDING_TITLE = "What float32 does to the gradient"
 ROUNDING = (
     "The gradient that FGSM follows begins with p − t at the softmax. Where a network is so sure of the true class "
     "that its p is 1 in float32, p − t is 0, and the one class that the attack is to lead away from is missing. The "
-    "numbers above are made with a gradient that keeps it. Most libraries compute p − t as it stands: what the "
-    "attack becomes then, and where the attacked network is trained longer, so that it is sure more often, is in the "
-    "last two columns; the longest training is that of the first seed alone."
+    "numbers above are made with a gradient that keeps it. Most libraries compute p − t as it stands, which makes "
+    "another attack of it, the more so the longer the attacked network was trained: the last column is of networks "
+    "trained longer than those before it, of the first seed alone."
 )
 ROUNDED = ("Paper", "Exact gradient", "Rounded in float32", "Rounded, trained longer")
 
@@ -208,9 +207,8 @@ def rounded(r: variations.Rounding) -> list[str]:
 
 
 def nearer(found: list[variations.Rounding]) -> str:
-    """How many of the published numbers are nearer with the rounded gradient and longer training; "" without it."""
-    pairs = [(abs(r.longer - paper), abs(r.exact - paper)) for r in found if r.longer is not None
+    """How many of the published numbers are nearer with the rounded gradient, after the longest training of each."""
+    pairs = [(abs((r.rounded if r.longer is None else r.longer) - paper), abs(r.exact - paper)) for r in found
              if (paper := r.quantity.paper) is not None]  # fmt: skip
     nearer = sum(rounded < exact for rounded, exact in pairs)
-    said = f"Rounded, and trained longer, {nearer} of {len(pairs)} published numbers are nearer to the paper’s."
-    return said if pairs else ""
+    return f"Rounded, and trained longest, {nearer} of {len(pairs)} published numbers are nearer to the paper’s."

@@ -15,13 +15,15 @@ from .registry import Quantity, claims
 from .results import Result, format_paper, format_value
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    """Variations as `details["variations"]`: a name and shares in each row, `columns` names them all."""
-    return {
-        "columns": list(columns),
-        "rows": [list(r) for r in rows],
-        "formats": ["text"] + ["percent"] * (len(columns) - 1),
-    }
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], formats: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Variations as `details["variations"]`: in each row a name and numbers, by default shares; `columns` names all.
+
+    `formats` has "percent" or "number" for each column of numbers.
+    """
+    numbers = formats or ["percent"] * (len(columns) - 1)
+    return {"columns": list(columns), "rows": [list(row) for row in rows], "formats": ["text", *numbers]}
 
 
 ROUNDED = "the gradient p − t rounded in float32"  # see `rounding`

@@ -75,9 +75,9 @@ def _many_steps(result: Result) -> Iterator[str]:
         yield "The stronger attack errs less often: here neither figure can be trusted, and both are flagged."
     elif _span(result, "pgd_error")[0] > _span(result, "error_first")[1]:
         yield (
-            f"Of the images that withstand one step at least {100 * spared:.0f}\u00a0% do not withstand twenty. A "
-            f"figure like the paper’s {paper} is therefore no more than a lower bound: it tells how often one step "
-            f"fools the network, and not how often some change of that size does."
+            f"Of the images that withstand one step at least {math.floor(100 * spared + 1e-9)}\u00a0% do not withstand "
+            f"twenty. A figure like the paper’s {paper} is therefore no more than a lower bound: it tells how often "
+            f"one step fools the network, and not how often some change of that size does."
         )
     else:
         yield (

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .attacks import input_gradient
 from .backend import Array, array_module
 from .losses import signs, targets
 
@@ -130,6 +131,11 @@ def evaluate_rubbish(model: Any, x: Array) -> RubbishEvaluation:
         by_class=tuple(int((classes == k).sum()) for k in range(p.shape[1])),
         intervals=intervals,
     )
+
+
+def zero_gradient_share(model: Any, x: Array, y: Array) -> float:
+    """The share of exactly zero entries in the input gradients of all examples: where FGSM moves nothing."""
+    return float((in_batches(lambda a, b: input_gradient(model, a, b) == 0, x, y)).mean())
 
 
 def wilson(wrong: int, n: int, z: float = 1.959964) -> tuple[float, float]:

@@ -158,7 +158,8 @@ def _ids(texts: Iterable[str]) -> list[str]:
 @app.command()
 def reproduce(
     profile: Annotated[
-        str, typer.Option(metavar="NAME", help="How much work: quick (minutes), lesson, or paper (a GPU, or days).")
+        str,
+        typer.Option(metavar="NAME", help="How much work: quick (minutes), lesson (hours), or paper (a GPU, or days)."),
     ] = "quick",
     only: Annotated[
         list[str] | None,
@@ -170,7 +171,9 @@ def reproduce(
     units: Annotated[
         int | None,
         typer.Option(
-            parser=_whole, metavar="N", help="Maxout units a layer where the paper has 1600; by default the profile's."
+            parser=_whole,
+            metavar="N",
+            help="Maxout units per layer where the paper has 1600; by default the profile's.",
         ),
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",

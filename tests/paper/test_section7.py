@@ -82,7 +82,7 @@ def test_why_an_rbf_network_differs_names_the_nearest_variation(monkeypatch):
     rows = m.details["variations"]["rows"]
     rows[3][1:4] = [0.554, 0.012, 0.606]
     text = EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m, m))
-    assert f"“{rows[3][0]}” comes nearest to its 55.4 %, 1.2 % and 60.6 %, with 55.4 %, 1.20 % and 60.6 %" in text
+    assert f"“{rows[3][0]}” comes nearest to the paper's 55.4 %, 1.2 % and 60.6 %: 55.4 %, 1.20 % and 60.6 %" in text
     rows[0][1:4] = [0.554, 0.012, 0.606]
     assert f"Of {len(rows) - 1} variations" in EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m, m))
     assert "none comes nearer" in EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m, m))

@@ -83,8 +83,16 @@ def test_markdown_table(results):
 def test_markdown_notes(results):
     results["fgsm-maxout"].scale = "naive training for 8 epochs; 240 units where the paper has 1600"
     results["rubbish-rbf"].reason = "It is reproduced, so that nobody asks why."
-    assert markdown_notes(results).splitlines() == [
-        "46 claims: 3 reproduced, 1 close, 1 differs, 41 not run.",
+    tally, missing, *others = markdown_notes(results).splitlines()
+    assert tally == "46 claims: 3 reproduced, 1 close, 1 differs, 41 not run."
+    assert missing.startswith("Not in the table, because they are not measured: `linear-growth` (")
+    assert len(re.findall(r"`[\w-]+` \(\S+\)", missing)) == 41
+    assert others == [
+        "",
+        "The runs, each claim’s with the largest profile in which it was measured:",
+        "",
+        "- profile quick, seed 0: `fgsm-softmax`, `fgsm-maxout`, `adv-robust-1600`, `rubbish-rbf`",
+        "- profile quick, seeds 0, 1, 2: `logistic-exact`",
         "",
         "Where ours is not the paper’s number, and why:",
         "",
@@ -95,10 +103,11 @@ def test_markdown_notes(results):
         "- naive training for 8 epochs: `fgsm-maxout`",
         "- 240 units where the paper has 1600: `fgsm-maxout`, `adv-robust-1600`",
     ]
-    assert markdown_notes({}) == "46 claims: 46 not run.\n"
+    assert markdown_notes({}).startswith("46 claims: 46 not run.\nNot in the table, ")
+    assert len(markdown_notes({}).splitlines()) == 2
     results["adv-robust-1600"].reason = HOSTILE + "\n- another"
     assert "<script" not in markdown_notes(results)
-    assert len(markdown_notes(results).splitlines()) == 10
+    assert len(markdown_notes(results).splitlines()) == 16
 
 
 def test_markdown_of_hostile_texts_keeps_its_columns(results):

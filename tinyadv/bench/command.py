@@ -27,17 +27,32 @@ FLOORS = {"cpu": ("floor", "floor-torch", "floor-update"), "cuda": ("floor", "fl
 
 def bench_command(
     against: Annotated[
-        str, typer.Option(help="Peers, separated by commas; peer@/path/to/python runs one in another interpreter.")
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Peers, separated by commas, by default all that are installed; PEER@/path/to/python runs one in "
+            "another interpreter.",
+        ),
     ] = "",
-    job: Annotated[str, typer.Option(help=f"Jobs, separated by commas, of: {', '.join(JOBS)}.")] = "train240",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    rounds: Annotated[int, typer.Option(help="Turns of each peer.")] = 6,
-    threads: Annotated[int, typer.Option(help="Threads of each peer; by default one for each processor.")] = 0,
-    patience: Annotated[float, typer.Option(help="Seconds to wait, a job, for a quiet machine.")] = 60.0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
-    growth: Annotated[bool, typer.Option(help="Time against units, pieces, batch and depth instead.")] = False,
-    plot: Annotated[Path, typer.Option(help="Where --growth draws its figure (.png or .svg).")] = Path("growth.png"),
-    check: Annotated[bool, typer.Option(help="Compare results instead of times.")] = False,
+    job: Annotated[
+        str, typer.Option(metavar="LIST", help=f"Jobs, separated by commas, or all: {', '.join(JOBS)}.")
+    ] = "train240",
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    rounds: Annotated[int, typer.Option(metavar="N", help="How many turns each peer gets.")] = 6,
+    threads: Annotated[
+        int, typer.Option(metavar="N", help="Threads of each peer; by default (0) one for each processor.")
+    ] = 0,
+    patience: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long each job waits for a quiet machine.")
+    ] = 60.0,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the results here.")] = None,
+    growth: Annotated[
+        bool, typer.Option("--growth", help="Time against units, pieces, batch and depth instead.")
+    ] = False,
+    plot: Annotated[Path, typer.Option(metavar="FILE", help="Where --growth draws its figure (.png or .svg).")] = Path(
+        "growth.png"
+    ),
+    check: Annotated[bool, typer.Option("--check", help="Compare results instead of times.")] = False,
 ) -> None:
     """Time tinyadv beside other libraries on the paper's own job."""
     try:

@@ -24,7 +24,7 @@ def list_lessons() -> str:
     """Each lesson's number, title, what was done of it, the claims that it answers, and its file."""
     solved = _notes()
     entries = ["\n".join(_entry(number, path, solved)) for number, path in lessons().items()]
-    return "\n\n".join([*entries, "Run one with `tinyadv lesson NUMBER`, and read its file beside."])
+    return "\n\n".join([*entries, "Run one with `tinyadv lesson NUMBER` while you read its file."])
 
 
 def _entry(number: int, path: Path, solved: dict[str, bool]) -> list[str]:

@@ -38,7 +38,7 @@ raises `NotImplementedError`: write its body in place of that line. Nothing else
 ```sh
 {run}
 pytest                                  # the tests of all exercises; points and one line of feedback each
-pytest tests/test_lesson{first:02}.py             # of one lesson
+pytest tests/test_lesson{first:02}.py           # of one lesson
 tinyadv lesson                          # the lessons, and which you have run and solved
 ```
 
@@ -46,7 +46,8 @@ tinyadv lesson                          # the lessons, and which you have run an
 
 Every test is worth the points in its mark (`@pytest.mark.exercise("name", points=2)`), and an exercise is worth the sum
 of its tests. What counts is what `tinyadv course grade` says: it uses its own copy of the tests, each exercise
-in a process of its own that may not take more than 2 GiB of memory and some seconds, start programs or write files.
+in a process of its own that may not take more than 2 GiB of memory and some seconds, start programs, use the network or
+write outside of its folder.
 The tests may be read, and often say more than the text. Use NumPy and what the lesson imports; keep the
 names and arguments of functions.
 """

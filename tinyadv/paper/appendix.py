@@ -325,7 +325,8 @@ def _explain_fig5(result: Result) -> str:
         framed, k = m.details["framed"], m.details["hardest"]
         told.append(f"seed {seed}: {k}, {sum(framed[k])} of {len(framed[k])}")
     return (
-        f"The figure and its predicate are about CIFAR-10; drawn are digits, more of the hardest ({'; '.join(told)})."
+        "The figure and its predicate are about CIFAR-10. Drawn here are digits, most of them of the one that is "
+        f"hardest to make ({'; '.join(told)})."
     )
 
 

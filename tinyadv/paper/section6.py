@@ -131,8 +131,10 @@ def adv_train_240(lab: Lab, seed: int, naive: Network, trained: Network, *longer
 @explains("adv-train-240")
 def _why_not_better(result: Result) -> str:
     naive, trained = _courses(result, NAIVE), _courses(result, TRAINED)
-    faster = "adversarial training" if _fall(trained) > _fall(naive) else "naive training"
-    gained = f": {faster} gained more in its second half" if _unfinished(naive) or _unfinished(trained) else ""
+    more = _fall(trained) - _fall(naive)
+    faster = "adversarial training" if more > 0 else "naive training"
+    still = abs(more) > FLAT and (_unfinished(naive) or _unfinished(trained))
+    gained = f": {faster} gained more in its second half" if still else ""
     return (
         f"On the validation images the naive network's error {_in_words(naive)}, and that of the adversarially trained "
         f"one {_in_words(trained)}{gained}. "

@@ -117,9 +117,17 @@ def markdown_table(results: Mapping[str, Result], ids: Iterable[str] | None = No
 
 
 def markdown_notes(results: Mapping[str, Result]) -> str:
-    """Under the table: how many claims there are of each status, why some differ, and in what runs were smaller."""
+    """Under the table: the number of claims of each status, the runs, why some differ, in what runs were smaller."""
     everything = list(statuses(results))
+    missing = [f"`{claim.id}` ({claim.data})" for claim, result, _ in everything if not result]
     lines = [f"{tally([word for *_, word in everything])}."]
+    lines += [f"Not in the table, because they are not measured: {', '.join(missing)}."] if missing else []
+    runs: dict[str, list[str]] = {}
+    for claim, result, _ in everything:
+        if result:
+            seeds = f"seed{'s' * (len(result.seeds) > 1)} {', '.join(map(str, result.seeds))}"
+            runs.setdefault(f"profile {result.profile}, {seeds}", []).append(f"`{claim.id}`")
+    made = [f"- {_markdown(run)}: {', '.join(names)}" for run, names in runs.items()]
     reasons = [
         f"- `{claim.id}` {_VERB[word]}: {_markdown(result.reason)}"
         for claim, result, word in everything
@@ -130,6 +138,9 @@ def markdown_notes(results: Mapping[str, Result]) -> str:
         for part in result.scale.split("; ") if result and result.scale else []:
             smaller.setdefault(part, []).append(f"`{claim.id}`")
     scales = [f"- {_markdown(part)}: {', '.join(names)}" for part, names in smaller.items()]
+    lines += (
+        ["", "The runs, each claim’s with the largest profile in which it was measured:", "", *made] if made else []
+    )
     lines += ["", "Where ours is not the paper’s number, and why:", "", *reasons] if reasons else []
     lines += ["", "In what these runs are smaller than the paper’s:", "", *scales] if scales else []
     return "\n".join(lines) + "\n"
@@ -147,7 +158,7 @@ def markdown_rounding(results: Mapping[str, Result]) -> str:
     """What rounding does to the gradient, and a table of what that does to published numbers; "" without any."""
     if not (found := variations.rounding(results)):
         return ""
-    cells = [["Number", *ROUNDED], ["---"] * 5]
+    cells = [["Number", *ROUNDED], ["---"] * (1 + len(ROUNDED))]
     cells += [[f"`{r.claim}`: {_markdown(r.quantity.label)}", *map(_markdown, rounded(r))] for r in found]
     table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
     return f"\n### {ROUNDING_TITLE}\n\n{_markdown(ROUNDING)} {nearer(found)}\n\n{table}\n"
@@ -193,22 +204,32 @@ ROUNDING_TITLE = "What float32 does to the gradient"
 ROUNDING = (
     "The gradient that FGSM follows begins with p − t at the softmax. Where a network is so sure of the true class "
     "that its p is 1 in float32, p − t is 0, and the one class that the attack is to lead away from is missing. The "
-    "numbers above are made with a gradient that keeps it. Most libraries compute p − t as it stands, which makes "
-    "another attack of it, the more so the longer the attacked network was trained: the last column is of networks "
-    "trained longer than those before it, of the first seed alone."
+    "numbers above are made with the exact gradient, which keeps it. Most libraries compute p − t as it stands, "
+    "rounded: which makes another attack of it, the more so the longer the attacked network was trained (“trained "
+    "longer” is of the first seed alone)."
 )
-ROUNDED = ("Paper", "Exact gradient", "Rounded in float32", "Rounded, trained longer")
+ROUNDED = ("Paper", "Exact", "Exact, trained longer", "Rounded", "Rounded, trained longer")
 
 
 def rounded(r: variations.Rounding) -> list[str]:
     """The cells under `ROUNDED`."""
-    ours = ["—" if v is None else format_value(r.quantity, v) for v in (r.exact, r.rounded, r.longer)]
-    return [format_paper(r.quantity), *ours]
+    ours = (r.exact, r.exact_longer, r.rounded, r.rounded_longer)
+    return [format_paper(r.quantity), *(format_value(r.quantity, v) for v in ours)]
 
 
 def nearer(found: list[variations.Rounding]) -> str:
-    """How many of the published numbers are nearer with the rounded gradient, after the longest training of each."""
-    pairs = [(abs((r.rounded if r.longer is None else r.longer) - paper), abs(r.exact - paper)) for r in found
-             if (paper := r.quantity.paper) is not None]  # fmt: skip
-    nearer = sum(rounded < exact for rounded, exact in pairs)
-    return f"Rounded, and trained longest, {nearer} of {len(pairs)} published numbers are nearer to the paper’s."
+    """How many published numbers are nearer than with the exact gradient: rounded and trained longest, or only that."""
+
+    rounded = sum(_nearer(r, r.rounded_longer, r.rounded) for r in found)
+    exact = sum(_nearer(r, r.exact_longer, r.exact) for r in found)
+    return (
+        f"Of {len(found)} published numbers {rounded} are nearer to the paper’s than under “Exact” with the rounded "
+        f"gradient and the longest training, {exact} with the longest training alone."
+    )
+
+
+def _nearer(r: variations.Rounding, longer: float | None, usual: float) -> bool:
+    """Whether the longest training's value is nearer to the paper's than the exact one, as far as the table shows."""
+    value, paper = usual if longer is None else longer, r.quantity.paper or 0.0
+    shown = format_value(r.quantity, value) != format_value(r.quantity, r.exact)
+    return shown and abs(value - paper) < abs(r.exact - paper)

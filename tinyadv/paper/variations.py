@@ -56,15 +56,15 @@ def nearest(result: Result, *names: str) -> str:
     ours, here = (
         _listed([format_value(q, v) for q, v in zip(quantities, rows[i][1:], strict=False)]) for i in (best, 0)
     )
-    several = f"Of {len(rows) - 1} variations of what the paper leaves open "
+    several = f"Of {len(rows) - 1} variations of what the paper leaves open, "
     one = f"The one variation of what the paper leaves open, “{rows[1][0]}”, comes "
     if ours == here:  # the first row itself, or as good as that
         none = f"{several}none comes nearer" if len(rows) > 2 else f"{one}no nearer"
-        return f"{none} to its {paper} than what is reported here, {ours}."
+        return f"{none} to the paper's {paper} than what is reported here, {ours}."
     seeds = sum(rows[best][0] in [row[0] for row in of_seed] for of_seed in tables)
     few = f" (for {seeds} of {len(tables)} seeds)" if seeds < len(tables) else ""
     nearer = f"{several}“{rows[best][0]}” comes nearest" if len(rows) > 2 else f"{one}nearer"
-    return f"{nearer} to its {paper}, with {ours}{few} where {here} is reported here."
+    return f"{nearer} to the paper's {paper}: {ours}{few}, where {here} is reported here."
 
 
 def means(result: Result) -> list[list[Any]]:
@@ -87,23 +87,32 @@ def means(result: Result) -> list[list[Any]]:
 
 @dataclass(frozen=True)
 class Rounding:
-    """What rounding makes of a published number: ours with the exact gradient, the rounded one, and trained longer."""
+    """What rounding makes of a published number: ours with either gradient, and where networks are trained longer."""
 
     claim: str
     quantity: Quantity
     exact: float
+    exact_longer: float | None
     rounded: float
-    longer: float | None
+    rounded_longer: float | None
 
 
 def rounding(results: Mapping[str, Result]) -> list[Rounding]:
-    """Every published number that was also measured with the rounded gradient: the rows that begin with `ROUNDED`."""
+    """Every published number that was also measured with the rounded gradient, in a row that begins with `ROUNDED`.
+
+    The last such row is that of the longest training, and as its own name ends so does that of the exact gradient.
+    """
     found = []
     for claim, result in results.items():
-        rows = means(result)
-        of = [row for row in rows if row[0].startswith(ROUNDED)]
-        for i, q in enumerate(claims()[claim].published if of else (), start=1):
-            found.append(Rounding(claim, q, rows[0][i], of[0][i], of[-1][i] if len(of) > 1 else None))
+        rows = {row[0]: row for row in means(result)}
+        of = [name for name in rows if name.startswith(ROUNDED)]
+        if not of:
+            continue
+        first, longest = next(iter(rows)), of[-1].removeprefix(ROUNDED)
+        longer = [rows.get(first + longest), rows[of[-1]]] if longest else [None, None]
+        for i, q in enumerate(claims()[claim].published, start=1):
+            exact_longer, rounded_longer = (row[i] if row else None for row in longer)
+            found.append(Rounding(claim, q, rows[first][i], exact_longer, rows[of[0]][i], rounded_longer))
     return found
 
 

@@ -591,7 +591,7 @@ td.paper, td.ours { font-variant-numeric: tabular-nums; }
 .claim { margin: .15rem 0 .25rem; }
 .scale, .reason, .run { margin: .3rem 0 0; font-size: .85rem; }
 .reason { border-left: 3px solid #a3162d; padding-left: .6rem; overflow-wrap: anywhere; }
-.close-reason { border-color: #a8690a; } .not-run-reason { border-color: #9aa2ab; }
+.not-run-reason { border-color: #9aa2ab; }
 .run { color: var(--soft); }
 details { font-size: .88rem; color: var(--soft); }
 details p { margin: .4rem 0; max-width: 60em; }

@@ -51,7 +51,7 @@ def _measured(networks: Mapping[str, Network], lab: Lab) -> tuple[list[Row], Val
 
 
 def activation_sizes(network: Network, x: Array) -> list[float]:
-    """The mean absolute activation of each hidden layer over the inputs, dropout off."""
+    """The mean absolute activation of each hidden layer over inputs x `(N, D)`, dropout off."""
 
     def of_layer(i: int) -> float:
         total, count = 0.0, 0

@@ -146,12 +146,7 @@ def markdown_notes(results: Mapping[str, Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_VERB: dict[Status, str] = {
-    **dict.fromkeys(STATUSES, "is"),
-    "close": "is close",
-    "differs": "differs",
-    "not run": "is not run",
-}
+_VERB: dict[Status, str] = {"differs": "differs", "not run": "is not run"}
 
 
 def markdown_rounding(results: Mapping[str, Result]) -> str:

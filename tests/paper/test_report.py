@@ -402,8 +402,10 @@ def test_what_rounding_does_stands_beside_the_paper(figures):
     text = page({"noise-sign": result}, MANIFEST, figures)
     part = text[text.index('<section id="rounding"') :]
     part = " ".join(" ".join(Page(part[: part.index("</section>") + 10]).texts).split())
-    said = "Of 2 published numbers 1 are nearer to the paper’s than under “Exact” with the rounded gradient and the "
-    assert f"{said}longest training, 1 with the longest training alone." in part
+    said = (
+        "With the rounded gradient and the longest training, 1 of 2 published numbers are nearer to the paper’s than "
+    )
+    assert f"{said}under “Exact”; with the longest training alone, 1." in part
     assert "noise-sign : FGSM error 86.2 % 90.0 % 90.0 % 70.0 % 86.0 %" in part
     assert "noise-sign : confidence on mistakes 97.3 % 80.0 % 90.0 % 97.0 % 50.0 %" in part
     text = markdown_rounding({"noise-sign": result})
@@ -411,7 +413,7 @@ def test_what_rounding_does_stands_beside_the_paper(figures):
     assert "| `noise-sign`: FGSM error | 86.2 % | 90.0 % | 90.0 % | 70.0 % | 86.0 % |" in text
     del result.measurements[0].details["variations"]["rows"][2:]
     text = markdown_rounding({"noise-sign": result})  # no longer training: the confidence alone is nearer
-    assert f"{said}longest training, 0 with the longest training alone." in text
+    assert f"{said}under “Exact”; with the longest training alone, 0." in text
     assert "| `noise-sign`: confidence on mistakes | 97.3 % | 80.0 % | — | 97.0 % | — |" in text
     del result.measurements[0].details["variations"]["rows"][1:]
     assert markdown_rounding({"noise-sign": result}) == ""

@@ -200,7 +200,7 @@ ROUNDING = (
     "The gradient that FGSM follows begins with p − t at the softmax. Where a network is so sure of the true class "
     "that its p is 1 in float32, p − t is 0, and the one class that the attack is to lead away from is missing. The "
     "numbers above are made with the exact gradient, which keeps it. Most libraries compute p − t as it stands, "
-    "rounded: which makes another attack of it, the more so the longer the attacked network was trained (“trained "
+    "rounded. That makes another attack of it, the more so the longer the attacked network was trained (“trained "
     "longer” is of the first seed alone)."
 )
 ROUNDED = ("Paper", "Exact", "Exact, trained longer", "Rounded", "Rounded, trained longer")
@@ -218,8 +218,8 @@ def nearer(found: list[variations.Rounding]) -> str:
     rounded = sum(_nearer(r, r.rounded_longer, r.rounded) for r in found)
     exact = sum(_nearer(r, r.exact_longer, r.exact) for r in found)
     return (
-        f"Of {len(found)} published numbers {rounded} are nearer to the paper’s than under “Exact” with the rounded "
-        f"gradient and the longest training, {exact} with the longest training alone."
+        f"With the rounded gradient and the longest training, {rounded} of {len(found)} published numbers are nearer to "
+        f"the paper’s than under “Exact”; with the longest training alone, {exact}."
     )
 
 

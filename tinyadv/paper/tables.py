@@ -218,8 +218,8 @@ def nearer(found: list[variations.Rounding]) -> str:
     rounded = sum(_nearer(r, r.rounded_longer, r.rounded) for r in found)
     exact = sum(_nearer(r, r.exact_longer, r.exact) for r in found)
     return (
-        f"With the rounded gradient and the longest training, {rounded} of {len(found)} published numbers are nearer to "
-        f"the paper’s than under “Exact”; with the longest training alone, {exact}."
+        f"With the rounded gradient and the longest training, {rounded} of {len(found)} published numbers are nearer "
+        f"to the paper’s than under “Exact”; with the longest training alone, {exact}."
     )
 
 

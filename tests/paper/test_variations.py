@@ -1,8 +1,8 @@
 """The variation that comes nearest: means over the seeds that have it, distances in tolerances, and the sentence."""
 
 import math
-from dataclasses import astuple
 
+import numpy as np
 import pytest
 
 from tinyadv.paper import variations
@@ -95,22 +95,30 @@ def rounded(*tables):
 
 
 def test_rounding_is_the_first_and_the_last_row_of_that_name_and_the_first_of_all():
-    error, confidence = rounded(
+    error, confidence, *longest = rounded(
         [
             ["as defined", 0.9, 0.8],
             [variations.ROUNDED, 0.7, 0.6],
+            ["as defined, long", 0.6, 0.5],
+            [f"{variations.ROUNDED}, long", 0.5, 0.4],
             ["as defined, longer", 0.5, 0.4],
             [f"{variations.ROUNDED}, longer", 0.3, 0.2],
             ["last", 0.1, 0.0],
         ],
         [["as defined", 0.7, 0.8], [variations.ROUNDED, 0.5, 0.6]],
     )
-    assert (error.claim, error.quantity) == ("noise-sign", claims()["noise-sign"].published[0])
-    assert astuple(error)[2:] == pytest.approx((0.8, 0.5, 0.6, 0.3))
-    assert astuple(confidence)[2:] == pytest.approx((0.8, 0.4, 0.6, 0.2))
+    assert (error.claim, error.quantity, error.training) == ("noise-sign", claims()["noise-sign"].published[0], "")
+    assert [r.training for r in longest] == [", longer", ", longer"]
+    assert [r.quantity for r in longest] == [error.quantity, confidence.quantity]
+    pairs = [(r.exact, r.rounded) for r in (error, confidence, *longest)]
+    np.testing.assert_allclose(pairs, [(0.8, 0.6), (0.8, 0.6), (0.5, 0.3), (0.4, 0.2)])
 
 
 def test_without_longer_training_or_rounding_there_is_none():
     error, _ = rounded([["as defined", 0.9, 0.8], [variations.ROUNDED, 0.7, 0.6]])
-    assert (error.exact, error.exact_longer, error.rounded, error.rounded_longer) == (0.9, None, 0.7, None)
+    assert (error.training, error.exact, error.rounded) == ("", 0.9, 0.7)
     assert rounded([["as defined", 0.9, 0.8]]) == []
+
+
+def test_a_rounded_number_without_its_like_says_nothing():
+    assert rounded([["as defined", 0.9, 0.8], [f"{variations.ROUNDED}, longer", 0.7, 0.6]]) == []

@@ -21,7 +21,7 @@ from ..storage import write_atomically
 from . import variations
 from .registry import Claim, Quantity
 from .results import CONTROL, EXPLAINED, STATUSES, Figure, Measurement, Result, Status, format_value, statuses
-from .tables import ROUNDED, ROUNDING, ROUNDING_TITLE, nearer, rounded, rows, tally
+from .tables import ROUNDED, ROUNDING, ROUNDING_TITLE, kind, nearer, rounded, rows, tally
 from .verdict import CLAIM as AUDITED
 from .verdict import verdict
 
@@ -323,7 +323,7 @@ def _rounding_section(results: Mapping[str, Result]) -> Html | None:
     lines = [
         tag(
             "tr",
-            tag("th", tag("a", r.claim, href=f"#{r.claim}"), f": {r.quantity.label}", scope="row"),
+            tag("th", tag("a", r.claim, href=f"#{r.claim}"), kind(r), scope="row"),
             *(tag("td", text) for text in rounded(r)),
         )
         for r in found

@@ -154,7 +154,7 @@ def markdown_rounding(results: Mapping[str, Result]) -> str:
     if not (found := variations.rounding(results)):
         return ""
     cells = [["Number", *ROUNDED], ["---"] * (1 + len(ROUNDED))]
-    cells += [[f"`{r.claim}`: {_markdown(r.quantity.label)}", *map(_markdown, rounded(r))] for r in found]
+    cells += [[f"`{r.claim}`{_markdown(kind(r))}", *map(_markdown, rounded(r))] for r in found]
     table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
     return f"\n### {ROUNDING_TITLE}\n\n{_markdown(ROUNDING)} {nearer(found)}\n\n{table}\n"
 
@@ -200,31 +200,34 @@ ROUNDING = (
     "The gradient that FGSM follows begins with p − t at the softmax. Where a network is so sure of the true class "
     "that its p is 1 in float32, p − t is 0, and the one class that the attack is to lead away from is missing. The "
     "numbers above are made with the exact gradient, which keeps it. Most libraries compute p − t as it stands, "
-    "rounded. That makes another attack of it, the more so the longer the attacked network was trained (“trained "
-    "longer” is of the first seed alone)."
+    "rounded. That makes another attack of it, the more so the longer the attacked network was trained (where a length "
+    "of training is named, it is that of the first seed’s networks)."
 )
-ROUNDED = ("Paper", "Exact", "Exact, trained longer", "Rounded", "Rounded, trained longer")
+ROUNDED = ("Paper", "Exact", "Rounded")
+
+
+def kind(r: variations.Rounding) -> str:
+    """What follows the claim's name under "Number"."""
+    return f"{r.training}: {r.quantity.label}"
 
 
 def rounded(r: variations.Rounding) -> list[str]:
     """The cells under `ROUNDED`."""
-    ours = (r.exact, r.exact_longer, r.rounded, r.rounded_longer)
-    return [format_paper(r.quantity), *(format_value(r.quantity, v) for v in ours)]
+    return [format_paper(r.quantity), *(format_value(r.quantity, v) for v in (r.exact, r.rounded))]
 
 
 def nearer(found: list[variations.Rounding]) -> str:
-    """How many published numbers are nearer than with the exact gradient: rounded and trained longest, or only that."""
-
-    rounded = sum(_nearer(r, r.rounded_longer, r.rounded) for r in found)
-    exact = sum(_nearer(r, r.exact_longer, r.exact) for r in found)
+    """How many published numbers are nearer with the rounded gradient than with the exact one, trained longest."""
+    longest = {(r.claim, r.quantity.name): r for r in found}.values()
+    count = sum(_nearer(r) for r in longest)
     return (
-        f"With the rounded gradient and the longest training, {rounded} of {len(found)} published numbers are nearer "
-        f"to the paper’s than under “Exact”; with the longest training alone, {exact}."
+        f"With the rounded gradient, {count} of {len(longest)} published numbers are nearer to the paper’s than with "
+        "the exact one of the same networks, those that were trained longest."
     )
 
 
-def _nearer(r: variations.Rounding, longer: float | None, usual: float) -> bool:
-    """Whether the longest training's value is nearer to the paper's than the exact one, as far as the table shows."""
-    value, paper = usual if longer is None else longer, r.quantity.paper or 0.0
-    shown = format_value(r.quantity, value) != format_value(r.quantity, r.exact)
-    return shown and abs(value - paper) < abs(r.exact - paper)
+def _nearer(r: variations.Rounding) -> bool:
+    """Whether the rounded gradient's number is nearer to the paper's, as far as the table shows."""
+    paper = r.quantity.paper or 0.0
+    shown = format_value(r.quantity, r.rounded) != format_value(r.quantity, r.exact)
+    return shown and abs(r.rounded - paper) < abs(r.exact - paper)

@@ -87,32 +87,32 @@ def means(result: Result) -> list[list[Any]]:
 
 @dataclass(frozen=True)
 class Rounding:
-    """What rounding makes of a published number: ours with either gradient, and where networks are trained longer."""
+    """A published number under the exact and under the rounded gradient of the same networks.
+
+    `training` says how these differ from those that are reported: "" where they don't, else ", trained for longer".
+    """
 
     claim: str
     quantity: Quantity
+    training: str
     exact: float
-    exact_longer: float | None
     rounded: float
-    rounded_longer: float | None
 
 
 def rounding(results: Mapping[str, Result]) -> list[Rounding]:
     """Every published number that was also measured with the rounded gradient, in a row that begins with `ROUNDED`.
 
-    The last such row is that of the longest training, and as its own name ends so does that of the exact gradient.
+    For each claim the networks that are reported, and after them, if there are any, those that were trained longest:
+    these have the last such row, and as its own name ends so does that of the exact gradient.
     """
     found = []
     for claim, result in results.items():
         rows = {row[0]: row for row in means(result)}
-        of = [name for name in rows if name.startswith(ROUNDED)]
-        if not of:
-            continue
-        first, longest = next(iter(rows)), of[-1].removeprefix(ROUNDED)
-        longer = [rows.get(first + longest), rows[of[-1]]] if longest else [None, None]
-        for i, q in enumerate(claims()[claim].published, start=1):
-            exact_longer, rounded_longer = (row[i] if row else None for row in longer)
-            found.append(Rounding(claim, q, rows[first][i], exact_longer, rows[of[0]][i], rounded_longer))
+        of = [name.removeprefix(ROUNDED) for name in rows if name.startswith(ROUNDED)]
+        for training in dict.fromkeys(of[:1] + of[-1:]):
+            if exact := rows.get(next(iter(rows)) + training):
+                values = zip(claims()[claim].published, exact[1:], rows[ROUNDED + training][1:], strict=False)
+                found += [Rounding(claim, q, training, *pair) for q, *pair in values]
     return found
 
 

@@ -522,7 +522,7 @@ _LEGEND = tag(
         "p",
         tag("b", "Reproduced: "),
         "the paper’s value lies within our 95 % interval over seeds and test images, and a predicate holds for every "
-        "seed. ",
+        "seed; where two or three seeds leave the interval wide, that says little. ",
         tag("b", "Close: "),
         "within the tolerance that the definition states. ",
         tag("b", "Differs: "),

@@ -127,7 +127,7 @@ def alive(network: models.Network, x: np.ndarray) -> np.ndarray:
 # %%
 def main(profile: str = "quick") -> None:
     """Check our objective, take the networks from the lab, measure what the paper did, draw its figure 3."""
-    chosen, networks, runs = scale(profile), lab(), committed()
+    chosen, networks = scale(profile), lab()
     (x, y), unseen = networks.data.test, networks.data.validation.x
     model = models.maxout_network(8, 3, keep=(1.0, 1.0), scale=0.1, rng=generator(0)).to(dtype="float64")
     same = [f(model, x[:50].astype("float64"), y[:50], None, eps=EPS, alpha=0.3) for f in (
@@ -144,7 +144,8 @@ def main(profile: str = "quick") -> None:
     pgd = metrics.predict(trained, attacks.pgd(trained, x[:1000], y[:1000], EPS, rng=generator(0))) != y[:1000]
     compare("adv-robust-1600", {"error": E[1, 1], "naive_error": E[0, 0], "pgd_error": pgd.mean()})
     print("Whom to attack, and how long (longer runs, validation images):")
-    for text, error, _, clean in runs["adv-robust-1600"].measurements[0].details["variations"]["rows"]:
+    varied = committed("lesson")["adv-robust-1600"].measurements[0]  # which tried both
+    for text, error, _, clean in varied.details["variations"]["rows"]:
         print(f"  {text}: error {error:.1%} under FGSM, {clean:.2%} clean")
     compare("adv-transfer", {"error_naive_to_trained": E[0, 1], "error_trained_to_naive": E[1, 0]})
     attacked = metrics.evaluate(trained, metrics.in_batches(partial(attacks.fgsm, trained, eps=EPS), x, y), y)
@@ -153,7 +154,7 @@ def main(profile: str = "quick") -> None:
     assert all(np.allclose(locality(w, WINDOW), metrics.window_energy(w, WINDOW)) for w in pieces)
     L = [float(locality(w, WINDOW).mean()) for w in pieces]
     compare("fig3-filters", {"locality_naive": L[0], "locality_trained": L[1]}, holds=L[1] > L[0])
-    log = runs["adv-stopping"].measurements[0].details
+    log = committed()["adv-stopping"].measurements[0].details
     draw({"naive": naive, "adversarially trained": trained}, log)
     print("With patience {} it would keep epoch {} and end at {}.".format(3, *stop(log["adversarial_error"], 3)))
 

@@ -18,6 +18,7 @@ from tinyadv.paper.results import (
     Result,
     ResultsError,
     check,
+    committed,
     format_paper,
     format_value,
     load_results,
@@ -478,6 +479,17 @@ def test_merge_keeps_what_was_not_run_anew():
     assert both["fgsm-softmax"] is new["fgsm-softmax"]
     assert both["rubbish-rbf"] is old["rubbish-rbf"]
     assert merge({}, {}) == {}
+
+
+@pytest.mark.parametrize("largest", ["quick", "lesson", "paper"])
+def test_of_the_committed_results_each_claim_has_the_largest_profile(largest):
+    folder, found = Path(module.__file__).parent / "results", {}
+    for profile in {"quick": ["quick"], "lesson": ["quick", "lesson"], "paper": ["quick", "lesson", "paper"]}[largest]:
+        for claim, result in load_results(folder / f"{profile}.json")[0].items():
+            assert result.profile == profile
+            found[claim] = result.to_json()
+    assert {claim: result.to_json() for claim, result in committed(largest).items()} == found
+    assert {profile.profile for profile in committed().values()} >= {"lesson", "paper"}
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/a.png", "a\\b.png", "a.exe", "", ".png", "a.png\n", "a\0.png", "ä.png"])

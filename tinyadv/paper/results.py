@@ -357,11 +357,15 @@ def merge(old: Mapping[str, Result], new: Mapping[str, Result]) -> dict[str, Res
     return {name: both[name] for name in claims() if name in both}
 
 
-def committed() -> dict[str, Result]:
-    """The results that are published with the package, by claim id: for each claim those of the largest profile."""
+def committed(largest: str = "paper") -> dict[str, Result]:
+    """The results that are published with the package, by claim id: for each claim those of the largest profile.
+
+    Profiles larger than `largest`, "quick", "lesson" or "paper", are left out.
+    """
     folder = Path(__file__).parent / "results"
     found: dict[str, Result] = {}
-    for profile in ("quick", "lesson", "paper"):
+    profiles = "quick", "lesson", "paper"
+    for profile in profiles[: profiles.index(largest) + 1]:
         path = folder / f"{profile}.json"
         found = merge(found, load_results(path)[0]) if path.exists() else found
     return found

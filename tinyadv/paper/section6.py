@@ -59,12 +59,13 @@ def _large_trained(profile: Profile, seed: int) -> list[Recipe]:
 
 
 def _course(lab: Lab, network: Network, quantity: str) -> dict[str, float]:
-    """A validation figure half way through a network's training, at its end, and where it was lowest."""
-    log = lab.log(network)
+    """A validation figure half way through a network's training, at its end, at the epoch chosen, and at its lowest."""
+    log, chosen = lab.log(network), lab.epochs(network)
     lowest = min(log, key=lambda entry: entry[quantity])
     half = log[(len(log) - 1) // 2]
     return {
-        "chosen": lab.epochs(network),
+        "chosen": chosen,
+        "at_chosen": next((entry[quantity] for entry in log if entry["epoch"] == chosen), log[-1][quantity]),
         "epochs": log[-1]["epoch"],
         "half_epoch": half["epoch"],
         "half": half[quantity],
@@ -102,7 +103,7 @@ def _in_words(course: dict[str, float]) -> str:
         f"was lowest, {percent(course['lowest'])}, after {course['lowest_epoch']:.0f} of {course['epochs']:.0f} epochs"
     )
     if _stopped(course):
-        return f"{lowest} (early stopping chose {course['chosen']:.0f})"
+        return f"{lowest} ({percent(course['at_chosen'])} after the {course['chosen']:.0f} that early stopping chose)"
     return f"{lowest}, so that longer training alone promises nothing"
 
 

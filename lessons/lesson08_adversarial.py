@@ -170,8 +170,10 @@ def draw(networks: dict, log: dict) -> None:
             framed = np.pad(tiles, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=np.nan)
             axes.imshow(framed.transpose(1, 2, 0, 3).reshape(SHOWN * 30, -1), cmap="gray", vmin=-1, vmax=1)
             axes.set(xticks=[], yticks=[], title=name, xlabel="pieces (grey: 0)", ylabel="units")
+        seldom = 1 + len(log["epoch"]) // 20  # marks beside each other would hide the line
         for key, colour, style in (("error", BLUE, "o-"), ("adversarial_error", ORANGE, "s--")):
-            right.semilogy(log["epoch"], [100 * e for e in log[key]], style, color=colour, label=key.replace("_", " "))
+            look = {"color": colour, "label": key.replace("_", " "), "markevery": seldom}
+            right.semilogy(log["epoch"], [100 * e for e in log[key]], style, **look)
         right.set(xlabel="epoch", ylabel="% of the validation images", title="adversarial training, a longer run")
         right.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
         right.legend(frameon=False)

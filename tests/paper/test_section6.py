@@ -315,9 +315,9 @@ def test_after_early_stopping_nothing_is_said_of_the_epochs_that_it_threw_away(l
     lab.chosen = {"clean": 3, "adversarial": 2}
     m = measured("adv-train-240", lab)
     assert EXPLANATIONS["adv-train-240"](result_of("adv-train-240", m)) == (
-        "On the validation images the naive network's error was lowest, 5.00 %, after 3 of 4 epochs (5.00 % after the "
-        "3 that early stopping chose), and that of the adversarially trained one was lowest, 4.00 %, after 4 of 4 "
-        "epochs (15.0 % after the 2 that early stopping chose)."
+        "On the validation images the naive network's error was lowest, 5.00 %, after 3 of 4 epochs, which early "
+        "stopping chose, and that of the adversarially trained one was lowest, 4.00 %, after 4 of 4 epochs (15.0 % "
+        "after the 2 that early stopping chose)."
     )
     robust = measured("adv-robust-1600", lab).details["variations"]["rows"]
     assert [row[0] for row in robust] == ["attack on the network without dropout, 2 epochs", "the same, 1 epochs"]

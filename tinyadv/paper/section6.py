@@ -103,6 +103,8 @@ def _in_words(course: dict[str, float]) -> str:
     lowest = (
         f"was lowest, {percent(course['lowest'])}, after {course['lowest_epoch']:.0f} of {course['epochs']:.0f} epochs"
     )
+    if _stopped(course) and course["lowest_epoch"] == course["chosen"]:
+        return f"{lowest}, which early stopping chose"
     if _stopped(course):
         return f"{lowest} ({percent(course['at_chosen'])} after the {course['chosen']:.0f} that early stopping chose)"
     return f"{lowest}, so that longer training alone promises nothing"

@@ -428,7 +428,7 @@ def test_what_rounding_does_stands_beside_the_paper(figures):
 
 def robust(**values):
     usual = {"error": 0.2, "naive_error": 0.95, "error_first": 0.22, "pgd_error": 0.61, "noise_error": 0.05,
-             "transfer_error": 0.24, "zero_gradient_share": 0.0}  # fmt: skip
+             "transfer_error": 0.24, "zero_gradient_share": 0.0, "error_some_size": 0.4}  # fmt: skip
     return measured("adv-robust-1600", usual | values, holds=True, scale="240 units")
 
 
@@ -440,6 +440,10 @@ def test_the_verdict_follows_from_the_numbers():
     assert "at least 50 % do not withstand twenty" in second  # (.61 - .22) / (1 - .22)
     assert "the paper’s 17.9 % is therefore no more than a lower bound" in second
     assert "Random signs of the same size give 5.0 % [4.5, 5.5]: less than FGSM" in third
+    assert (
+        "fools 22.0 % [21.5, 22.5], some step of .05 to .25 along the same gradient 40.0 % [39.5, 40.5]: the" in third
+    )
+    assert "taught the network the size of the step" in third
     assert "24.0 % [23.5, 24.5]: more than the network’s own." in third
     assert "19.6 % to 17.9 %, show the same" in third
     assert "Of the entries of the input gradients 0.00 %" in third
@@ -452,6 +456,7 @@ def test_the_verdict_follows_from_the_numbers():
         ({"pgd_error": 0.1}, "neither figure can be trusted", "lower bound"),
         ({"pgd_error": 0.98867, "error_first": 0.22133}, "at least 98 % do not withstand", "99 %"),  # 98.55 %
         ({"naive_error": 0.1}, "does not even help", "the training helps"),
+        ({"error_some_size": 0.225}, "shorter steps hardly add to it", "taught"),
         ({"noise_error": 0.3}, "more than FGSM, whose direction", "less than FGSM"),
         ({"transfer_error": 0.1}, "less than the network’s own, as it is where", "misleads the attack"),
     ],

@@ -187,6 +187,20 @@ def test_robustness_has_an_audit_of_both_networks_and_the_numbers_are_its(lab):
     assert table["violations"] == []
 
 
+def test_fgsm_of_some_size_fools_whom_one_of_them_fools(lab, monkeypatch):
+    """From .05 to .25, and nobody who is misclassified without a step, or by a longer one, alone."""
+    m, model, (x, y) = measured("adv-robust-1600", lab), lab.given[TRAINED], lab.data.test
+    x, y = x[: audit.FIRST], y[: audit.FIRST]
+    wrong = [(model(section6.attack(model, x, y, eps)).argmax(axis=1) != y).mean() for eps in m.details["eps"]]
+    assert m.details["adversarial"] == wrong
+    assert m.values["error_first"] == wrong[5] <= m.values["error_some_size"]
+    one_by_one = np.eye(7, 20, dtype=bool)  # each size of 0, .05, ..., .3 fools another image
+    one_by_one[2:5] = False
+    monkeypatch.setattr(section6, "_fooled", lambda *network_x_y: one_by_one)
+    m = measured("adv-robust-1600", lab)
+    assert (m.values["error_some_size"], m.intervals["error_some_size"]) == (2 / 20, metrics.wilson(2, 20))
+
+
 @pytest.mark.parametrize("steps", [20, 100])
 def test_pgd_with_either_number_of_steps_has_to_find_as_much_as_fgsm(lab, monkeypatch, steps):
     assert measured("adv-robust-1600", lab).holds

@@ -282,10 +282,10 @@ def adv_robust_1600(lab: Lab, seed: int, naive: Network, trained: Network, *mask
         wrong = found.wrong[TRAINED][attacked]
         values.share(name, int(wrong.sum()), len(wrong))
     values.values["weights_l1"] = weights_l1(trained)
-    curve = {
-        name: [metrics.evaluate(m, attack(m, x[:first], y[:first], eps), y[:first]).error for eps in CURVE]
-        for name, m in (("naive", naive), ("adversarial", trained))
-    }
+    fooled = {name: _fooled(m, x[:first], y[:first]) for name, m in (("naive", naive), ("adversarial", trained))}
+    some = fooled["adversarial"][1 : CURVE.index(EPS) + 1].any(axis=0)  # without the clean images
+    values.share("error_some_size", int(some.sum()), len(some))
+    curve = {name: of.mean(axis=1).tolist() for name, of in fooled.items()}
     kept = {(PGD_20, FGSM), (PGD_100, FGSM), (FGSM, NOISE)}
     holds = all(a >= b for stronger, weaker, _, a, b in found.compared(TRAINED) if (stronger, weaker) in kept)
     logs = [lab.log(network)[: lab.epochs(network)] for network in (trained, *masked)]
@@ -299,6 +299,11 @@ def adv_robust_1600(lab: Lab, seed: int, naive: Network, trained: Network, *mask
     below = [entry["epoch"] for entry in logs[0] if entry["adversarial_error"] < _paper_error()]
     details["below_paper"] = min(below, default=nan)
     return values.measurement(holds=holds, details=details)
+
+
+def _fooled(network: Network, x: Array, y: Array) -> Array:
+    """Which images FGSM fools, for each of its sizes in `CURVE`."""
+    return array([to_device(metrics.predict(network, attack(network, x, y, eps)) != y, "cpu") for eps in CURVE])
 
 
 def _paper_error() -> float:

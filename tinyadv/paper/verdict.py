@@ -96,6 +96,20 @@ def _hundred_steps(result: Result) -> Iterator[str]:
         yield f"A hundred steps, on the first {images.pop():,} images, give {mean:.1f}\u00a0%."
 
 
+def _smaller_steps(result: Result) -> Iterator[str]:
+    """FGSM of every size up to that of the training, which is no more than the box allows."""
+    if _measured(result, "error_some_size", "error_first"):
+        taught = _span(result, "error_some_size")[0] > _span(result, "error_first")[1]
+        yield (
+            f"On the first 1,000 test images the full step alone fools {_said(result, 'error_first')}, some step of "
+            f".05 to .25 along the same gradient {_said(result, 'error_some_size')}: "
+        ) + (
+            "the training taught the network the size of the step that it was shown."
+            if taught
+            else "shorter steps hardly add to it."
+        )
+
+
 def _other_order(result: Result) -> Iterator[str]:
     """Noise, examples from another network, gradients that are exactly 0: whether the gradient misleads."""
     if not _measured(result, "error"):
@@ -106,6 +120,7 @@ def _other_order(result: Result) -> Iterator[str]:
         yield f"Random signs of the same size give {_said(result, 'noise_error')}: " + (
             "less than FGSM, as it has to be." if less else "more than FGSM, whose direction is then of no use."
         )
+    yield from _smaller_steps(result)
     if _measured(result, "transfer_error"):
         papers = f"{_paper('adv-transfer', 'error_naive_to_trained')} to {_paper(CLAIM, 'error')}"
         yield f"FGSM examples made on the naive network give {_said(result, 'transfer_error')}: " + (

@@ -316,6 +316,11 @@ def test_adv_robust(monkeypatch):
             point = np.minimum(np.maximum(step, at - EPS), at + EPS)
         followed.append(point)
     values["pgd_error"] = hand.report(followed, y[:FIRST])["error"]
+    fooled = [
+        any(hand.says(hand.fgsm(a, b, e)) != b for e in (0.05, 0.1, 0.15, 0.2, 0.25))
+        for a, b in zip(x[:FIRST], y, strict=False)
+    ]
+    values["error_some_size"] = float(np.mean(fooled))
     agree(m, named("adv-robust-1600", values))
     assert m.holds
     assert m.details["eps"] == [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]

@@ -1,6 +1,8 @@
 """Costs against SciPy and PyTorch, label errors, the closed form of section 5, and the objectives against formulas."""
 
 import itertools
+from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from tinyadv import losses, models
+from tinyadv import layers, losses, models
 from tinyadv.attacks import fgsm, input_gradient
 from tinyadv.backend import full_like, generator, to_device
 from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import parameters
+from tinyadv.paper import rounding
 from tinyadv.tensor import Tensor, grad, raw
 
 N, D, K = 7, 6, 4
@@ -246,7 +249,7 @@ def cost_gradients(model, x, y=Y, rng=None):
     return float(J), grad(J, parameters(model))
 
 
-@pytest.mark.parametrize("attacked", ["inference", "training"])
+@pytest.mark.parametrize("attacked", get_args(losses.Attacked))
 @pytest.mark.parametrize(("alpha", "eps"), [(0.5, 0.25), (0.3, 0.1), (0.0, 0.25), (1.0, 0.25), (0.5, 0.0)])
 def test_the_adversarial_objective_is_the_formula_of_section_6(attacked, alpha, eps, x):
     model = maxout()
@@ -302,15 +305,91 @@ def test_training_mode_attacks_the_network_with_this_batch_s_masks(x):
         np.testing.assert_allclose(g, e, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("attacked", ["inference", "training"])
-def test_an_objective_changes_nothing_and_is_a_function_of_its_seed(attacked, x, xp):
+def masked_gradients(model, x, masks, y=Y):
+    """J(x), dJ/dx and dJ/dtheta where the inputs of layers, by number, are multiplied by given masks."""
+    X = Tensor(x)
+    h = X
+    for i, layer in enumerate(model.layers):
+        h = h * masks[i] if i in masks else layer(h)
+    J = model.loss(h, y)
+    g_x, *g = grad(J, [X, *parameters(model)])
+    return float(J), g_x, g
+
+
+@pytest.fixture
+def masks(monkeypatch):
+    """All masks that are drawn, in order: those of a pass are of pixels, of the first and of the second layer."""
+    drawn = []
+
+    def keep_mask(*arguments):
+        drawn.append(original(*arguments))
+        return drawn[-1]
+
+    original = layers.keep_mask
+    monkeypatch.setattr(layers, "keep_mask", keep_mask)
+    return drawn
+
+
+@pytest.mark.parametrize("gradient", ["exact", "rounded"])
+@pytest.mark.parametrize("attacked", get_args(losses.Attacked))
+def test_whom_the_attack_sees_written_out_mask_by_mask(attacked, gradient, x, masks):
+    model, alpha, eps = maxout(keep=(0.8, 0.5)), 0.3, 0.2
+    loss, gs = rounding.adversarial_objective(
+        model, x, Y, generator(3), gradient=gradient, eps=eps, alpha=alpha, attacked=attacked
+    )
+    if attacked in ("training", "same-masks"):
+        assert len(masks) == 6
+        clean, adversarial = (dict(zip((0, 2, 4), part, strict=True)) for part in (masks[:3], masks[3:]))
+        J_clean, g_x, g_clean = masked_gradients(model, x, clean)
+        assert [(clean[i] == adversarial[i]).all() for i in clean] == [attacked == "same-masks"] * 3
+    else:
+        seen = dict(zip((2, 4), masks[:2], strict=True)) if attacked == "hidden-masks" else {2: 1.0, 4: 1.0}
+        both = dict(zip((0, 2, 4), masks[-3:], strict=True))
+        assert len(masks) == (5 if attacked == "hidden-masks" else 3)
+        _, g_x, _ = masked_gradients(model, x, {0: 1.0, **seen})
+        clean, adversarial = ({i: m[half] for i, m in both.items()} for half in (slice(N), slice(N, None)))
+        J_clean, _, g_clean = masked_gradients(model, x, clean)
+    J_adv, _, g_adv = masked_gradients(model, x + eps * np.sign(g_x), adversarial)
+    assert loss == pytest.approx(alpha * J_clean + (1 - alpha) * J_adv, rel=1e-12)
+    for g, a, b in zip(gs, g_clean, g_adv, strict=True):
+        np.testing.assert_allclose(g, alpha * a + (1 - alpha) * b, rtol=1e-9, atol=1e-13)
+
+
+def test_the_rounded_attack_in_training_is_made_with_the_rounded_gradient():
+    model = maxout(dtype="float32")
+    W, b = parameters(model)[-2:]
+    W.data, b.data = 300.0 * W.data, 300.0 * b.data
+    x = np.random.default_rng(5).random((200, D), dtype="float32")
+    y = np.argmax(model(x), axis=1)
+    assert rounding.certain(model, x, y).mean() > 0.1  # else both are the same
+    examples = {"exact": fgsm(model, x, y, 0.25), "rounded": fgsm(rounding.Rounded(model), x, y, 0.25)}
+    assert (examples["exact"] != examples["rounded"]).any()
+    for gradient, x_adv in examples.items():
+        spy = Spy(model)
+        spy.top = model.top
+        rounding.adversarial_objective(spy, x, y, None, gradient=gradient)
+        assert spy.calls[1][0][len(x) :].tobytes() == x_adv.tobytes()
+
+
+def test_the_rounded_gradient_is_refused_where_there_is_none(x):
+    sigmoid = models.maxout_network(5, 2, top="sigmoid", inputs=D, classes=K, rng=generator(1))
+    with pytest.raises(ValueError, match="that of a softmax, but this network's top is 'sigmoid'"):
+        rounding.adversarial_objective(sigmoid, x, Y, None, gradient="rounded")
+    with pytest.raises(ValueError, match="gradient is 'exact' or 'rounded', got 'float32'"):
+        rounding.adversarial_objective(maxout(), x, Y, None, gradient="float32")
+
+
+@pytest.mark.parametrize("gradient", ["exact", "rounded"])
+@pytest.mark.parametrize("attacked", get_args(losses.Attacked))
+def test_an_objective_changes_nothing_and_is_a_function_of_its_seed(attacked, gradient, x, xp):
     model, x = maxout((0.8, 0.5), "float32"), xp.asarray(x.astype("float32"))
+    objective = partial(rounding.adversarial_objective, gradient=gradient, attacked=attacked)
     for p in parameters(model):
         p.data = xp.asarray(p.data)
     before = [host(a).tobytes() for a in (x, *parameters(model))]
     results = []
     for seed in (1, 1, 2):
-        loss, gs = losses.adversarial_objective(model, x, Y, generator(seed), eps=np.float64(0.25), attacked=attacked)
+        loss, gs = objective(model, x, Y, generator(seed), eps=np.float64(0.25))
         assert {g.dtype.name for g in gs} == {"float32"}
         results.append((loss, [host(g).tobytes() for g in gs]))
     assert results[0] == results[1] != results[2]
@@ -359,7 +438,7 @@ def test_objectives_take_soft_targets(x):
         ({"alpha": -0.1}, "alpha in \\[0, 1\\].* got -0.1, 'inference'"),
         ({"alpha": 1.1}, "alpha in \\[0, 1\\].* got 1.1, 'inference'"),
         ({"alpha": float("nan")}, "alpha in \\[0, 1\\].* got nan"),
-        ({"attacked": "test"}, "attacked 'inference' or 'training' are wanted; got 0.5, 'test'"),
+        ({"attacked": "test"}, "attacked 'inference' or .* or 'hidden-masks' are wanted; got 0.5, 'test'"),
         ({"eps": -0.1}, "eps is how far each entry may move: a finite number >= 0, got -0.1"),
         ({"eps": float("nan"), "attacked": "training"}, "a finite number >= 0, got nan"),
         ({"eps": float("inf"), "attacked": "training"}, "a finite number >= 0, got inf"),

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from copy import deepcopy
+from typing import Any, Literal, get_args
 
 from . import ops
 from .attacks import check_eps, fgsm, rotated, unit
 from .backend import Array, Generator, as_array, full_like, noise, one_hot, sums
 from .layers import parameters
 from .tensor import Tensor, Value, grad, raw
+
+Attacked = Literal["inference", "training", "same-masks", "hidden-masks"]  # whom the attack in training sees
 
 SMALLEST = 1e-7  # how close log p of an RBF unit may come to 0 in log(1 - p)
 
@@ -144,7 +147,7 @@ def adversarial_objective(
     rng: Generator | None,
     eps: float = 0.25,
     alpha: float = 0.5,
-    attacked: Literal["inference", "training"] = "inference",
+    attacked: Attacked = "inference",
 ) -> tuple[float, list[Array]]:
     """alpha J(x) + (1 - alpha) J(x + eps sign(grad_x J)), section 6: two losses on the same batch, averaged.
 
@@ -158,25 +161,33 @@ def adversarial_objective(
         The size of the attack in the max norm, in units of pixels (0 to 1).
     alpha : float in [0, 1]
         The weight of the clean loss.
-    attacked : "inference" or "training"
+    attacked : "inference", "training", "same-masks" or "hidden-masks"
         Which network the attack sees; the paper does not say, and it decides how robust the network becomes.
         "inference": the one without dropout. "training": the one with this batch's masks, so that one backward pass
         of the clean loss gives both the attack and the clean half of the gradients; the adversarial pass draws
-        masks of its own.
+        masks of its own. "same-masks": the same, and the adversarial pass has these masks again. "hidden-masks": the
+        attack has masks of its own, on hidden units alone, and sees every pixel.
     """
-    if attacked not in ("inference", "training") or not 0 <= alpha <= 1:
-        raise ValueError(f"alpha in [0, 1], attacked 'inference' or 'training' are wanted; got {alpha}, {attacked!r}")
+    if attacked not in get_args(Attacked) or not 0 <= alpha <= 1:
+        kinds = " or ".join(map(repr, get_args(Attacked)))
+        raise ValueError(f"alpha in [0, 1], attacked {kinds} are wanted; got {alpha}, {attacked!r}")
     theta, alpha = parameters(model), float(alpha)
-    if attacked == "training":
+    if attacked in ("training", "same-masks"):
+        adversarial_rng = deepcopy(rng) if attacked == "same-masks" else rng
         X = Tensor(x)
         J_clean = model.loss(model(X, rng=rng), y)
         g_x, *g_clean = grad(J_clean, [X, *theta], seed=alpha or 1.0)  # alpha > 0 changes no sign of g_x
         x_adv = x + check_eps(eps) * ops.sign(g_x)
-        J_adv = model.loss(model(Tensor(x_adv), rng=rng), y)
+        J_adv = model.loss(model(Tensor(x_adv), rng=adversarial_rng), y)
         g_adv = grad(J_adv, theta, seed=1.0 - alpha)
         J = alpha * float(J_clean) + (1.0 - alpha) * float(J_adv)
         return J, sums(g_clean, g_adv) if alpha else g_adv
-    x_adv = fgsm(model, x, y, eps)
+    if attacked == "hidden-masks":
+        X = Tensor(x)
+        (g_x,) = grad(model.loss(model.seeing_all_inputs()(X, rng=rng), y), [X])
+        x_adv = x + check_eps(eps) * ops.sign(g_x)
+    else:
+        x_adv = fgsm(model, x, y, eps)
     return _averaged(model, Tensor(x_adv), x, y, rng, alpha)
 
 

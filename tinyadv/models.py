@@ -92,6 +92,11 @@ class Network:
         """The outputs as class probabilities `(N, K)`; of the class 1, `(N,)`, for logistic regression."""
         return _TOPS[self.top][1](outputs)
 
+    def seeing_all_inputs(self) -> Network:
+        """This network, with the same parameters, without dropout of its inputs: masks fall on hidden units alone."""
+        first = 1 if isinstance(self.layers[0], Dropout) else 0
+        return Network(self.builder, self.arguments, self.layers[first:], self.top)
+
     def to(self, device: str | None = None, dtype: str | None = None) -> Network:
         """This network, its parameters moved to "cpu" or "cuda", or turned into "float32" or "float64".
 

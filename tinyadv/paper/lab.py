@@ -27,6 +27,7 @@ from ..optim import SGD, Schedule
 from ..progress import Progress, Silent
 from ..storage import StorageError, load_arrays, save_arrays
 from ..training import Objective, Stopping, Training, check_log, train
+from . import rounding
 
 EPS = 0.25  # the paper's attack on MNIST, in units of pixels from 0 to 1
 
@@ -277,7 +278,7 @@ DATA = ("mnist", "mnist-3v7", *HALVES)
 USUAL_TOPS = ("softmax", "rbf-squared")
 OBJECTIVES: dict[str, Objective] = {
     "clean": losses.clean_objective,
-    "adversarial": losses.adversarial_objective,
+    "adversarial": rounding.adversarial_objective,
     "rubbish": losses.rubbish_objective,
     "noise": losses.noise_objective,
     "through-attack": losses.through_attack_objective,

@@ -7,8 +7,10 @@ this care is weaker, the more so the surer the network is.
 
 from __future__ import annotations
 
-from .. import ops
-from ..backend import Array
+from typing import Any, Literal
+
+from .. import losses, ops
+from ..backend import Array, Generator
 from ..losses import targets
 from ..models import Network
 from ..ops import softmax
@@ -25,17 +27,51 @@ rounded_cross_entropy.gradients(lambda g, y, z, t: g.reshape(-1, 1) * (softmax(z
 
 
 class Rounded:
-    """A network with a softmax on top, for an attack that uses this gradient: `attack(Rounded(network), x, y)`."""
+    """A network with a softmax on top whose cost has this gradient, for attacks: `attack(Rounded(network), x, y)`.
+
+    It has the parameters of the network, and trains like it.
+    """
 
     def __init__(self, network: Network) -> None:
         self.network = network
 
-    def __call__(self, x: Value) -> Value:
-        return self.network(x)
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        return self.network(x, rng=rng)
+
+    def seeing_all_inputs(self) -> Rounded:
+        """The same without dropout of the inputs."""
+        return Rounded(self.network.seeing_all_inputs())
 
     def loss(self, outputs: Value, y: Array) -> Value:
         """J of logits and labels: the mean over the examples."""
         return rounded_cross_entropy(outputs, targets(y, outputs)).mean()
+
+
+def adversarial_objective(
+    model: Network,
+    x: Array,
+    y: Array,
+    rng: Generator | None,
+    gradient: Literal["exact", "rounded"] = "exact",
+    **options: Any,
+) -> tuple[float, list[Array]]:
+    """`losses.adversarial_objective`, where the gradient may be "rounded": the attack's and that of the training.
+
+    The paper's software has one gradient for both. Only the attack can tell: p - t of an example that the network is
+    so sure of moves no parameter either way.
+
+    Raises
+    ------
+    ValueError
+        If the gradient is neither "exact" nor "rounded", or the network has no softmax on top to round.
+    """
+    if gradient not in ("exact", "rounded"):
+        raise ValueError(f"gradient is 'exact' or 'rounded', got {gradient!r}")
+    if gradient == "exact":
+        return losses.adversarial_objective(model, x, y, rng, **options)
+    if model.top != "softmax":
+        raise ValueError(f"the rounded gradient is that of a softmax, but this network's top is {model.top!r}")
+    return losses.adversarial_objective(Rounded(model), x, y, rng, **options)
 
 
 def certain(network: Network, x: Array, y: Array) -> Array:

@@ -1,4 +1,4 @@
-"""MNIST: what `mnist()` promises about its arrays, and that no damaged file passes for the real one."""
+"""The data sets: what they promise about their arrays, and that no damaged file passes for the real one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinyadv import datasets
-from tinyadv.datasets import MNIST, MNIST_FILES, MNIST_FOLDER, DataError, IdxFile, Split, mnist, pair
+from tinyadv.datasets import CIFAR10, MNIST, MNIST_FILES, MNIST_FOLDER, DataError, IdxFile, Split, mnist, pair
+from tinyadv.preprocessing import Whitening
 
 LABELS = "t10k-labels-idx1-ubyte"  # the smallest of the four: it stands for all where a file is damaged
 in_one_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -286,3 +287,160 @@ def test_idx_header_is_lecuns():
     """The first bytes as the format's page gives them: magic 2051 and 2049, then the big-endian lengths."""
     assert MNIST_FILES["train-images-idx3-ubyte"].header == np.array([2051, 60_000, 28, 28], ">i4").tobytes()
     assert MNIST_FILES["t10k-labels-idx1-ubyte"].header == np.array([2049, 10_000], ">i4").tobytes()
+
+
+# --- CIFAR-10 ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def records(rng):
+    """40 invented records: a label, then 3072 pixels."""
+    return np.concatenate([rng.integers(0, 10, (40, 1)), rng.integers(0, 256, (40, 3072))], axis=1).astype(np.uint8)
+
+
+@pytest.fixture
+def batches(records, tmp_path):
+    """The same as a file of two batches of 20, and their SHA-256."""
+    (tmp_path / "cifar10.bin").write_bytes(records.tobytes())
+    return {f"batch_{i}": sha256(records[20 * i : 20 * i + 20].tobytes()).hexdigest() for i in range(2)}
+
+
+def test_cifar10_is_read_as_it_was_written(records, batches, tmp_path):
+    read = datasets.read_cifar10(tmp_path / "cifar10.bin", batches, images=20)
+    np.testing.assert_array_equal(read, records)
+    assert not read.flags.writeable
+
+
+def test_cifar10_in_two_parts(records):
+    data = CIFAR10(records, training=30)
+    for part, rows in ((data.train, records[:30]), (data.test, records[30:])):
+        assert part.x.dtype == np.float32
+        np.testing.assert_array_equal(part.x, rows[:, 1:] / np.float32(255))
+        np.testing.assert_array_equal(part.y, rows[:, 0])
+        assert part.y.dtype == np.int64
+        assert not part.x.flags.writeable
+        assert not part.y.flags.writeable
+    assert data.test is data.test  # made once
+    assert data.whitening is None
+
+
+BAD_CIFAR10 = {
+    "missing": (None, "cifar10.bin does not exist; wanted the 2 batches of CIFAR-10, 122,920 bytes"),
+    "cut off": (lambda raw: raw[:-1], "wanted the 2 batches of CIFAR-10, 122,920 bytes; found 122,919"),
+    "too long": (lambda raw: raw + b"more", "122,920 bytes; found 122,921"),
+    "one pixel": (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), "cifar10.bin: batch_1 has SHA-256 .*, wanted"),
+    "other order": (lambda raw: raw[61460:] + raw[:61460], "cifar10.bin: batch_0 has SHA-256 .*, wanted"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_CIFAR10)
+def test_what_is_no_cifar10_is_one_line_with_the_command(batches, tmp_path, kind):
+    path = tmp_path / "cifar10.bin"
+    spoil, found = BAD_CIFAR10[kind]
+    raw = path.read_bytes()
+    path.unlink()
+    if spoil:
+        path.write_bytes(spoil(raw))
+    with pytest.raises(DataError, match=found) as caught:
+        datasets.read_cifar10(path, batches, images=20)
+    assert "python data_scripts/cifar10.py" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_place_of_the_file(batches, tmp_path):
+    with pytest.raises(DataError, match=r"Is a directory.*python data_scripts/cifar10\.py"):
+        datasets.read_cifar10(tmp_path, batches, images=20)
+
+
+def test_the_data_folder_is_the_user_s_unless_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("TINYADV_DATA", str(tmp_path))
+    assert datasets.data_folder() == tmp_path
+    monkeypatch.setenv("TINYADV_DATA", "")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    assert datasets.data_folder() == tmp_path / "home" / ".tinyadv"
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """How many images each whitening is fitted to; a whitening of two numbers stands for the real one."""
+    counts = []
+
+    def fit(x):
+        counts.append(len(x))
+        return Whitening(x.mean(axis=0), np.float32(len(counts)) * np.eye(2, dtype=np.float32))
+
+    monkeypatch.setattr(datasets, "fit_whitening", fit)
+    return counts
+
+
+def test_the_whitening_is_fitted_to_training_images_and_kept(records, tmp_path, fits, capsys):
+    path = tmp_path / "new" / "whitening.safetensors"
+    data = CIFAR10(records[:, :3], training=30)
+    first = datasets._kept_whitening(data, path, "these images")
+    assert fits == [30]
+    np.testing.assert_allclose(first.m, records[:30, 1:3].mean(axis=0) / 255, rtol=1e-5)
+    assert f"kept at {path}" in capsys.readouterr().err
+    again = datasets._kept_whitening(data, path, "these images")
+    assert fits == [30]
+    assert capsys.readouterr().err == ""
+    np.testing.assert_array_equal(again.m, first.m)
+    np.testing.assert_array_equal(again.W, first.W)
+    assert again.scale == first.scale
+
+
+def test_a_whitening_of_other_images_or_constants_or_damaged_is_fitted_anew(records, tmp_path, fits, monkeypatch):
+    path = tmp_path / "whitening.safetensors"
+    data = CIFAR10(records[:, :3], training=30)
+    datasets._kept_whitening(data, path, "these images")
+    datasets._kept_whitening(data, path, "others")
+    assert len(fits) == 2
+    monkeypatch.setattr(datasets, "BIAS", 0.2)
+    datasets._kept_whitening(data, path, "others")
+    assert len(fits) == 3
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    fourth = datasets._kept_whitening(data, path, "others")
+    assert len(fits) == 4
+    assert datasets._kept_whitening(data, path, "others").W[0, 0] == fourth.W[0, 0] == 4
+
+
+def test_a_whitening_that_cannot_be_kept_is_used_all_the_same(records, tmp_path, fits):
+    (tmp_path / "file").write_text("no folder")
+    data = CIFAR10(records[:, :3], training=30)
+    for n in (1, 2):
+        assert datasets._kept_whitening(data, tmp_path / "file" / "whitening.safetensors", "images").W[0, 0] == n
+
+
+@pytest.mark.data
+def test_it_is_cifar10():
+    """Facts published about CIFAR-10, independent of our hashes: class counts, first labels, means and deviations."""
+    try:
+        data = datasets.cifar10()
+    except DataError as error:
+        pytest.skip(str(error))
+    train, test = data.train, data.test
+    assert train.y[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
+    assert test.y[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
+    assert np.bincount(train.y).tolist() == [5000] * 10
+    assert np.bincount(test.y).tolist() == [1000] * 10
+    channels = train.x.reshape(-1, 3, 1024)
+    assert channels.mean(axis=(0, 2), dtype=np.float64) == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
+    assert channels.std(axis=(0, 2), dtype=np.float64) == pytest.approx([0.2470, 0.2435, 0.2616], abs=5e-5)
+    frog = train.x[0].reshape(3, 32, 32)[:, 0, 0] * 255  # the upper left pixel: its red, green and blue
+    assert frog.tolist() == [59, 62, 63]
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_whitened_cifar10():
+    """Whitened test images: a standard deviation of about 0.5, as the paper says, and pixels that are uncorrelated."""
+    try:
+        raw, data = datasets.cifar10(), datasets.cifar10(whitened=True)
+    except DataError as error:
+        pytest.skip(str(error))
+    z = data.test.x
+    assert z.std() == pytest.approx(0.5, abs=0.05)
+    some = np.corrcoef(z[:, ::31].T)
+    assert abs(some - np.eye(len(some))).max() < 0.1
+    np.testing.assert_allclose(data.whitening.undo(z[:50], like=raw.test.x[:50]), raw.test.x[:50], atol=1e-5)

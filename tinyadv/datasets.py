@@ -1,15 +1,19 @@
-"""MNIST, embedded: the 70,000 images travel inside the package, so every lesson runs offline.
+"""The data sets: MNIST, which travels inside the package, and CIFAR-10, which `data_scripts/cifar10.py` fetches.
 
-The one idea: nothing is believed before it is checked. Each file must have the header, the length and the
-SHA-256 pinned below; anything else is one `DataError` that names the file, what was wanted, what was found and
-the repair. Only `mnist` and `pair` matter for the lessons; a hurried reader may skip the rest.
+The one idea: nothing is believed before it is checked. Each file must have the length and the SHA-256 pinned below;
+anything else is one `DataError` that names the file, what was wanted, what was found and the repair. Only `mnist`,
+`pair` and `cifar10` matter for the lessons; a hurried reader may skip the rest.
 """
 
 from __future__ import annotations
 
 import lzma
+import os
+import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextlib import ExitStack, suppress
+from functools import cache, cached_property
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -18,6 +22,9 @@ from typing import Any, NamedTuple
 
 from numpy import concatenate, divide, float32, frombuffer, full, int64, ndarray, uint8
 from numpy.typing import NDArray
+
+from .preprocessing import BIAS, SCALE, Whitening, fit_whitening
+from .storage import StorageError, load_arrays, locked, save_arrays
 
 
 class DataError(RuntimeError):
@@ -55,7 +62,7 @@ MNIST_FILES = {
 
 
 class Split(NamedTuple):
-    """Images `x`, float32 (N, 784) in [0, 1], and their labels `y` (N,): int64, or from `pair` float32."""
+    """Images `x`, float32 (N, D), in [0, 1] unless whitened, and their labels `y` (N,): int64, of `pair` float32."""
 
     x: NDArray[float32]
     y: NDArray[Any]
@@ -184,3 +191,144 @@ def check_idx(raw: bytes, file: IdxFile) -> NDArray[uint8]:
     if (digest := sha256(raw).hexdigest()) != file.sha256:
         raise DataError(f"content with SHA-256 {digest}, wanted {file.sha256}")
     return frombuffer(raw, uint8)[len(file.header) :].reshape(file.shape)
+
+
+# --- CIFAR-10 ---------------------------------------------------------------------------------------------------
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_RECORD = 1 + 3 * 32 * 32  # bytes an image takes in the authors' binary files: its label, then its pixels
+CIFAR10_BATCHES = {  # the authors' files of 10,000 records each, and the SHA-256 of each
+    "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+}
+
+
+def data_folder() -> Path:
+    """Where the data scripts put what they fetch: what TINYADV_DATA names, else .tinyadv in the user's home."""
+    return Path(os.environ.get("TINYADV_DATA") or Path.home() / ".tinyadv")
+
+
+class CIFAR10:
+    """CIFAR-10's two parts, each made when it is first asked for.
+
+    Attributes
+    ----------
+    train, test : Split
+        The 50,000 training images and the 10,000 test images, in the authors' order. In each, `x` is float32
+        (N, 3072): 1024 red values, row by row of the 32 by 32 image, then green and blue ones. They run from 0 to 1,
+        exactly k/255 for the stored byte k, or are whitened. `y` is int64 (N,), numbers of `CIFAR10_CLASSES`. The
+        arrays are read-only, because all callers share them.
+    whitening : Whitening or None
+        What whitened them, with the way back to pixels; None for raw pixels.
+    """
+
+    def __init__(self, records: NDArray[uint8], training: int, whitening: Whitening | None = None) -> None:
+        self._records, self._training, self.whitening = records, training, whitening
+
+    @cached_property
+    def train(self) -> Split:
+        return self._split(self._records[: self._training])
+
+    @cached_property
+    def test(self) -> Split:
+        return self._split(self._records[self._training :])
+
+    def _split(self, records: NDArray[uint8]) -> Split:
+        x = _pixels(records)
+        if self.whitening:
+            x = self.whitening(x)
+        y = records[:, 0].astype(int64)
+        x.flags.writeable = y.flags.writeable = False
+        return Split(x, y)
+
+
+def _pixels(records: NDArray[uint8]) -> NDArray[float32]:
+    """The pixels of records, k/255."""
+    x = records[:, 1:].astype(float32)
+    x /= 255
+    return x
+
+
+@cache
+def cifar10(whitened: bool = False) -> CIFAR10:
+    """Load CIFAR-10, once per process: small photographs of ten kinds of animals and vehicles.
+
+    Parameters
+    ----------
+    whitened : bool
+        After global contrast normalisation to 55 and ZCA whitening with a bias of 0.1, fitted to the training images,
+        as the convolutional maxout network sees them. The first call fits the whitening, in about a minute, and keeps
+        it in the data folder.
+
+    Raises
+    ------
+    DataError
+        If the file isn't there, or isn't the one that `data_scripts/cifar10.py` makes; the message has the command.
+
+    Notes
+    -----
+    Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; its authors state no licence.
+    """
+    path = data_folder() / "cifar10.bin"
+    data = CIFAR10(read_cifar10(path), training=50_000)
+    if whitened:
+        fingerprint = sha256("".join(CIFAR10_BATCHES.values()).encode()).hexdigest()
+        data.whitening = _kept_whitening(data, path.with_name("cifar10-whitening.safetensors"), fingerprint)
+    return data
+
+
+def _kept_whitening(data: CIFAR10, path: Path, fingerprint: str) -> Whitening:
+    """The whitening kept at `path` if it is that of these images, scale and bias; else it is fitted, and kept there.
+
+    One process fits while others wait for it. In a folder that can't be written nothing is kept.
+    """
+    about = {"images": fingerprint, "scale": SCALE, "bias": BIAS}
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(locked(path.with_suffix(".lock")))
+        with suppress(StorageError):  # not there yet, or damaged: either way it is made again
+            arrays, found = load_arrays(path)
+            if found == about and arrays.keys() == {"m", "W"}:
+                return Whitening(arrays["m"], arrays["W"], SCALE)
+        print(f"fitting the whitening of CIFAR-10, about a minute; it will be kept at {path}", file=sys.stderr)
+        whitening = fit_whitening(_pixels(data._records[: data._training]))
+        with suppress(OSError):
+            save_arrays(path, {"m": whitening.m, "W": whitening.W}, about)
+    return whitening
+
+
+def read_cifar10(path: Path, batches: Mapping[str, str] = CIFAR10_BATCHES, images: int = 10_000) -> NDArray[uint8]:
+    """Read the file that `data_scripts/cifar10.py` makes: the authors' batches, one after another.
+
+    Returns
+    -------
+    array (N, 3073), read-only: a record a row, the label first
+
+    Raises
+    ------
+    DataError
+        If the file is missing, of another length, or one of its batches has another SHA-256.
+    """
+    size = images * CIFAR10_RECORD
+    wanted = f"the {len(batches)} batches of CIFAR-10, {size * len(batches):,} bytes"
+    command = "To get it, run in tinyadv's source tree: python data_scripts/cifar10.py"
+    try:
+        with path.open("rb") as file:
+            content = file.read(size * len(batches) + 1)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; wanted {wanted}. {command}") from None
+    except OSError as error:
+        raise DataError(f"{path}: wanted {wanted}; found: {error}. {command}") from None
+    if len(content) != size * len(batches):
+        raise DataError(f"{path}: wanted {wanted}; found {len(content):,}. {command}")
+    parts = memoryview(content)
+    with ThreadPoolExecutor(2) as pool:  # hashing releases the GIL
+        digests = pool.map(lambda i: sha256(parts[i * size : (i + 1) * size]).hexdigest(), range(len(batches)))
+        for (name, wanted_digest), digest in zip(batches.items(), digests, strict=True):
+            if digest != wanted_digest:
+                raise DataError(f"{path}: {name} has SHA-256 {digest}, wanted {wanted_digest}. {command}")
+    return frombuffer(content, uint8).reshape(-1, CIFAR10_RECORD)

@@ -352,7 +352,7 @@ def test_lesson_lists_lessons(command):
 
 
 def test_a_lesson_interrupted(command, monkeypatch):
-    def stop(path):
+    def stop(path, profile):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tinyadv.course.run_lesson", stop)

@@ -317,18 +317,22 @@ def lesson(
         int | None,
         typer.Argument(parser=_whole, metavar="[NUMBER]", help="Which; without it, the list of lessons."),
     ] = None,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="How much work: quick (a minute), lesson (hours), or paper.")
+    ] = "quick",
 ) -> None:
     """Run a lesson, or list them. The list says what each answers, and what you have run and solved here."""
     with _work():
-        from .course import path_of, run_lesson
+        from .course import path_of, run_lesson, scale
         from .course.contents import list_lessons
 
         with _input_errors():
             path = path_of(number) if number is not None else None
+            scale(profile)
         if path is None:
             typer.echo(list_lessons())
         else:
-            run_lesson(path)
+            run_lesson(path, profile)
 
 
 course_app = typer.Typer(help="Hand out the exercises, and grade what comes back.")

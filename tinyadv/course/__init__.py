@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import io
+import os
 import runpy
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..paper.recipes import Profile
 
 _PACKAGE = Path(__file__).parent.parent
+PROFILE = "TINYADV_PROFILE"  # the environment variable in which a lesson finds how much work it does
 FIGURES = Path("tinyadv-results") / "lessons"  # where lessons save their figures, from where they are run
 
 
@@ -62,13 +64,30 @@ def path_of(number: int) -> Path:
     return found[number]
 
 
-def run_lesson(path: Path) -> None:
-    """Run a lesson as `python lessons/lessonNN_topic.py` would."""
-    arguments, sys.argv = sys.argv, [str(path)]
+def run_lesson(path: Path, profile: str = "quick") -> None:
+    """Run a lesson as `python lessons/lessonNN_topic.py` would, with as much work as `profile` says.
+
+    Raises
+    ------
+    ValueError
+        If there is no such profile.
+    """
+    scale(profile)
+    arguments, before = sys.argv, os.environ.get(PROFILE)
+    sys.argv, os.environ[PROFILE] = [str(path)], profile
     try:
         runpy.run_path(str(path), run_name="__main__")
     finally:
         sys.argv = arguments
+        if before is None:
+            del os.environ[PROFILE]
+        else:
+            os.environ[PROFILE] = before
+
+
+def profile() -> str:
+    """How much work a lesson does: "quick", or what `tinyadv lesson N --profile NAME` said."""
+    return os.environ.get(PROFILE, "quick")
 
 
 def lab() -> Lab:

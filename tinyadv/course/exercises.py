@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from ..storage import parse_json
+from .cells import WORK
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 LONGEST = 400  # characters of a line of feedback
@@ -121,8 +122,13 @@ def source_of(path: Path) -> str:
         text = path.read_text(encoding="utf-8")
         if path.suffix != ".ipynb":
             return text
-        cells = [cell["source"] for cell in parse_json(text)["cells"] if cell["cell_type"] == "code"]
-        lines = [line for cell in cells for line in [*"".join(cell).splitlines(), ""]]
+        cells = [cell for cell in parse_json(text)["cells"] if cell["cell_type"] == "code"]
+        lines: list[str] = []
+        for cell in cells:
+            code = "".join(cell["source"]).splitlines()
+            if WORK in cell.get("metadata", {}).get("tags", []):  # as importing a script leaves its work undone
+                code = [f"# {line}" for line in code]
+            lines += [*code, ""]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
     # `%matplotlib` and `!pip` are the notebook's, not Python's

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..storage import temporary_folder
 from . import lessons, title
+from .cells import as_in_notebook
 from .exercises import exercises, stub
 
 PACKAGE = Path(__file__).parent.parent
@@ -165,5 +166,7 @@ def notebook(source: str) -> str:
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     for i, cell in enumerate(book.cells):
         cell["id"] = f"cell-{i}"  # the same every time
+        if cell.cell_type == "code":
+            as_in_notebook(cell)
     text: str = jupytext.writes(book, fmt="ipynb")
     return text

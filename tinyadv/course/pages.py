@@ -26,6 +26,7 @@ from .exercises import BEGIN, END, exercises, stub, without_rubrics
 from .export import graded_lessons, notebook, tests_folder
 from .grade import tests_of
 
+PREDICT = "**Predict.**"
 WEEKS = {1: (1, 2, 3), 2: (4, 5, 6), 3: (7, 8, 9, 10), 4: (11, 12, 13, 14)}
 # What readers of the code meet first, in the order in which it is best read.
 MODULES = {
@@ -91,7 +92,12 @@ def lesson_page(number: int) -> str:
     _, *cells = book["cells"]  # the first is the docstring
     book["cells"] = [_with_lead(cells[0], number, path, source)]
     for cell in cells[1:]:
-        book["cells"] += _folded(cell) if BEGIN in "".join(cell["source"]) else [cell]
+        if BEGIN in "".join(cell["source"]):
+            book["cells"] += _folded(cell)
+        elif cell["cell_type"] == "markdown" and PREDICT in "".join(cell["source"]):
+            book["cells"] += [{**cell, "source": _prediction("".join(cell["source"]))}]
+        else:
+            book["cells"].append(cell)
     for i, cell in enumerate(book["cells"]):
         cell["id"] = f"cell-{i}"
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
@@ -110,6 +116,12 @@ def _with_lead(cell: dict[str, Any], number: int, path: Path, source: str) -> di
         "", f"**Claims:** {answered}" if answered else "", ":::", "",
     ]  # fmt: skip
     return {**cell, "source": "\n".join(lead) + rest}
+
+
+def _prediction(source: str) -> str:
+    """A cell that ends in a question: the page hides the next output until the reader has chosen an answer."""
+    before, mark, question = source.partition(PREDICT)
+    return f"{before}:::{{container}} predict\n{mark}{question}\n:::\n"
 
 
 def _folded(cell: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""The table of operations: every one of ops.py, what it should compute (in NumPy, written differently), and cases.
+"""The table of operations: every one of ops.py and images.py, what it should compute in NumPy, and cases.
 
-A case is a call. Its float64 arrays are what is differentiated; numbers, masks, shapes and settings are passed on as
+What it should compute is written differently here. A case is a call. Its float64 arrays are what is differentiated; numbers, masks, shapes and settings are passed on as
 they are. Entries keep clear of kinks and ties; those have tests of their own.
 """
 # ruff: noqa: RUF005  (a long list is easier to read as a sum of rows)
@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tinyadv import ops
+from tinyadv import images, ops
 from tinyadv.tensor import Op
+
+MODULES = (ops, images)
 
 _rng = np.random.default_rng(1412_6572)
 
@@ -187,6 +189,108 @@ matrices = [
 ]
 vectors = [((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((3,), (5, 3, 2)), ((5, 2, 3), (3,)), ((1,), (1,))]
 
+
+def windows_of(x, size, stride, padding, fill, ceil=False):
+    """Yields (p, q, window `(K, J, N, C)`) of images `(H, W, N, C)` with a border of `fill`."""
+    (K, J), (H, W) = size, x.shape[:2]
+    x = np.pad(x, [(padding, padding)] * 2 + [(0, 0)] * 2, constant_values=fill)
+    P, Q = ((n + 2 * padding - k + (stride - 1 if ceil else 0)) // stride + 1 for n, k in ((H, K), (W, J)))
+    P, Q = (count - (ceil and (count - 1) * stride >= n + padding) for count, n in ((P, H), (Q, W)))
+    for p in range(P):
+        for q in range(Q):
+            yield p, q, x[p * stride : p * stride + K, q * stride : q * stride + J]
+
+
+def conv2d_expected(x, w, stride=1, padding=0):
+    found = {(p, q): np.einsum("ijnc,ijco->no", v, w) for p, q, v in windows_of(x, w.shape[:2], stride, padding, 0.0)}
+    P, Q = max(found)
+    return np.array([[found[p, q] for q in range(Q + 1)] for p in range(P + 1)])
+
+
+def pool_expected(reduction, fill):
+    def pool(x, size, stride, padding=0):
+        found = {
+            (p, q): reduction(v, axis=(0, 1)) for p, q, v in windows_of(x, (size, size), stride, padding, fill, True)
+        }
+        P, Q = max(found)
+        return np.array([[found[p, q] for q in range(Q + 1)] for p in range(P + 1)])
+
+    return pool
+
+
+def partial_derivative(in_argument):
+    """The derivative of <conv2d(x, w), g> with respect to x or w, by its definition: conv2d is linear in each."""
+
+    def derivative(a, b, shape, stride, padding):
+        (g, w), x = ((a, b), None) if in_argument == "x" else ((b, None), a)
+        found = np.zeros(shape)
+        for i in np.ndindex(shape):
+            one = np.zeros(shape)
+            one[i] = 1.0
+            found[i] = (conv2d_expected(one if x is None else x, one if w is None else w, stride, padding) * g).sum()
+        return found
+
+    return derivative
+
+
+def winners_expected(x, size, stride, padding):
+    """(window, entry) for each window along the middle axis of x `(A, n, B)`, and its winner: an array of indices."""
+    A, n, B = x.shape
+    count = -(-(n + 2 * padding - size) // stride) + 1
+    count -= (count - 1) * stride >= n + padding
+    return np.array(
+        [
+            [[max(range(max(0, o * stride - padding), min(n, o * stride - padding + size)), key=lambda i: x[a, i, b])
+              for b in range(B)] for o in range(count)]
+            for a in range(A)
+        ]
+    )  # fmt: skip
+
+
+def to_winners_expected(g, x, y, size, stride, padding):
+    d = np.zeros(x.shape)
+    for (a, o, b), i in np.ndenumerate(winners_expected(x, size, stride, padding)):
+        d[a, i, b] += g[a, o, b]
+    return d
+
+
+def lrn_expected(x, size=5, alpha=1e-4, beta=0.75, k=1.0):
+    squares = np.pad(x**2, [(0, 0)] * 3 + [(size // 2, size // 2)])
+    total = sum(squares[..., i : i + x.shape[3]] for i in range(size))
+    return x / (k + alpha / size * total) ** beta
+
+
+def settings_of(**settings):
+    return settings
+
+
+CONVOLUTIONS = [
+    ((5, 4, 2, 3), (3, 2, 3, 2), settings_of(stride=1, padding=0)),
+    ((4, 5, 3, 2), (2, 3, 2, 3), settings_of(stride=2, padding=1)),
+    ((3, 3, 2, 2), (2, 2, 2, 2), settings_of(stride=1, padding=2)),
+    ((4, 4, 1, 2), (3, 3, 2, 1), settings_of(stride=3, padding=1)),
+    ((1, 1, 1, 1), (1, 1, 1, 1), settings_of(stride=1, padding=0)),
+    ((3, 3, 2, 2), (3, 3, 2, 2), settings_of(stride=1, padding=1)),  # all of one shape: only values tell them apart
+]
+POOLS = [(5, (3, 2)), (6, (2, 2)), (4, (3, 1, 1)), (7, (4, 2)), (5, (2, 3, 1)), (2, (1, 1))]
+
+
+def output_size(n, k, stride, padding):
+    return (n + 2 * padding - k) // stride + 1
+
+
+def outputs_like(x, w, stride, padding):
+    return normal(*(output_size(n, k, stride, padding) for n, k in zip(x[:2], w[:2], strict=True)), x[2], w[3])
+
+
+def constants(x, size, stride, padding):
+    """x and its maxima, as float32: handed on as they are, not differentiated."""
+    x = x.astype("float32")
+    return x, np.take_along_axis(x, winners_expected(x, size, stride, padding), axis=1)
+
+
+LINES = [((1, 5, 2), (3, 2, 0)), ((2, 6, 1), (3, 1, 1)), ((2, 7, 2), (4, 2, 0)), ((1, 5, 3), (2, 3, 1))]
+
 # name: (what it should be, calls)
 TABLE: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "add": (np.add, pairs(normal, normal)),
@@ -317,20 +421,69 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Any]]] = {
         np.multiply,
         [call(normal(3, 4), np.array([2.0, 0.0, 0.0, 2.0])), call(normal(3, 4), mask(3, 4) * 2.0)],
     ),
-}
+    "from_rows": (
+        lambda x, shape: np.moveaxis(x.reshape(-1, *shape), (0, 1), (2, 3)),
+        [call(normal(2, 12), (3, 2, 2)), call(normal(3, 6), (1, 3, 2)), call(normal(1, 1), (1, 1, 1))],
+    ),
+    "to_rows": (
+        lambda x: np.stack([[x[p, q, n, c] for c in range(x.shape[3]) for p in range(len(x)) for q in range(x.shape[1])]
+                            for n in range(x.shape[2])]),
+        [call(normal(2, 3, 2, 2)), call(normal(1, 1, 3, 1))],
+    ),
+    "conv2d": (conv2d_expected, [call(normal(*x), normal(*w), **s) for x, w, s in CONVOLUTIONS]),
+    "_correlate": (conv2d_expected, [call(normal(*x), normal(*w), **s) for x, w, s in CONVOLUTIONS]),
+    "_correlate_to_x": (
+        partial_derivative("x"),
+        [call(outputs_like(x, w, **s), normal(*w), x, **s) for x, w, s in CONVOLUTIONS],
+    ),
+    "_correlate_to_w": (
+        partial_derivative("w"),
+        [call(normal(*x), outputs_like(x, w, **s), w, **s) for x, w, s in CONVOLUTIONS],
+    ),
+    "max_pool": (pool_expected(np.max, -np.inf), [call(apart(n, n + 1, 2, 2), *p) for n, p in POOLS]),
+    "mean_pool": (pool_expected(np.nanmean, np.nan), [call(normal(n, n + 1, 2, 2), *p) for n, p in POOLS]),
+    "_window_max": (
+        lambda x, *where: np.take_along_axis(x, winners_expected(x, *where), axis=1),
+        [call(apart(*shape), *where) for shape, where in LINES],
+    ),
+    "_to_winners": (
+        to_winners_expected,
+        [call(np.float64(1) * normal(*y.shape), x, y, *where)
+         for where, (x, y) in [(where, constants(apart(*shape), *where)) for shape, where in LINES]],
+    ),
+    "_of_winners": (
+        lambda d, x, y, *where: np.take_along_axis(d, winners_expected(x, *where), axis=1),
+        [call(normal(*shape), *constants(apart(*shape), *where), *where) for shape, where in LINES],
+    ),
+    "local_response_normalisation": (
+        lrn_expected,
+        [call(normal(2, 2, 1, 6)), call(normal(1, 2, 2, 3), size=3, alpha=2.0, beta=0.5, k=2.0)]
+        + [call(normal(1, 1, 2, 1), size=1, alpha=1.0)],
+    ),
+}  # fmt: skip
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    return next(getattr(module, name) for module in MODULES if hasattr(module, name))
+
 
 CASES = [
-    Case(name, getattr(ops, name), expected, args, settings)
+    Case(name, function_of(name), expected, args, settings)
     for name, (expected, calls) in TABLE.items()
     for args, settings in calls
 ]
 
 
 def operations() -> set[str]:
-    """The names of all that ops.py offers: its Ops, whatever their names, and its public functions."""
-    return {
+    """The names of all that ops.py and images.py offer: their Ops, whatever their names, and public functions."""
+    return set(all_ops()) | {
         name
-        for name, value in vars(ops).items()
-        if isinstance(value, Op)
-        or (isinstance(value, FunctionType) and value.__module__ == ops.__name__ and not name.startswith("_"))
+        for module in MODULES
+        for name, value in vars(module).items()
+        if isinstance(value, FunctionType) and value.__module__ == module.__name__ and not name.startswith("_")
     }
+
+
+def all_ops() -> dict[str, Op]:
+    """Every Op of ops.py and images.py by its name."""
+    return {name: op for module in MODULES for name, op in vars(module).items() if isinstance(op, Op)}

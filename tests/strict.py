@@ -141,6 +141,8 @@ def _functions():
         "sqrt",
         "sign",
         "tanh",
+        "cos",
+        "sin",
         "logaddexp",
         "maximum",
         "minimum",

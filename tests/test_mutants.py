@@ -1,6 +1,6 @@
-"""Does the table find a wrong formula? Mutants are planted into every gradient formula of ops.py, one at a time.
+"""Does the table find a wrong formula? Mutants are planted into every gradient formula, one at a time.
 
-A mutant is killed if gradcheck, or the engine's own check of shapes, refuses it on one of the operation's cases. What
+The formulas are those of ops.py and images.py. A mutant is killed if gradcheck, or the engine's own check of shapes, refuses it on one of the operation's cases. What
 survives must stand in EQUIVALENT, with the proof that it is no error at all. Mutants of what a formula never reads
 are not planted; that it doesn't is shown by handing it a stand-in that has a shape and no values.
 """
@@ -12,9 +12,9 @@ import pytest
 
 from tinyadv import ops
 from tinyadv.gradcheck import GradientError, KinkError, gradcheck
-from tinyadv.tensor import Op, Tensor, raw
+from tinyadv.tensor import Tensor, raw
 
-OPS = {name: op for name, op in vars(ops).items() if isinstance(op, Op)}
+OPS = cases.all_ops()
 
 # (operation, argument, mutant): why it computes the same. "*": every mutant of that kind.
 ORDER_ONLY = "x only says in which order the gradient lies in memory"
@@ -29,6 +29,8 @@ EQUIVALENT = {
     ("linear", 0, "arguments 0, 2 swapped"): ORDER_ONLY,
     ("reduce_max", 0, "constant x"): LOCALLY_CONSTANT,
     ("reduce_max", 0, "constant y"): LOCALLY_CONSTANT,
+    ("_window_max", 0, "constant x"): LOCALLY_CONSTANT,
+    ("_window_max", 0, "constant y"): LOCALLY_CONSTANT,
 }
 
 # Killed by their shapes alone, since gradcheck has nothing to find where shapes agree; so is every dropped sum_to.

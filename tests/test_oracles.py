@@ -4,6 +4,7 @@ PyTorch and the table of cases share nothing but NumPy arrays; both orders are c
 whole networks. The end of the file is about digits: what float32 keeps where a network is saturated.
 """
 
+import math
 from dataclasses import replace
 
 import cases
@@ -58,7 +59,67 @@ def in_torch(torch):
     def max_of(x, axis=None, keepdims=False):
         return x.amax(dim=tuple(range(x.ndim)) if axis is None else axis, keepdim=keepdims)
 
+    def outside(x):
+        """Images `(H, W, N, C)` as PyTorch has them, `(N, C, H, W)`."""
+        return x.permute(2, 3, 0, 1)
+
+    def inside(x):
+        return x.permute(2, 3, 0, 1)
+
+    def conv2d(x, w, stride=1, padding=0):
+        return inside(F.conv2d(outside(x), w.permute(3, 2, 0, 1), stride=stride, padding=padding))
+
+    def conv2d_to_x(g, w, shape, stride, padding):
+        H, W, N, C = shape
+        d = torch.nn.grad.conv2d_input((N, C, H, W), w.permute(3, 2, 0, 1), outside(g), stride, padding)
+        return inside(d)
+
+    def conv2d_to_w(x, g, shape, stride, padding):
+        K, J, C, maps = shape
+        d = torch.nn.grad.conv2d_weight(outside(x), (maps, C, K, J), outside(g), stride, padding)
+        return d.permute(2, 3, 1, 0)
+
+    def max_pool(x, size, stride, padding=0):
+        x = F.pad(outside(x), (padding,) * 4, value=-math.inf)  # its own padding is at most half the window
+        H, W = x.shape[2:]
+        y = F.max_pool2d(x, size, stride, ceil_mode=True)
+        P, Q = ((n - size + stride - 1) // stride + 1 for n in (H, W))
+        P, Q = (k - ((k - 1) * stride >= n - padding) for k, n in ((P, H), (Q, W)))
+        return inside(y[:, :, :P, :Q])
+
+    def mean_pool(x, size, stride, padding=0):
+        return inside(F.avg_pool2d(outside(x), size, stride, padding, ceil_mode=True, count_include_pad=False))
+
+    def line_max(x, size, stride, padding):
+        return max_pool_indices(x, size, stride, padding)[0]
+
+    def max_pool_indices(x, size, stride, padding):
+        y, places = F.max_pool1d(x.permute(0, 2, 1), size, stride, padding, ceil_mode=True, return_indices=True)
+        return y.permute(0, 2, 1), places.permute(0, 2, 1)
+
+    def to_winners(g, x, y, *where):
+        places = max_pool_indices(torch.tensor(x), *where)[1]
+        return torch.zeros(x.shape, dtype=g.dtype).scatter_add(1, places, g)
+
+    def of_winners(d, x, y, *where):
+        return d.gather(1, max_pool_indices(torch.tensor(x), *where)[1])
+
+    def lrn(x, size=5, alpha=1e-4, beta=0.75, k=1.0):
+        return inside(F.local_response_norm(outside(x), size, alpha, beta, k))
+
     return {
+        "from_rows": lambda x, shape: inside(x.reshape(-1, *shape)),
+        "to_rows": lambda x: outside(x).reshape(x.shape[2], -1),
+        "conv2d": conv2d,
+        "_correlate": conv2d,
+        "_correlate_to_x": conv2d_to_x,
+        "_correlate_to_w": conv2d_to_w,
+        "max_pool": max_pool,
+        "mean_pool": mean_pool,
+        "_window_max": line_max,
+        "_to_winners": to_winners,
+        "_of_winners": of_winners,
+        "local_response_normalisation": lrn,
         "add": lambda a, b: a + b,
         "subtract": lambda a, b: a - b,
         "multiply": lambda a, b: a * b,

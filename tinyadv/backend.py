@@ -145,6 +145,13 @@ def in_blocks(*arrays: Array, size: int = 1 << 18) -> Iterator[tuple[Array, ...]
         yield tuple(a[i : i + n] for a in rows)
 
 
+def slices(like: Array, n: int, each: int, size: int = 1 << 18) -> Iterator[slice]:
+    """0 to n in slices of work of `size` entries, if one is `each` entries of work; on a GPU all at once."""
+    step = max(1, size // each) if array_module(like) is np else n
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
 def sums(a: list[Array], b: list[Array]) -> list[Array]:
     """a_i + b_i for every i, made in the memory of the a_i, which are used up; copied first where they share it."""
     owners = [x if x.base is None else x.base for x in (*a, *b)]

@@ -17,7 +17,7 @@ from typing import Any
 
 from numpy import show_config
 
-from .. import __version__, datasets, ops
+from .. import __version__, datasets, images, ops
 from ..backend import DeviceError, generator, gpus
 from ..gradcheck import GradientError, KinkError, gradcheck
 from ..machine import cores, processor, thread_caps
@@ -148,6 +148,12 @@ def operations(seed: int = 0) -> dict[str, tuple[Callable[..., Any], list[Any]]]
     return {
         **one_argument,
         **two_arguments,
+        "from_rows": (lambda x: images.from_rows(x, (2, 2, 1)), [normal(3, 4)]),
+        "to_rows": (images.to_rows, [normal(2, 1, 3, 2)]),
+        "conv2d": (lambda x, w: images.conv2d(x, w, padding=1), [normal(3, 3, 2, 2), normal(3, 3, 2, 1)]),
+        "max_pool": (lambda x: images.max_pool(x, 2, 2), [apart(3, 3, 1, 2)]),
+        "mean_pool": (lambda x: images.mean_pool(x, 2, 2), [normal(3, 3, 1, 2)]),
+        "local_response_normalisation": (images.local_response_normalisation, [normal(1, 1, 2, 6)]),
         "divide": (ops.divide, [normal(2, 3), positive(3)]),
         "power": (ops.power, [positive(2, 3), normal(3)]),
         "matmul": (ops.matmul, [normal(2, 3), normal(3, 4)]),

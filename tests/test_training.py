@@ -16,7 +16,7 @@ from tinyadv.layers import parameters
 from tinyadv.optim import SGD, Schedule
 from tinyadv.progress import Silent
 from tinyadv.storage import StorageError, load_arrays
-from tinyadv.training import DivergedError, Stopping, train
+from tinyadv.training import DivergedError, Stopping, Target, train
 
 N, D, K = 60, 8, 3
 MAX_NORM = 0.6
@@ -416,6 +416,38 @@ def test_stopping_by_the_number_of_the_epoch_is_refused_also_on_resuming(checkpo
     for path in (None, checkpoint):
         with pytest.raises(ValueError, match=r"stopping watches 'epoch', but .* give loss$"):
             run(stopping=Stopping("epoch"), checkpoint=path)
+
+
+@pytest.mark.parametrize(("target", "stops_after"), [(0.5, 3), (0.4, 3), (0.3, 5), (0.1, 6), (1.0, 1)])
+def test_a_target_ends_training_once_it_is_reached_and_the_last_epoch_counts(target, stops_after, checkpoint):
+    values = [0.9, 0.6, 0.4, 0.7, 0.2, 0.3]
+    validate = lambda model: {"cost": next(figures)}  # noqa: E731
+    figures = iter([math.inf, *values])  # before the first epoch, and after each
+    model, optimiser, done = run(epochs=6, validate=validate, stopping=Target("cost", target), checkpoint=checkpoint)
+    assert ([entry["cost"] for entry in done.log], done.best_epoch) == (values[:stops_after], stops_after)
+    assert bits(model, optimiser) == bits(*run(epochs=stops_after)[:2])
+    figures = iter([])  # reached: nothing is done again
+    again, _, _ = run(
+        network(seed=3), epochs=6, validate=validate, stopping=Target("cost", target), checkpoint=checkpoint
+    )
+    assert bits(again, optimiser) == bits(model, optimiser)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_target_is_a_finite_number(value):
+    with pytest.raises(ValueError, match="a target is a finite number, got"):
+        Target("loss", value)
+
+
+def test_the_mean_objective_is_that_of_the_batches_each_with_its_own_masks_and_changes_nothing():
+    (x, y), (model, _, _) = problem(50), run(epochs=12, max_norm=2.0)
+    before = [p.data.tobytes() for p in parameters(model)]
+    rng = generator(3, "masks of the mean objective")
+    costs = [losses.clean_objective(model, x[i : i + 20], y[i : i + 20], rng)[0] for i in (0, 20, 40)]
+    mean = training.mean_objective(model, losses.clean_objective, x, y, seed=3, batch=20)
+    assert mean == pytest.approx((20 * costs[0] + 20 * costs[1] + 10 * costs[2]) / 50, rel=1e-12)
+    assert mean != pytest.approx(float(model.loss(model(x), y)), rel=1e-3)  # dropout is on
+    assert [p.data.tobytes() for p in parameters(model)] == before
 
 
 def test_patience_is_at_least_one_epoch():

@@ -7,7 +7,7 @@ projects each unit's incoming weights back into a ball. Learning rate and moment
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from .backend import Array, array_module, full_like, in_blocks, row_norms
@@ -39,6 +39,14 @@ class Schedule:
         share = min(1.0, max(0.0, (epoch - 1) / max(1, self.saturation - 1)))
         rate = max(self.floor, self.learning_rate * self.decay**-update)  # may underflow, not overflow
         return rate, self.momentum + share * (self.final_momentum - self.momentum)
+
+    def continued(self, updates: int, epoch: int) -> Schedule:
+        """The schedule of a training that goes on from here: the rate goes on falling, momentum stays where it is.
+
+        `updates` are those that were made, `epoch` the last one's number.
+        """
+        rate, momentum = self.at(updates, epoch)
+        return replace(self, learning_rate=rate, momentum=momentum, final_momentum=momentum)
 
 
 PUBLISHED = Schedule()

@@ -50,6 +50,18 @@ class Stopping:
 
 
 @dataclass
+class Target:
+    """Stop after the first epoch in which `quantity` has come down to `value`; the last epoch's parameters count."""
+
+    quantity: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"a target is a finite number, got {self.value}")
+
+
+@dataclass
 class Training:
     """What a training did: an entry for each epoch, and which epoch's parameters the network has now."""
 
@@ -68,7 +80,7 @@ def train(
     optimiser: SGD,
     batch: int = 100,
     validate: Validation | None = None,
-    stopping: Stopping | None = None,
+    stopping: Stopping | Target | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     title: str = "training",
@@ -86,8 +98,9 @@ def train(
         At most so many passes over the data.
     validate : callable, optional
         `validate(model)` after every epoch gives named figures for the log.
-    stopping : Stopping, optional
-        Stop early, and give the network the parameters of its best epoch. Without it, the last epoch's.
+    stopping : Stopping or Target, optional
+        Stop early, and give the network the parameters of its best epoch; or stop once a target is reached. Without a
+        `Stopping` the network has the last epoch's.
     checkpoint : path, optional
         Where to keep the state; a training that finds its own there continues from it.
 
@@ -121,7 +134,7 @@ def train(
             except DivergedError as error:
                 raise DivergedError(f"{title}: {error}; {_last_good(checkpoint)}") from None
             state.log.append({"epoch": epoch} | _figures(model, validate, loss))
-            if stopping is None or _is_best(state.log, stopping.quantity):
+            if not isinstance(stopping, Stopping) or _is_best(state.log, stopping.quantity):
                 state.best_epoch, best = epoch, _parameters(model)
             last = epoch == epochs or _exhausted(state, stopping)
             if checkpoint and (last or time.monotonic() - saved > CHECKPOINT_SECONDS):
@@ -131,6 +144,21 @@ def train(
     for name, p in named_parameters(model).items():
         p.data = best[name]
     return state
+
+
+def mean_objective(
+    model: Network, objective: Objective, x: Array, y: Array, *, seed: int, batch: int = 100
+) -> float:  # fmt: skip
+    """The mean of an objective over x `(N, D)` with dropout on, without any update: what training minimises.
+
+    The masks, and whatever else the objective draws, are those of `seed`, the same at every call.
+    """
+    rng, total = generator(seed, "masks of the mean objective"), 0.0
+    for start in range(0, len(x), batch):
+        rows = slice(start, start + batch)
+        J, _ = objective(model, x[rows], y[rows], rng)
+        total += J * len(x[rows])
+    return total / len(x)
 
 
 def _checked(model: Network, x: Array, y: Array, epochs: int, batch: int, optimiser: SGD) -> Array:
@@ -150,7 +178,7 @@ def _checked(model: Network, x: Array, y: Array, epochs: int, batch: int, optimi
     return y if outputs.ndim == 1 else targets(y, outputs).copy()
 
 
-def _check_stopping(stopping: Stopping, figures: dict[str, float]) -> None:
+def _check_stopping(stopping: Stopping | Target, figures: dict[str, float]) -> None:
     names = [name for name in figures if name != "epoch"]
     if stopping.quantity not in names:
         raise ValueError(f"stopping watches {stopping.quantity!r}, but training and validation give {', '.join(names)}")
@@ -196,7 +224,9 @@ def _is_best(log: list[dict[str, Any]], quantity: str) -> bool:
     return all(now < value for value in earlier)
 
 
-def _exhausted(state: Training, stopping: Stopping | None) -> bool:
+def _exhausted(state: Training, stopping: Stopping | Target | None) -> bool:
+    if isinstance(stopping, Target):
+        return bool(state.log) and state.log[-1][stopping.quantity] <= stopping.value
     return stopping is not None and len(state.log) - state.best_epoch >= stopping.patience
 
 
@@ -225,7 +255,7 @@ def _save(
 
 def _resume(
     path: str | os.PathLike[str], model: Network, optimiser: SGD, settings: dict[str, Any], epochs: int,
-    stopping: Stopping | None,
+    stopping: Stopping | Target | None,
 ) -> tuple[Training, dict[str, Array]]:  # fmt: skip
     arrays, about = load_arrays(path)
     state = _checked_state(path, about, settings, epochs, stopping)
@@ -241,7 +271,7 @@ def _resume(
 
 def _checked_state(
     path: str | os.PathLike[str], about: dict[str, Any], settings: dict[str, Any], epochs: int,
-    stopping: Stopping | None,
+    stopping: Stopping | Target | None,
 ) -> Training:  # fmt: skip
     """How far a checkpoint's training was; StorageError where it was another's, or does not say so."""
     found = about.get("training")

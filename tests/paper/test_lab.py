@@ -1,9 +1,11 @@
 """Recipes and the lab: a hash names a network, and a network is trained once, on the right images, to the same bits."""
 
+import math
 import os
 import subprocess
 import sys
 from dataclasses import asdict, fields, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -19,8 +21,8 @@ from tinyadv.metrics import evaluate
 from tinyadv.models import build, save
 from tinyadv.optim import SGD, Schedule
 from tinyadv.paper import lab as laboratory
-from tinyadv.paper import recipes
-from tinyadv.paper.lab import EPS, Lab, Recipe
+from tinyadv.paper import recipes, stage2
+from tinyadv.paper.lab import EPS, OBJECTIVES, Lab, Recipe
 from tinyadv.paper.recipes import PROFILES
 from tinyadv.progress import Silent
 from tinyadv.storage import load_arrays, save_arrays
@@ -63,12 +65,19 @@ def test_every_field_belongs_to_the_hash():
         "stop_on": "error",
         "patience": 99,
         "retrain": True,
+        "chosen_with": 7,
+        "stage2": True,
         "seed": 1,
     }
     base = Recipe("maxout_network")
     assert other.keys() == {f.name for f in fields(Recipe)}
-    hashes = {replace(base, **{name: value}).hash for name, value in other.items()}
-    assert len(hashes | {base.hash}) == len(other) + 1
+    needs = {"chosen_with": {"stop_on": "error", "retrain": True}, "stage2": {"stop_on": "error"}}
+    for name, value in other.items():
+        without = replace(base, **needs.get(name, {}))
+        assert replace(without, **{name: value}).hash != without.hash
+    alone = {name: value for name, value in other.items() if name not in needs}
+    hashes = {replace(base, **{name: value}).hash for name, value in alone.items()}
+    assert len(hashes | {base.hash}) == len(alone) + 1
 
 
 def test_titles_tell_the_networks_of_a_profile_apart():
@@ -312,6 +321,150 @@ def test_a_training_that_diverges_leaves_no_network(tmp_path, data):
     with pytest.raises(training.DivergedError), np.errstate(all="ignore"):
         Lab(tmp_path).network(replace(SMALL, max_norm=None, schedule={"learning_rate": 1e9}))
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Stage 2, and epochs that are chosen once
+
+
+def test_the_published_constants_of_stage_2():
+    """Best epoch 243, of 500 updates each: the rate and, to float32, the momentum of the authors' second stage."""
+    after = Schedule().continued(243 * 500, 243)
+    assert after.at(0, 1) == pytest.approx((0.0615082606673, 0.694376766682), rel=2e-6)
+    assert after.at(1000, 77)[0] == pytest.approx(0.1 * 1.000004 ** -(243 * 500 + 1000), rel=1e-12)
+    assert after.at(1000, 77)[1] == after.at(0, 1)[1]
+
+
+STAGED = replace(SMALL, arguments={**SMALL.arguments, "units": 16}, stop_on="error", patience=2, epochs=6, stage2=True)
+ADVERSARIAL_STAGED = replace(
+    STAGED, objective="adversarial", options={"eps": 0.1, "attacked": "training", "gradient": "rounded"}
+)
+
+
+def mean_with_dropout(model, objective, x, y, seed, batch):
+    """The objective, batch by batch, masks and all, weighted by their sizes."""
+    rng = generator(seed, "masks of the mean objective")
+    starts = range(0, len(x), batch)
+    return sum(
+        objective(model, x[i : i + batch], y[i : i + batch], rng)[0] * len(x[i : i + batch]) for i in starts
+    ) / len(x)
+
+
+@pytest.mark.parametrize("recipe", [STAGED, ADVERSARIAL_STAGED], ids=["naive", "adversarial"])
+def test_stage_2_is_this_literal_loop(tmp_path, data, recipe):
+    lab = Lab(tmp_path)
+    model = lab.network(recipe)
+    first = Lab(tmp_path).network(recipe.first)
+    log, best = lab.log(model), lab.epochs(model)
+    assert log == lab.log(lab.network(recipe.first))
+    assert best == min(log, key=lambda entry: entry["error"])["epoch"]
+    objective = partial(OBJECTIVES[recipe.objective], **recipe.options)
+
+    rate, momentum = Schedule(**recipe.schedule).at(best * math.ceil(len(data.train.x) / 50), best)
+    target = mean_with_dropout(first, objective, *data.train, 0, 50)
+    x, y = data.full_train
+    velocities = [np.zeros_like(p.data) for p in parameters(first)]
+    costs, updates = [], 0
+    while not costs or costs[-1] > target:
+        epoch = len(costs) + 1
+        order, rng = (
+            generator(0, f"order of epoch {epoch}").permutation(len(x)),
+            generator(0, f"masks of epoch {epoch}"),
+        )
+        for i in range(0, len(x), 50):
+            rows = order[i : i + 50]
+            _, gradients = objective(first, x[rows], y[rows], rng)
+            for p, v, g in zip(parameters(first), velocities, gradients, strict=True):
+                v *= momentum
+                v -= rate * 1.000004**-updates * g
+                p.data += v
+                if p.data.ndim > 1:
+                    norms = np.linalg.norm(p.data, axis=-1, keepdims=True)
+                    p.data *= np.minimum(1.0, 1.9365 / norms)
+            updates += 1
+        costs.append(mean_with_dropout(first, objective, *data.validation, 0, 50))
+    second = lab.stage2(recipe)
+    assert second.target == pytest.approx(target, rel=1e-6)
+    assert [entry["validation_objective"] for entry in second.log] == pytest.approx(costs, rel=1e-3)
+    assert second.reached
+    assert len(costs) > 1
+    for p, q in zip(parameters(model), parameters(first), strict=True):
+        np.testing.assert_allclose(p.data, q.data, atol=2e-4)
+
+
+def test_stage_2_ends_after_its_epochs_and_says_so(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(laboratory, "stage2", partial(stage2.stage2, epochs=1))
+    lab = Lab(tmp_path)
+    lab.network(STAGED)
+    second = lab.stage2(STAGED)
+    assert (len(second.log), second.reached) == (1, False)
+
+
+def test_stage_2_leaves_the_first_network_and_both_are_read_again(tmp_path, data, trainings, monkeypatch):
+    lab = Lab(tmp_path)
+    before = bits(lab.network(STAGED.first))
+    after = bits(lab.network(STAGED))
+    assert bits(lab.network(STAGED.first)) == before != after
+    monkeypatch.setattr(laboratory, "stage2", None)
+    again = Lab(tmp_path)
+    assert (bits(again.network(STAGED)), again.stage2(STAGED)) == (after, lab.stage2(STAGED))
+    assert again.log(again.network(STAGED)) == lab.log(lab.network(STAGED))
+    assert len(trainings) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"{recipe.hash}.safetensors" for recipe in (STAGED, STAGED.first)
+    )
+
+
+@pytest.mark.parametrize("at", [1, 3, 7, 9])
+def test_an_interrupted_stage_2_goes_on_to_the_same_bits(tmp_path, data, monkeypatch, at):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    undisturbed = Watching()
+    wanted = Lab(tmp_path / "undisturbed", progress=undisturbed)
+    wanted.network(STAGED)
+    assert len(wanted.log(wanted.network(STAGED))) < 9 < undisturbed.epochs
+    with pytest.raises(KeyboardInterrupt):
+        Lab(tmp_path, progress=Watching(at)).network(STAGED)
+    rest = Watching()
+    lab = Lab(tmp_path, progress=rest)
+    assert bits(lab.network(STAGED)) == bits(wanted.network(STAGED))
+    assert lab.stage2(STAGED) == wanted.stage2(STAGED)
+    assert rest.epochs == undisturbed.epochs - at
+
+
+def test_a_damaged_checkpoint_of_stage_2_is_named_and_stage_2_starts_over(tmp_path, data, capsys):
+    wanted = bits(Lab(tmp_path / "undisturbed").network(STAGED))
+    lab = Lab(tmp_path)
+    lab._checkpoint(STAGED, "full_train").write_bytes(b"not a checkpoint")
+    assert bits(lab.network(STAGED)) == wanted
+    assert capsys.readouterr().err.endswith("stage 2 starts from the beginning\n")
+
+
+def test_the_epochs_that_one_seed_chose_serve_for_others(tmp_path, data, trainings):
+    lab = Lab(tmp_path)
+    recipe = replace(PROTOCOL, seed=3, chosen_with=0)
+    model = lab.network(recipe)
+    chooser = replace(PROTOCOL, retrain=False, seed=0)
+    assert recipe.first == chooser
+    assert lab.epochs(model) == lab.epochs(lab.network(chooser)) < PROTOCOL.epochs
+    lab.network(replace(recipe, seed=4))
+    assert [(t["seed"], len(t["x"])) for t in trainings] == [(0, 200), (3, 300), (4, 300)]
+    assert [t["epochs"] for t in trainings] == [4, lab.epochs(model), lab.epochs(model)]
+    own = replace(recipe, seed=0)
+    assert bits(lab.network(own)) == bits(lab.network(replace(own, chosen_with=None))) != bits(model)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stage2": True}, "stage 2 goes on after early stopping, without retraining"),
+        ({"stage2": True, "retrain": True, "stop_on": "error"}, "stage 2 goes on after early stopping"),
+        ({"chosen_with": 0, "stop_on": "error"}, "chosen_with is for retraining after early stopping"),
+        ({"chosen_with": 0, "retrain": True}, "chosen_with is for retraining after early stopping"),
+    ],
+)
+def test_a_protocol_that_has_nothing_to_go_on_from_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe("maxout_network", **options)
 
 
 # ---------------------------------------------------------------------------------------------------------

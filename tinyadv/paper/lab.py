@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from ..progress import Progress, Silent
 from ..storage import StorageError, load_arrays, save_arrays
 from ..training import Objective, Stopping, Training, check_log, train
 from . import rounding
+from .stage2 import Stage2, stage2
 
 EPS = 0.25  # the paper's attack on MNIST, in units of pixels from 0 to 1
 
@@ -53,13 +54,18 @@ class Recipe:
         What early stopping watches on the 10,000 validation images: "error" or "adversarial_error"; None: nothing.
     retrain : bool
         After early stopping train again from scratch, for the best number of epochs, on all 60,000 (section 6).
+    chosen_with : int, optional
+        The seed of the training whose early stopping chooses the number of epochs for `retrain`: it is chosen once,
+        for several seeds. By default every seed chooses its own.
+    stage2 : bool
+        After early stopping go on from the best parameters, on all 60,000 (see `stage2`).
     seed : int
         Of initial weights, order and masks.
 
     Raises
     ------
     ValueError
-        For unknown data or an unknown objective.
+        For unknown data or an unknown objective, and where there is no early stopping to go on from.
     """
 
     network: str
@@ -74,6 +80,8 @@ class Recipe:
     stop_on: str | None = None
     patience: int = 100
     retrain: bool = False
+    chosen_with: int | None = None
+    stage2: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,6 +90,19 @@ class Recipe:
                 f"data is {' or '.join(map(repr, DATA))}, objective is {' or '.join(map(repr, OBJECTIVES))}; "
                 f"got {self.data!r} and {self.objective!r}"
             )
+        if self.stage2 and (self.retrain or not self.stop_on):
+            raise ValueError(f"stage 2 goes on after early stopping, without retraining; got {self}")
+        if self.chosen_with is not None and not (self.retrain and self.stop_on):
+            raise ValueError(f"chosen_with is for retraining after early stopping; got {self}")
+
+    @property
+    def first(self) -> Recipe | None:
+        """The early stopped training that this one begins with and that is kept as a network of its own, if any."""
+        if self.stage2:
+            return replace(self, stage2=False)
+        if self.chosen_with is not None:
+            return replace(self, retrain=False, chosen_with=None, seed=self.chosen_with)
+        return None
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -165,6 +186,12 @@ class Lab:
         """For how many epochs one of this lab's networks was trained: with early stopping, those that this chose."""
         return next(epochs for model, _, epochs in self._trained.values() if model is network)
 
+    def stage2(self, recipe: Recipe) -> Stage2:
+        """What stage 2 of a recipe that has one did, of which `log` and `epochs` say nothing."""
+        self.network(recipe)
+        about = load_arrays(self.path(recipe))[1]["stage2"]
+        return Stage2(about["target"], about["log"])
+
     def has(self, recipe: Recipe) -> bool:
         """Whether the network of a recipe is there, undamaged, so that nothing is left to train."""
         return self._read(recipe) is not None
@@ -192,7 +219,8 @@ class Lab:
             arrays, about = load_arrays(path)
             model = self._untrained(recipe)
             log = check_log(about.get("log"), path)
-            if about != self._about(recipe, model, log):
+            stage2 = about.pop("stage2", None)
+            if about != self._about(recipe, model, log) or recipe.stage2 != (stage2 is not None):
                 raise StorageError(f"{path} is not the network of its recipe, or was trained on another device")
             load_parameters(model, arrays, path)
         except StorageError as error:
@@ -201,12 +229,48 @@ class Lab:
         return model, log
 
     def _train(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
-        model, done = self._run(recipe, "train", recipe.epochs)
-        if recipe.retrain:
-            model, _ = self._run(recipe, "full_train", done.best_epoch)
+        extra = {}
+        if recipe.first:
+            model = self.network(recipe.first)
+            log, best_epoch = self.log(model), self.epochs(model)
+        else:
+            model, done = self._run(recipe, "train", recipe.epochs)
+            log, best_epoch = done.log, done.best_epoch
+        if recipe.stage2:
+            model, second = self._stage2(recipe, best_epoch)
+            extra = {"stage2": asdict(second)}
+        elif recipe.retrain:
+            model, _ = self._run(recipe, "full_train", best_epoch)
         arrays = {name: to_device(p.data, "cpu") for name, p in named_parameters(model).items()}
-        save_arrays(self.path(recipe), arrays, self._about(recipe, model, done.log))
-        return model, done.log
+        save_arrays(self.path(recipe), arrays, self._about(recipe, model, log) | extra)
+        return model, log
+
+    def _stage2(self, recipe: Recipe, best_epoch: int) -> tuple[Network, Stage2]:
+        """Stage 2 from the network of `recipe.first`, of which a copy is trained."""
+        assert recipe.first
+        model = self._untrained(recipe).to(self.device)
+        for p, trained in zip(parameters(model), parameters(self.network(recipe.first)), strict=True):
+            p.data = trained.data.copy()
+        checkpoint = self._checkpoint(recipe, "full_train")
+        try:
+            second = stage2(
+                model,
+                partial(OBJECTIVES[recipe.objective], **recipe.options),
+                *(self.split(recipe, part) for part in ("train", "validation", "full_train")),
+                best_epoch=best_epoch,
+                schedule=Schedule(**recipe.schedule),
+                max_norm=recipe.max_norm,
+                batch=recipe.batch,
+                seed=recipe.seed,
+                checkpoint=checkpoint,
+                progress=self.progress,
+                title=f"{recipe.title}, stage 2",
+            )
+        except StorageError as error:
+            self.say(f"{error}; stage 2 starts from the beginning")
+            checkpoint.unlink(missing_ok=True)
+            return self._stage2(recipe, best_epoch)
+        return model, second
 
     def _run(self, recipe: Recipe, part: str, epochs: int) -> tuple[Network, Training]:
         """One training on a part of the data, continued from its checkpoint if there is one that can be used."""

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from tinyadv import models
 from tinyadv.backend import generator, to_device
 from tinyadv.layers import Linear, Maxout, parameters
-from tinyadv.optim import PUBLISHED, SGD, Schedule, project_rows
+from tinyadv.optim import PUBLISHED, SGD, LinearSchedule, Schedule, project_rows, schedule_of
 from tinyadv.tensor import Tensor
 
 SHAPES = [(4, 3), (4,), (2, 3, 5), ()]
@@ -220,3 +220,113 @@ def test_gradients_that_do_not_fit_are_named_before_anything_moves(shapes):
         sgd.step([np.ones(shape) for shape in shapes])
     assert not any(p.data.any() for p in sgd.parameters)
     assert sgd.updates == 0
+
+
+# ---------------------------------------------------------------------------------------------------------
+# A schedule that falls linearly, as published for maxout on CIFAR-10 and for the MP-DBM
+
+
+def test_a_linear_schedule_falls_epoch_by_epoch_to_its_share():
+    schedule = LinearSchedule(0.17, 0.01, 500)
+    rates = [schedule.at(update, epoch)[0] for update, epoch in [(0, 1), (7, 1), (0, 250), (0, 500), (9, 700)]]
+    first = 0.17 * (1 - 0.99 / 500)
+    assert rates == pytest.approx([first, first, 0.17 * (1 - 0.99 / 2), 0.0017, 0.0017], rel=1e-12)
+
+
+def test_the_published_rate_and_momentum_of_the_mp_dbm():
+    """software.md's numbers: 15.146493 (1 - .979621 e / 868), momentum .5 in epoch 1 and .732716 from epoch 2."""
+    dbm = LinearSchedule(15.146493, 0.020379, 868, 0.5, 0.732716, saturation=2)
+    assert dbm.at(0, 384) == pytest.approx((15.146493 * (1 - 0.979621 * 384 / 868), 0.732716), rel=1e-9)
+    assert dbm.at(0, 1)[1] == 0.5
+    second = dbm.continued(384 * 500, 384)  # stage 2 was published with a constant rate of 8.58230304718
+    for update, epoch in ((0, 1), (9, 2000)):
+        assert second.at(update, epoch) == pytest.approx((8.58230304718, 0.732716))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"learning_rate": 0.0}, {"final_share": -0.1}, {"final_share": 1.1}, {"epochs": 0}, {"momentum": 1.0},
+     {"final_share": float("nan")}],
+)  # fmt: skip
+def test_impossible_linear_schedules_are_named(bad):
+    with pytest.raises(ValueError, match=r"final_share in \[0, 1\], epochs >= 1 .* are wanted, got"):
+        LinearSchedule(**bad)
+
+
+def test_a_recipe_s_data_name_a_schedule():
+    assert schedule_of() == PUBLISHED
+    assert schedule_of(learning_rate=0.3) == Schedule(0.3)
+    assert schedule_of(kind="linear", epochs=250) == LinearSchedule(epochs=250)
+    with pytest.raises(ValueError, match="a schedule is 'exponential' or 'linear', got 'cosine'"):
+        schedule_of(kind="cosine")
+    with pytest.raises(ValueError, match=r"the linear schedule does not take \{'decay': 2.0\}"):
+        schedule_of(kind="linear", decay=2.0)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Rates and norms of single parameters, and incoming weights that are no rows
+
+
+class Kernels:
+    """W `(height, width, channels, units)`, as a convolution may have it, and one bias a unit."""
+
+    def __init__(self, values, xp):
+        self.incoming_axes = {"W": (0, 1, 2)}
+        self.W, self.b = Tensor(xp.asarray(values)), Tensor(xp.zeros(values.shape[-1]))
+
+
+class Columns:
+    """W `(inputs, units)`, as the MP-DBM has it."""
+
+    def __init__(self, values, xp):
+        self.incoming_axes = {"W": 0}
+        self.W = Tensor(xp.asarray(values))
+
+
+@pytest.mark.parametrize("kind", [Kernels, Columns])
+def test_norms_are_over_all_incoming_weights_of_a_unit(kind, rng, xp):
+    values = rng.normal(size=(2, 3, 4, 5) if kind is Kernels else (7, 5))
+    before = values / np.linalg.norm(values.reshape(-1, 5), axis=0) * [0.5, 3.0, 1.0, 2.0, 0.1]
+    network = [kind(before, xp)]  # its names begin with "0."
+    SGD(network, max_norm=1.5).step([xp.zeros(p.shape, dtype=p.dtype.name) for p in parameters(network)])
+    after = host(network[0].W.data)
+    np.testing.assert_allclose(np.linalg.norm(after.reshape(-1, 5), axis=0), [0.5, 1.5, 1.0, 1.5, 0.1], rtol=1e-12)
+    assert after[..., [0, 2, 4]].tobytes() == before[..., [0, 2, 4]].tobytes()
+
+
+def test_columns_whose_squares_overflow(xp):
+    W = np.full((3, 2), 1e30, dtype="float32")
+    W[:, 1] = 0.25
+    layer = Columns(W, xp)
+    SGD(layer, max_norm=3.0).step([xp.zeros((3, 2), dtype="float32")])
+    np.testing.assert_allclose(host(layer.W.data), [[3**0.5, 0.25]] * 3, rtol=1e-6)
+
+
+def test_each_parameter_may_have_its_own_norm_and_rate():
+    network = [Linear(3, 2, generator(0)), Linear(2, 2, generator(1)), Linear(2, 2, generator(2))]
+    for p in parameters(network):
+        p.data[...] = 5.0
+    sgd = SGD(network, constant(1.0, 0.5), {"0.W": 0.9, "1.W": 1.9}, {"0.W": 0.05, "0.b": 0.05, "1.b": 0.0})
+    for _ in range(2):  # v = -1, then -1.5: 2.5 in all
+        sgd.step([np.ones(p.shape, dtype="float32") for p in parameters(network)])
+    for layer, norm, rate, inputs in ((network[0], 0.9, 0.05, 3), (network[1], 1.9, 1.0, 2)):
+        after_one_step = norm / inputs**0.5  # on the ball; the second step is one of 1.5 times the rate
+        np.testing.assert_allclose(layer.W.data, after_one_step - 1.5 * rate, rtol=1e-5)
+    np.testing.assert_allclose(network[2].W.data, 2.5)
+    assert [float(layer.b.data[0]) for layer in network] == pytest.approx([5 - 0.05 * 2.5, 5.0, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_norm": {"1.W": 1.9}}, "max_norm can be set for 0.W; got 1.W"),
+        ({"max_norm": {"0.b": 1.9}}, "max_norm can be set for 0.W; got 0.b"),
+        ({"max_norm": {"0.W": 0.0}}, "max_norm is positive, or None for no constraint; got {'0.W': 0.0}"),
+        ({"rate_factors": {"W": 0.05}}, "rate_factors can be set for 0.W, 0.b; got W"),
+        ({"rate_factors": {"0.W": -1.0}}, "rate_factors are finite numbers, at least 0; got"),
+        ({"rate_factors": {"0.W": float("nan")}}, "rate_factors are finite numbers, at least 0; got"),
+    ],
+)
+def test_norms_and_rates_that_cannot_be_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        SGD([Linear(3, 2, generator(0))], **options)

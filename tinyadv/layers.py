@@ -229,3 +229,17 @@ def each_parameter(owner: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
             yield f"{path}{name}", value
         elif isinstance(value, (list, tuple)) or hasattr(value, "__dict__"):
             yield from each_parameter(value, f"{path}{name}.")
+
+
+def incoming_axes(owner: Any, path: str = "") -> dict[str, tuple[int, ...]]:
+    """Along which axes a unit's incoming weights lie, for the parameters whose layer says so; all others have rows.
+
+    A layer says so by an attribute `incoming_axes`, by the names of its own parameters: `{"W": 0}` for W
+    `(inputs, units)`, `{"W": (0, 1, 2)}` for kernels `(height, width, channels, units)`. Max-norm is what asks.
+    """
+    own = getattr(owner, "incoming_axes", {})
+    found = {f"{path}{name}": (axes,) if isinstance(axes, int) else tuple(axes) for name, axes in own.items()}
+    for name, value in enumerate(owner) if isinstance(owner, (list, tuple)) else vars(owner).items():
+        if isinstance(value, (list, tuple)) or hasattr(value, "__dict__"):
+            found |= incoming_axes(value, f"{path}{name}.")
+    return found

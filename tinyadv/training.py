@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +238,9 @@ def _settings(model: Network, x: Array, seed: int, batch: int, optimiser: SGD) -
     """What makes a training this one and no other, as far as it can be told: a checkpoint carries it."""
     network = {"network": model.builder, "arguments": model.arguments, "dtype": str(x.dtype)}
     data = {"examples": len(x), "batch": batch, "seed": int(seed)}
-    return network | data | asdict(optimiser.schedule) | {"max_norm": optimiser.max_norm}
+    steps = {"max_norm": optimiser.max_norm, "rate_factors": optimiser.rate_factors}
+    schedule = {"schedule": type(optimiser.schedule).__name__} | vars(optimiser.schedule)
+    return network | data | schedule | steps
 
 
 def _save(

@@ -23,7 +23,7 @@ from ..backend import generator, to_device
 from ..datasets import MNIST, Split, mnist, pair
 from ..layers import named_parameters, parameters
 from ..models import Network, build, load_parameters
-from ..optim import SGD, Schedule
+from ..optim import SGD, schedule_of
 from ..progress import Progress, Silent
 from ..storage import StorageError, load_arrays, save_arrays
 from ..training import Objective, Stopping, Training, check_log, train
@@ -49,7 +49,7 @@ class Recipe:
     epochs : int
         At most so many, on the data's training images: 50,000 where the data is "mnist".
     schedule, max_norm, batch
-        The optimiser's; the schedule defaults to the published one.
+        The optimiser's; the schedule, data for `optim.schedule_of`, defaults to the published one.
     stop_on, patience : str, int
         What early stopping watches on the 10,000 validation images: "error" or "adversarial_error"; None: nothing.
     retrain : bool
@@ -258,7 +258,7 @@ class Lab:
                 partial(OBJECTIVES[recipe.objective], **recipe.options),
                 *(self.split(recipe, part) for part in ("train", "validation", "full_train")),
                 best_epoch=best_epoch,
-                schedule=Schedule(**recipe.schedule),
+                schedule=schedule_of(**recipe.schedule),
                 max_norm=recipe.max_norm,
                 batch=recipe.batch,
                 seed=recipe.seed,
@@ -282,7 +282,7 @@ class Lab:
                 *self.split(recipe, part),
                 epochs=epochs,
                 seed=recipe.seed,
-                optimiser=SGD(parameters(model), Schedule(**recipe.schedule), recipe.max_norm),
+                optimiser=SGD(model, schedule_of(**recipe.schedule), recipe.max_norm),
                 batch=recipe.batch,
                 validate=None if again else partial(self._validate, recipe),  # again: on the validation images too
                 stopping=Stopping(recipe.stop_on, recipe.patience) if recipe.stop_on and not again else None,

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..datasets import Split
-from ..layers import parameters
 from ..models import Network
-from ..optim import SGD, Schedule
+from ..optim import SGD, LinearSchedule, Schedule
 from ..progress import Progress
 from ..training import Objective, Target, mean_objective, train
 
@@ -50,7 +49,7 @@ def stage2(
     all_images: Split,
     *,
     best_epoch: int,
-    schedule: Schedule,
+    schedule: Schedule | LinearSchedule,
     max_norm: float | None,
     batch: int,
     seed: int,
@@ -77,7 +76,7 @@ def stage2(
         As for `training.train`. A training that goes on from its checkpoint must get the same model.
     """
     updates = best_epoch * -(-len(train_images.x) // batch)
-    optimiser = SGD(parameters(model), schedule.continued(updates, best_epoch), max_norm)
+    optimiser = SGD(model, schedule.continued(updates, best_epoch), max_norm)
     target = mean_objective(model, objective, *train_images, seed=seed, batch=batch)
 
     def validate(model: Network) -> dict[str, float]:

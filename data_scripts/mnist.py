@@ -12,19 +12,17 @@ import gzip
 import io
 import lzma
 import os
-import queue
 import sys
-import threading
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryFile, mkdtemp
-from typing import Any, NoReturn
+from typing import Any
+
+from download import OneLineParser, ending_in_one_line, fetched
 
 from tinyadv.datasets import MNIST_FILES, MNIST_FOLDER, DataError, IdxFile, check_idx, read_idx
 
@@ -34,8 +32,6 @@ MIRRORS = (
     "https://azureopendatastorage.blob.core.windows.net/mnist/",
     "http://yann.lecun.com/exdb/mnist/",  # the original; often closed to programs
 )
-SILENT = 30.0  # seconds in which a server has to send anything,
-SLOW = 600.0  # and in which it has to send all of a file
 # One literal-context bit more than usual and no position bits: pixels are bytes, not aligned words. The
 # dictionary holds a whole file. No stronger check than CRC32 is needed: the content's SHA-256 is pinned.
 XZ: dict[str, Any] = {
@@ -88,89 +84,13 @@ def from_folder(folder: Path, name: str, file: IdxFile) -> bytes:
         raise DataError(f"{path}: expected the canonical MNIST file; found: {error}") from None
 
 
-class Bounded(io.BytesIO):
-    """A buffer that refuses to grow beyond `most` bytes, whatever a server sends."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.most = most
-
-    def write(self, data: Any) -> int:
-        if self.tell() + len(data) > self.most:
-            raise DataError(f"more than {self.most:,} bytes, too many for this file")
-        return super().write(data)
-
-
-class SlowError(DataError):
-    """A server would take too long; it is not asked again."""
-
-
-def as_sent(response: Any, **_: Any) -> None:
-    """Have what a server sends not unpacked because it says so: a small answer could unpack to any size."""
-    response.raw.headers.pop("Content-Encoding", None)
-
-
-def downloaded(url: str, most: int) -> bytes:
-    """What a server sends, as it is sent, within `SLOW` seconds.
-
-    Raises DataError for more than `most` bytes, SlowError, ImportError if pooch isn't installed, and whatever a
-    server's answer makes the libraries raise.
-    """
-    from pooch import HTTPDownloader
-
-    progress = find_spec("tqdm") is not None
-    download = HTTPDownloader(progress, chunk_size=1 << 16, timeout=SILENT, hooks={"response": as_sent})
-    answers: queue.SimpleQueue[bytes | BaseException] = queue.SimpleQueue()
-
-    def work() -> None:
-        buffer = Bounded(most)
-        try:
-            download(url, buffer, None)
-            answers.put(buffer.getvalue())
-        except BaseException as error:
-            answers.put(error)
-
-    # a thread of its own: one byte now and then never times out
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        answer = answers.get(timeout=SLOW)
-    except queue.Empty:
-        raise SlowError(f"not all of it within {SLOW:g} seconds") from None
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer
-
-
 def from_mirrors(mirrors: Sequence[str], name: str, file: IdxFile, attempts: int = 3, pause: float = 1.0) -> bytes:
-    """Download `name.gz` from the first of `mirrors` that serves the right content.
-
-    Each mirror gets `attempts` tries, `pause`, 2 `pause`, ... seconds apart; one that answers HTTP 4xx, or
-    is too slow, gets only one. Raises DataError, with the last reason of every mirror, if none serves it or if
-    pooch isn't installed.
-    """
-    reasons = []
-    for mirror in mirrors:
-        url = f"{mirror.rstrip('/')}/{name}.gz"
-        for attempt in range(1, attempts + 1):
-            print(f"downloading {url}", file=sys.stderr)
-            try:
-                return unpacked(downloaded(url, limit(file)), file)
-            except ImportError:
-                message = "downloading needs pooch: pip install pooch, or pass a local folder: --from DIR"
-                raise DataError(message) from None
-            except Exception as error:  # of several libraries, and no server's answer may end the search
-                reason = "no connection" if "Max retries exceeded" in str(error) else str(error)[:500]
-                refused = 400 <= getattr(getattr(error, "response", None), "status_code", 0) < 500
-                refused = refused or isinstance(error, SlowError)
-            print(f"  {reason}", file=sys.stderr)
-            if refused or attempt == attempts:
-                break
-            time.sleep(pause * 2 ** (attempt - 1))
-        reasons.append(f"{url}: {reason}")
-    raise DataError(
-        f"{name}: no mirror served the canonical file. Get the four files elsewhere and pass their folder: "
-        f"--from DIR. Found: {'; '.join(reasons)}"
+    """Download `name.gz` from the first of `mirrors` that serves the right content; DataError if none does."""
+    urls = [f"{mirror.rstrip('/')}/{name}.gz" for mirror in mirrors]
+    failure = (
+        f"{name}: no mirror served the canonical file. Get the four files elsewhere and pass their folder: --from DIR."
     )
+    return fetched(urls, limit(file), lambda data: unpacked(data, file), failure, attempts=attempts, pause=pause)
 
 
 # --- all four files -------------------------------------------------------------------------------------------
@@ -205,13 +125,6 @@ def check(out: Path, files: Mapping[str, IdxFile] = MNIST_FILES) -> None:
         print(f"{out / name}.xz: ok, content {file.sha256}")
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """argparse without the usage lines before an error."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
-
-
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """What was typed; where it makes no sense, one line and SystemExit(2)."""
     parser = OneLineParser(prog="mnist.py", description="Rebuild or verify the MNIST files embedded in tinyadv.")
@@ -227,24 +140,17 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code: 0, or 2 after one line that says what is wrong."""
-    try:
-        options = parsed(argv)
+    options = parsed(argv)
+
+    def work() -> None:
         if options.check:
             check(options.out)
         elif options.folder is not None:
             rebuild(partial(from_folder, options.folder), options.out)
         else:
             rebuild(partial(from_mirrors, options.mirror or MIRRORS), options.out)
-    except DataError as error:
-        message = " ".join(str(error).split())
-    except OSError as error:  # reading has its own errors, so this is writing
-        message = f"--out: wanted a folder that can be written, received {options.out}: {error.strerror}"
-    except KeyboardInterrupt:
-        message = "interrupted"
-    else:
-        return 0
-    print(f"mnist.py: {message}", file=sys.stderr)
-    return 130 if message == "interrupted" else 2
+
+    return ending_in_one_line("mnist.py", options.out, work)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import gzip
-import importlib.util
 import json
 import lzma
 import random
@@ -57,12 +56,9 @@ from tinyadv.training import DivergedError
 SECONDS = 20  # a case that takes more processor time hangs, and so does one that waits for ten times as long
 MEMORY = 1 << 30  # more address space than this, beyond what the process has already, is a bomb
 
-spec = importlib.util.spec_from_file_location("data_scripts_mnist", Path(__file__).parents[1] / "data_scripts/mnist.py")
-assert spec is not None
-assert spec.loader is not None
-script = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(script)
+sys.path.insert(0, str(Path(__file__).parents[1] / "data_scripts"))  # as for a script that is run
 
+import mnist as script  # noqa: E402
 
 # ---------------------------------------------------------------------------------------------------------
 # What is done to files

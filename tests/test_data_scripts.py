@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib.util
 import os
 import re
 import subprocess
@@ -21,11 +20,10 @@ import pytest
 from tinyadv.datasets import MNIST_FILES, MNIST_FOLDER, DataError, IdxFile, read_idx
 
 SCRIPT = Path(__file__).parents[1] / "data_scripts" / "mnist.py"
-spec = importlib.util.spec_from_file_location("data_scripts_mnist", SCRIPT)
-assert spec is not None
-assert spec.loader is not None
-script = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(script)
+sys.path.insert(0, str(SCRIPT.parent))  # as for a script that is run: it finds its siblings
+
+import download  # noqa: E402
+import mnist as script  # noqa: E402
 
 
 def idx(*shape: int) -> bytes:
@@ -176,7 +174,7 @@ def test_download(mirror, kind):
 
 def test_bad_mirrors_are_followed_by_the_next(mirror, monkeypatch):
     pauses = []
-    monkeypatch.setattr(script.time, "sleep", pauses.append)
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
     bad = ["missing", "wrong", "page", "truncated", "cut", "endless"]
     mirrors = mirror(*bad, "good", "wrong")
     assert script.from_mirrors(mirrors, "images", IMAGES, attempts=2) == RAW["images"]
@@ -197,8 +195,8 @@ UNFIT = {
 
 @pytest.mark.parametrize("kind", UNFIT)
 def test_no_answer_of_a_mirror_ends_the_search_or_holds_it_up(mirror, monkeypatch, capsys, kind):
-    monkeypatch.setattr(script, "SILENT", 0.3 if kind == "stalls" else 8.0)
-    monkeypatch.setattr(script, "SLOW", 0.5 if kind == "trickles" else 20.0)
+    monkeypatch.setattr(download, "SILENT", 0.3 if kind == "stalls" else 8.0)
+    monkeypatch.setattr(download, "SLOW", 0.5 if kind == "trickles" else 20.0)
     mirrors, started = mirror(kind.replace(" ", "%20"), "good"), time.monotonic()
     assert script.from_mirrors(mirrors, "images", IMAGES, attempts=2, pause=0) == RAW["images"]
     assert time.monotonic() - started < 10
@@ -213,19 +211,19 @@ def test_a_redirection_is_followed(mirror):
 
 
 def test_bad_mirrors_alone_leave_what_was_there(mirror, tmp_path, monkeypatch):
-    monkeypatch.setattr(script, "SILENT", 0.3)
+    monkeypatch.setattr(download, "SILENT", 0.3)
     monkeypatch.setattr(script.rebuild, "__defaults__", (FILES,))
     (tmp_path / "images.xz").write_bytes(b"old")
     kinds = ["wrong", "page", "truncated", "cut", "endless", "bomb", "short", "no%20number", "stalls"]
     options = [part for url in mirror(*kinds) for part in ("--mirror", url)]
-    monkeypatch.setattr(script.time, "sleep", lambda _: None)
+    monkeypatch.setattr(download.time, "sleep", lambda _: None)
     assert script.main([*options, "--out", str(tmp_path)]) == 2
     assert contents(tmp_path) == {"images.xz": b"old"}
 
 
 def test_a_busy_mirror_is_asked_again_and_given_time(mirror, monkeypatch):
     pauses = []
-    monkeypatch.setattr(script.time, "sleep", pauses.append)
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
     assert script.from_mirrors(mirror("busy", "good"), "labels", FILES["labels"]) == RAW["labels"]
     assert Mirror.seen == ["busy"] * 3
     assert pauses == [1, 2]

@@ -138,7 +138,14 @@ def maxout_expected(x, W, b):
     return np.stack([x @ W[p].T + b[p] for p in range(len(W))]).max(axis=0)
 
 
-def rust_expected(x, W, b, excitatory):
+def rust_expected(x, W, b):
+    z = np.einsum("nd,fud->fnu", x, W)
+    f = np.sqrt(np.maximum(z[0] + b, 0) ** 2 + z[1] ** 2 + z[2] ** 2)
+    g = np.sqrt(z[3] ** 2 + z[4] ** 2)
+    return (f - g) / (1 + f + g)
+
+
+def rust_squared_expected(x, W, b, excitatory):
     z = np.einsum("nd,fud->fnu", x, W) + b.reshape(W.shape[0], 1, W.shape[1])
     weights = np.where(np.arange(len(W)) < excitatory, 1.0, -1.0)[:, None, None]
     squares = np.concatenate([np.where(z[:1] > 0, z[:1], 0.0), z[1:]]) ** 2
@@ -414,6 +421,11 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     ),
     "rust": (
         rust_expected,
+        [call(normal(4, 3), normal(5, 2, 3), normal(2)), call(normal(3, 2), normal(5, 1, 2), normal(1))]
+        + [call(normal(1, 1), normal(5, 1, 1), normal(1))],
+    ),
+    "rust_squared": (
+        rust_squared_expected,
         [call(normal(4, 3), normal(4, 2, 3), normal(8), 2), call(normal(3, 2), normal(3, 1, 2), normal(3, 1), 1)]
         + [call(normal(2, 3), normal(5, 2, 3), normal(10), 4), call(normal(1, 1), normal(2, 1, 1), normal(2), 1)],
     ),

@@ -174,6 +174,7 @@ def valid_networks() -> list[tuple[dict[str, Any], dict[str, Any]]]:
         models.logistic_regression(6, rng=rng),
         models.maxout_network(4, 2, **small, rng=rng),
         models.saturating_network("rust", 4, **small, rng=rng),
+        models.saturating_network("rust-squared", 4, **small, rng=rng),
         models.rbf_network(**small, full=True, rng=rng),
         models.deep_rbf_network(4, **small, rng=rng),
         models.quadratic_network(4, **small, rng=rng),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tinyadv import ops
 from tinyadv.backend import generator, to_device, uniform
 from tinyadv.datasets import mnist
 from tinyadv.gradcheck import gradcheck
@@ -16,6 +17,7 @@ from tinyadv.layers import (
     RBFUnits,
     Relu,
     Rust,
+    RustSquared,
     Sigmoid,
     named_parameters,
     parameters,
@@ -28,7 +30,8 @@ LAYERS = {
     "maxout": lambda rng: Maxout(D, UNITS, PIECES, rng, scale=0.5),
     "rbf": lambda rng: RBF(uniform(rng, (UNITS, D), 0.5), beta=0.3),
     "sigmoid": lambda rng: Sigmoid(D, UNITS, rng, scale=0.5),
-    "rust": lambda rng: Rust(D, UNITS, rng, 0.5, excitatory=3, suppressive=1),
+    "rust": lambda rng: Rust(D, UNITS, rng, 0.5),
+    "rust-squared": lambda rng: RustSquared(D, UNITS, rng, 0.5, excitatory=3, suppressive=1),
     "rbf-units": lambda rng: RBFUnits(uniform(rng, (UNITS, D), 0.5), beta=0.3),
     "quadratic": lambda rng: Quadratic(D, UNITS, rng, scale=0.5, inhibition=0.3),
     "rbf-full": lambda rng: RBF(uniform(rng, (UNITS, D), 0.5), beta=0.3, full=True),
@@ -66,6 +69,11 @@ def by_hand(layer, x):
     if isinstance(layer, Sigmoid):
         return [[1 / (1 + np.exp(-(sum(W * r) + b))) for W, b in zip(P["W"], P["b"], strict=True)] for r in x]
     if isinstance(layer, Rust):
+        w, U, V = P["W"][0], P["W"][1:3], P["W"][3:]
+        f = [[np.hypot.reduce([max(0, w[u] @ r + P["b"][u]), *(U[:, u] @ r)]) for u in range(UNITS)] for r in x]
+        g = [[np.linalg.norm(V[:, u] @ r) for u in range(UNITS)] for r in x]
+        return (np.array(f) - g) / (1 + np.array(f) + g)
+    if isinstance(layer, RustSquared):
         z = np.array([[W @ r for r in x] for W in P["W"]]) + P["b"].reshape(4, 1, UNITS)
         E, S = np.maximum(z[0], 0) ** 2 + z[1] ** 2 + z[2] ** 2, z[3] ** 2
         return (E - S) / (1 + E + S)
@@ -238,3 +246,37 @@ def test_the_bias_of_a_quadratic_layer_makes_up_for_the_inhibition_of_a_typical_
     x = mnist().train.x[:2000]
     assert (x**2).mean() == pytest.approx(0.112, abs=0.003)
     assert abs(layer(x).mean()) < 0.5
+
+
+@pytest.mark.parametrize("gone", ["black image", "dropped units"])
+def test_a_root_at_0_has_a_gradient_of_0_in_rust_units(gone, rng):
+    """A black image, or all of an example's inputs dropped: nothing to learn from, and nothing that is no number."""
+    layer, x = Rust(D, UNITS, generator(1), 0.5), rng.random((2, D), dtype=np.float32)
+    x[0] = 0.0
+    layer.b.data -= 0.1  # else relu' at 0 alone would make everything 0
+    X = Tensor(x if gone == "black image" else np.ones_like(x))
+    h = layer(X if gone == "black image" else X * x)
+    theta = parameters(layer)
+    assert not h.data[0].any()
+    gx, *gs = grad(h.sum(), [X, *theta], create_graph=True)
+    assert not gx.data[0].any()
+    assert gx.data[1].any()
+    alone = grad(layer(Tensor(x[1:])).sum(), theta)
+    for g, expected in zip(gs, alone, strict=True):
+        np.testing.assert_allclose(g.data, expected, rtol=1e-5, atol=1e-7)
+    second = grad((gx * gx).sum(), theta)  # as training through an attack asks for
+    assert all(np.isfinite(g).all() for g in second)
+    assert any(g.any() for g in second)
+
+
+def test_a_positive_bias_excites_a_rust_unit_also_in_the_dark():
+    layer = Rust(D, 1, generator(1), 0.5)
+    layer.b.data += 0.5
+    h = layer(Tensor(np.zeros((1, D), np.float32)))
+    assert h.data == pytest.approx(0.5 / 1.5)
+    assert grad(h.sum(), [layer.b])[0] == pytest.approx(1 / 1.5**2)
+
+
+def test_a_rust_unit_has_five_filters():
+    with pytest.raises(ValueError, match=r"five filters, W of shape \(5, units, D\); got W of shape \(4, 2, 3\)"):
+        ops.rust(np.zeros((1, 3)), np.zeros((4, 2, 3)), np.zeros(2))

@@ -6,7 +6,7 @@ import pytest
 from tinyadv import backend, load, losses, models, ops, parameters, save
 from tinyadv.backend import generator, to_device
 from tinyadv.gradcheck import gradcheck
-from tinyadv.layers import Dropout, Linear, Maxout, Rust, Sigmoid, named_parameters
+from tinyadv.layers import Dropout, Linear, Maxout, Rust, RustSquared, Sigmoid, named_parameters
 from tinyadv.models import Network, build
 from tinyadv.storage import StorageError, save_arrays
 from tinyadv.tensor import Tensor, raw
@@ -22,6 +22,10 @@ SMALL = {
     ),
     "sigmoid-units": ("saturating_network", {"units": 4, "inputs": D, "classes": K, "scale": 0.5}),
     "rust-units": ("saturating_network", {"unit": "rust", "units": 4, "inputs": D, "classes": K, "scale": 0.5}),
+    "rust-squared-units": (
+        "saturating_network",
+        {"unit": "rust-squared", "units": 4, "inputs": D, "classes": K, "scale": 0.5},
+    ),
     "rbf": ("rbf_network", {"inputs": D, "classes": K, "beta": 0.5}),
     "rbf-full": ("rbf_network", {"inputs": D, "classes": K, "beta": 0.5, "full": True, "top": "rbf-true-class"}),
     "rbf-squared": ("rbf_network", {"inputs": D, "classes": K, "beta": 0.5, "top": "rbf-squared"}),
@@ -118,6 +122,7 @@ def test_the_outputs_of_a_maxout_network_by_hand(x):
         ("maxout-sigmoid", losses.sigmoid_cross_entropy, ops.sigmoid),
         ("logistic", losses.logistic_loss, ops.sigmoid),
         ("rust-units", losses.softmax_cross_entropy, ops.softmax),
+        ("rust-squared-units", losses.softmax_cross_entropy, ops.softmax),
         ("rbf", losses.rbf_cross_entropy, ops.exp),
         ("rbf-full", losses.rbf_log_likelihood, ops.exp),
         ("rbf-squared", losses.rbf_squared_error, ops.exp),
@@ -134,18 +139,20 @@ def test_the_top_says_the_cost_and_the_probabilities(name, J, p, x):
     assert (model.probabilities(z) <= 1).all()
 
 
-@pytest.mark.parametrize("unit", ["sigmoid", "rust"])
+@pytest.mark.parametrize("unit", ["sigmoid", "rust", "rust-squared"])
 def test_saturating_units_stay_within_their_bounds_and_stand_between_dropouts(unit, rng):
     model = models.saturating_network(unit, 5, 3, D, K, scale=0.7, rng=generator(0))
-    kind = {"sigmoid": Sigmoid, "rust": Rust}[unit]
+    kind = {"sigmoid": Sigmoid, "rust": Rust, "rust-squared": RustSquared}[unit]
     expected = [Dropout, kind, Dropout, kind, Dropout, kind, Dropout, Linear]
     assert [type(layer) for layer in model.layers] == expected
     assert [(d.keep, d.rescale) for d in model.layers if isinstance(d, Dropout)] == [(0.8, False)] + 3 * [(0.5, True)]
     h = model.layers[1](1000 * rng.normal(size=(99, D)).astype("float32"))
     low, high = (0, 1) if unit == "sigmoid" else (-1, 1)
-    assert low <= h.min() < low + 0.01
-    assert high - 0.01 < h.max() <= high
-    assert [p.shape for p in parameters(model)[:2]] == ([(5, D), (5,)] if unit == "sigmoid" else [(4, 5, D), (20,)])
+    near = 0.7 if unit == "rust" else 0.01  # roots of squares are less extreme
+    assert low <= h.min() < low + near
+    assert high - near < h.max() <= high
+    shapes = {"sigmoid": [(5, D), (5,)], "rust": [(5, 5, D), (5,)], "rust-squared": [(4, 5, D), (20,)]}
+    assert [p.shape for p in parameters(model)[:2]] == shapes[unit]
     assert 0.6 < abs(parameters(model)[0].data).max() <= np.float32(0.7)
 
 
@@ -394,10 +401,10 @@ def test_wrong_inputs_are_named(model, x, error, message):
         (lambda rng: models.maxout_network(keep=(0.8, 0.0), rng=rng), "probability to keep in \\(0, 1\\], got 0.0"),
         (lambda rng: models.maxout_network(units=0, rng=rng), "got inputs 784, units 0, pieces 5"),
         (lambda rng: models.softmax_regression(classes=0, rng=rng), "got inputs 784, units 0"),
-        (lambda rng: models.saturating_network("relu", rng=rng), "unit is 'sigmoid' or 'rust', .* got 'relu', 2 and"),
+        (lambda rng: models.saturating_network("relu", rng=rng), "unit is 'sigmoid' or 'rust' or .* got 'relu', 2 and"),
         (lambda rng: models.saturating_network(depth=0, rng=rng), "depth is at least 1, .* got 'sigmoid', 0 and"),
         (lambda rng: models.saturating_network(keep=(0.5,), rng=rng), r"keep is .* got 'sigmoid', 2 and \(0.5,\)"),
-        (lambda rng: Rust(3, 2, rng, suppressive=0), "got inputs 3, units 2, excitatory 2, suppressive 0"),
+        (lambda rng: RustSquared(3, 2, rng, suppressive=0), "got inputs 3, units 2, excitatory 2, suppressive 0"),
         (lambda rng: models.rbf_network(beta=0.0, rng=rng), "beta is a positive number, got 0.0"),
         (lambda rng: models.deep_rbf_network(beta=-1.0, rng=rng), "beta is a positive number, got -1.0"),
         (lambda rng: models.deep_rbf_network(depth=0, rng=rng), "depth is at least 1, got 0"),

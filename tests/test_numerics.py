@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import cases
 import numpy as np
 import pytest
 from error_bounds import bound, representable, same_side
@@ -36,6 +37,7 @@ BUILDERS = {
     "maxout-sigmoid": ("maxout_network", {"units": 4, "pieces": 3, "depth": 1, "top": "sigmoid", "scale": 0.5}),
     "sigmoid-units": ("saturating_network", {"units": 4, "scale": 0.5}),
     "rust-units": ("saturating_network", {"unit": "rust", "units": 4, "scale": 0.5}),
+    "rust-squared-units": ("saturating_network", {"unit": "rust-squared", "units": 4, "scale": 0.5}),
     "rbf": ("rbf_network", {"beta": 0.5}),
     "rbf-true-class": ("rbf_network", {"beta": 0.5, "full": True, "top": "rbf-true-class"}),
     "rbf-squared": ("rbf_network", {"beta": 0.5, "top": "rbf-squared"}),
@@ -466,8 +468,19 @@ def check_smallest():
 
 
 def check_rust():
+    W = f32(*generator(0).random((5, 2, 4)) - 0.5)
+    large, limit = (ops.rust(np.full((1, 4), size, "float32"), W, np.zeros(2, "float32")) for size in (1e30, 1e8))
+    close(large, limit, 1e-5)  # 1 does not count beside either
+    small = ops.rust(np.full((1, 4), 1e-25, "float32"), W, np.zeros(2, "float32"))
+    expected = cases.rust_expected(np.full((1, 4), 1e-25), W.astype("float64"), np.zeros(2))
+    np.testing.assert_allclose(small, expected, rtol=1e-4)
+
+
+def check_rust_squared():
     W = f32(*generator(0).random((3, 2, 4)) - 0.5)
-    large, limit = (ops.rust(np.full((1, 4), size, "float32"), W, np.zeros(6, "float32"), 2) for size in (1e30, 1e6))
+    large, limit = (
+        ops.rust_squared(np.full((1, 4), size, "float32"), W, np.zeros(6, "float32"), 2) for size in (1e30, 1e6)
+    )
     close(large, limit, 1e-5)  # 1 does not count beside either
 
 
@@ -688,7 +701,14 @@ TRICKS = {
     ),
     "RBF units subtract before they square": (check_rbf_subtracts_first, (ops.rbf, "forward", naive_rbf)),
     "SMALLEST: log(1 - p) at a centre": (check_smallest, (losses, "SMALLEST", 0.0)),
-    "Rust units scale before they square": (check_rust, (ops, "_scale", lambda z: np.ones_like(z[:, :1]))),
+    "Rust units scale before they square": (
+        check_rust,
+        (ops, "_length", lambda parts: ops.sqrt(sum(part * part for part in parts))),
+    ),
+    "squared Rust units scale before they square": (
+        check_rust_squared,
+        (ops, "_scale", lambda z: np.ones_like(z[:, :1])),
+    ),
     "squares of inputs stay finite": (
         check_squares,
         (layers, "_squares_times", lambda x, beta: (x * x) @ ops.transpose(beta)),

@@ -47,7 +47,13 @@ def in_torch(torch):
         d = x[:, None] - mu
         return -((d * d * beta).sum(-1) if beta.ndim == 2 else torch.einsum("nki,kij,nkj->nk", d, beta, d))
 
-    def rust(x, W, b, excitatory):
+    def rust(x, W, b):
+        z = torch.einsum("nd,fud->fnu", x, W)
+        f = (F.relu(z[0] + b).pow(2) + z[1].pow(2) + z[2].pow(2)).sqrt()
+        g = (z[3].pow(2) + z[4].pow(2)).sqrt()
+        return (f - g) / (1 + f + g)
+
+    def rust_squared(x, W, b, excitatory):
         first, *others = torch.einsum("nd,fud->fnu", x, W) + b.reshape(W.shape[0], 1, W.shape[1])
         E, S = [F.relu(first), *others[: excitatory - 1]], others[excitatory - 1 :]
         E, S = (sum(z.pow(2) for z in part) for part in (E, S))
@@ -162,6 +168,7 @@ def in_torch(torch):
         "maxout": lambda x, W, b: (torch.einsum("nd,pud->npu", x, W) + b).amax(1),
         "rbf": rbf,
         "rust": rust,
+        "rust_squared": rust_squared,
         "dropout": lambda x, mask: x * mask,
     }
 

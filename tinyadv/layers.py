@@ -63,7 +63,22 @@ class Sigmoid:
 
 
 class Rust:
-    """h = (E - S) / (1 + E + S), the saturating unit of squared filters of `ops.rust`: `(N, inputs)` -> `(N, units)`.
+    """h = (f - g) / (1 + f + g), the saturating unit of five filters of `ops.rust`: `(N, inputs)` -> `(N, units)`.
+
+    W has shape `(5, units, inputs)`; weights start at U(-scale, scale), biases, one a unit, at 0.
+    """
+
+    def __init__(self, inputs: int, units: int, rng: Generator, scale: float = 0.05) -> None:
+        _check_sizes(inputs=inputs, units=units)
+        self.W = Tensor(uniform(rng, (5, units, inputs), scale))
+        self.b = Tensor(zeros(units))
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        return ops.rust(x, *_as_given(x, self.W, self.b))
+
+
+class RustSquared:
+    """h = (E - S) / (1 + E + S), the unit of squared filters of `ops.rust_squared`: `(N, inputs)` -> `(N, units)`.
 
     W has shape `(excitatory + suppressive, units, inputs)`, the excitatory filters first; weights start at
     U(-scale, scale), biases at 0.
@@ -79,7 +94,7 @@ class Rust:
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
         W, b = _as_given(x, self.W, self.b)
-        return ops.rust(x, W, b, self.excitatory)
+        return ops.rust_squared(x, W, b, self.excitatory)
 
 
 class RBF:

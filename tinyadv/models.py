@@ -26,6 +26,7 @@ from .layers import (
     RBFUnits,
     Relu,
     Rust,
+    RustSquared,
     Sigmoid,
     each_parameter,
     named_parameters,
@@ -155,7 +156,7 @@ def maxout_network(
 
 
 def saturating_network(
-    unit: Literal["sigmoid", "rust"] = "sigmoid",
+    unit: Literal["sigmoid", "rust", "rust-squared"] = "sigmoid",
     units: int = 240,
     depth: int = 2,
     inputs: int = 784,
@@ -165,22 +166,22 @@ def saturating_network(
     *,
     rng: Generator,
 ) -> Network:
-    """A network of hidden units that saturate, section 6: sigmoids, or Rust-type units (`ops.rust`).
+    """A network of hidden units that saturate, section 6: sigmoids, or Rust units (`ops.rust`, `ops.rust_squared`).
 
     `depth` layers of `units` units, dropout as in the maxout network, softmax on top. Squares of tiny weights would
     hardly learn: `scale` is ten times that of the maxout network.
     """
-    if unit not in ("sigmoid", "rust") or depth < 1 or len(keep) != 2:
+    kinds: dict[str, Callable[..., Layer]] = {"sigmoid": Sigmoid, "rust": Rust, "rust-squared": RustSquared}
+    if unit not in kinds or depth < 1 or len(keep) != 2:
         raise ValueError(
-            f"unit is 'sigmoid' or 'rust', depth is at least 1, keep is (of pixels, of hidden units); "
+            f"unit is {' or '.join(map(repr, kinds))}, depth is at least 1, keep is (of pixels, of hidden units); "
             f"got {unit!r}, {depth} and {keep}"
         )
     arguments: dict[str, Any] = {"unit": unit, "units": units, "depth": depth, "inputs": inputs}
     arguments |= {"classes": classes, "keep": list(keep), "scale": scale}
-    kind = Sigmoid if unit == "sigmoid" else Rust
     layers: list[Layer] = [Dropout(keep[0], rescale=False)]
     for i in range(depth):
-        layers += [kind(units if i else inputs, units, rng, scale), Dropout(keep[1])]
+        layers += [kinds[unit](units if i else inputs, units, rng, scale), Dropout(keep[1])]
     return Network("saturating_network", arguments, [*layers, Linear(units, classes, rng, scale)], "softmax")
 
 

@@ -577,14 +577,56 @@ def _spread(g: Value, d: Value, ndim: int) -> Value:
     return -(gd * d).sum(axis=1) if ndim == 2 else -(swap_last(gd) @ d)
 
 
-def rust(x: Value, W: Value, b: Value, excitatory: int) -> Value:
+def rust(x: Value, W: Value, b: Value) -> Value:
+    """h = (f - g) / (1 + f + g), within (-1, 1): a unit that five filters excite and suppress.
+
+    A sentence commented out in the LaTeX source of the paper's third version on arXiv describes this unit, after
+    Rust, Schwartz, Movshon and Simoncelli (2005), with f = sqrt(max(0, w . x + b)^2 + ||U x||^2) and g = ||V x||; U
+    and V have two rows each. It prints 1 + f - g below the bar, which can be 0: taken for a slip.
+
+    x `(N, D)`, W `(5, units, D)`: w, the rows of U, the rows of V; b `(units,)` -> h `(N, units)`. The gradient of a
+    root at 0 is 0: black images, and units whose inputs were all dropped, train nothing.
+
+    Raises
+    ------
+    ValueError
+        If there are not five filters.
+    """
+    if W.shape[0] != 5:
+        raise ValueError(f"a Rust unit has five filters, W of shape (5, units, D); got W of shape {W.shape}")
+    z = linear(x, W, full_like(raw(W)[:, :, 0], 0.0).reshape(-1))  # `(N, 5, units)`
+    w = relu(z[:, 0] + b)
+    f, g = _length([w, z[:, 1], z[:, 2]]), _length([z[:, 3], z[:, 4]])
+    return (f - g) / (1.0 + f + g)
+
+
+def _length(parts: Sequence[Value]) -> Value:
+    """sqrt(a^2 + b^2 + ...), entry by entry; where all are 0 its gradient is 0.
+
+    Computed as s sqrt((a / s)^2 + ...), which nothing overflows or underflows; s, the largest of them, may be a
+    constant to the derivatives, because the length is the same whatever s.
+    """
+    xp = array_module(raw(parts[0]))
+    largest = abs(raw(parts[0]))
+    for part in parts[1:]:
+        largest = xp.maximum(largest, abs(raw(part)))
+    is_long = largest > 0
+    s = xp.where(is_long, largest, xp.ones_like(largest))
+    squares = [(part / s) * (part / s) for part in parts]
+    total = squares[0]
+    for square in squares[1:]:
+        total = total + square
+    return where(is_long, s * sqrt(where(is_long, total, xp.ones_like(s))), 0.0)
+
+
+def rust_squared(x: Value, W: Value, b: Value, excitatory: int) -> Value:
     """h = (E - S) / (1 + E + S), within (-1, 1): a unit of squared filters that excite, and others that suppress.
 
     After the model of V1 cells of Rust, Schwartz, Movshon, Simoncelli (2005), "Spatiotemporal elements of macaque V1
     receptive fields", Neuron 46: their response is alpha + (beta E^rho - delta S^rho) / (gamma E^rho + epsilon S^rho
     + 1) of pooled squared outputs of filters, those of excitatory ones in E, the first of them half-squared, and those
-    of suppressive ones in S. Which unit the paper means by "Rust" it does not say, so this definition is ours: all
-    constants are 1, but alpha is 0.
+    of suppressive ones in S. This definition is ours: all constants are 1, but alpha is 0. It has squares where
+    `rust`, the unit of the paper's draft, has their roots.
 
     x `(N, D)`, W `(filters, units, D)`, b `(filters * units,)` -> h `(N, units)`. With z_f = x . W_f + b_f,
     E = max(z_1, 0)^2 + z_2^2 + ... over the first `excitatory` filters and S = z^2 + ... over the others.

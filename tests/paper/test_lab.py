@@ -123,6 +123,44 @@ def test_the_maxout_networks_have_the_published_settings_and_differ_in_the_objec
     assert different == {"objective", "options", "stop_on"}
 
 
+def test_the_published_protocol_stops_by_the_clean_error_and_has_stage_2():
+    naive, masks = recipes.published(3), recipes.published(3, adversarial="training")
+    assert (naive.stop_on, naive.patience, naive.stage2, naive.retrain) == ("error", 100, True, False)
+    assert (naive.max_norm, naive.batch, naive.schedule, naive.arguments["units"]) == (1.9365, 100, {}, 240)
+    assert masks.options == {"eps": 0.25, "alpha": 0.5, "attacked": "training", "gradient": "rounded"}
+    assert replace(masks, objective="clean", options={}) == naive
+
+
+def test_1600_units_retrain_for_the_epochs_of_one_search():
+    large = [recipes.published_1600(seed, "training") for seed in (0, 1)]
+    assert large[0].first == large[1].first == replace(large[0], retrain=False, chosen_with=None)
+    assert {(r.stop_on, r.retrain, r.arguments["units"]) for r in large} == {("adversarial_error", True, 1600)}
+
+
+def test_noise_alone_sees_no_clean_image_and_trains_as_long_as_it_is_told():
+    recipe = recipes.noise_alone(2, "sign", 243)
+    assert (recipe.objective, recipe.options) == ("noise", {"kind": "sign", "eps": 0.25, "alpha": 0.0})
+    assert (recipe.epochs, recipe.stop_on, recipe.stage2, recipe.seed, recipe.max_norm) == (243, None, False, 2, 1.9365)
+
+
+def test_sigmoids_with_the_mean_of_the_classes_as_j(data, tmp_path):
+    recipe = recipes.sigmoid_mean(replace(SMALL, epochs=2))
+    model = build("maxout_network", recipe.arguments, generator(0, "weights"))
+    assert model.top == "sigmoid"
+
+    def mean_over_classes(model, x, y, rng):
+        J, gs = losses.clean_objective(model, x, y, rng)
+        return J / 10, [g / 10 for g in gs]
+
+    training.train(
+        model, mean_over_classes, *data.train, epochs=2, seed=0,
+        optimiser=SGD(parameters(model), Schedule(learning_rate=0.05), 1.9365), batch=50,
+    )  # fmt: skip
+    other = Lab(tmp_path).network(recipe)
+    for p, q in zip(parameters(model), parameters(other), strict=True):
+        np.testing.assert_allclose(p.data, q.data, rtol=1e-4, atol=1e-6)
+
+
 def test_a_profile_says_in_what_it_is_smaller_than_the_paper():
     quick, paper = PROFILES["quick"], PROFILES["paper"]
     adversarial = recipes.maxout(quick, 0, quick.units, adversarial=True)

@@ -172,6 +172,7 @@ def operations(seed: int = 0) -> dict[str, tuple[Callable[..., Any], list[Any]]]
         "linear": (ops.linear, [normal(2, 3), normal(4, 3), normal(4)]),
         "maxout": (ops.maxout, [normal(2, 3), normal(5, 2, 3), normal(5, 2)]),
         "rbf": (ops.rbf, [normal(2, 3), normal(2, 3), positive(2, 3)]),
-        "rust": (lambda x, W, b: ops.rust(x, W, b, 2), [normal(2, 3), normal(4, 2, 3), normal(8)]),
+        "rust": (ops.rust, [normal(2, 3), normal(5, 2, 3), normal(2)]),
+        "rust_squared": (lambda x, W, b: ops.rust_squared(x, W, b, 2), [normal(2, 3), normal(4, 2, 3), normal(8)]),
         "dropout": (lambda x: ops.dropout(x, 2.0 * mask), [normal(2, 3)]),
     }

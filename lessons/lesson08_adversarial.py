@@ -84,7 +84,7 @@ def adversarial_objective(model, x, y, rng, eps: float, alpha: float) -> tuple[f
     # x + eps sign(grad_x J): an array, so a constant
     x_adv = x + eps * np.sign(g)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(Tensor(x_adv), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
     ### END SOLUTION
 
 

@@ -102,7 +102,7 @@ def through_objective(model, x, y, rng, eps: float, alpha: float) -> tuple[float
     (g,) = grad(model.loss(model(X), y), [X], create_graph=True)
     x_adv = x + eps * x.shape[1] ** 0.5 * (g / ops.sqrt((g * g).sum(axis=1, keepdims=True)))
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
     ### END SOLUTION
 
 
@@ -114,7 +114,7 @@ def hidden_objective(model, x, y, rng, layer: int, eps: float, alpha: float) -> 
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * np.sign(g)})
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
     ### END SOLUTION
 
 

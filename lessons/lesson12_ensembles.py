@@ -90,7 +90,7 @@ def by_losses(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 def input_gradient(members: list[models.Network], x: np.ndarray, y: np.ndarray, rule) -> np.ndarray:
     """What the members' gradients of the input, each from its own dJ/dz, are in all: `(N, D)`."""
     z = np.stack([member(x) for member in members])
-    return sum(grad(member(X := Tensor(x)), [X], seed=g)[0] for member, g in zip(members, rule(z, y), strict=True))
+    return sum(grad(member(X := Tensor(x)), [X], cotangent=g)[0] for member, g in zip(members, rule(z, y), strict=True))
 
 
 # %% [markdown]

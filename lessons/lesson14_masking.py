@@ -102,8 +102,8 @@ def direction(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 def step(model: models.Network, x: np.ndarray, y: np.ndarray, c: float, by_direction: bool) -> np.ndarray:
     """The sign of the input gradient when all logits are multiplied by c: that of J, or of what `direction` says."""
     Z = c * model(X := Tensor(x))
-    J, seed = (Z, direction(Z.data, y)) if by_direction else (model.loss(Z, y), float(len(x)))
-    return np.sign(grad(J, [X], seed=seed)[0])
+    J, cotangent = (Z, direction(Z.data, y)) if by_direction else (model.loss(Z, y), float(len(x)))
+    return np.sign(grad(J, [X], cotangent=cotangent)[0])
 
 
 # %% [markdown]

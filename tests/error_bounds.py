@@ -132,7 +132,7 @@ def bound(y, dtype):
     kind = np.finfo(dtype)
     steps = [t for t in _history(y) if t.op]
     total = 0.0
-    for t, slope in zip(steps, grad(y, steps, seed=full_like(y.data, 1.0)), strict=True):
+    for t, slope in zip(steps, grad(y, steps, cotangent=full_like(y.data, 1.0)), strict=True):
         args = [raw(a) for a in t.args]
         local = _local(repr(t.op), float(kind.eps) / 2, t.data, args, t.settings)
         if np.any(local):  # what is inexact may underflow, too: in every product of a sum

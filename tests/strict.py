@@ -57,6 +57,10 @@ class ndarray:  # noqa: N801  (as CuPy names it)
     def __setitem__(self, key, value):
         self._values[_key(key)] = _inner(value)
 
+    def item(self):
+        """The one number: a way out too."""
+        return self._values.item()
+
     __len__, __bool__ = (lambda a: len(a._values)), (lambda a: bool(a._values))
     __int__, __float__ = (lambda a: int(a._values)), (lambda a: float(a._values))
 

@@ -388,7 +388,7 @@ def test_without_a_plane_x_stays_and_nothing_is_nan(dtype, xp):
     assert turned[stays].tobytes() == host(x)[stays].tobytes()
     assert (turned != host(x))[~stays].any(axis=1).all()
     X, G = Tensor(x), Tensor(g)
-    first = grad(rotated(X, G, 0.5), [X, G], seed=xp.ones_like(x), create_graph=True)
+    first = grad(rotated(X, G, 0.5), [X, G], cotangent=xp.ones_like(x), create_graph=True)
     assert (host(first[0].data)[stays] == 1).all()
     assert (host(first[1].data)[stays] == 0).all()
     second = grad((first[0] * first[0]).sum() + (first[1] * first[1]).sum(), [X, G])
@@ -435,7 +435,7 @@ def test_differentiated_through_the_attack_the_loss_s_slope_is_the_measured_one(
     X = Tensor(x)
     (slope,) = grad(after(X), [X])
     v, h = np.random.default_rng(0).normal(size=x.shape), 1e-6
-    measured = (float(after(Tensor(x + h * v))) - float(after(Tensor(x - h * v)))) / (2 * h)
+    measured = (after(Tensor(x + h * v)).item() - after(Tensor(x - h * v)).item()) / (2 * h)
     assert (slope * v).sum() == pytest.approx(measured, rel=1e-6)
 
 

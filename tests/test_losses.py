@@ -78,7 +78,7 @@ def test_a_tensor_gives_a_number_and_gradients_of_float32_stay_float32(cost, z, 
     assert value.shape == ()
     assert value.dtype == g.dtype == "float32"
     for result in (value, J(z32, Y)):
-        assert float(result) == pytest.approx(COSTS[cost][1](z), rel=1e-5)
+        assert result.item() == pytest.approx(COSTS[cost][1](z), rel=1e-5)
 
 
 @each_cost
@@ -108,7 +108,7 @@ def test_values_and_gradients_are_pytorch_s_also_for_soft_targets(cost, z, rng):
         Z, z_torch = Tensor(z), torch.tensor(z, requires_grad=True)
         J, J_torch = COSTS[cost][0](Z, t), by_torch[cost](z_torch, torch.tensor(t))
         J_torch.backward()
-        assert float(J) == pytest.approx(J_torch.item(), rel=1e-12)
+        assert J.item() == pytest.approx(J_torch.item(), rel=1e-12)
         np.testing.assert_allclose(grad(J, [Z])[0], z_torch.grad.numpy(), rtol=1e-10, atol=1e-14)
 
 
@@ -118,7 +118,7 @@ def test_extreme_outputs_stay_finite(dtype, size):
     z = np.array([[size, -size], [-size, size], [size, size]], dtype=dtype)
     for J in (losses.softmax_cross_entropy, losses.sigmoid_cross_entropy):
         value, (g,) = J(Tensor(z), np.array([1, 1, 0])), grad(J(Z := Tensor(z), np.array([1, 1, 0])), [Z])
-        assert np.isfinite(float(value))
+        assert np.isfinite(value.item())
         assert np.isfinite(g).all()
     assert float(losses.logistic_loss(z[:, 0], np.array([-1, 1, 1]))) == pytest.approx(size * 2 / 3)
 
@@ -129,7 +129,7 @@ def test_an_rbf_unit_at_its_centre_costs_much_when_it_is_wrong_but_not_infinity(
     for y in ([0, 1, 0], [1, 0, 1]):
         Z = Tensor(log_p)
         J = losses.rbf_cross_entropy(Z, np.array(y))
-        assert np.isfinite(float(J))
+        assert np.isfinite(J.item())
         assert np.isfinite(grad(J, [Z])[0]).all()
     assert losses.rbf_cross_entropy(log_p[:1, :1], np.array([[0.0]])) == pytest.approx(-np.log(1e-7), rel=0.02)
 
@@ -246,7 +246,7 @@ def x(rng):
 def cost_gradients(model, x, y=Y, rng=None):
     """J(x) and dJ/dtheta, written out."""
     J = model.loss(model(Tensor(x), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 
 
 @pytest.mark.parametrize("attacked", get_args(losses.Attacked))
@@ -299,7 +299,7 @@ def test_training_mode_attacks_the_network_with_this_batch_s_masks(x):
     J_adv, g_adv = cost_gradients(model, x_adv, rng=rng)  # with masks of its own
     assert [with_dropout for _, with_dropout in spy.calls] == [True, True]
     assert spy.calls[1][0].tobytes() == x_adv.tobytes() != fgsm(model, x, Y, 0.25).tobytes()
-    assert loss == pytest.approx((float(J_clean) + J_adv) / 2, rel=1e-12)
+    assert loss == pytest.approx((J_clean.item() + J_adv) / 2, rel=1e-12)
     expected = [(a + b) / 2 for a, b in zip(grad(J_clean, parameters(model)), g_adv, strict=True)]
     for g, e in zip(gs, expected, strict=True):
         np.testing.assert_allclose(g, e, rtol=1e-10, atol=1e-14)
@@ -313,7 +313,7 @@ def masked_gradients(model, x, masks, y=Y):
         h = h * masks[i] if i in masks else layer(h)
     J = model.loss(h, y)
     g_x, *g = grad(J, [X, *parameters(model)])
-    return float(J), g_x, g
+    return J.item(), g_x, g
 
 
 @pytest.fixture
@@ -457,7 +457,7 @@ def averaged(model, x, x_other, alpha, rng=None, y=Y):
     """alpha J(x) + (1 - alpha) J(x_other) and its gradients; both halves in one pass of masks."""
     z = model(Tensor(np.concatenate([x, x_other])), rng=rng)
     J = alpha * model.loss(z[: len(x)], y) + (1 - alpha) * model.loss(z[len(x) :], y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 
 
 def assert_same(objective, expected):
@@ -577,7 +577,7 @@ def hidden_by_hand(model, x, kind, layers, options, alpha):
     """The formula for a network of two hidden layers without dropout, layer by layer."""
     h1 = Tensor(model.layers[1](x))
     h2 = model.layers[3](h1)
-    g = dict(enumerate(grad(model.loss(model.layers[5](h2), Y), [h1, h2], seed=float(N))))
+    g = dict(enumerate(grad(model.loss(model.layers[5](h2), Y), [h1, h2], cotangent=float(N))))
 
     def moved(k, h):
         if k not in layers:
@@ -592,7 +592,7 @@ def hidden_by_hand(model, x, kind, layers, options, alpha):
     J = model.loss(model.layers[5](moved(1, model.layers[3](moved(0, model.layers[1](Tensor(x)))))), Y)
     J_clean = model.loss(model(Tensor(x)), Y)
     gs = zip(grad(J_clean, parameters(model)), grad(J, parameters(model)), strict=True)
-    return alpha * float(J_clean) + (1 - alpha) * float(J), [alpha * a + (1 - alpha) * b for a, b in gs]
+    return alpha * J_clean.item() + (1 - alpha) * J.item(), [alpha * a + (1 - alpha) * b for a, b in gs]
 
 
 @pytest.mark.parametrize(("kind", "options"), HIDDEN)

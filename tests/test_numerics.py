@@ -76,7 +76,7 @@ def results(model, x, y):
     X = Tensor(x)
     z = model(X)
     J = model.loss(z, y)
-    (g,) = grad(J, [X], seed=float(len(x)), create_graph=True)
+    (g,) = grad(J, [X], cotangent=float(len(x)), create_graph=True)
     return {"z": z, "J": J, "g": g}
 
 
@@ -149,7 +149,7 @@ def test_the_bound_would_find_an_error(name, size):
     """A cost off by a thousandth is outside; so the bound says more than nothing."""
     model = network(name, dtype="float64")
     J = results(model, images(5, size=size).astype("float64"), labels(model, 5))["J"]
-    assert 0 < bound(J, "float32") < 1e-3 * float(J.data)
+    assert 0 < bound(J, "float32") < 1e-3 * J.item()
     assert 0 < bound(J, "float64") < 1e-8 * bound(J, "float32")
 
 
@@ -184,9 +184,9 @@ def test_of_equal_logits_every_class_has_the_same_share(level, dtype):
     level = {"max": kind.max, "-max": kind.min}.get(level, level)
     z = Tensor(np.full((4, 10), level, dtype))
     J = losses.softmax_cross_entropy(z, np.arange(4))
-    assert abs(float(J.data) - math.log(10)) <= 30 * kind.eps  # adding 10 ones is exact; log, and the mean
+    assert abs(J.item() - math.log(10)) <= 30 * kind.eps  # adding 10 ones is exact; log, and the mean
     assert (ops.softmax(z.data) == z.data.dtype.type(0.1)).all()
-    (g,) = grad(J, [z], seed=4.0)
+    (g,) = grad(J, [z], cotangent=4.0)
     np.testing.assert_allclose(g, 0.1 - np.eye(10)[:4], rtol=20 * kind.eps)
 
 
@@ -383,7 +383,7 @@ def f32(*values):
 
 def slope(f, x):
     X = Tensor(x)
-    return grad(f(X), [X], seed=1.0)[0]
+    return grad(f(X), [X], cotangent=1.0)[0]
 
 
 def check_softplus():

@@ -1,11 +1,15 @@
 """The engine: what `grad` gives, what it never does, that no path loses a gradient silently, and memory."""
 
+import copy
 import gc
+import math
 import operator
+import pickle
 import subprocess
 import sys
 import tracemalloc
 import weakref
+from functools import partial
 
 import cases
 import numpy as np
@@ -92,18 +96,18 @@ def test_y_itself_can_be_asked_for(x):
     assert host(dx).tolist() == [3, 3, 3]
 
 
-def test_the_seed_weighs_the_entries_of_y(xp, x):
+def test_the_cotangent_weighs_the_entries_of_y(xp, x):
     g = np.array([1.0, 10.0, 100.0])
     expected = (2 * host(x) * g).tolist()
     assert host(grad(x * x, [x], xp.asarray(g))[0]).tolist() == expected
     assert host(grad(x * x, [x], Tensor(xp.asarray(g)))[0]).tolist() == expected
 
 
-def test_a_scalar_seed_for_a_scalar_y(x):
+def test_a_scalar_cotangent_for_a_scalar_y(x):
     assert host(grad(x.sum(), [x], 2.5)[0]).tolist() == [2.5] * 3
 
 
-def test_a_y_of_one_entry_needs_no_seed_whatever_its_shape(x):
+def test_a_y_of_one_entry_needs_no_cotangent_whatever_its_shape(x):
     assert host(grad(x.sum(keepdims=True), [x])[0]).tolist() == [1, 1, 1]
 
 
@@ -257,13 +261,81 @@ def test_computing_past_the_engine_raises(call):
         call(Tensor(np.array([0.5, 1.0, 2.0])))
 
 
+NUMBERS_READ = {
+    "float": float,
+    "int": int,
+    "complex": complex,
+    "round": round,
+    "math.sqrt": math.sqrt,
+    "math.exp": math.exp,
+    "math.floor": math.floor,
+    "math.isfinite": math.isfinite,
+    "np.float64": np.float64,
+    "range": range,
+    "format": lambda t: "%.3f" % t,  # noqa: UP031
+    "divmod": lambda t: divmod(t, 2.0),
+    "sum of floats": lambda t: math.fsum([t, 1.0]),
+}
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "deepcopy of a list": lambda t: copy.deepcopy([t]),
+    "pickle": pickle.dumps,
+}
+
+
+@pytest.mark.parametrize("read", NUMBERS_READ.values(), ids=NUMBERS_READ)
+def test_a_number_is_not_read_off_unasked(read):
+    w = Tensor(np.array([3.0, 4.0]))
+    with pytest.raises(TypeError, match="Tensor"):
+        read((w * w).sum())
+
+
+@pytest.mark.parametrize("name", ["float", "int", "complex", "math.sqrt", "math.isfinite", "format", "sum of floats"])
+def test_what_reads_a_number_off_names_item(name):
+    w = Tensor(np.array([3.0, 4.0]))
+    with pytest.raises(TypeError, match=r"Tensor that remembers reduce_sum .*\.item\(\)"):
+        NUMBERS_READ[name]((w * w).sum())
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_tensor_that_remembers_is_not_copied(copied):
+    with pytest.raises(TypeError, match=r"a copy of a Tensor that remembers reduce_sum would cut its gradient.*\.data"):
+        copied(Tensor(np.ones(2)).sum())
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))], ids=["copy", "deepcopy", "pickle"]
+)
+def test_a_tensor_that_remembers_nothing_is_copied(copied, x):
+    if copied is not copy.copy and not isinstance(x.data, np.ndarray):
+        pytest.skip("the stand-in for CuPy does not copy itself")
+    other = copied(x)
+    assert (other is x, other.op) == (False, None)
+    assert host(grad((other * x).sum(), [other, x])[0]).tolist() == host(x).tolist()
+
+
+def test_item_reads_the_number(xp):
+    w = Tensor(xp.asarray(np.array([3.0, 4.0], dtype="float32")))
+    number = (w * w).sum().item()
+    assert (type(number), number) == (float, 25.0)
+    assert Tensor(xp.asarray(np.full((1, 1), 2.0))).item() == 2.0
+    with pytest.raises(ValueError, match="size"):
+        w.item()
+
+
+def test_a_number_of_a_tensor_that_remembers_nothing_is_read_as_of_an_array(xp):
+    t = Tensor(xp.asarray(np.array(2.25)))
+    assert (float(t), int(t), math.sqrt(t)) == (2.25, 2, 1.5)
+
+
 @pytest.mark.parametrize("function", [np.sum, np.max, np.transpose, np.linalg.norm, np.shape, np.zeros_like])
 def test_a_function_of_numpy_says_what_to_use_instead(function):
     with pytest.raises(TypeError, match=r"a Tensor is not an array: use an operation of tinyadv\.ops, or"):
         function(Tensor(np.ones((2, 2))))
 
 
-@pytest.mark.parametrize("name", ["item", "astype", "copy", "grad", "backward", "std", "numpy"])
+@pytest.mark.parametrize("name", ["astype", "copy", "grad", "backward", "std", "numpy"])
 def test_there_is_no_attribute_that_answers_none(name):
     with pytest.raises(AttributeError, match=name):
         getattr(Tensor(np.ones(3)), name)
@@ -351,7 +423,6 @@ def test_methods_and_operators_are_the_operations(xp, rng):
         np.testing.assert_allclose(host(ours), theirs, rtol=1e-13)
     assert (x.shape, x.ndim, x.size, x.dtype, len(x)) == ((2, 3, 4), 3, 24, np.dtype("float64"), 2)
     assert [host(part).tolist() for part in x] == a.tolist()
-    assert float(Tensor(xp.asarray(np.array(2.5)))) == 2.5
 
 
 def test_a_tensor_says_where_it_comes_from():
@@ -433,15 +504,15 @@ def test_float64_slipping_into_float32_is_found():
     assert grad((x * 2.0).sum(), [x])[0].dtype == "float32"
 
 
-def test_a_y_of_several_numbers_wants_a_seed(x):
-    with pytest.raises(ValueError, match=r"y of shape \(3,\) wants a seed of that shape"):
+def test_a_y_of_several_numbers_wants_a_cotangent(x):
+    with pytest.raises(ValueError, match=r"y of shape \(3,\) wants a cotangent of that shape"):
         grad(x * 2.0, [x])
 
 
-def test_a_seed_of_another_shape_raises(xp, x):
-    for seed in (np.ones(2), np.ones((3, 1)), np.ones(1), np.array(1.0)):
-        with pytest.raises(ValueError, match=r"wants a seed of the shape of y, \(3,\), got \("):
-            grad(x * 2.0, [x], xp.asarray(seed))
+def test_a_cotangent_of_another_shape_raises(xp, x):
+    for cotangent in (np.ones(2), np.ones((3, 1)), np.ones(1), np.array(1.0)):
+        with pytest.raises(ValueError, match=r"wants a cotangent of the shape of y, \(3,\), got \("):
+            grad(x * 2.0, [x], xp.asarray(cotangent))
     with pytest.raises(ValueError, match=r"got \(2,\)"):
         grad(x * 2.0, [x], Tensor(xp.asarray(np.ones(2))))
 
@@ -581,6 +652,23 @@ def test_one_tensor_instead_of_a_list_says_how_to_call():
     x = Tensor(np.ones(3))
     with pytest.raises(TypeError, match=r"got one Tensor: grad\(y, \[x\]\)"):
         grad(x.sum(), x)
+
+
+@pytest.mark.parametrize(
+    "kind", [list, tuple, iter, reversed, lambda xs: (x for x in xs), partial(map, lambda x: x),
+             partial(filter, lambda x: True), lambda xs: dict(enumerate(xs)).values()],
+    ids=["list", "tuple", "iter", "reversed", "generator", "map", "filter", "values"],
+)  # fmt: skip
+def test_the_xs_may_be_anything_that_gives_tensors(kind):
+    xs = [Tensor(np.array(2.0)), Tensor(np.array(3.0))]
+    wanted = [2.0, 3.0] if kind is reversed else [3.0, 2.0]
+    assert [float(g) for g in grad(xs[0] * xs[1], kind(xs))] == wanted
+
+
+@pytest.mark.parametrize("xs", [None, 3, np.ones(3), "xy", {"W": Tensor(np.ones(3))}], ids=repr)
+def test_what_gives_no_tensors_raises(xs):
+    with pytest.raises(TypeError, match=r"grad wants a (list of Tensors as xs|Tensor as xs\[0\]), got"):
+        grad(Tensor(np.ones(3)).sum(), xs)
 
 
 def test_methods_take_what_the_array_methods_take():

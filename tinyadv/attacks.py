@@ -18,11 +18,11 @@ from .tensor import Tensor, Value, grad, raw
 def input_gradient(model: Any, x: Array, y: Array) -> Array:
     """grad_x J(theta, x, y) of each example by itself, `(N, D)`: row n does not depend on the other rows.
 
-    J is a mean over the batch; the seed N takes its factor 1 / N out again.
+    J is a mean over the batch; the cotangent N takes its factor 1 / N out again.
     """
     X = Tensor(x)
     J = model.loss(model(X), y)
-    (g,) = grad(J, [X], seed=float(len(x)))
+    (g,) = grad(J, [X], cotangent=float(len(x)))
     return g
 
 

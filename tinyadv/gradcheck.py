@@ -2,7 +2,7 @@
 
 The one idea: a gradient predicts how <g, f(x)> changes as x moves along v, and a difference quotient measures it;
 g and v are random, since all ones miss many errors. The second order is the same check once more, of the function
-(x, g) -> grad(f(x), x, seed=g). A reader may skip `_extrapolate` and `_hint`.
+(x, g) -> grad(f(x), x, cotangent=g). A reader may skip `_extrapolate` and `_hint`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def gradcheck(
 
     For a random cotangent g and, one argument after another, a random direction v (normally distributed entries),
 
-        <g, f(x + h v) - f(x - h v)> / 2h    is compared with    <grad(f(x), [x], seed=g), v>,
+        <g, f(x + h v) - f(x - h v)> / 2h    is compared with    <grad(f(x), [x], cotangent=g), v>,
 
     the quotient extrapolated from h = step, step/2 and step/4, which leaves an error of about 1e-11. The second order
     does the same with f replaced by its gradients, as functions of the xs and of g.
@@ -105,7 +105,7 @@ def gradcheck(
 
 
 def _gradients(outputs: Outputs, n: int) -> Outputs:
-    """The function (xs, gs) -> the gradients for the `n` xs of every output, with its g as seed."""
+    """The function (xs, gs) -> the gradients for the `n` xs of every output, with its g as cotangent."""
 
     def gradients(*tensors: Tensor) -> list[Tensor]:
         xs, gs = tensors[:n], tensors[n:]

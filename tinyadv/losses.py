@@ -137,7 +137,7 @@ def clean_objective(
         J = J + float(l1) * abs(theta[0]).sum()
     if l2:
         J = J + float(l2) * (theta[0] * theta[0]).sum()
-    return float(J), grad(J, theta)
+    return J.item(), grad(J, theta)
 
 
 def adversarial_objective(
@@ -176,11 +176,11 @@ def adversarial_objective(
         adversarial_rng = deepcopy(rng) if attacked == "same-masks" else rng
         X = Tensor(x)
         J_clean = model.loss(model(X, rng=rng), y)
-        g_x, *g_clean = grad(J_clean, [X, *theta], seed=alpha or 1.0)  # alpha > 0 changes no sign of g_x
+        g_x, *g_clean = grad(J_clean, [X, *theta], cotangent=alpha or 1.0)  # alpha > 0 changes no sign of g_x
         x_adv = x + check_eps(eps) * ops.sign(g_x)
         J_adv = model.loss(model(Tensor(x_adv), rng=adversarial_rng), y)
-        g_adv = grad(J_adv, theta, seed=1.0 - alpha)
-        J = alpha * float(J_clean) + (1.0 - alpha) * float(J_adv)
+        g_adv = grad(J_adv, theta, cotangent=1.0 - alpha)
+        J = alpha * J_clean.item() + (1.0 - alpha) * J_adv.item()
         return J, sums(g_clean, g_adv) if alpha else g_adv
     if attacked == "hidden-masks":
         X = Tensor(x)
@@ -215,7 +215,7 @@ def rubbish_objective(
     z = model(Tensor(ops.concatenate([x, rubbish])), rng=rng)  # in one pass, each example with its own masks
     no_class = full_like(raw(z[len(x) :]), 1.0 / z.shape[1] if model.top == "softmax" else 0.0)
     J = model.loss(z, ops.concatenate([targets(y, z[: len(x)]), no_class]))
-    return float(J), grad(J, theta)
+    return J.item(), grad(J, theta)
 
 
 def noise_objective(
@@ -255,7 +255,7 @@ def _beside(
         raise ValueError(f"alpha is a number in [0, 1], got {alpha}")
     if alpha == 0 and after is None:
         J = model.loss(model(x_other, rng=rng), y)
-        return float(J), grad(J, parameters(model))
+        return J.item(), grad(J, parameters(model))
     return _averaged(model, x_other, x, y, rng, float(alpha), **({"after": after} if after else {}))
 
 
@@ -265,7 +265,7 @@ def _averaged(
     """alpha J(x) + (1 - alpha) J(x_other) and its gradients: both halves in one pass, each with its own masks."""
     z = model(ops.concatenate([x, x_other]), rng=rng, **options)
     J = alpha * model.loss(z[: len(x)], y) + (1.0 - alpha) * model.loss(z[len(x) :], y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 
 
 LEAST_GRADIENT = 1e-20  # of the entries of an input gradient, for its direction to be differentiated in float32
@@ -299,7 +299,7 @@ def through_attack_objective(
     if attack not in ("rotation", "scaled-gradient"):
         raise ValueError(f"attack is 'rotation' or 'scaled-gradient', got {attack!r}")
     X = Tensor(x)
-    (g,) = grad(model.loss(model(X), y), [X], seed=float(len(x)), create_graph=True)
+    (g,) = grad(model.loss(model(X), y), [X], cotangent=float(len(x)), create_graph=True)
     g = ops.where(abs(g.data).max(axis=1, keepdims=True) > LEAST_GRADIENT, g, full_like(x, 0.0))
     x_adv = rotated(x, g, angle) if attack == "rotation" else x + check_eps(eps) * x.shape[1] ** 0.5 * unit(g)[0]
     return _beside(model, x_adv, x, y, rng, alpha)
@@ -349,7 +349,7 @@ def hidden_objective(
         return lambda h: found.setdefault(i, h if isinstance(h, Tensor) else Tensor(h))
 
     J = model.loss(model(x, after={i: keep(i) for i in numbers}), y)
-    gs = dict(zip(numbers, grad(J, [found[i] for i in numbers], seed=float(len(x))), strict=True))
+    gs = dict(zip(numbers, grad(J, [found[i] for i in numbers], cotangent=float(len(x))), strict=True))
 
     def perturb(i: int) -> Callable[[Value], Value]:
         if kind == "additive":

@@ -9,7 +9,7 @@ operations too: on arrays they give the gradient, on Tensors a gradient that can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
 from itertools import count
 from operator import attrgetter
@@ -72,13 +72,37 @@ class Tensor:
     __gt__, __ge__ = lambda a, b: a.data > raw(b), lambda a, b: a.data >= raw(b)
     __eq__, __ne__ = lambda a, b: a.data == raw(b), lambda a, b: a.data != raw(b)  # type: ignore[attr-defined]
     __hash__ = object.__hash__
-    __len__, __float__, __bool__ = lambda a: len(a.data), lambda a: float(a.data), lambda a: bool(a.data)
+    __len__, __bool__ = lambda a: len(a.data), lambda a: bool(a.data)
+
+    def item(self) -> float:
+        """The number in a Tensor of size 1, to print or to log; what is computed from it has no gradient."""
+        number: float = self.data.item()
+        return number
 
     # What is computed past the engine would silently lose its gradient: it raises.
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("a Tensor is not an array: use an operation of tinyadv.ops, or the Tensor's .data")
 
     __array__ = __array_function__ = _refuse
+
+    def __float__(self) -> float:  # also what math.sqrt(t), int(t) and f"{t:.3f}" ask
+        if self.op is not None:
+            raise TypeError(
+                f"float() of a Tensor that remembers {self.op} would cut its gradient: J.item() reads the number, "
+                "operations of tinyadv.ops compute with it"
+            )
+        return self.item()
+
+    def __int__(self) -> int:
+        return int(float(self))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # what copy and pickle ask
+        if self.op is not None:
+            raise TypeError(
+                f"a copy of a Tensor that remembers {self.op} would cut its gradient: use the Tensor itself, "
+                "or a copy of its .data"
+            )
+        return super().__reduce_ex__(protocol)
 
 
 def raw(value: Value) -> Any:
@@ -123,19 +147,19 @@ class Op:
 
 
 def grad(
-    y: Tensor, xs: Sequence[Tensor], seed: Any = None, create_graph: bool = False, *, allow_unused: bool = False
+    y: Tensor, xs: Iterable[Tensor], cotangent: Any = None, create_graph: bool = False, *, allow_unused: bool = False
 ) -> list[Any]:
-    """The gradients of L = sum(seed * y) with respect to each of `xs`: returned, never stored.
+    """The gradients of L = sum(cotangent * y) with respect to each of `xs`: returned, never stored.
 
     Only the paths that lead from `xs` to `y` are walked: what is not asked for is not computed.
 
     Parameters
     ----------
     y : Tensor
-        What to differentiate: a single number, unless `seed` is given.
-    xs : sequence of Tensors
+        What to differentiate: a single number, unless `cotangent` is given.
+    xs : list, tuple, generator, ... of Tensors
         With respect to what: inputs, or anything computed on the way to `y`.
-    seed : number, array or Tensor of the shape of `y`, optional
+    cotangent : number, array or Tensor of the shape of `y`, optional
         g = dL/dy; 1 by default. A Tensor where the gradient shall be differentiable in it.
     create_graph : bool
         Give Tensors, which can be differentiated again, instead of arrays.
@@ -151,16 +175,18 @@ def grad(
     TypeError, ValueError
         If y or an x is no Tensor, an operation lacks a formula that matters, or shapes do not fit.
     """
-    if isinstance(xs, Tensor):
-        raise TypeError("grad wants a list of Tensors as xs, got one Tensor: grad(y, [x])")
+    if isinstance(xs, Tensor) or not isinstance(xs, Iterable):
+        raise TypeError(f"grad wants a list of Tensors as xs, got one {type(xs).__name__}: grad(y, [x])")
+    xs = list(xs)
     for name, value in [("y", y), *((f"xs[{i}]", x) for i, x in enumerate(xs))]:
         if not isinstance(value, Tensor):
             raise TypeError(f"grad wants a Tensor as {name}, got {type(value).__name__}")
-    if seed is None and y.size != 1:
-        raise ValueError(f"grad of a y of shape {y.shape} wants a seed of that shape, or a y that is a single number")
-    seed = full_like(y.data, 1.0 if seed is None else seed) if not isinstance(seed, Tensor) else seed
-    if seed.shape != y.shape:
-        raise ValueError(f"grad wants a seed of the shape of y, {y.shape}, got {seed.shape}")
+    if cotangent is None and y.size != 1:
+        raise ValueError(f"grad of a y of shape {y.shape} wants a cotangent of that shape, or y to be a single number")
+    if not isinstance(cotangent, Tensor):
+        cotangent = full_like(y.data, 1.0 if cotangent is None else cotangent)
+    if cotangent.shape != y.shape:
+        raise ValueError(f"grad wants a cotangent of the shape of y, {y.shape}, got {cotangent.shape}")
 
     history = _history(y)
     asked = {id(x) for x in xs}
@@ -168,7 +194,7 @@ def grad(
     for t in history:
         if not needed.isdisjoint(map(id, t.args)):
             needed.add(id(t))
-    gradients = {id(y): seed if create_graph else raw(seed)}
+    gradients = {id(y): cotangent if create_graph else raw(cotangent)}
     for t in reversed(history):
         if t.op is None or id(t) not in needed:
             continue

@@ -21,7 +21,7 @@ def engine(w, b, x, y):
     W, B, X = Tensor(w), Tensor(np.asarray(b)), Tensor(x)
     J = losses.logistic_loss(X @ W + B, y)
     dw, db, dx = grad(J, [W, B, X])
-    return float(J.data), dw, db, dx * len(x)
+    return J.item(), dw, db, dx * len(x)
 
 
 @pytest.mark.exercise("cost", points=2)

@@ -57,7 +57,7 @@ def parts(lesson, g, a, b):
 def test_both_parts(lesson):
     g, a, b = np.random.default_rng(6).standard_normal((3, 3, 3))  # square: a missing .T gives numbers, not an error
     A, B = Tensor(a), Tensor(b)
-    da, db = grad(A @ B, [A, B], seed=g)
+    da, db = grad(A @ B, [A, B], cotangent=g)
     for_a, for_b = parts(lesson, g, a, b)
     swapped = close(for_a, db) and close(for_b, da)
     assert not swapped, "the two parts are swapped: first dL/da, then dL/db"

@@ -15,7 +15,7 @@ def logits(n=4, k=3):
     z, y = np.random.default_rng(n).standard_normal((n, k)), np.arange(n) % k
     Z = Tensor(z)
     J = losses.softmax_cross_entropy(Z, y)
-    return z, y, float(J.data), grad(J, [Z])[0]
+    return z, y, J.item(), grad(J, [Z])[0]
 
 
 def with_axis(z, y, axis):
@@ -88,7 +88,7 @@ def test_large_logits_float32_and_the_callers_array(lesson):
 def test_the_three_gradients(lesson):
     g, x, W = np.random.default_rng(1).standard_normal((3, 4, 4))  # square: a missing .T gives numbers, not an error
     X, V, B = Tensor(x), Tensor(W), Tensor(np.zeros(4))
-    dx, dW, db = grad(ops.linear(X, V, B), [X, V, B], seed=g)
+    dx, dW, db = grad(ops.linear(X, V, B), [X, V, B], cotangent=g)
     for_x, for_W, for_b = several(lesson.linear_backward(g, x, W), "dJ/dx, dJ/dW, dJ/db")
     swapped = close(for_x, dW) and close(for_W, dx)
     assert not swapped, "dJ/dx and dJ/dW are swapped: first the input's, then the weights'"
@@ -129,7 +129,7 @@ def test_other_shapes_and_float32(lesson):
 
 def by_engine(g, a):
     A = Tensor(a)
-    return grad(A.max(axis=1), [A], seed=g)[0]
+    return grad(A.max(axis=1), [A], cotangent=g)[0]
 
 
 @pytest.mark.exercise("maxout_backward", points=1)

@@ -34,7 +34,7 @@ def network(keep=(1.0, 1.0), seed=0, units=4):
 def cost(model, x, y):
     """J and its gradients, flat, one after the other."""
     J = model.loss(model(Tensor(x)), y)
-    return np.concatenate([[float(J.data)], *(g.ravel() for g in grad(J, parameters(model)))])
+    return np.concatenate([[J.item()], *(g.ravel() for g in grad(J, parameters(model)))])
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def objective(lesson, model, x, y, rng=None):
     assert np.array_equal(x, before), "your function changed x itself: x += ... works in the caller's array"
     same = all(np.array_equal(p.data, w) for p, w in zip(parameters(model), weights, strict=True))
     assert same, "your function changed the weights: it gives gradients, the optimiser takes the step"
-    assert not isinstance(J, Tensor), "J is a Tensor: a number is wanted, float(J)"
+    assert not isinstance(J, Tensor), "J is a Tensor: a number is wanted, J.item()"
     assert np.ndim(J) == 0, f"J has the shape {np.shape(J)}: it is one number, the mean over the batch"
     fits = isinstance(gradients, list) and [np.shape(g) for g in gradients] == [p.shape for p in parameters(model)]
     assert fits, "one gradient for each of `parameters(model)`, in that order, is wanted (not that of x)"

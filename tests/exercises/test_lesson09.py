@@ -37,7 +37,7 @@ def network(keep=(1.0, 1.0)):
 
 def flat(J, gradients):
     """J and all gradients in a row."""
-    return np.concatenate([[float(J)], *(np.ravel(g) for g in gradients)])
+    return np.concatenate([[J], *(np.ravel(g) for g in gradients)])
 
 
 def answered(function, model, x, y, *args):
@@ -48,7 +48,7 @@ def answered(function, model, x, y, *args):
     same = all(np.array_equal(p.data, w) for p, w in zip(parameters(model), weights, strict=True))
     assert same, "your function changed the weights: it gives gradients, the optimiser takes the step"
     assert np.ndim(J) == 0, f"J has the shape {np.shape(J)}: it is one number, the mean over the batch"
-    assert not isinstance(J, Tensor), "J is a Tensor: a number is wanted, float(J)"
+    assert not isinstance(J, Tensor), "J is a Tensor: a number is wanted, J.item()"
     fits = isinstance(gradients, list) and [np.shape(g) for g in gradients] == [p.shape for p in parameters(model)]
     assert fits, "one gradient for each of `parameters(model)`, in that order, is wanted"
     return flat(J, gradients)
@@ -58,7 +58,7 @@ def average(model, y, clean, other, alpha=ALPHA):
     """alpha and 1 - alpha of the costs of two outputs, in a row with the gradients; other may be None."""
     J = alpha * model.loss(clean, y)
     J = J if other is None else J + (1 - alpha) * model.loss(other, y)
-    return flat(J, grad(J, parameters(model)))
+    return flat(J.item(), grad(J, parameters(model)))
 
 
 def masks_as_wanted(calls, n):

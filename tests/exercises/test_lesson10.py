@@ -67,7 +67,7 @@ COSTS = {
 def signals(J, n=4, k=3):
     a, y = -np.random.default_rng(n).uniform(0.1, 3, (n, k)), np.arange(n) % k
     A = Tensor(a)
-    return a, y, grad(COSTS[J](A, y), [A], seed=float(n))[0]
+    return a, y, grad(COSTS[J](A, y), [A], cotangent=float(n))[0]
 
 
 @pytest.mark.exercise("signal", points=1)
@@ -137,7 +137,7 @@ def test_tiny_p_and_float32(lesson):
 
 def backward(g, x, mu, beta):
     T = [Tensor(v) for v in (x, mu, beta)]
-    return grad(ops.rbf(*T), T, seed=g)
+    return grad(ops.rbf(*T), T, cotangent=g)
 
 
 @pytest.mark.exercise("rbf_backward", points=2)

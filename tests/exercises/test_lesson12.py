@@ -25,7 +25,7 @@ def over(z, axis):
 def engine(z, y, J):
     """dJ/dz by the engine, of each image's own cost."""
     Z = [Tensor(part) for part in z]
-    return np.stack(grad(J(Z), Z, seed=float(len(y))))
+    return np.stack(grad(J(Z), Z, cotangent=float(len(y))))
 
 
 # ---------------------------------------------------------------------------------------------------------

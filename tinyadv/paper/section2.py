@@ -87,7 +87,7 @@ def lbfgs(minimise: Callable[..., Any], model: Network, x: Array, target: int) -
         X = Tensor(point)
         J = model.loss(model(X), label)
         (g,) = grad(J, [X])
-        return c * float((r * r).sum()) + float(J), (2.0 * c * r + g)[0]
+        return c * float((r * r).sum()) + J.item(), (2.0 * c * r + g)[0]
 
     for _ in range(TRIES):
         end = minimise(

@@ -101,7 +101,7 @@ def logistic_exact(lab: Lab, seed: int, network: Network, robust: Network) -> Me
     # adversarial training with alpha = 0 = minimising the closed form
     J_fgsm, by_fgsm = adversarial_objective(model, x, y, None, eps=EPS, alpha=0.0)
     J = adversarial_logistic_loss(w, b, x, y, EPS)
-    loss_difference = max(float((abs(losses - closed_form) / closed_form).max()), abs(J_fgsm / float(J) - 1.0))
+    loss_difference = max(float((abs(losses - closed_form) / closed_form).max()), abs(J_fgsm / J.item() - 1.0))
     gradients = zip(by_fgsm, grad(J, parameters(model)), strict=True)
     gradient_difference = max(float(norm(a - c) / norm(c)) for a, c in gradients)
 
@@ -134,7 +134,7 @@ def _closed_form(model: Network, x: Array, y: Array, rng: Generator | None) -> t
     """The objective that adversarial training of logistic regression comes to, without any attack."""
     W, b = parameters(model)
     J = adversarial_logistic_loss(W[0], b[0], x, y, EPS)
-    return float(J), grad(J, [W, b])
+    return J.item(), grad(J, [W, b])
 
 
 def _in_the_box(rng: Generator, x: Array) -> Iterator[Array]:

@@ -10,7 +10,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
     (g,) = grad(model.loss(model(X), y), [X])
     x_adv = x + eps * np.sign(g)
     J = (1 - alpha) * model.loss(model(Tensor(x), rng=rng), y) + alpha * model.loss(model(Tensor(x_adv), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "alpha is the weight of the CLEAN cost",
         ),
@@ -20,7 +20,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
 def adversarial_objective(model, x, y, rng, eps, alpha):
     x_adv = attacks.fgsm(model, x, y, eps)
     J = model.loss(model(Tensor(x), rng=rng), y) + model.loss(model(Tensor(x_adv), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the two costs are summed",
         ),
@@ -31,7 +31,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
     half = len(x) // 2
     mixed = np.concatenate([x[:half], attacks.fgsm(model, x[half:], y[half:], eps)])
     J = model.loss(model(Tensor(mixed), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "half of the batch is clean and half attacked",
         ),
@@ -40,7 +40,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
             """
 def adversarial_objective(model, x, y, rng, eps, alpha):
     J = model.loss(model(Tensor(attacks.fgsm(model, x, y, eps)), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the clean one is missing",
         ),
@@ -52,7 +52,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
     J_clean = model.loss(model(X, rng=rng), y)
     (g,) = grad(J_clean, [X])
     J = alpha * J_clean + (1 - alpha) * model.loss(model(Tensor(x + eps * np.sign(g)), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the attack was made under masks",
         ),
@@ -62,7 +62,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
 def adversarial_objective(model, x, y, rng, eps, alpha):
     X, x_adv = Tensor(x), attacks.fgsm(model, x, y, eps)
     J = alpha * model.loss(model(X), y) + (1 - alpha) * model.loss(model(Tensor(x_adv)), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "no pass has masks",
         ),
@@ -72,7 +72,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
 def adversarial_objective(model, x, y, rng, eps, alpha):
     X, x_adv = Tensor(x), attacks.fgsm(model, x, y, eps)
     J = alpha * model.loss(model(X, rng=rng), y) + (1 - alpha) * model.loss(model(Tensor(x_adv)), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "only one of the costs has masks",
         ),
@@ -84,7 +84,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
     (g,) = grad(model.loss(model(X), y), [X])
     x_adv = x - eps * np.sign(g)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(Tensor(x_adv), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the sign is wrong",
         ),
@@ -96,7 +96,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
     (g,) = grad(model.loss(model(X), y), [X])
     x_adv = x + eps * g
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(Tensor(x_adv), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the gradient's sign is missing",
         ),
@@ -106,7 +106,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
 def adversarial_objective(model, x, y, rng, eps, alpha):
     J_clean = model.loss(model(Tensor(x), rng=rng), y)
     J_adv = model.loss(model(Tensor(attacks.fgsm(model, x, y, eps)), rng=rng), y)
-    return alpha * float(J_clean) + (1 - alpha) * float(J_adv), grad(J_clean, parameters(model))
+    return alpha * J_clean.item() + (1 - alpha) * J_adv.item(), grad(J_clean, parameters(model))
 """,
             "its gradients are those of the clean cost alone",
         ),
@@ -116,7 +116,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
 def adversarial_objective(model, x, y, rng, eps, alpha):
     x_adv = attacks.fgsm(model, x, y, eps, clip=(0, 1))
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(Tensor(x_adv), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the attack is clipped",
         ),
@@ -128,7 +128,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
     X = Tensor(x)
     x += eps * np.sign(grad(model.loss(model(X), y), [X])[0])
     J = J + (1 - alpha) * model.loss(model(Tensor(x), rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "changed x itself",
         ),

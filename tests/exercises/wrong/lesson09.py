@@ -207,7 +207,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = ops.sqrt((g * g).sum(axis=1, keepdims=True))
     x_adv = Tensor((x + eps * x.shape[1] ** 0.5 * (g / length)).data)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the attack is a constant here",
         ),
@@ -220,7 +220,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = np.sqrt((g.data ** 2).sum(axis=1, keepdims=True))
     x_adv = x + eps * x.shape[1] ** 0.5 * (g / length)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the length ||g|| is a constant",
         ),
@@ -233,7 +233,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = ops.sqrt((g * g).sum(axis=1, keepdims=True))
     x_adv = x + eps * (g / length)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "sqrt(D) is missing",
         ),
@@ -246,7 +246,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = ops.sqrt((g * g).sum(axis=1, keepdims=True))
     x_adv = x + eps * x.shape[1] * (g / length)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "times D, not its root",
         ),
@@ -259,7 +259,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = ops.sqrt((g * g).sum())
     x_adv = x + eps * x.shape[1] ** 0.5 * (g / length)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "each image has its own",
         ),
@@ -272,7 +272,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = (g * g).sum(axis=1, keepdims=True)
     x_adv = x + eps * x.shape[1] ** 0.5 * (g / length)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the root is missing in the length",
         ),
@@ -285,7 +285,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = ops.sqrt((g * g).sum(axis=1, keepdims=True))
     x_adv = x + eps * ops.sign(g)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "this is FGSM",
         ),
@@ -298,7 +298,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = ops.sqrt((g * g).sum(axis=1, keepdims=True))
     x_adv = x - eps * x.shape[1] ** 0.5 * (g / length)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the sign is wrong",
         ),
@@ -311,7 +311,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = ops.sqrt((g * g).sum(axis=1, keepdims=True))
     x_adv = x + eps * x.shape[1] ** 0.5 * (g / length)
     J = (1 - alpha) * model.loss(model(Tensor(x), rng=rng), y) + alpha * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "alpha is the weight of the CLEAN cost",
         ),
@@ -324,7 +324,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = ops.sqrt((g * g).sum(axis=1, keepdims=True))
     x_adv = x + eps * x.shape[1] ** 0.5 * (g / length)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the attack was made under masks",
         ),
@@ -337,7 +337,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = ops.sqrt((g * g).sum(axis=1, keepdims=True))
     x_adv = x + eps * x.shape[1] ** 0.5 * (g / length)
     J = alpha * model.loss(model(Tensor(x)), y) + (1 - alpha) * model.loss(model(x_adv), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "no pass has masks",
         ),
@@ -350,7 +350,7 @@ def through_objective(model, x, y, rng, eps, alpha):
     length = ops.sqrt((g * g).sum(axis=1, keepdims=True))
     x_adv = x + eps * x.shape[1] ** 0.5 * (g / length)
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv), y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "only one of the costs has masks",
         ),
@@ -365,7 +365,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), rng=rng, after={layer: lambda h: Tensor(h.data + eps * np.sign(g))})
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "h is a constant in the attacked half",
         ),
@@ -378,7 +378,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * g})
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the sign is missing",
         ),
@@ -391,7 +391,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), rng=rng, after={layer: lambda h: h - eps * np.sign(g)})
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the sign is wrong",
         ),
@@ -404,7 +404,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), rng=rng, after={layer: lambda h: h + np.sign(g)})
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "eps is missing",
         ),
@@ -417,7 +417,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * np.sign(h.data)})
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the sign of h, not of its gradient",
         ),
@@ -430,7 +430,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * np.sign(g)})
     J = model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the clean one is missing",
         ),
@@ -443,7 +443,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), rng=rng, after={1: lambda h: h + eps * np.sign(g)})
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "whatever `layer` says",
         ),
@@ -456,7 +456,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * np.sign(g)})
     J = (1 - alpha) * model.loss(model(Tensor(x), rng=rng), y) + alpha * model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "alpha is the weight of the CLEAN cost",
         ),
@@ -469,7 +469,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * np.sign(g)})
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "the attack was made under masks",
         ),
@@ -482,7 +482,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     (g,) = grad(J, [found["h"]])
     z = model(Tensor(x), after={layer: lambda h: h + eps * np.sign(g)})
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))
 """,
             "only one of the costs has masks",
         ),

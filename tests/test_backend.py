@@ -15,10 +15,12 @@ from tinyadv.backend import (
     DeviceError,
     array_module,
     as_array,
+    bernoulli,
     check_device,
     full_like,
     generator,
     keep_mask,
+    sparse_normal,
     to_device,
 )
 
@@ -293,6 +295,30 @@ def test_a_mask_leaves_the_array_alone(xp):
     x = xp.asarray(np.full((4, 4), 3.0, dtype="float32"))
     keep_mask(generator(0), x, 0.5, 1.0)
     assert (host(x) == 3.0).all()
+
+
+def test_black_and_white_with_the_probability_of_each_entry(xp):
+    p = np.tile(np.array([0, 0.1, 0.5, 0.9, 1], dtype="float32"), (20_000, 1))
+    rng = generator(0)
+    first, second = (bernoulli(rng, xp.asarray(p)) for _ in range(2))
+    assert array_module(first) is xp
+    assert (first.shape, first.dtype) == (p.shape, "float32")
+    assert set(np.unique(host(first))) == {0, 1}
+    np.testing.assert_allclose(host(first).mean(axis=0), p[0], atol=4 * 0.5 / np.sqrt(len(p)))
+    assert (host(first)[:, [0, 4]] == [0, 1]).all()
+    assert abs((host(first) != host(second)).mean(axis=0) - 2 * p[0] * (1 - p[0])).max() < 0.015
+    assert np.array_equal(host(bernoulli(generator(0), xp.asarray(p))), host(first))
+
+
+def test_sparse_weights_have_as_many_entries_a_row_as_asked_anywhere_in_it():
+    W = sparse_normal(generator(0), (2000, 50), 15)
+    assert W.dtype == "float32"
+    assert ((W != 0).sum(axis=1) == 15).all()
+    np.testing.assert_allclose((W != 0).mean(axis=0), 0.3, atol=0.05)
+    entries = W[W != 0]
+    assert abs(entries.mean()) < 0.03
+    assert abs(entries.std() - 1) < 0.02
+    assert (sparse_normal(generator(0), (4, 3), 15) != 0).all()
 
 
 # ---------------------------------------------------------------------------------------------------------

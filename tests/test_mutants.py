@@ -17,7 +17,7 @@ from tinyadv.tensor import Tensor, raw
 OPS = cases.all_ops()
 
 # (operation, argument, mutant): why it computes the same. "*": every mutant of that kind.
-ORDER_ONLY = "x only says in which order the gradient lies in memory"
+ORDER_ONLY = "the argument only says in which order the gradient lies in memory"
 LOCALLY_CONSTANT = "the argument only enters through a mask or a sign, constant but for kinks"
 SLOPE_ZERO = "the formula is zero everywhere, whatever factor it has"
 EQUIVALENT = {
@@ -25,6 +25,7 @@ EQUIVALENT = {
     ("absolute", 0, "constant x"): LOCALLY_CONSTANT,
     ("relu", 0, "constant x"): LOCALLY_CONSTANT,
     ("clip", 0, "constant x"): LOCALLY_CONSTANT,
+    ("_matmul", 1, "constant b"): ORDER_ONLY,
     ("linear", 0, "constant x"): ORDER_ONLY,
     ("linear", 0, "arguments 0, 2 swapped"): ORDER_ONLY,
     ("reduce_max", 0, "constant x"): LOCALLY_CONSTANT,

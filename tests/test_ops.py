@@ -282,3 +282,14 @@ def test_shapes_that_do_not_fit_raise(xp):
 def test_where_wants_truth_values(mask):
     with pytest.raises(TypeError, match="where wants a mask of truth values"):
         ops.where(mask, Tensor(np.ones(3)), Tensor(np.zeros(3)))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_the_gradient_of_a_factor_lies_in_memory_as_the_factor_does(xp, rng, transposed):
+    """Used as W and as W^T, as in a Boltzmann machine, W has gradients whose sum is fast: of one memory order."""
+    x, W = (Tensor(xp.asarray(rng.standard_normal(shape))) for shape in ((4, 3), (5, 3) if transposed else (3, 5)))
+    (g,) = grad((x @ (W.T if transposed else W)).sum(), [W])
+    assert g.flags.c_contiguous
+    of_one_unit = to_device(x.data, "cpu").sum(axis=0)
+    wanted = np.tile(of_one_unit, (5, 1)) if transposed else np.tile(of_one_unit[:, None], (1, 5))
+    np.testing.assert_allclose(to_device(g, "cpu"), wanted)

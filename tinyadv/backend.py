@@ -189,6 +189,21 @@ def uniform(rng: Generator, shape: tuple[int, ...], scale: float) -> Array:
     return values
 
 
+def sparse_normal(rng: Generator, shape: tuple[int, int], entries: int) -> Array:
+    """Initial weights: float32, shape `(units, inputs)`, `entries` of each row from N(0, 1), the others 0."""
+    values = np.zeros(shape, dtype=np.float32)
+    entries = min(entries, shape[1])
+    chosen = rng.random(shape, dtype=np.float32).argpartition(entries - 1, axis=1)[:, :entries]
+    np.put_along_axis(values, chosen, rng.standard_normal(chosen.shape, dtype=np.float32), axis=1)
+    return values
+
+
+def bernoulli(rng: Generator, p: Array) -> Array:
+    """1 with probability p and 0 otherwise, entry by entry: like p `(...)`, whose entries are in [0, 1]."""
+    xp = array_module(p)
+    return (xp.asarray(rng.random(p.shape, dtype=np.float32)) < p).astype(p.dtype)
+
+
 def noise(rng: Generator, x: Array, eps: float) -> Array:
     """U(-eps, eps) noise of the shape, dtype and library of `x`."""
     values = (rng.random(x.shape, dtype=np.float32) * 2.0 - 1.0) * eps

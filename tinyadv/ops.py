@@ -125,8 +125,14 @@ def _matmul(a: Array, b: Array) -> Array:
 
 _matmul.gradients(
     lambda g, y, a, b: sum_to(g @ swap_last(b), a.shape),
-    lambda g, y, a, b: sum_to(swap_last(a) @ g, b.shape),
+    lambda g, y, a, b: sum_to(_in_order_of(b, swap_last(a), g), b.shape),
 )
+
+
+def _in_order_of(b: Value, left: Value, right: Value) -> Value:
+    """left @ right, in memory in the order of b: for weights used as W and as W^T, sums of the two would be slow."""
+    transposed = raw(b).flags.f_contiguous and not raw(b).flags.c_contiguous
+    return swap_last(swap_last(right) @ swap_last(left)) if transposed else left @ right
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -391,8 +397,10 @@ softplus.gradients(lambda g, y, x: g * sigmoid(x))
 
 @Op
 def sigmoid(x: Array) -> Array:
-    """y = 1 / (1 + e^-x), to full relative precision also where it is tiny: e^(-softplus(-x))."""
-    return array_module(x).exp(-softplus.forward(-x))
+    """y = 1 / (1 + e^-x), to full relative precision also where it is tiny: as e^x / (1 + e^x) for x < 0."""
+    xp = array_module(x)
+    e = xp.exp(-abs(x))
+    return xp.maximum(e, x >= 0) / (1.0 + e)  # where() would be slower than the exp
 
 
 sigmoid.gradients(lambda g, y, x: g * y * sigmoid(-x))

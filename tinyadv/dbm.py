@@ -238,4 +238,4 @@ def multi_prediction_objective(
     V = bernoulli(rng, x)
     M, m = keep_mask(rng, x, 0.5, 1.0), keep_mask(rng, x[:, :1], 0.5, 1.0)
     J = model.cost(V, Y, M, m)
-    return float(J), grad(J, parameters(model))
+    return J.item(), grad(J, parameters(model))

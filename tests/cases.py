@@ -1,7 +1,8 @@
 """The table of operations: every one of ops.py and images.py, what it should compute in NumPy, and cases.
 
-What it should compute is written differently here. A case is a call. Its float64 arrays are what is differentiated; numbers, masks, shapes and settings are passed on as
-they are. Entries keep clear of kinks and ties; those have tests of their own.
+What it should compute is written differently here. A case is a call. Its float64 arrays are what is differentiated;
+numbers, masks, shapes and settings are passed on as they are. Entries keep clear of kinks and ties; those have tests of
+their own.
 """
 # ruff: noqa: RUF005  (a long list is easier to read as a sum of rows)
 

@@ -10,12 +10,15 @@ from tinyadv.datasets import mnist
 from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import (
     RBF,
+    ConvMaxout,
     Dropout,
+    Images,
     Linear,
     Maxout,
     Quadratic,
     RBFUnits,
     Relu,
+    Rows,
     Rust,
     RustSquared,
     Sigmoid,
@@ -280,3 +283,63 @@ def test_a_positive_bias_excites_a_rust_unit_also_in_the_dark():
 def test_a_rust_unit_has_five_filters():
     with pytest.raises(ValueError, match=r"five filters, W of shape \(5, units, D\); got W of shape \(4, 2, 3\)"):
         ops.rust(np.zeros((1, 3)), np.zeros((4, 2, 3)), np.zeros(2))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Convolutional maxout
+
+
+def conv_layer(**changes):
+    sizes = {"kernel": 3, "padding": 1, "pool": 3, "stride": 2} | changes
+    return ConvMaxout(2, UNITS, PIECES, generator(1), scale=0.5, **sizes)
+
+
+def test_convolutional_maxout_by_loops(rng):
+    """The unit u of place p, q: the largest over the window's places and the pieces. Pieces are planes, as in W."""
+    layer, x = conv_layer(), rng.normal(size=(5, 6, 2, 2)).astype("float32")
+    layer.b.data = rng.normal(size=PIECES * UNITS).astype("float32")
+    padded = np.pad(x, [(1, 1), (1, 1), (0, 0), (0, 0)])
+    z = np.zeros((5, 6, 2, PIECES, UNITS))
+    for p, q in np.ndindex(5, 6):
+        window = padded[p : p + 3, q : q + 3]
+        z[p, q] = (np.einsum("ijnc,ijco->no", window, layer.W.data) + layer.b.data).reshape(2, PIECES, UNITS)
+    h = z.max(axis=3)
+    expected = [[h[p : p + 3, q : q + 3].max(axis=(0, 1)) for q in (0, 2, 4)] for p in (0, 2)]
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+    assert layer.places(5) == 2
+    assert layer.places(6) == 3
+
+
+def test_gradients_of_convolutional_maxout(rng):
+    layer = conv_layer(padding=0)
+    layer.b.data = rng.normal(size=PIECES * UNITS)
+    x = rng.normal(size=(5, 5, 1, 2))
+
+    def f(x, W, b):
+        layer.W, layer.b = W, b
+        return layer(x)
+
+    gradcheck(f, x, layer.W.data.astype("float64"), layer.b.data, step=1e-5, rtol=1e-6)
+
+
+def test_rows_of_images_and_images_of_rows(rng):
+    x = rng.random((3, 12))
+    assert Images(3, 2, 2)(x).shape == (2, 2, 3, 3)
+    assert np.array_equal(Rows()(Images(3, 2, 2)(x)), x)
+    assert isinstance(Rows()(Images(3, 2, 2)(Tensor(x))), Tensor)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: conv_layer(kernel=0), "sizes are at least 1, got channels 2, units 3, pieces 4, kernel 0"),
+        (lambda: conv_layer(padding=-1), "padding is at least 0, the stride at most the pool, 3; got -1 and 2"),
+        (lambda: conv_layer(stride=4), "padding is at least 0, the stride at most the pool, 3; got 1 and 4"),
+        (lambda: conv_layer().places(2), "images are too small: 2 places are left for a pool of 3"),
+        (lambda: Images(3, 0, 2), "got channels 3, height 0, width 2"),
+        (lambda: Images(3, 2, 2)(np.zeros((2, 11))), "rows of 12 numbers; got"),
+    ],
+)
+def test_impossible_convolutional_layers_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -6,10 +6,12 @@ import pytest
 from tinyadv import backend, load, losses, models, ops, parameters, save
 from tinyadv.backend import generator, to_device
 from tinyadv.gradcheck import gradcheck
-from tinyadv.layers import Dropout, Linear, Maxout, Rust, RustSquared, Sigmoid, named_parameters
+from tinyadv.layers import ConvMaxout, Dropout, Linear, Maxout, Rust, RustSquared, Sigmoid, named_parameters
 from tinyadv.models import Network, build
+from tinyadv.optim import SGD, LinearSchedule
 from tinyadv.storage import StorageError, save_arrays
 from tinyadv.tensor import Tensor, raw
+from tinyadv.training import train
 
 D, K = 6, 3
 SMALL = {
@@ -35,6 +37,11 @@ SMALL = {
     ),
     "deep-rbf-softmax": ("deep_rbf_network", {"units": 4, "beta": 0.4, "top": "softmax", "inputs": D, "classes": K}),
     "quadratic": ("quadratic_network", {"units": 4, "inhibition": 0.3, "inputs": D, "classes": K, "scale": 0.9}),
+    # images of 10 x 10 are the smallest that its layers leave anything of
+    "conv": (
+        "conv_maxout_network",
+        {"channels": [2, 3, 2], "units": 4, "pieces": [2, 3], "size": 10, "classes": K, "scale": 0.3},
+    ),
 }
 
 
@@ -44,8 +51,10 @@ def model(request):
 
 
 @pytest.fixture
-def x(rng):
-    return rng.random((5, D), dtype=np.float32)
+def x(rng, request):
+    """Five rows that fit the test's model, or D inputs."""
+    inputs = request.getfixturevalue("model").inputs if "model" in request.fixturenames else D
+    return rng.random((5, inputs), dtype=np.float32)
 
 
 def labels(model, n=5):
@@ -128,11 +137,12 @@ def test_the_outputs_of_a_maxout_network_by_hand(x):
         ("rbf-squared", losses.rbf_squared_error, ops.exp),
         ("deep-rbf", losses.rbf_cross_entropy, ops.exp),
         ("quadratic", losses.softmax_cross_entropy, ops.softmax),
+        ("conv", losses.softmax_cross_entropy, ops.softmax),
     ],
 )
 def test_the_top_says_the_cost_and_the_probabilities(name, J, p, x):
     model = small(name)
-    z = model(x)
+    z = model(np.tile(x, model.inputs // D))
     assert model.loss(z, labels(model)) == J(z, labels(model))
     assert model.probabilities(z).tobytes() == p(z).tobytes()
     assert (model.probabilities(z) >= 0).all()
@@ -282,7 +292,7 @@ def test_the_cost_s_gradients_to_second_order_in_the_inputs_and_every_parameter(
             setattr(model.layers[int(i)], attribute, p)
         return model.loss(model(x, rng=generator(3) if dropout else None), y)
 
-    xs = [rng.normal(size=(3, D)), *(p.data + 0.1 * rng.normal(size=p.shape) for p in parameters(model))]
+    xs = [rng.normal(size=(3, model.inputs)), *(p.data + 0.1 * rng.normal(size=p.shape) for p in parameters(model))]
     gradcheck(J, *xs, step=1e-4)
 
 
@@ -365,21 +375,61 @@ def test_a_file_of_something_else_is_named(arrays, about, message, tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------------------
+# The convolutional network
+
+
+def test_the_published_convolutional_network():
+    """Sizes as in its authors' configuration; 4.31 GFLOP an example in training are 3 x 2 x 718 million products."""
+    model = models.conv_maxout_network(rng=generator(0))
+    shapes = [layer.W.shape for layer in model.layers if hasattr(layer, "W")]
+    assert shapes == [(8, 8, 3, 192), (8, 8, 96, 384), (5, 5, 192, 384), (5, 500, 4800), (10, 500)]
+    assert [layer.keep for layer in model.layers if isinstance(layer, Dropout)] == [0.8, 0.5, 0.5, 0.5, 0.5]
+    places = [33**2, 15**2, 9**2]
+    products = sum(n * W[0] * W[1] * W[2] * W[3] for n, W in zip(places, shapes, strict=False))
+    assert products / 1e6 == pytest.approx(40.1 + 530.8 + 149.3, abs=0.2)
+
+
+def test_its_norms_and_rates_name_its_parameters():
+    model = models.conv_maxout_network((2, 3, 2), 4, size=10, rng=generator(0))
+    sgd = SGD(model, max_norm=models.CONV_MAX_NORMS, rate_factors=models.CONV_RATE_FACTORS)
+    convolutions = [i for i, layer in enumerate(model.layers) if isinstance(layer, ConvMaxout)]
+    assert set(sgd.rate_factors) == {f"layers.{i}.{name}" for i in convolutions for name in ("W", "b")}
+    assert set(sgd.max_norm) == {name for name in named_parameters(model) if name.endswith("W")}
+    for p in parameters(model):
+        p.data[...] = 1.0
+    sgd.step([np.zeros_like(p.data) for p in parameters(model)])
+    kernels = model.layers[convolutions[0]].W.data
+    np.testing.assert_allclose((kernels**2).sum(axis=(0, 1, 2)), 0.9**2, rtol=1e-5)
+
+
+def test_it_learns_which_of_three_patterns_is_in_an_image():
+    rng = np.random.default_rng(0)
+    patterns = rng.normal(size=(K, 300))
+    y = rng.integers(0, K, size=96)
+    x = (patterns[y] + 0.5 * rng.normal(size=(96, 300))).astype("float32")
+    model = models.conv_maxout_network((4, 4, 4), 8, keep=(1.0, 1.0), scale=0.3, size=10, classes=K, rng=generator(0))
+    sgd = SGD(model, LinearSchedule(0.3, 0.1, 5, 0.9, 0.9), models.CONV_MAX_NORMS, models.CONV_RATE_FACTORS)
+    log = train(model, losses.clean_objective, x, y, epochs=5, seed=0, optimiser=sgd, batch=16).log
+    assert log[-1]["loss"] < 0.2 * log[0]["loss"]
+
+
+# ---------------------------------------------------------------------------------------------------------
 # Refusals
 
 
 @pytest.mark.parametrize(
-    ("x", "error", "message"),
+    ("make", "error", "message"),
     [
-        (np.zeros((5, D + 1), "float32"), ValueError, r"takes x of shape \(N, 6\), got \(5, 7\)"),
-        (np.zeros(D, "float32"), ValueError, r"takes x of shape \(N, 6\), got \(6,\)"),
-        (np.zeros((5, 2, 3), "float32"), ValueError, r"takes x of shape \(N, 6\), got \(5, 2, 3\)"),
-        (np.zeros((5, D)), TypeError, "computes in float32, got x of float64"),
-        (np.zeros((5, D), "uint8"), TypeError, "computes in float32, got x of uint8"),
-        ([[0.0] * D] * 5, TypeError, "takes an array or a Tensor, got list"),
+        (lambda n: np.zeros((5, n + 1), "float32"), ValueError, r"takes x of shape \(N, {n}\), got \(5, {n1}\)"),
+        (lambda n: np.zeros(n, "float32"), ValueError, r"takes x of shape \(N, {n}\), got \({n},\)"),
+        (lambda n: np.zeros((5, 2, n), "float32"), ValueError, r"takes x of shape \(N, {n}\), got \(5, 2, {n}\)"),
+        (lambda n: np.zeros((5, n)), TypeError, "computes in float32, got x of float64"),
+        (lambda n: np.zeros((5, n), "uint8"), TypeError, "computes in float32, got x of uint8"),
+        (lambda n: [[0.0] * n] * 5, TypeError, "takes an array or a Tensor, got list"),
     ],
 )
-def test_wrong_inputs_are_named(model, x, error, message):
+def test_wrong_inputs_are_named(model, make, error, message):
+    x, message = make(model.inputs), message.format(n=model.inputs, n1=model.inputs + 1)
     with pytest.raises(error, match=f"{model.builder} {message}"):
         model(x)
     if getattr(x, "dtype", None) in ("float32", "float64"):
@@ -412,6 +462,10 @@ def test_wrong_inputs_are_named(model, x, error, message):
         (lambda rng: models.quadratic_network(inhibition=0.0, rng=rng), "beta is a positive number, got 0.0"),
         (lambda rng: models.quadratic_network(depth=0, rng=rng), "depth is at least 1, got 0"),
         (lambda rng: models.quadratic_network(top="rbf", rng=rng), "top is 'softmax' or 'sigmoid', got 'rbf'"),
+        (lambda rng: models.conv_maxout_network((2, 3), rng=rng), r"channels are three numbers, .* got \(2, 3\), "),
+        (lambda rng: models.conv_maxout_network(keep=(0.5,), rng=rng), r"keep \(of pixels, of hidden .* \(0.5,\)"),
+        (lambda rng: models.conv_maxout_network(size=9, rng=rng), "too small: 3 places are left for a pool of 4"),
+        (lambda rng: models.conv_maxout_network((2, 0, 2), rng=rng), "channels 2, units 0, pieces 2, kernel 8"),
     ],
 )
 def test_wrong_arguments_are_named(make, message):

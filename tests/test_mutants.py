@@ -1,8 +1,9 @@
 """Does the table find a wrong formula? Mutants are planted into every gradient formula, one at a time.
 
-The formulas are those of ops.py and images.py. A mutant is killed if gradcheck, or the engine's own check of shapes, refuses it on one of the operation's cases. What
-survives must stand in EQUIVALENT, with the proof that it is no error at all. Mutants of what a formula never reads
-are not planted; that it doesn't is shown by handing it a stand-in that has a shape and no values.
+The formulas are those of ops.py and images.py. A mutant is killed if gradcheck, or the engine's own check of shapes,
+refuses it on one of the operation's cases. What survives must stand in EQUIVALENT, with the proof that it is no error
+at all. Mutants of what a formula never reads are not planted; that it does not is shown by handing it a stand-in that
+has a shape and no values.
 """
 
 from itertools import combinations

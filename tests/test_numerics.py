@@ -81,7 +81,8 @@ def results(model, x, y):
 
 
 def test_the_builders_are_all_there():
-    assert {builder for builder, _ in BUILDERS.values()} == set(models._BUILDERS)
+    elsewhere = {"conv_maxout_network"}  # its inputs are images: test_images has its operations in float32
+    assert {builder for builder, _ in BUILDERS.values()} == set(models._BUILDERS) - elsewhere
     assert {network(name).top for name in BUILDERS} == set(models._TOPS)
 
 

@@ -295,7 +295,8 @@ def max_pool(x: Value, size: int, stride: int, padding: int = 0) -> Value:
     """The maximum of every window, x `(H, W, N, C)` -> `(P, Q, N, C)`.
 
     P = ceil((H + 2 padding - size) / stride) + 1: windows that stick out at the far edge count with what they hold; one
-    that would hold nothing of the image is left out. The gradient goes to one winner: of several equal, the first, row by row.
+    that would hold nothing of the image is left out. The gradient goes to one winner: of several equal, the first, row
+    by row.
 
     Raises
     ------
@@ -337,8 +338,8 @@ def _check_pooling(x: Value, size: int, stride: int, padding: int) -> None:
         raise ValueError(f"padding is smaller than the window, so that each holds something; got {padding} and {size}")
 
 
-def _windows(n: int, size: int, stride: int, padding: int) -> int:
-    """How many windows n entries have: the last may stick out, but begins before the far border does."""
+def _windows(n: int, size: int, stride: int, padding: int = 0) -> int:
+    """How many windows n places have in `max_pool`: the last may stick out, but begins before the far border does."""
     count = -(-(n + 2 * padding - size) // stride) + 1
     return count - 1 if (count - 1) * stride >= n + padding else count
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from . import ops
+from . import images, ops
 from .backend import Array, Generator, array_module, full_like, keep_mask, stacked_identity, uniform, zeros
 from .tensor import Tensor, Value, raw
 
@@ -48,6 +48,67 @@ class Maxout:
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
         return ops.maxout(x, *_as_given(x, self.W, self.b))
+
+
+class Images:
+    """Rows `(N, D)`, channel-major, as the images `(H, W, N, C)` that convolutions take."""
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        _check_sizes(channels=channels, height=height, width=width)
+        self.shape = (channels, height, width)
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        return images.from_rows(x, self.shape)
+
+
+class Rows:
+    """Images `(H, W, N, C)` as the rows `(N, D)` that other layers take, channel-major."""
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        return images.to_rows(x)
+
+
+class ConvMaxout:
+    """Convolutional maxout, then max-pooling: images `(H, W, N, channels)` -> `(P, Q, N, units)`.
+
+    A unit's pieces are convolutions with kernels of their own; their maximum is taken place by place. W has shape
+    `(kernel, kernel, channels, pieces * units)`, b one number for each piece of a unit, the same at every place.
+    Initial weights U(-scale, scale), biases 0.
+
+    Parameters
+    ----------
+    channels, units, pieces : int
+    kernel, padding : int
+        Size of the square kernels, and how many zeros are laid around an image.
+    pool, stride : int
+        Size of the square windows over which the maximum is taken, and the step between them.
+    """
+
+    incoming_axes: ClassVar = {"W": (0, 1, 2)}
+
+    def __init__(
+        self, channels: int, units: int, pieces: int, rng: Generator, *, kernel: int, padding: int, pool: int,
+        stride: int, scale: float = 0.005,
+    ) -> None:  # fmt: skip
+        _check_sizes(channels=channels, units=units, pieces=pieces, kernel=kernel, pool=pool, stride=stride)
+        if padding < 0 or stride > pool:
+            raise ValueError(f"padding is at least 0, the stride at most the pool, {pool}; got {padding} and {stride}")
+        self.pieces, self.kernel, self.padding, self.pool, self.stride = pieces, kernel, padding, pool, stride
+        self.W = Tensor(uniform(rng, (kernel, kernel, channels, pieces * units), scale))
+        self.b = Tensor(zeros(pieces * units))
+
+    def places(self, n: int) -> int:
+        """The height (or width) of the outputs, for images of height (or width) n; ValueError if n is too small."""
+        n = n + 2 * self.padding - self.kernel + 1
+        if n < self.pool:
+            raise ValueError(f"images are too small: {n} places are left for a pool of {self.pool}")
+        return -(-(n - self.pool) // self.stride) + 1
+
+    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+        W, b = _as_given(x, self.W, self.b)
+        z = images.conv2d(x, W, padding=self.padding) + b
+        h = z.reshape(*z.shape[:3], self.pieces, -1).max(axis=3)
+        return images.max_pool(h, self.pool, self.stride)
 
 
 class Sigmoid:

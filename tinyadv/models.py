@@ -18,13 +18,16 @@ from . import losses, ops
 from .backend import Array, Generator, to_device, uniform, zeros
 from .layers import (
     RBF,
+    ConvMaxout,
     Dropout,
+    Images,
     Layer,
     Linear,
     Maxout,
     Quadratic,
     RBFUnits,
     Relu,
+    Rows,
     Rust,
     RustSquared,
     Sigmoid,
@@ -57,11 +60,16 @@ class Network:
         Applied in order to x `(N, inputs)`.
     top : "softmax", "sigmoid", "rbf", "rbf-true-class", "rbf-squared" or "logistic"
         Which J and which probabilities. The outputs themselves are unnormalised: logits, or log p for RBF units.
+    inputs : int, optional
+        The length of a row of x; by default that of a row of the first layer's weights.
     """
 
-    def __init__(self, builder: str, arguments: dict[str, Any], layers: Sequence[Layer], top: str) -> None:
+    def __init__(
+        self, builder: str, arguments: dict[str, Any], layers: Sequence[Layer], top: str, inputs: int | None = None
+    ) -> None:
         _check_top(top, *_TOPS)
         self.builder, self.arguments, self.layers, self.top = builder, arguments, list(layers), top
+        self.inputs = inputs or next(each_parameter(self))[1].shape[-1]
 
     def __call__(
         self, x: Value, rng: Generator | None = None, after: Mapping[int, Callable[[Value], Value]] | None = None
@@ -70,8 +78,8 @@ class Network:
         if not hasattr(x, "shape"):
             raise TypeError(f"{self.builder} takes an array or a Tensor, got {type(x).__name__}")
         first = next(each_parameter(self))[1]
-        if x.ndim != 2 or x.shape[1] != first.shape[-1]:
-            raise ValueError(f"{self.builder} takes x of shape (N, {first.shape[-1]}), got {x.shape}")
+        if x.ndim != 2 or x.shape[1] != self.inputs:
+            raise ValueError(f"{self.builder} takes x of shape (N, {self.inputs}), got {x.shape}")
         if x.dtype != first.dtype:
             raise TypeError(f"{self.builder} computes in {first.dtype}, got x of {x.dtype}: use x.astype")
         for i, layer in enumerate(self.layers):
@@ -83,7 +91,7 @@ class Network:
     @property
     def hidden(self) -> list[int]:
         """The numbers of the layers of hidden units, first to last; dropout, and what is on top, is none."""
-        return [i for i, layer in enumerate(self.layers[:-1]) if not isinstance(layer, Dropout)]
+        return [i for i, layer in enumerate(self.layers[:-1]) if not isinstance(layer, (Dropout, Images, Rows))]
 
     def loss(self, outputs: Value, y: Array) -> Value:
         """J of outputs and labels, one number: the mean over the examples."""
@@ -153,6 +161,61 @@ def maxout_network(
     for i in range(depth):
         layers += [Maxout(units if i else inputs, units, pieces, rng, scale), Dropout(keep[1])]
     return Network("maxout_network", arguments, [*layers, Linear(units, classes, rng, scale)], top)
+
+
+def conv_maxout_network(
+    channels: tuple[int, int, int] = (96, 192, 192),
+    units: int = 500,
+    pieces: tuple[int, int] = (2, 5),
+    keep: tuple[float, float] = (0.8, 0.5),
+    scale: float = 0.005,
+    size: int = 32,
+    classes: int = 10,
+    *,
+    rng: Generator,
+) -> Network:
+    """The convolutional maxout network of CIFAR-10, sections 4 and 8, as its authors published it.
+
+    Three layers of convolutional maxout, each with a max-pool: kernels of 8 x 8, 8 x 8 and 5 x 5, a dense maxout layer,
+    a softmax; inputs are rows of three planes, `size` x `size`. Dropout on each layer's input, of pixels without
+    rescaling. The smaller network that was published too is `channels=(48, 128, 128), units=240`.
+
+    Parameters
+    ----------
+    channels : (int, int, int)
+        Units of the convolutional layers.
+    units : int
+        Of the dense layer.
+    pieces : (int, int)
+        Of a convolutional unit, and of a dense one.
+    keep : (float, float)
+        Probability to keep a pixel, and a hidden unit.
+    scale : float
+        Weights start from U(-scale, scale).
+    """
+    if len(channels) != 3 or len(pieces) != 2 or len(keep) != 2:
+        raise ValueError(
+            "channels are three numbers, pieces (of convolutional units, of dense ones), keep (of pixels, of hidden "
+            f"units); got {channels}, {pieces} and {keep}"
+        )
+    arguments: dict[str, Any] = {"channels": list(channels), "units": units, "pieces": list(pieces)}
+    arguments |= {"keep": list(keep), "scale": scale, "size": size, "classes": classes}
+    layers: list[Layer] = [Dropout(keep[0], rescale=False), Images(3, size, size)]
+    before, places = 3, size
+    for now, (kernel, padding, pool) in zip(channels, ((8, 4, 4), (8, 3, 4), (5, 3, 2)), strict=True):
+        layer = ConvMaxout(
+            before, now, pieces[0], rng, kernel=kernel, padding=padding, pool=pool, stride=2, scale=scale
+        )
+        layers += [layer, Dropout(keep[1])]
+        before, places = now, layer.places(places)
+    layers += [Rows(), Maxout(before * places**2, units, pieces[1], rng, scale), Dropout(keep[1])]
+    layers.append(Linear(units, classes, rng, scale))
+    return Network("conv_maxout_network", arguments, layers, "softmax", inputs=3 * size**2)
+
+
+# Published with the network above, for `SGD`: norms (of a kernel, over places and channels), factors of learning rates
+CONV_MAX_NORMS = {f"layers.{i}.W": norm for i, norm in ((2, 0.9), (4, 1.9365), (6, 1.9365), (9, 1.9), (11, 1.9365))}
+CONV_RATE_FACTORS = {f"layers.{i}.{name}": 0.05 for i in (2, 4, 6) for name in ("W", "b")}
 
 
 def saturating_network(
@@ -273,6 +336,7 @@ _BUILDERS: dict[str, Callable[..., Network]] = {
         softmax_regression,
         logistic_regression,
         maxout_network,
+        conv_maxout_network,
         saturating_network,
         rbf_network,
         deep_rbf_network,

@@ -101,14 +101,12 @@ def test_logits_and_input_gradients_are_pytorch_s(thin, images):
 
 
 def shared_weights():
-    """The real weights: of the data folder, else of the folder that developers share."""
-    try:
-        load_googlenet()
-    except DataError as error:
-        missing = error
+    """The real weights: of the folder that developers share, else of the data folder."""
     path = SHARED / "googlenet" / "googlenet.f16.safetensors"
     if not path.exists():
-        pytest.skip(str(missing))
+        path = googlenet.weights_path()
+    if not path.exists():
+        pytest.skip("GoogLeNet's weights aren't there: python data_scripts/imagenet.py")
     from safetensors.numpy import load_file
 
     return load_file(path)
@@ -129,19 +127,25 @@ def shared_photographs():
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_real_network_agrees_with_pytorch_on_all_photographs():
-    """To the rounding of float32: logits, the sign of nearly every entry of the gradient, and the answers."""
+    """Logits and input gradients in float64, to rounding; in float32 too, but for a few units near their kinks.
+
+    There rounding decides which side of a rectifier or which pixel of a pool counts, in either library: entries of a
+    gradient then differ by a few percent of the largest, and their signs hardly ever.
+    """
     torch = pytest.importorskip("torch", reason="compares with PyTorch, which isn't installed")
     weights = shared_weights()
-    model = GoogLeNet(weights)
+    model, exact = GoogLeNet(weights), GoogLeNet(weights).to(dtype="float64")
     X, Y = shared_photographs()
     for i in range(len(X)):
         x, y = X[i : i + 1], Y[i : i + 1]
-        g, z = torch_gradient(torch, weights, x, y)
-        np.testing.assert_allclose(model(x), z, atol=2e-4 * abs(z).max())
-        ours = input_gradient(model, x, y)
-        assert abs(ours - g).max() < 2e-3 * abs(g).max()
-        assert (np.sign(ours) == np.sign(g)).mean() > 0.998
+        g, z = torch_gradient(torch, weights, x.astype(np.float64), y)
         assert z.argmax() == y[0]
+        np.testing.assert_allclose(exact(x.astype(np.float64)), z, atol=1e-10 * abs(z).max())
+        assert abs(input_gradient(exact, x.astype(np.float64), y) - g).max() < 1e-9 * abs(g).max()
+        np.testing.assert_allclose(model(x), z, atol=2e-6 * abs(z).max())
+        rounded = input_gradient(model, x, y)
+        assert abs(rounded - g).max() < 0.05 * abs(g).max()
+        assert (np.sign(rounded) == np.sign(g)).mean() > 0.995
 
 
 @pytest.mark.data

@@ -292,22 +292,54 @@ def _finite(value: float) -> float | None:
 @app.command()
 def attack(
     network: Annotated[
-        Path, typer.Argument(metavar="NETWORK", help="A trained network: a .safetensors file, e.g. from reproduce.")
+        Path,
+        typer.Argument(
+            metavar="NETWORK",
+            help="A trained network: a .safetensors file, e.g. from reproduce; or the word googlenet",
+        ),
     ],
     eps: Annotated[
-        float, typer.Option(parser=_real, metavar="EPS", help="How far each pixel may move; pixels run from 0 to 1.")
-    ] = 0.25,
+        float | None,
+        typer.Option(
+            parser=_real,
+            metavar="EPS",
+            help="How far each pixel may move; pixels run from 0 to 1. By default 0.25, for googlenet 1/255.",
+        ),
+    ] = None,
     method: Annotated[str, typer.Option(metavar="NAME", help="fgsm, or pgd: 20 small steps.")] = "fgsm",
-    images: Annotated[int, typer.Option(parser=_whole, metavar="N", help="How many test images, from the first.")] = 10,
+    images: Annotated[
+        int | None,
+        typer.Option(parser=_whole, metavar="N", help="How many test images of MNIST, from the first; by default 10."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="PHOTO", help="For googlenet: the photograph to attack, e.g. a JPEG.")
+    ] = None,
     clip: Annotated[bool, typer.Option("--clip", help="Keep pixels within 0 and 1; the paper did not.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where attack.npz and attack.png are written.")] = Path("."),
 ) -> None:
-    """Attack a trained network. Its adversarial MNIST test images are written as a picture and as an .npz."""
-    with _work(), _input_errors():
-        from .gallery import attack_test_images
+    """Attack a trained network. Its adversarial MNIST test images are written as a picture and as an .npz.
 
+    With the word googlenet in place of a file: attack a photograph of yours.
+    """
+    with _work(), _input_errors():
         _check_folder(out)
-        for line in attack_test_images(network, eps, method, images, clip, out):
+        if str(network) != "googlenet":
+            from .gallery import attack_test_images
+
+            if data is not None:
+                raise ValueError("--data is for googlenet; a network that reproduce trained is shown MNIST")
+            lines = attack_test_images(
+                network, 0.25 if eps is None else eps, method, 10 if images is None else images, clip, out
+            )
+        else:
+            from .photographs import GREY_LEVEL, attack_photograph
+
+            if data is None:
+                raise ValueError("attack googlenet wants a photograph: --data PHOTO.jpg")
+            if images is not None:
+                raise ValueError("--images is for test images of MNIST; googlenet is shown the photograph of --data")
+            lines = attack_photograph(data, GREY_LEVEL if eps is None else eps, method, clip, out)
+        for line in lines:
             typer.echo(line)
 
 

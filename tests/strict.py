@@ -175,6 +175,7 @@ def _functions():
         "sum",
         "isfinite",
         "count_nonzero",
+        "flatnonzero",
     ):
         globals()[name] = of_array(getattr(np, name))
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinyadv import metrics, models, ops
-from tinyadv.attacks import fgsm, input_gradient, pgd, rotate, rotated
+from tinyadv.attacks import apgd, fgsm, input_gradient, pgd, rotate, rotated, square
 from tinyadv.backend import generator, to_device
 from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import parameters
@@ -319,6 +320,173 @@ def test_pgd_refuses_what_fgsm_refuses_and_no_steps(model):
         pgd(model, x, y, 0.1, clip=(1.0, 0.0))
     with pytest.raises(ValueError, match="holds a NaN or an infinity"):
         pgd(model, x * np.float32("nan"), y, 0.1)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# APGD and the square attack
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(sorted(NETWORKS)), seeds, epsilons, st.integers(1, 12), st.booleans(), st.booleans())
+def test_apgd_stays_in_the_box_and_never_ends_below_its_start(name, seed, eps, steps, start_at_random, clipped):
+    model = network(name, seed)
+    x, y = batch(model, seed)
+    rng, clip = generator(seed) if start_at_random else None, (0.0, 1.0) if clipped else None
+    x_adv = apgd(model, x, y, eps, steps, rng=rng, clip=clip)
+    assert x_adv.dtype == "float32"
+    assert abs(x_adv - x).max() <= eps + np.finfo("float32").eps * (1 + eps)
+    assert not clipped or (x_adv.min() >= 0 and x_adv.max() <= 1)
+    if not start_at_random:
+        assert (loss_of_each(model, x_adv, y) >= loss_of_each(model, x, y)).all()
+
+
+def apgd_by_hand(model, x, y, eps, steps):
+    """Algorithm 1 of Croce and Hein (2020) for one example, a list of everything kept."""
+    J = lambda x: float(model.loss(model(x), y))  # noqa: E731
+    project = lambda z: np.clip(z, x - eps, x + eps)  # noqa: E731
+    periods, checkpoints = [max(int(0.22 * steps), 1)], [0]
+    while checkpoints[-1] + periods[-1] <= steps:
+        checkpoints.append(checkpoints[-1] + periods[-1])
+        periods.append(max(periods[-1] - max(int(0.03 * steps), 1), max(int(0.06 * steps), 1)))
+    points, costs, step, bests = [x], [J(x)], 2 * eps, [J(x)]
+    best, best_cost, previous, reduced, rises = x, J(x), x, True, []
+    for k in range(steps):
+        now = points[-1]
+        z = project(now + step * np.sign(input_gradient(model, now, y)))
+        new = z if k == 0 else project(now + 0.75 * (z - now) + 0.25 * (now - previous))
+        rises.append(J(new) > costs[-1])
+        previous = now
+        if J(new) > best_cost:
+            best, best_cost = new, J(new)
+        points.append(new)
+        costs.append(J(new))
+        if k + 1 in checkpoints[1:]:
+            since = rises[checkpoints[checkpoints.index(k + 1) - 1] : k + 1]
+            unchanged = not reduced and best_cost == bests[-1]
+            reduced = sum(since) <= 0.75 * len(since) or unchanged
+            if reduced:
+                step, points[-1], costs[-1] = step / 2, best, best_cost
+            bests.append(best_cost)
+    return best
+
+
+@pytest.mark.parametrize("steps", [1, 5, 20, 60])
+def test_apgd_is_algorithm_1_each_example_by_itself(steps):
+    model = network("maxout", 3, "float64")
+    x, y = batch(model, 3, "float64")
+    x_adv = apgd(model, x, y, 0.5, steps)
+    for n in range(len(x)):
+        expected = apgd_by_hand(model, x[n : n + 1], y[n : n + 1], 0.5, steps)
+        np.testing.assert_allclose(x_adv[n : n + 1], expected, atol=1e-9)
+
+
+def test_apgd_climbs_higher_than_pgd_where_the_network_bends():
+    gained = []
+    for seed in range(10):
+        model = network("maxout", seed, "float64")
+        x, y = batch(model, seed, "float64")
+        J_pgd, J_apgd = (float(model.loss(model(attack(model, x, y, 0.5, 40)), y)) for attack in (pgd, apgd))
+        gained.append(J_apgd - J_pgd)
+    assert np.mean(gained) > 0
+
+
+def images(seed=1, side=6, channels=1, classes=K):
+    """A linear network of images, and some of them with the labels that it gives."""
+    model = models.softmax_regression(channels * side * side, classes, scale=1.0, rng=generator(seed))
+    x = np.random.default_rng(seed).random((20, channels * side * side), dtype="float32")
+    return model, x, model(x).argmax(axis=1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("clip", [None, (0.0, 1.0)])
+def test_the_square_attack_moves_by_eps_within_the_bounds_and_lowers_the_margin(clip, channels):
+    model, x, y = images(channels=channels)
+    fooled = []
+    for queries in (1, 10, 100, 400):
+        x_adv = square(model, x, y, 0.1, queries, rng=generator(0), channels=channels, clip=clip)
+        assert x_adv.dtype == "float32"
+        moved = (x + 0.1, x - 0.1) if clip is None else ((x + 0.1).clip(*clip), (x - 0.1).clip(*clip))
+        assert np.minimum(abs(x_adv - moved[0]), abs(x_adv - moved[1])).max() < 1e-6
+        fooled.append((model(x_adv).argmax(axis=1) != y).mean())
+    assert fooled == sorted(fooled)
+    assert fooled[-1] > fooled[0]
+    best = (model(fgsm(model, x, y, 0.1, clip=clip)).argmax(axis=1) != y).mean()
+    assert fooled[-1] >= 0.5 * best
+
+
+def test_the_square_attack_asks_no_gradient_and_starts_from_stripes(monkeypatch):
+    model, x, y = images(channels=2)
+    monkeypatch.setattr("tinyadv.attacks.grad", None)
+    eta = (square(model, x, y, 0.1, 1, rng=generator(0), channels=2) - x).reshape(-1, 2, 6, 6)
+    np.testing.assert_allclose(eta, np.broadcast_to(eta[:, :, :1], eta.shape), atol=1e-6)
+    assert (np.sign(eta[:, :, 0]) == 1).mean() == pytest.approx(0.5, abs=0.15)
+
+
+def test_an_image_that_is_fooled_is_left_alone_and_each_query_changes_at_most_a_square():
+    model, x, y = images()
+    batches = []
+
+    class Seen:
+        def __call__(self, x):
+            batches.append(x)
+            return model(x)
+
+    square(Seen(), x, y, 0.05, 60, rng=generator(0))
+    sizes = [len(a) for a in batches]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < sizes[0]
+
+
+def test_each_query_changes_one_square_of_the_published_size():
+    never, x = models.softmax_regression(784, K, rng=generator(0)), images(side=28)[1]
+    parameters(never)[1].data[:] = np.arange(K)  # nothing fools it: every query is a change of the stripes
+    tried = []
+    square(lambda x: tried.append(x) or never(x), x, np.full(20, K - 1), 0.05, 500, rng=generator(1))
+    assert len(tried) == 500
+    for query, size in {1: 25, 30: 6, 150: 3, 499: 1}.items():  # sqrt(0.8 / 2^h) * 28, after h = 0, 4, 6, 9 halvings
+        changed = abs(tried[query] - tried[0]).reshape(-1, 28, 28) > 1e-6
+        rows, columns = (changed.any(axis=axis) for axis in (2, 1))
+        assert rows.sum(axis=1).max() == size
+        assert columns.sum(axis=1).max() <= size
+        extent = [np.flatnonzero(row)[[0, -1]] for row in rows if row.any()]
+        assert all(last - first == size - 1 for first, last in extent)
+
+
+def test_both_stay_on_another_library(xp):
+    model, x, y = images()
+    expected = [host(attack(model, x, y)) for attack in (short_apgd, short_square)]
+    for p in parameters(model):
+        p.data = xp.asarray(p.data)
+    for attack, wanted in zip((short_apgd, short_square), expected, strict=True):
+        x_adv = attack(model, xp.asarray(x), xp.asarray(y))
+        assert type(x_adv) is type(xp.asarray(x))
+        np.testing.assert_allclose(host(x_adv), wanted, rtol=1e-5)
+
+
+def short_apgd(model, x, y):
+    return apgd(model, x, y, 0.1, 6, rng=generator(0))
+
+
+def short_square(model, x, y):
+    return square(model, x, y, 0.1, 8, rng=generator(0))
+
+
+def test_apgd_and_square_refuse_what_fgsm_refuses_and_no_work():
+    model, x, y = images()
+    for count in (0, -1, 2.5, "3"):
+        with pytest.raises(ValueError, match=f"apgd takes a whole number of steps, at least 1; got {count!r}"):
+            apgd(model, x, y, 0.1, count)
+        with pytest.raises(ValueError, match=f"square takes a whole number of queries, at least 1; got {count!r}"):
+            square(model, x, y, 0.1, count, rng=generator(0))
+    for attack in (apgd, partial(square, rng=generator(0))):
+        with pytest.raises(ValueError, match="a finite number >= 0, got -1"):
+            attack(model, x, y, -1.0)
+        with pytest.raises(ValueError, match="holds a NaN or an infinity"):
+            attack(model, x * np.float32("nan"), y, 0.1)
+    with pytest.raises(ValueError, match="square takes 1 channels of square images, got rows of 35 numbers"):
+        square(model, x[:, :35], y, 0.1, rng=generator(0))
+    with pytest.raises(ValueError, match="several classes, got one of two"):
+        square(lambda x: x[:, 0], x, y, 0.1, rng=generator(0))
 
 
 # ---------------------------------------------------------------------------------------------------------

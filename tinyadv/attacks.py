@@ -8,6 +8,7 @@ the true one (as in the paper), or the network's own prediction (`metrics.predic
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from . import ops
@@ -74,13 +75,176 @@ def pgd(
     """
     eps, bounds = check_eps(eps), _check_clip(clip)
     _check_inputs(x)
-    if not (hasattr(steps, "__index__") and steps >= 1):
-        raise ValueError(f"pgd takes a whole number of steps, at least 1; got {steps!r}")
-    low, high = (x - eps, x + eps) if bounds is None else ((x - eps).clip(*bounds), (x + eps).clip(*bounds))
+    _check_count("pgd", "steps", steps)
+    low, high = _box(x, eps, bounds)
     x_adv = x if rng is None else (x + noise(rng, x, eps)).clip(low, high)
     for _ in range(steps):
         x_adv = (x_adv + 2.5 * eps / steps * ops.sign(input_gradient(model, x_adv, y))).clip(low, high)
     return x_adv
+
+
+def apgd(
+    model: Any,
+    x: Array,
+    y: Array,
+    eps: float,
+    steps: int = 100,
+    rng: Generator | None = None,
+    clip: tuple[float, float] | None = None,
+) -> Array:
+    """Auto-PGD on J (Croce & Hein 2020, algorithm 1): gradient ascent whose step halves when it no longer helps.
+
+    Not in the paper: what plain PGD is held against since, because no step size has to be chosen. Every example has
+    its own step, 2 eps at first. At checkpoints, ever closer to each other, it is halved, and the example goes back to
+    its best point, if no more than three quarters of the steps since the last one raised J, or if neither the step
+    nor the best J has changed. With `rng` it starts anywhere in the box. The other arguments and the errors are those
+    of `fgsm`.
+
+    Returns
+    -------
+    array `(N, D)` of the dtype of x: the point of highest J that each example has seen
+    """
+    eps, bounds = check_eps(eps), _check_clip(clip)
+    _check_inputs(x)
+    _check_count("apgd", "steps", steps)
+    xp = array_module(x)
+    low, high = _box(x, eps, bounds)
+    x_now = x.clip(low, high) if rng is None else (x + noise(rng, x, eps)).clip(low, high)
+    x_before, x_best = x_now, x_now
+    J_best, g = _losses_and_gradient(model, x_now, y)
+    J_now, J_at_checkpoint, g_best = J_best, J_best, g
+    step = xp.full((len(x), 1), 2.0 * eps, dtype=x.dtype)
+    halved, risen = xp.ones(len(x), dtype=bool), xp.zeros(len(x), dtype=int)
+    checkpoints, last = _checkpoints(steps), 0
+    for k in range(steps):
+        # z = P(x_k + step sign(g)),  x_k+1 = P(x_k + a (z - x_k) + (1 - a) (x_k - x_k-1)), with a = 3/4
+        z = (x_now + step * ops.sign(g)).clip(low, high)
+        a = 0.75 if k else 1.0
+        x_next = (x_now + a * (z - x_now) + (1.0 - a) * (x_now - x_before)).clip(low, high)
+        x_before, x_now, J_before = x_now, x_next, J_now
+        J_now, g = _losses_and_gradient(model, x_now, y)
+        risen = risen + (J_now > J_before)
+        better = J_now > J_best
+        J_best = xp.where(better, J_now, J_best)
+        x_best, g_best = (xp.where(better[:, None], new, old) for new, old in ((x_now, x_best), (g, g_best)))
+        if k + 1 in checkpoints:
+            stalled = ~halved & (J_best == J_at_checkpoint)
+            halved = stalled | (risen <= 0.75 * (k + 1 - last))
+            step = xp.where(halved[:, None], step / 2.0, step)
+            x_now, g = (xp.where(halved[:, None], best, now) for best, now in ((x_best, x_now), (g_best, g)))
+            J_now = xp.where(halved, J_best, J_now)
+            J_at_checkpoint, risen, last = J_best, 0 * risen, k + 1
+    return x_best
+
+
+def _checkpoints(steps: int) -> set[int]:
+    """After how many steps `apgd` looks back: after 22 % of them, then at distances shorter by 3 %, down to 6 %."""
+    period, found, at = max(int(0.22 * steps), 1), set[int](), 0
+    while at + period <= steps:
+        at += period
+        found.add(at)
+        period = max(period - max(int(0.03 * steps), 1), max(int(0.06 * steps), 1))
+    return found
+
+
+def _losses_and_gradient(model: Any, x: Array, y: Array) -> tuple[Array, Array]:
+    """J of each example by itself `(N,)`, and its gradient `(N, D)`, from one forward pass."""
+    X = Tensor(x)
+    outputs = model(X)
+    (g,) = grad(model.loss(outputs, y), [X], cotangent=float(len(x)))
+    z = raw(outputs)
+    J = [model.loss(z[n : n + 1], y[n : n + 1]).reshape(1) for n in range(len(x))]
+    return array_module(x).concatenate(J), g
+
+
+def square(
+    model: Any,
+    x: Array,
+    y: Array,
+    eps: float,
+    queries: int = 5000,
+    *,
+    rng: Generator,
+    channels: int = 1,
+    clip: tuple[float, float] | None = None,
+) -> Array:
+    """The square attack in the max norm (Andriushchenko et al. 2020): random search that never asks for a gradient.
+
+    Not in the paper: no gradient that is masked, by rounding or otherwise, can mislead it. It starts from vertical
+    stripes of +eps and -eps, and then tries, again and again, to set a random square of the perturbation to one of
+    them; it keeps what lowers the margin z_y - max z_k, over the other classes k. The squares shrink on the published
+    schedule, from 0.8 of the image's area. An example that the network has misclassified is left alone.
+
+    Parameters
+    ----------
+    model, x, y, eps, clip
+        As for `fgsm`, the network of several classes, y integers `(N,)`; x are square images `(N, D)`, channel by
+        channel.
+    queries : int >= 1
+        How often the network is asked, the start included.
+    rng : Generator
+        Of stripes and squares.
+    channels : int
+        How many channels an image has.
+
+    Raises
+    ------
+    ValueError
+        As `fgsm`, and if D is not `channels` squares, or the network has two classes only.
+    """
+    eps, bounds = check_eps(eps), _check_clip(clip)
+    _check_inputs(x)
+    _check_count("square", "queries", queries)
+    N, side = len(x), math.isqrt(x.shape[1] // channels)
+    if channels * side * side != x.shape[1]:
+        raise ValueError(f"square takes {channels} channels of square images, got rows of {x.shape[1]} numbers")
+    xp = array_module(x)
+    low, high = _box(x, eps, bounds)
+    to_device = partial(xp.asarray, dtype=x.dtype)  # all random numbers are drawn on the CPU
+    stripes = rng.choice([-eps, eps], (N, channels, 1, side)).repeat(side, axis=2)
+    best = (x + to_device(stripes.reshape(N, -1))).clip(low, high)
+    margins = _margins(model, best, y)
+    for query in range(queries - 1):
+        left = xp.flatnonzero(margins >= 0.0)
+        if not len(left):
+            break
+        area = 0.8 / 2 ** sum(query * 10000 > start * queries for start in SQUARE_HALVINGS)
+        size = max(round(math.sqrt(area) * side), 1)
+        corner = xp.asarray(rng.integers(0, side - size + 1, (2, len(left), 1)))
+        inside = (corner <= xp.arange(side)) & (xp.arange(side) < corner + size)  # of rows and columns: (2, n, side)
+        window = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+        value = to_device(rng.choice([-eps, eps], (len(left), channels, 1, 1)))
+        now, images = best[left], (len(left), channels, side, side)
+        moved = xp.where(window, x[left].reshape(images) + value, now.reshape(images)).reshape(now.shape)
+        moved = moved.clip(low[left], high[left])
+        new = _margins(model, moved, y[left])
+        better = new < margins[left]
+        best[left] = xp.where(better[:, None], moved, now)
+        margins[left] = xp.where(better, new, margins[left])
+    return best
+
+
+SQUARE_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries: after them squares halve
+
+
+def _margins(model: Any, x: Array, y: Array) -> Array:
+    """z_y - max z_k over the other classes k of each example, `(N,)`: below 0 where the network errs."""
+    z = model(x)
+    if z.ndim != 2:
+        raise ValueError("square takes a network of several classes, got one of two")
+    xp = array_module(z)
+    true = xp.arange(z.shape[1]) == xp.asarray(y)[:, None]
+    return xp.where(true, z, -math.inf).max(axis=1) - xp.where(true, -math.inf, z).max(axis=1)
+
+
+def _box(x: Array, eps: float, bounds: tuple[float, float] | None) -> tuple[Array, Array]:
+    """The smallest and the largest that each entry may become: eps from x, and within the bounds."""
+    return (x - eps, x + eps) if bounds is None else ((x - eps).clip(*bounds), (x + eps).clip(*bounds))
+
+
+def _check_count(attack: str, what: str, count: Any) -> None:
+    if not (hasattr(count, "__index__") and count >= 1):
+        raise ValueError(f"{attack} takes a whole number of {what}, at least 1; got {count!r}")
 
 
 def rotate(model: Any, x: Array, y: Array, angle: float) -> Array:

@@ -158,7 +158,7 @@ MISTAKES = {
     "adversarial training without an attack": Mistake(
         losses.adversarial_objective, "x_adv = fgsm(model, x, y, eps)", "x_adv = x", TRAINED
     ),
-    "pixels are divided by 255 twice": Mistake(datasets.mnist.__wrapped__, "784), 255,", "784), 255 * 255,", SOFTMAX),
+    "pixels are divided by 255 twice": Mistake(datasets._mnist.__wrapped__, "784), 255,", "784), 255 * 255,", SOFTMAX),
 }
 
 

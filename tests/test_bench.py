@@ -243,7 +243,7 @@ def test_growth_varies_one_size_at_a_time(tmp_path):
         for size in sizes
         for peer in ("ours", "floor")
     ]
-    plot(rows, tmp_path / "growth.svg")
+    plot(rows, tmp_path / "growth.svg", "svg")
     assert (tmp_path / "growth.svg").stat().st_size > 1000
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import re
 import subprocess
 import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,13 +17,13 @@ import pytest
 import typer
 
 import tinyadv
-from tinyadv import cli, models
+from tinyadv import cli, course, models
 from tinyadv.backend import generator
 from tinyadv.machine import cores
 from tinyadv.paper.lab import Lab
 from tinyadv.paper.measuring import MEASURES
 from tinyadv.paper.registry import claims
-from tinyadv.paper.results import STATUSES
+from tinyadv.paper.results import STATUSES, committed
 from tinyadv.storage import StorageError
 from tinyadv.training import DivergedError
 
@@ -405,3 +409,221 @@ def test_a_real_process_says_one_line_too(tmp_path):
     assert done.stderr.startswith("tinyadv: no claim 'fgsm-sofmax': did you mean fgsm-softmax")
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Wherever it runs: any encoding of standard output, any MPLBACKEND, any thread, any kind of output file
+
+
+def tinyadv_in(cwd: Path, *arguments: str, stdout=subprocess.PIPE, **environment: str):
+    """`python -m tinyadv`, in a process of its own; standard output as bytes."""
+    return subprocess.run(
+        [sys.executable, "-m", "tinyadv", *arguments], cwd=cwd, stdout=stdout, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(tinyadv.__file__).parents[1]), **environment}, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def handed_in(tmp_path_factory):
+    """What a student handed in whose first lesson says something with an umlaut and a Greek letter when it fails."""
+    folder = tmp_path_factory.mktemp("handed in")
+    source = course.path_of(1).read_text(encoding="utf-8")
+    block = re.compile(r"( *)### BEGIN SOLUTION\n.*?### END SOLUTION\n", re.DOTALL)
+    (folder / "lesson01_linear.py").write_text(
+        block.sub(r'\1raise ValueError("zu groß: ε")' + "\n", source), encoding="utf-8"
+    )
+    return folder
+
+
+ENCODINGS = ["cp1252", "cp437", "ascii"]
+
+
+@pytest.fixture
+def printed(command, monkeypatch):
+    """`printed(encoding, *arguments)`: the exit code and the bytes on a standard output of this encoding."""
+
+    def run(encoding: str, *arguments: object) -> tuple[int | str | None, bytes]:
+        content = io.BytesIO()
+        with monkeypatch.context() as patch:
+            stream = io.TextIOWrapper(content, encoding=encoding)
+            patch.setattr(sys, "stdout", stream)
+            code, _, _ = command(*arguments)
+            stream.flush()
+        return code, content.getvalue()
+
+    return run
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("line", ["claims", "claims fgsm-softmax", "lesson", "lesson 1", "--help", "course"])
+def test_no_character_is_worth_a_traceback(line, encoding, printed):
+    code, content = printed(encoding, *line.split())
+    assert code == 0
+    assert len(content.decode(encoding, "replace")) > 100
+
+
+def test_a_process_with_another_encoding_says_the_same(tmp_path):
+    done = tinyadv_in(tmp_path, "lesson", PYTHONIOENCODING="cp437")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "lesson01_linear.py" in done.stdout.decode("cp437")
+
+
+@pytest.mark.parametrize("encoding", [*ENCODINGS, "utf-8"])
+def test_json_on_standard_output_loses_no_character(encoding, printed):
+    code, content = printed(encoding, "claims", "--json", "--out", "nowhere")
+    entries = json.loads(content)
+    assert code == 0
+    assert [entry["paper"] for entry in entries] == [claim.paper for claim in claims().values()]
+    assert [entry["claim"] for entry in entries] == [" ".join(claim.claim.split()) for claim in claims().values()]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_was_measured_is_written_and_printed_in_any_encoding(encoding, printed, tmp_path, monkeypatch):
+    measured = {"linear-growth": committed()["linear-growth"]}
+    monkeypatch.setattr("tinyadv.paper.reproduce.reproduce", lambda job, say: (measured, {}))
+    code, content = printed(encoding, "reproduce", "--only", "linear-growth", "--out", "out")
+    assert (code, b"1 claim: 1 reproduced" in content) == (0, True)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_grades_are_written_whatever_a_student_says(encoding, printed, handed_in, tmp_path):
+    code, content = printed(encoding, "course", "grade", handed_in, "--lesson", "1", "--json", "g.json")
+    graded = json.loads((tmp_path / "g.json").read_text(encoding="utf-8"))
+    assert code == 0
+    assert "zu groß: ε" in graded["exercises"][0]["feedback"]
+    assert "zu gro" in content.decode(encoding, "replace")
+
+
+def test_grades_are_written_before_the_table_is_shown(command, handed_in, tmp_path, monkeypatch):
+    """Whatever happens to the table, the reader of a pipe who leaves, say, costs no file."""
+
+    def leave(*_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("tinyadv.course.scores.table", leave)
+    command("course", "grade", handed_in, "--lesson", "1", "--json", "g.json", "--gradescope", "s.json")
+    assert {path.name for path in tmp_path.iterdir()} == {"g.json", "s.json"}
+
+
+def test_a_file_s_name_that_is_no_text_is_printed_all_the_same(tmp_path):
+    """Its bytes are no UTF-8; Python has surrogates for them, which no encoding has."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("a file system of Unicode alone")
+    done = tinyadv_in(tmp_path, "course", "export", folder.name, PYTHONIOENCODING="utf-8")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"caf?/README.md" in done.stdout
+
+
+def test_standard_output_is_left_as_it_was(command, monkeypatch):
+    before = sys.stdout.errors
+    monkeypatch.setenv("MPLBACKEND", "bogus")
+    command("claims")
+    assert (sys.stdout.errors, os.environ["MPLBACKEND"]) == (before, "bogus")
+    monkeypatch.delenv("MPLBACKEND")
+    command("claims")
+    assert "MPLBACKEND" not in os.environ
+
+
+@pytest.mark.parametrize(
+    "line", ["lesson 1", "attack good.safetensors --images 2", "reproduce --only linear-growth --out out"]
+)
+def test_figures_are_written_whatever_backend_is_named(line, files):
+    done = tinyadv_in(files, *line.split(), MPLBACKEND="no-such-backend")
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_lesson_s_figure_is_drawn_without_the_command_too(tmp_path):
+    code = "from tinyadv.course import figure\nwith figure('one.png') as canvas: canvas.subplots()"
+    environment = {**os.environ, "MPLBACKEND": "no-such-backend"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "tinyadv-results" / "lessons" / "one.png").exists()
+
+
+def test_it_is_a_module_that_can_be_run(tmp_path):
+    done = tinyadv_in(tmp_path, "--version")
+    assert (done.returncode, done.stdout.decode().split()) == (0, ["tinyadv", tinyadv.__version__])
+    assert tinyadv_in(tmp_path, "bogus").returncode == 2
+
+
+@pytest.mark.parametrize("line", ["lesson", "reproduce --only linear-growth --workers 1", "claims bogus"])
+def test_any_thread_may_run_it(line, tmp_path, monkeypatch, capsys):
+    """Only the main thread can be told of signals."""
+    monkeypatch.chdir(tmp_path)
+    ended = []
+
+    def run():
+        try:
+            cli.main(line.split())
+        except SystemExit as end:
+            ended.append(end.code or 0)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert ended == [2 if "bogus" in line else 0]
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["rep"], ["reproduce"]),
+        (["claims", "linear"], ["linear-growth"]),
+        (["reproduce", "--only", "linear"], ["linear-growth"]),
+        (["reproduce", "--only", "rbf-deep,linear"], ["rbf-deep,linear-growth"]),
+        (["reproduce", "--profile", "q"], ["quick"]),
+        (["reproduce", "--device", "cu"], ["cuda"]),
+        (["attack", "x", "--method", "p"], ["pgd"]),
+        (["lesson", "3"], ["3"]),
+        (["course", "grade", "x", "--lesson", "14"], ["14"]),
+        (["course", "sol"], ["solutions"]),
+    ],
+)
+def test_a_shell_is_told_what_there_is(words, wanted, command, monkeypatch):
+    monkeypatch.setenv("_TINYADV_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"tinyadv {' '.join(words)}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    assert command()[1].split() == wanted
+
+
+def test_how_to_have_the_shell_ask_is_in_the_help(command):
+    assert "--install-completion" in command("--help")[1]
+    assert "--install-completion" in (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("target", ["-", "/dev/stdout"])
+def test_json_alone_is_on_standard_output_if_asked_for_there(target, handed_in, tmp_path):
+    if target != "-" and not os.path.exists(target):
+        pytest.skip("no such device here")
+    done = tinyadv_in(tmp_path, "course", "grade", str(handed_in), "--lesson", "1", "--json", target)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["format"] == "tinyadv grade 1"
+    assert b"exercises solved" in done.stderr, "the table is not lost"
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_formats_do_not_fit_on_one_standard_output(command, handed_in):
+    code, out, err = command("course", "grade", handed_in, "--json", "-", "--junit", "/dev/stdout")
+    assert (code, out) == (2, "")
+    assert "--json and --junit: only one of them can go to standard output" in err
+
+
+def test_an_output_that_is_a_folder_is_said_before_any_grading(command, handed_in, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinyadv.course.grade.grade", lambda *_: pytest.fail("it was graded"))
+    (tmp_path / "folder").mkdir()
+    code, _, err = command("course", "grade", handed_in, "--json", "folder")
+    assert (code, err) == (2, "tinyadv: --json folder: wanted a file, but it is a folder\n")
+
+
+@pytest.mark.parametrize("line", ["claims", "lesson", ""])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+def test_a_full_disk_under_standard_output_is_named(line, tmp_path):
+    with open("/dev/full", "wb") as full:
+        done = tinyadv_in(tmp_path, *line.split(), stdout=full)
+    assert done.returncode == 2
+    assert done.stderr == b"tinyadv: standard output: No space left on device\n"

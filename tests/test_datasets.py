@@ -6,7 +6,9 @@ import copy
 import lzma
 import pickle
 import shutil
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from tinyadv import datasets
 from tinyadv.datasets import CIFAR10, MNIST, MNIST_FILES, MNIST_FOLDER, DataError, IdxFile, Split, mnist, pair
+from tinyadv.machine import can_start_threads
 from tinyadv.preprocessing import Whitening
 
 LABELS = "t10k-labels-idx1-ubyte"  # the smallest of the four: it stands for all where a file is damaged
@@ -95,6 +98,41 @@ def test_loaded_once_and_safe_from_edits():
                 array[0] = 0
             with pytest.raises(ValueError, match="WRITEABLE"):
                 array[:1].flags.writeable = True
+
+
+def test_threads_that_ask_at_the_same_time_get_one_data_set(monkeypatch):
+    reads, read_idx, together = [], datasets.read_idx, threading.Barrier(4)
+
+    def read(name, folder, file):
+        reads.append(name)
+        return read_idx(name, folder, file)
+
+    def ask():
+        together.wait(30)
+        return mnist()
+
+    monkeypatch.setattr(datasets, "read_idx", read)
+    datasets._mnist.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = (future.result() for future in [pool.submit(ask) for _ in range(4)])
+    assert all(other is first for other in others)
+    assert sorted(reads) == sorted(MNIST_FILES)
+
+
+def test_where_no_thread_can_be_started_the_data_are_the_same(monkeypatch):
+    """As in a browser, by WebAssembly."""
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    can_start_threads.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        alone = datasets._mnist.__wrapped__()
+    can_start_threads.cache_clear()
+    for ours, usual in zip(alone, mnist(), strict=True):
+        np.testing.assert_array_equal(ours.x, usual.x)
+        np.testing.assert_array_equal(ours.y, usual.y)
 
 
 # --- full_train -----------------------------------------------------------------------------------------------
@@ -257,7 +295,7 @@ def test_a_decompression_bomb_is_not_unpacked(folder):
 def test_mnist_reports_the_damage_and_recovers(folder, monkeypatch):
     """The whole way: `mnist()` itself raises, doesn't remember the failure, and reads the repaired files."""
     monkeypatch.setattr(datasets, "MNIST_FOLDER", folder)
-    fresh = mnist.__wrapped__
+    fresh = datasets._mnist.__wrapped__
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.xz: wanted .* No such file"):
         fresh()
     for name in MNIST_FILES:

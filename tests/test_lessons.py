@@ -196,8 +196,8 @@ def test_solutions_are_marked(path):
 def test_importing_is_silent_and_light(path):
     code = (
         f"import runpy, sys; runpy.run_path({str(path)!r})\n"
-        "from tinyadv.datasets import mnist\n"
-        "assert not mnist.cache_info().currsize, 'reads MNIST'\n"
+        "from tinyadv import datasets\n"
+        "assert not datasets._mnist.cache_info().currsize, 'reads MNIST'\n"
         "heavy = {'matplotlib', 'rich', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -14,6 +14,7 @@ import pytest
 from tinyadv import losses, models, progress
 from tinyadv.backend import generator
 from tinyadv.layers import parameters
+from tinyadv.machine import can_start_threads
 from tinyadv.optim import SGD
 from tinyadv.progress import Bars, Console, Silent, say
 from tinyadv.training import train
@@ -216,6 +217,36 @@ def test_a_training_with_nothing_left_to_do_leaves_a_clean_terminal(tmp_path):
                 checkpoint=tmp_path / "checkpoint", progress=console,
             )  # fmt: skip
     assert_clean(text[0])
+
+
+def test_where_no_thread_can_be_started_a_bar_moves_all_the_same(monkeypatch):
+    """As in a browser, by WebAssembly: Rich's own thread would redraw it."""
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with terminal() as text:
+        can_start_threads.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            now = [0.0]
+            patch.setattr(progress.time, "monotonic", lambda: now[0])
+            console = Console()
+            console.begin("maxout", 5, 0)
+            for epoch in (0.5, 1.5):
+                now[0] += 1
+                console.advance(epoch, 0.777)
+            console.close()
+        can_start_threads.cache_clear()
+    assert_clean(text[0])
+    assert "epoch 1/5  loss 0.777" in plain(text[0])
+    assert "epoch 2/5  loss 0.777" in plain(text[0])
+
+
+def test_without_a_standard_error_nothing_is_live(monkeypatch):
+    """As under pythonw on Windows, or where it was closed."""
+    monkeypatch.setattr(sys, "stderr", None)
+    assert not Bars().live
 
 
 def test_closing_twice_or_before_anything_began_is_nothing(capsys):

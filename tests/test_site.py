@@ -30,6 +30,7 @@ from tinyadv.course.exercises import exercises
 from tinyadv.course.notebook import described, html, in_notebook
 from tinyadv.paper.registry import claims
 from tinyadv.paper.results import committed
+from tinyadv.storage import fill_folder
 
 FOLDER = Path(__file__).parents[1] / "lessons" / "site"
 NUMBERS = list(course.lessons())
@@ -265,8 +266,8 @@ def test_a_new_site_takes_the_place_of_the_old_as_a_whole(tmp_path):
     (tmp_path / "work" / "html" / "new.html").touch()
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "old.html").touch()
-    site._replace(tmp_path / "here", tmp_path / "work" / "html")
-    site._replace(tmp_path / "deep" / "there", tmp_path / "work" / "html")
+    for folder in (tmp_path / "here", tmp_path / "deep" / "there"):
+        fill_folder(folder, lambda new: shutil.copytree(tmp_path / "work" / "html", new))
     found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html"))
     assert found == ["deep/there/new.html", "here/new.html", "work/html/new.html"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "here", "work"]

@@ -1,9 +1,12 @@
 """Files: whole or not at all, their contents checked, and nothing in them that runs."""
 
 import contextlib
+import errno
+import io
 import json
 import os
 import pickle
+import stat
 import struct
 import subprocess
 import sys
@@ -46,7 +49,6 @@ def names(folder):
 
 
 def test_a_lock_is_held_by_one_at_a_time_and_let_go_when_its_holder_is_killed(path):
-    pytest.importorskip("fcntl", reason="no file locks on this system")
     program = (
         "import pathlib, sys, time, tinyadv.storage as storage\n"
         "with storage.locked(pathlib.Path(sys.argv[1])): print(1, flush=True); time.sleep(60)"
@@ -153,6 +155,277 @@ def test_a_folder_in_the_file_s_place_is_an_error_of_the_system(tmp_path):
         write_atomically(tmp_path, "x")
     assert names(tmp_path.parent).count(tmp_path.name) == 1
     assert not [n for n in names(tmp_path.parent) if n.endswith(".part")]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Places that are no plain file, modes, and errors that name the file
+
+posix = pytest.mark.skipif(os.name != "posix", reason="modes, devices and pipes of POSIX")
+
+
+@pytest.fixture
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@posix
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002], indirect=True, ids=oct)
+def test_a_new_file_has_the_mode_that_the_umask_leaves(path, umask):
+    write_atomically(path, "grades")
+    assert mode(path) == 0o666 & ~umask
+
+
+@posix
+@pytest.mark.parametrize("umask", [0o022, 0o077], indirect=True, ids=oct)
+@pytest.mark.parametrize("kept", [0o600, 0o640, 0o666, 0o755])
+def test_a_file_that_is_replaced_keeps_its_mode(path, umask, kept):
+    path.write_text("old")
+    path.chmod(kept)
+    write_atomically(path, "new")
+    assert (path.read_text(), mode(path)) == ("new", kept)
+
+
+@posix
+def test_nobody_can_look_at_a_private_file_while_it_is_written(path, monkeypatch):
+    path.touch()
+    path.chmod(0o600)
+    seen, fsync = [], os.fsync
+
+    def look(file):
+        seen.append(stat.S_IMODE(os.fstat(file).st_mode))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_atomically(path, "grades")
+    assert seen == [0o600]
+
+
+@posix
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_root_replaces_keeps_its_owner(path):
+    path.touch()
+    os.chown(path, 12345, 23456)
+    write_atomically(path, "new")
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
+
+
+@posix
+def test_a_file_that_must_not_be_written_is_not_replaced(path, monkeypatch):
+    path.write_text("old")
+    monkeypatch.setattr(os, "access", lambda path, how: how != os.W_OK)  # root may write anywhere
+    with pytest.raises(PermissionError, match="file"):
+        write_atomically(path, "new")
+    assert (path.read_text(), names(path.parent)) == ("old", ["file"])
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed_and_stays_a_link(tmp_path, there):
+    target = tmp_path / "elsewhere" / "target"
+    if there:
+        target.parent.mkdir()
+        target.write_text("old")
+    (tmp_path / "second").symlink_to(target)
+    (tmp_path / "first").symlink_to("second")
+    write_atomically(tmp_path / "first", "new")
+    assert target.read_text() == "new"
+    assert (tmp_path / "first").is_symlink()
+    assert (tmp_path / "second").is_symlink()
+    assert names(target.parent) == ["target"]
+
+
+def test_a_link_to_itself_is_an_error_that_names_it(path):
+    path.symlink_to(path)
+    with pytest.raises(OSError, match="file"):
+        write_atomically(path, "new")
+    assert path.is_symlink()
+
+
+@posix
+def test_a_pipe_gets_the_content_and_stays_a_pipe(path):
+    os.mkfifo(path)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(path.read_text()))
+    reader.start()
+    write_atomically(path, "through the pipe")
+    reader.join(10)
+    assert got == ["through the pipe"]
+    assert path.is_fifo()
+    assert names(path.parent) == ["file"]
+
+
+@posix
+def test_a_device_is_written_to_and_never_replaced(tmp_path):
+    """As root a file could take the place of the device; a link to it is none the less the device."""
+    (tmp_path / "null").symlink_to(os.devnull)
+    before = os.stat(os.devnull)
+    write_atomically(tmp_path / "null", "nothing")
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+    assert os.path.samestat(before, os.stat(os.devnull))
+    assert (tmp_path / "null").is_symlink()
+
+
+@posix
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root makes devices")
+def test_a_device_s_own_name_is_written_to(path):
+    try:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.stat(os.devnull).st_rdev)
+        path.open("wb").close()
+    except OSError as error:
+        pytest.skip(f"no devices here: {error}")
+    write_atomically(path, "nothing")
+    assert path.is_char_device()
+    assert names(path.parent) == ["file"]
+
+
+WRITE = "import sys; from tinyadv.storage import write_atomically; write_atomically(sys.argv[1], 'größer\\n')"
+
+
+def said(target, stdout, code=WRITE, **options):
+    environment = {**os.environ, "PYTHONIOENCODING": "cp437"}
+    return subprocess.run(
+        [sys.executable, "-c", code, str(target)], stdout=stdout, stderr=subprocess.PIPE, env=environment, **options
+    )
+
+
+@posix
+@pytest.mark.parametrize("target", ["-", "/dev/stdout", "/dev/fd/1", "link"])
+@pytest.mark.parametrize("onto", ["pipe", "file"])
+def test_standard_output_gets_the_bytes_in_turn_with_what_is_printed(tmp_path, target, onto):
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    code = f"print('before'); {WRITE}; print('after')"
+    with open(tmp_path / "out", "wb") as file:
+        done = said(target, subprocess.PIPE if onto == "pipe" else file, code, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    content = done.stdout if onto == "pipe" else (tmp_path / "out").read_bytes()
+    assert content == "before\ngrößer\nafter\n".encode()
+    assert names(tmp_path) == ["link", "out"]
+
+
+@posix
+def test_a_descriptor_that_a_shell_opened_is_written_to(tmp_path):
+    """`--json >(jq .)` and `3>file ... --json /dev/fd/3`."""
+    with open(tmp_path / "out", "wb") as file:
+        file.write(b"before ")
+        file.flush()
+        done = said(f"/dev/fd/{file.fileno()}", subprocess.DEVNULL, pass_fds=[file.fileno()])
+        file.write(b"after")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "out").read_bytes() == "before größer\nafter".encode()
+
+
+def test_a_notebook_s_standard_output_gets_text(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # which takes no bytes
+    write_atomically("-", "größer")
+    assert sys.stdout.getvalue() == "größer"
+
+
+@pytest.mark.parametrize("failing", ["open", "fsync", "replace"])
+def test_a_full_disk_names_the_file(path, monkeypatch, failing):
+    real = getattr(os, failing)
+
+    def full(target, *others):
+        if failing != "open" or ".part" in str(target):
+            raise OSError(28, "No space left on device")
+        return real(target, *others)
+
+    monkeypatch.setattr(os, failing, full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        save_arrays(path, {}, ABOUT)
+    assert (caught.value.errno, caught.value.filename) == (28, str(path))
+    assert names(path.parent) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+def test_a_device_that_is_full_is_named(tmp_path):
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        write_atomically("/dev/full", "x")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Whole folders
+
+
+def tree(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def two_files(folder):
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "one").write_text("1")
+    (folder / "two").write_text("2")
+
+
+@pytest.mark.parametrize("way", ["new", "deep/new", "empty", ".", "link", "old", "dangling"])
+def test_a_folder_is_filled_however_it_is_named(tmp_path, monkeypatch, way):
+    for name in ("empty", "old", "old/deep"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "old" / "deep" / "gone").touch()
+    (tmp_path / "link").symlink_to("empty")
+    (tmp_path / "dangling").symlink_to("not yet")
+    place = tmp_path / ("empty" if way == "." else way)
+    if way == ".":
+        monkeypatch.chdir(place)
+    before = place.stat().st_ino if place.exists() else None
+    storage.fill_folder(Path(way) if way == "." else place, two_files)
+    assert tree(place) == {"deep", "deep/one", "two"}
+    assert before in (None, place.stat().st_ino), "the same folder, for whoever is in it"
+    assert place.is_symlink() == (way in ("link", "dangling"))
+    assert not [name for name in names(tmp_path) if name.startswith(".")]
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_folder_that_cannot_be_filled_is_as_it_was(tmp_path, monkeypatch, at):
+    (tmp_path / "old").mkdir()
+    for name in ("a", "two"):
+        (tmp_path / "old" / name).write_text("before")
+    rename, calls = os.rename, []
+
+    def fail(source, target):
+        calls.append(source)
+        if len(calls) == at:
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(OSError, match=r"No space left on device.*old"):
+        storage.fill_folder(tmp_path / "old", two_files)
+    assert tree(tmp_path / "old") == {"a", "two"}
+    assert (tmp_path / "old" / "two").read_text() == "before"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Locks
+
+
+def test_a_file_system_without_locks_is_no_error(path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with locked(path):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"), locked(tmp_path / "folder"):
+        pass
+
+
+def test_locks_are_the_library_s_and_imported_when_one_is_taken():
+    """It has them on Windows too."""
+    code = (
+        "import sys, pathlib, tempfile, tinyadv.storage as storage\n"
+        "assert 'filelock' not in sys.modules\n"
+        "with storage.locked(pathlib.Path(tempfile.mkdtemp()) / 'lock'): assert 'filelock' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -175,7 +175,9 @@ def row_norms(W: Array) -> Array:
 def generator(seed: int, stream: str = "") -> Generator:
     """A random generator for one consumer ("weights", "masks", "order", ...) under one seed.
 
-    Every stream has its own sequence of numbers, so that adding a consumer does not move the others.
+    Every stream has its own sequence of numbers, so that adding a consumer does not move the others. One seed always
+    gives the same numbers; what is computed from them can differ in its last digits with the number of threads that
+    multiply matrices: see `machine.blas_threads`.
     """
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(stream.encode()),))))
 

@@ -6,13 +6,15 @@ work is done and anything is written. The commands themselves are short; what th
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,13 +22,13 @@ import typer
 
 from . import __version__
 from .bench.command import bench_command
+from .storage import STANDARD_OUTPUT, descriptor, write_atomically
 
 if TYPE_CHECKING:
     from .paper.registry import Claim
     from .paper.results import Result
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,11 +53,17 @@ tinyadv {__version__}: Explaining and Harnessing Adversarial Examples, from scra
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line, by default what was typed; it ends with SystemExit and the exit code."""
+    """Run the command line, by default what was typed; it ends with SystemExit and the exit code.
+
+    It may be called from any thread, and leaves the process as it was.
+    """
     try:
-        code = app(None if arguments is None else list(arguments), prog_name="tinyadv", standalone_mode=False)
+        with _any_terminal(), _files_alone():
+            code = app(None if arguments is None else list(arguments), prog_name="tinyadv", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):  # before a command has begun its work
         code = _complain("interrupted", 130)
+    except OSError as error:  # nothing has been done yet but to print
+        code = _complain(_said_by(error), 2)
     except Exception as error:
         # What the command line does not understand, typer words over several lines. Its exceptions moved between
         # modules more than once; they are known by this method.
@@ -63,6 +71,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         code = _complain(error.format_message(), 2)
     sys.exit(code)
+
+
+@contextmanager
+def _any_terminal() -> Iterator[None]:
+    """Standard output shows another character for one that its encoding does not have: none is worth a traceback."""
+    stream = sys.stdout
+    if not isinstance(stream, io.TextIOWrapper):  # closed, or a notebook's
+        yield
+        return
+    before = stream.errors
+    stream.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it flushes, and perhaps nobody reads any more
+            stream.reconfigure(errors=before)
+
+
+@contextmanager
+def _files_alone() -> Iterator[None]:
+    """Figures are written to files: Matplotlib needs no window and no notebook, whatever MPLBACKEND says."""
+    before = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MPLBACKEND"]
+        else:
+            os.environ["MPLBACKEND"] = before
 
 
 def _complain(message: object, code: int) -> int:
@@ -98,8 +136,7 @@ def _work(interrupted: str = "interrupted") -> Iterator[None]:
     except (DataError, StorageError) as error:
         raise typer.Exit(_complain(error, 2)) from error
     except OSError as error:
-        named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
-        raise typer.Exit(_complain(named, 2)) from error
+        raise typer.Exit(_complain(_said_by(error), 2)) from error
     except DivergedError as error:
         raise typer.Exit(_complain(error, 1)) from error
     except _TerminatedError as error:
@@ -108,13 +145,29 @@ def _work(interrupted: str = "interrupted") -> Iterator[None]:
         raise typer.Exit(_complain(interrupted, 130)) from error
 
 
+def _said_by(error: OSError) -> str:
+    """What went wrong with which file."""
+    if error.strerror is None:
+        return str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    try:
+        print(flush=True)
+    except OSError:  # again: it was standard output that could not be written
+        return f"standard output: {error.strerror}"
+    return str(error)
+
+
 class _TerminatedError(KeyboardInterrupt):
     """SIGTERM."""
 
 
 @contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM stops the work like Ctrl-C: what is running is stopped first."""
+    """SIGTERM stops the work like Ctrl-C: what is running is stopped first. Only the main thread hears of signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def stop(*_: object) -> None:
         raise _TerminatedError
@@ -126,13 +179,25 @@ def _stopped_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _check_folder(out: Path) -> None:
+def _check_folder(out: Path, wanted_for: str) -> None:
     """ValueError unless `out` is a folder that can be written, or can become one; nothing is written to find out."""
     there = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise ValueError(f"--out {out}: wanted a folder, but {there} is a file")
+        raise ValueError(f"{wanted_for}: wanted a folder, but {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"--out {out}: wanted a folder that can be written, but {there} cannot be")
+        raise ValueError(f"{wanted_for}: wanted a folder that can be written, but {there} cannot be")
+
+
+def _check_output(option: str, path: Path) -> None:
+    """ValueError unless a file can be written at `path`, or something else there takes what is written."""
+    if descriptor(path) is not None:
+        return
+    if path.is_dir():
+        raise ValueError(f"{option} {path}: wanted a file, but it is a folder")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise ValueError(f"{option} {path}: wanted a file that can be written, but it cannot be")
+    if not path.exists() or path.is_file():
+        _check_folder(Path(os.path.realpath(path)).parent, f"{option} {path}")
 
 
 def _number(kind: Callable[[str], Any], wanted: str) -> Callable[[Any], Any]:
@@ -155,15 +220,61 @@ def _ids(texts: Iterable[str]) -> list[str]:
     return [name.strip() for text in texts for name in text.split(",")]
 
 
+# ---------------------------------------------------------------------------------------------------------
+# What a shell offers while one types; `tinyadv --install-completion` teaches it to ask
+
+
+def _offer_claims(incomplete: str) -> list[tuple[str, str]]:
+    """Claim ids, also after a comma."""
+    from .paper.registry import claims as registry
+
+    before, comma, begun = incomplete.rpartition(",")
+    found = [claim for claim in registry().values() if claim.id.startswith(begun)]
+    return [(f"{before}{comma}{claim.id}", f"section {claim.section}") for claim in found]
+
+
+def _offer_profiles(incomplete: str) -> list[str]:
+    from .paper.recipes import PROFILES
+
+    return [name for name in PROFILES if name.startswith(incomplete)]
+
+
+def _offer_lessons(incomplete: str) -> list[tuple[str, str]]:
+    from .course import lessons, title
+
+    return [(str(number), title(path)) for number, path in lessons().items() if str(number).startswith(incomplete)]
+
+
+def _offer_devices(incomplete: str) -> list[str]:
+    return [name for name in ("cpu", "cuda") if name.startswith(incomplete)]
+
+
+def _offer_methods(incomplete: str) -> list[str]:
+    from .gallery import METHODS
+
+    return [name for name in METHODS if name.startswith(incomplete)]
+
+
+# ---------------------------------------------------------------------------------------------------------
+
+
 @app.command()
 def reproduce(
     profile: Annotated[
         str,
-        typer.Option(metavar="NAME", help="How much work: quick (minutes), lesson (hours), or paper (a GPU, or days)."),
+        typer.Option(
+            metavar="NAME",
+            autocompletion=_offer_profiles,
+            help="How much work: quick (minutes), lesson (hours), or paper (a GPU, or days).",
+        ),
     ] = "quick",
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Measure these claims alone: --only ID --only ID, or --only ID,ID."),
+        typer.Option(
+            metavar="ID",
+            autocompletion=_offer_claims,
+            help="Measure these claims alone: --only ID --only ID, or --only ID,ID.",
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(parser=_whole, metavar="N", help="How many seeds; by default the profile's number.")
@@ -176,7 +287,7 @@ def reproduce(
             help="Maxout units per layer where the paper has 1600; by default the profile's.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(metavar="NAME", autocompletion=_offer_devices, help="cpu or cuda.")] = "cpu",
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where everything is written; run again to go on from there.")
     ] = OUT,
@@ -217,7 +328,12 @@ def reproduce(
 @app.command()
 def claims(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Claims to describe in full; all in a table without.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...",
+            autocompletion=_offer_claims,
+            help="Claims to describe in full; all in a table without.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON: everything about each claim.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of a run, for our values.")] = OUT,
@@ -237,7 +353,7 @@ def claims(
             results = merge(committed(), load_results(path)[0] if path.exists() else {})
         if as_json:
             listing = [_described(claim, results.get(claim.id)) for claim in chosen]
-            typer.echo(json.dumps(listing, indent=1, ensure_ascii=False, allow_nan=False))
+            typer.echo(json.dumps(listing, indent=1, ensure_ascii=not _speaks_unicode(), allow_nan=False))
             return
         console = Console()
         table(results, console, [claim.id for claim in chosen])
@@ -285,6 +401,11 @@ def _described(claim: Claim, result: Result | None) -> dict[str, Any]:
     }
 
 
+def _speaks_unicode() -> bool:
+    """Whether standard output takes every character: elsewhere JSON has escapes for what is not ASCII."""
+    return str(getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -306,7 +427,9 @@ def attack(
             help="How far each pixel may move; pixels run from 0 to 1. By default 0.25, for googlenet 1/255.",
         ),
     ] = None,
-    method: Annotated[str, typer.Option(metavar="NAME", help="fgsm, or pgd: 20 small steps.")] = "fgsm",
+    method: Annotated[
+        str, typer.Option(metavar="NAME", autocompletion=_offer_methods, help="fgsm, or pgd: 20 small steps.")
+    ] = "fgsm",
     images: Annotated[
         int | None,
         typer.Option(parser=_whole, metavar="N", help="How many test images of MNIST, from the first; by default 10."),
@@ -322,7 +445,7 @@ def attack(
     With the word googlenet in place of a file: attack a photograph of yours.
     """
     with _work(), _input_errors():
-        _check_folder(out)
+        _check_folder(out, f"--out {out}")
         if str(network) != "googlenet":
             from .gallery import attack_test_images
 
@@ -347,10 +470,20 @@ def attack(
 def lesson(
     number: Annotated[
         int | None,
-        typer.Argument(parser=_whole, metavar="[NUMBER]", help="Which; without it, the list of lessons."),
+        typer.Argument(
+            parser=_whole,
+            metavar="[NUMBER]",
+            autocompletion=_offer_lessons,
+            help="Which; without it, the list of lessons.",
+        ),
     ] = None,
     profile: Annotated[
-        str, typer.Option(metavar="NAME", help="How much work: quick (a minute), lesson (hours), or paper.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=_offer_profiles,
+            help="How much work: quick (a minute), lesson (hours), or paper.",
+        ),
     ] = "quick",
 ) -> None:
     """Run a lesson, or list them. The list says what each answers, and what you have run and solved here."""
@@ -432,9 +565,17 @@ def grade_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a student handed in.")],
     only: Annotated[
         list[int] | None,
-        typer.Option("--lesson", parser=_whole, metavar="N", help="Only this lesson; may be repeated."),
+        typer.Option(
+            "--lesson",
+            parser=_whole,
+            metavar="N",
+            autocompletion=_offer_lessons,
+            help="Only this lesson; may be repeated.",
+        ),
     ] = None,
-    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON; - is standard output.")
+    ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML.")] = None,
     gradescope: Annotated[
         Path | None, typer.Option("--gradescope", metavar="FILE", help="Write Gradescope's results.json.")
@@ -446,21 +587,26 @@ def grade_command(
 
         from .course import scores
         from .course.grade import GradingError, grade
-        from .storage import write_atomically
 
-        outputs = [(as_json, scores.as_json), (junit, scores.as_junit), (gradescope, scores.as_gradescope)]
+        asked = [
+            ("--json", as_json, scores.as_json),
+            ("--junit", junit, scores.as_junit),
+            ("--gradescope", gradescope, scores.as_gradescope),
+        ]
+        outputs = [(option, path, form) for option, path, form in asked if path is not None]
+        printed = [option for option, path, _ in outputs if descriptor(path) == STANDARD_OUTPUT]
         try:
             with _input_errors():
-                for path, _ in outputs:
-                    if path is not None:
-                        _check_folder(path.parent)
+                if len(printed) > 1:
+                    raise ValueError(f"{' and '.join(printed)}: only one of them can go to standard output")
+                for option, path, _ in outputs:
+                    _check_output(option, path)
                 graded = grade(folder, only)
         except GradingError as error:
             raise typer.Exit(_complain(error, 1)) from error
-        scores.table(graded, Console())
-        for path, form in outputs:
-            if path is not None:
-                write_atomically(path, form(graded))
+        for _, path, form in outputs:  # files first: nothing that happens to the table can cost them
+            write_atomically(path, form(graded))
+        scores.table(graded, Console(stderr=bool(printed)))
 
 
 @app.command()

@@ -11,18 +11,19 @@ import lzma
 import os
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import cache, cached_property
 from hashlib import sha256
 from math import prod
 from pathlib import Path
 from shlex import quote
+from threading import Lock
 from typing import Any, NamedTuple
 
 from numpy import concatenate, divide, float32, frombuffer, full, int64, ndarray, uint8
 from numpy.typing import NDArray
 
+from .machine import thread_pool
 from .preprocessing import BIAS, SCALE, Whitening, fit_whitening
 from .storage import StorageError, load_arrays, locked, save_arrays
 
@@ -91,7 +92,6 @@ def _rejoin(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     return concatenate([a, b])
 
 
-@cache
 def mnist() -> MNIST:
     """Load the MNIST handwritten digits, once per process.
 
@@ -113,7 +113,16 @@ def mnist() -> MNIST:
     Source: Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits; usually given as
     CC BY-SA 3.0. The last 10,000 training images are the validation set of the maxout papers.
     """
-    with ThreadPoolExecutor(2) as pool:
+    with _loading:  # threads that ask at the same time wait; `cache` alone would let each of them load it
+        return _mnist()
+
+
+_loading = Lock()
+
+
+@cache
+def _mnist() -> MNIST:
+    with thread_pool(2) as pool:
         # Decompression and hashing release the GIL. Meanwhile this thread lays out the result, because the
         # first touch of 220 MB of fresh memory can take almost as long as they do.
         stored = {name: pool.submit(read_idx, name, MNIST_FOLDER, file) for name, file in MNIST_FILES.items()}
@@ -253,7 +262,6 @@ def _pixels(records: NDArray[uint8]) -> NDArray[float32]:
     return x
 
 
-@cache
 def cifar10(whitened: bool = False) -> CIFAR10:
     """Load CIFAR-10, once per process: small photographs of ten kinds of animals and vehicles.
 
@@ -273,6 +281,12 @@ def cifar10(whitened: bool = False) -> CIFAR10:
     -----
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; its authors state no licence.
     """
+    with _loading:
+        return _cifar10(whitened)
+
+
+@cache
+def _cifar10(whitened: bool) -> CIFAR10:
     path = data_folder() / "cifar10.bin"
     data = CIFAR10(read_cifar10(path), training=50_000)
     if whitened:
@@ -326,7 +340,7 @@ def read_cifar10(path: Path, batches: Mapping[str, str] = CIFAR10_BATCHES, image
     if len(content) != size * len(batches):
         raise DataError(f"{path}: wanted {wanted}; found {len(content):,}. {command}")
     parts = memoryview(content)
-    with ThreadPoolExecutor(2) as pool:  # hashing releases the GIL
+    with thread_pool(2) as pool:  # hashing releases the GIL
         digests = pool.map(lambda i: sha256(parts[i * size : (i + 1) * size]).hexdigest(), range(len(batches)))
         for (name, wanted_digest), digest in zip(batches.items(), digests, strict=True):
             if digest != wanted_digest:

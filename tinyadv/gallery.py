@@ -17,6 +17,7 @@ from .attacks import check_eps, fgsm, pgd
 from .backend import generator
 from .datasets import Split, mnist, pair
 from .layers import parameters
+from .machine import import_matplotlib
 from .models import Network, load
 from .storage import write_atomically
 
@@ -79,7 +80,7 @@ def _test_images(model: Network, images: int) -> Split:
 
 def _picture(x: Any, x_adv: Any, y: Any, said_clean: Any, said_attacked: Any) -> bytes:
     """The first ten images, clean above attacked, each with what the network says; orange frames are mistakes."""
-    import matplotlib
+    matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
 
     from .paper.figures import GREEN, ORANGE, STYLE, show_image

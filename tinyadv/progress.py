@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Any, Protocol
 
+from .machine import can_start_threads
+
 
 class Progress(Protocol):
     """What a training reports to."""
@@ -43,8 +45,9 @@ class Bars:
     """Bars that move at the bottom of the terminal, there while there is at least one; nothing on anything else."""
 
     def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
+        self.live = sys.stderr is not None and sys.stderr.isatty()
         self._shown: Any = None
+        self._drawn = 0.0  # when, where no thread of Rich's does it
 
     def add(self, title: str, total: float | None, done: float) -> Any:
         """A new bar, moving to and fro if nobody knows the total; what names it to the other methods."""
@@ -57,12 +60,16 @@ class Bars:
             self._shown = Progress(
                 TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"),
                 TimeRemainingColumn(compact=True), console=Terminal(stderr=True), transient=True,
+                auto_refresh=can_start_threads(),
             )  # fmt: skip
             self._shown.start()
         return self._shown.add_task(title, total=total, completed=done, figures="")
 
     def update(self, bar: Any, done: float, figures: str) -> None:
         self._shown.update(bar, completed=done, figures=figures)
+        if not self._shown.live.auto_refresh and time.monotonic() - self._drawn > 0.1:
+            self._drawn = time.monotonic()
+            self._shown.refresh()
 
     def remove(self, bar: Any) -> None:
         """Take a bar away; with the last one the terminal is as it was."""

@@ -6,14 +6,18 @@ the contents travels with them, and a damaged file is named instead of trusted.
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
 import os
 import platform
 import re
+import secrets
+import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -30,22 +34,102 @@ class StorageError(RuntimeError):
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write `content` to `path` so that at every moment the file is the old one or the new one, whole."""
-    path = Path(path)
+    """Write `content` to `path` so that at every moment the file is the old one or the new one, whole.
+
+    A link is followed. A file that is replaced hands down its mode and owner; a new one has the mode that the umask
+    leaves. A device or a pipe cannot be replaced: it is written to. `-` and `/dev/stdout` are standard output.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; the error names `path`.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with naming(path):
+        number = descriptor(path)
+        if number is not None:
+            _write_through(number, data)
+            return
+        try:
+            there = os.stat(path)
+        except FileNotFoundError:
+            there = None  # also where a link leads nowhere yet
+        if there is None or stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode):
+            _replace(Path(os.path.realpath(path)), data, there)
+        else:
+            with open(path, "wb") as file:
+                file.write(data)
+
+
+def _replace(path: Path, data: bytes, there: os.stat_result | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    if there is not None and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # Windows says so itself
     remove_leftovers(path.parent, f".{glob.escape(path.name)}.*.part")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_writer()}.", suffix=".part")
+    temporary = path.with_name(f".{path.name}.{_writer()}.{secrets.token_hex(4)}.part")
+    mode = 0o666 if there is None else 0o600  # what the old file's mode keeps from others is kept from them throughout
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        with open(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        if there is not None:
+            with suppress(AttributeError, PermissionError):  # Windows has no owners; only root gives files away
+                os.chown(temporary, there.st_uid, there.st_gid)
+            os.chmod(temporary, stat.S_IMODE(there.st_mode))
         os.replace(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):  # Ctrl-C may come when it has its name already
             os.unlink(temporary)
         raise
+
+
+STANDARD_OUTPUT = 1
+_DESCRIPTORS = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def descriptor(path: str | os.PathLike[str]) -> int | None:
+    """The file descriptor that a path means: 1 for `-` and `/dev/stdout`, N for `/dev/fd/N`; None for a file's path.
+
+    Where it is open on a file, replacing that file would take it away from whoever opened it.
+    """
+    path = os.fspath(path)
+    for _ in range(40):  # a link to a link; the system does not follow more of them either
+        if path == "-" or (path in _DESCRIPTORS and os.path.lexists(path)):
+            return _DESCRIPTORS[path]
+        if found := re.fullmatch(rf"(?:/dev|/proc/(?:self|thread-self|{os.getpid()}))/fd/([0-9]+)", path):
+            return int(found[1]) if os.name == "posix" else None
+        if not os.path.islink(path):
+            break
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+    return None
+
+
+def _write_through(number: int, data: bytes) -> None:
+    """Write bytes to an open descriptor; to standard output in turn with what is printed."""
+    if number == STANDARD_OUTPUT and sys.stdout is not None:
+        sys.stdout.flush()
+        buffer = getattr(sys.stdout, "buffer", None)  # UTF-8 there too, whatever a terminal's encoding is
+        if buffer is None:  # in a notebook
+            sys.stdout.write(data.decode(errors="replace"))
+        else:
+            buffer.write(data)
+        sys.stdout.flush()
+        return
+    with open(os.dup(number), "wb") as file:
+        file.write(data)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An OSError that is raised inside names `path`: that of a full disk has no name, others a temporary file's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 @contextmanager
@@ -60,6 +144,45 @@ def temporary_folder(parent: Path | None = None, prefix: str = "tinyadv-") -> It
         yield Path(folder)
     finally:
         remove_folder(folder)
+
+
+def fill_folder(folder: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` make a new folder, then give what is in it to `folder` in place of what is there: all or nothing.
+
+    A folder that exists stays the same one, because somebody may be working in it; a link to it is followed.
+
+    Raises
+    ------
+    OSError
+        If that cannot be done; the folder is then as it was.
+    """
+    place = Path(os.path.realpath(folder))
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(place.parent, f".{place.name}.") as temporary:
+            write(temporary / "new")
+            with naming(folder):
+                os.rename(temporary / "new", place)
+        return
+    with temporary_folder(place, ".tinyadv-") as temporary:
+        write(temporary / "new")
+        (temporary / "old").mkdir()
+        moved: list[tuple[Path, Path]] = []
+        try:
+            for path in sorted(set(place.iterdir()) - {temporary}):
+                _move(path, temporary / "old", moved)
+            for path in sorted((temporary / "new").iterdir()):
+                _move(path, place, moved)
+        except BaseException:
+            for before, after in reversed(moved):
+                os.rename(after, before)
+            raise
+
+
+def _move(path: Path, folder: Path, moved: list[tuple[Path, Path]]) -> None:
+    with naming(folder / path.name):
+        os.rename(path, folder / path.name)
+    moved.append((path, folder / path.name))
 
 
 def remove_folder(folder: str) -> None:
@@ -112,7 +235,7 @@ def _alive(pid: int) -> bool:
     except (PermissionError, OverflowError):
         pass  # another user's; or no number of a process at all, and no reason to remove anything
     with suppress(OSError):  # a killed process is still listed until its parent asks after it
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     return True
 
 
@@ -120,15 +243,21 @@ def _alive(pid: int) -> bool:
 def locked(path: Path) -> Iterator[None]:
     """Wait until no other process holds `path`, hold it inside; the system lets go of it when a process dies.
 
-    Where the system or the file system has no such locks, there is none.
+    Where the file system has no locks, there is none.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as file:
-        with suppress(ImportError, OSError):
-            import fcntl
+    from filelock import FileLock
 
-            fcntl.flock(file, fcntl.LOCK_EX)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], about: dict[str, Any]) -> None:

@@ -96,6 +96,9 @@ def train(
         objective is given targets, into which labels of several classes are turned once.
     epochs : int
         At most so many passes over the data.
+    seed : int
+        Of the order of the examples and of dropout. For the same digits on every run, train inside of
+        `machine.blas_threads(1)`: with more threads a product of matrices is summed in another order.
     validate : callable, optional
         `validate(model)` after every epoch gives named figures for the log.
     stopping : Stopping or Target, optional

@@ -10,9 +10,12 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from threadpoolctl import threadpool_info
 
+from tinyadv.machine import blas_threads
 from tinyadv.paper import tasks
 from tinyadv.paper.lab import Lab, Recipe
 from tinyadv.paper.measuring import MEASURES
@@ -66,6 +69,17 @@ def measurings(monkeypatch):
         {name: MEASURES["rubbish-softmax"].__class__(name, None, lambda p, s, r=r: r) for name, r in needs.items()},
     )
     return [MeasureTask(name, PROFILES["quick"], 0) for name in needs]
+
+
+def test_a_task_is_worked_on_with_one_thread_wherever_that_is():
+    """Also in a process that the caps of the environment came too late for, as that of a cluster's worker."""
+
+    class Task:
+        def work(self, lab):
+            return {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}
+
+    with blas_threads(2):
+        assert tasks.attempt(Task(), SimpleNamespace(forget=lambda: None)).value == {1}
 
 
 def test_every_network_is_trained_once_and_the_longest_first(measurings):

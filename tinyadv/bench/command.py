@@ -5,6 +5,7 @@ Bad input is one line on standard error and exit code 2; a check that fails is e
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import typer
 
 from ..backend import DeviceError, check_device
 from ..machine import cores
-from ..storage import write_atomically
+from ..storage import STANDARD_OUTPUT, descriptor, write_atomically
 from .jobs import JOBS
 from .runner import BenchError, Peer, run_job, surroundings
 
@@ -45,7 +46,9 @@ def bench_command(
     patience: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long each job waits for a quiet machine.")
     ] = 60.0,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the results here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the results here; - is standard output.")
+    ] = None,
     growth: Annotated[
         bool, typer.Option("--growth", help="Time against units, pieces, batch and depth instead.")
     ] = False,
@@ -117,16 +120,19 @@ def _time(
     around = surroundings(settings["threads"], settings["device"])
     _say(", ".join(f"{name} {value}" for name, value in around.items() if value is not None))
     imports: dict[str, float] = {}
-    for name in names:
-        job = JOBS[name]
-        taking_part = [p for p in peers if p.name != "floor-update" or job.kind == "train"]
-        found = run_job(job, taking_part, rounds, **settings)
-        for row, peer in ((row, peer) for row in found for peer in peers if peer.label == row["peer"]):
-            if not peer.name.startswith("floor"):
-                imports[peer.label] = row["import_s"] = imports.get(peer.label) or peer.import_seconds()
-        rows += found
-        _show(f"{name}: {job.meaning}", found, _TIME_COLUMNS, by="median_ms")
-    _write(file, around, rows, names)
+    try:
+        for name in names:
+            job = JOBS[name]
+            taking_part = [p for p in peers if p.name != "floor-update" or job.kind == "train"]
+            found = run_job(job, taking_part, rounds, **settings)
+            for row, peer in ((row, peer) for row in found for peer in peers if peer.label == row["peer"]):
+                if not peer.name.startswith("floor"):
+                    imports[peer.label] = row["import_s"] = imports.get(peer.label) or peer.import_seconds()
+            rows += found
+            _show(f"{name}: {job.meaning}", found, _TIME_COLUMNS, file, by="median_ms")
+    finally:  # a reader of the tables who left, or Ctrl-C, costs nothing that was measured
+        if rows:
+            _write(file, around, rows, names)
 
 
 def _growth(
@@ -136,20 +142,21 @@ def _growth(
 
     peers = peers if against else [p for p in peers if p.name in ("ours", "floor", "torch")]
     rows = measure([p for p in peers if p.name == "floor" or not p.name.startswith("floor")], rounds, **settings)
-    _show("growth: µs per example of a training step", rows, _GROWTH_COLUMNS)
-    plot(rows, path)
-    _say(f"drawn: {path}")
     _write(file, surroundings(settings["threads"], settings["device"]), rows, [])
+    picture = io.BytesIO()
+    plot(rows, picture, path.suffix[1:])
+    write_atomically(path, picture.getvalue())
+    _show("growth: µs per example of a training step", rows, _GROWTH_COLUMNS, file)
+    _say(f"drawn: {path}")
 
 
 def _check(peers: Sequence[Peer], names: Sequence[str], file: Path | None, settings: dict[str, Any]) -> None:
     from .check import check_job
 
     rows = [row for name in names for row in check_job(JOBS[name], peers, **settings)]
-    _show(
-        "same start, no dropout: largest difference to ours (FGSM: share of entries that differ)", rows, _CHECK_COLUMNS
-    )
     _write(file, surroundings(settings["threads"], settings["device"]), rows, names)
+    title = "same start, no dropout: largest difference to ours (FGSM: share of entries that differ)"
+    _show(title, rows, _CHECK_COLUMNS, file)
     if not all(row["same"] for row in rows):
         raise typer.Exit(1)
 
@@ -182,7 +189,10 @@ _CHECK_COLUMNS: list[Column] = [
 ]  # fmt: skip
 
 
-def _show(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], by: str = "") -> None:
+def _show(
+    title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column], file: Path | None, by: str = ""
+) -> None:
+    """Print a table: to standard output, or to standard error if the results go to standard output."""
     from rich.console import Console
     from rich.table import Table
 
@@ -192,5 +202,7 @@ def _show(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column],
     for row in sorted(rows, key=lambda row: row[by]) if by else rows:
         cells = [(row.get(key), form) for _, key, form in columns]
         table.add_row(*("" if value is None else format(value, form) if form else str(value) for value, form in cells))
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width).print(table)
+    results_are_printed = file is not None and descriptor(file) == STANDARD_OUTPUT
+    stream = sys.stderr if results_are_printed else sys.stdout
+    width = None if stream.isatty() else 160
+    Console(file=stream, width=width).print(table)

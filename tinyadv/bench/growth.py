@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+from ..machine import import_matplotlib
 from .jobs import JOBS, Job
 from .runner import Peer, Say, run_job
 
@@ -50,8 +51,9 @@ def measure(peers: Sequence[Peer], rounds: int, say: Say = print, **settings: An
     return rows
 
 
-def plot(rows: Sequence[dict[str, Any]], file: str | os.PathLike[str] | BinaryIO) -> None:
+def plot(rows: Sequence[dict[str, Any]], file: str | os.PathLike[str] | BinaryIO, suffix: str = "png") -> None:
     """A panel for each axis, both scales logarithmic: in parallel with the floor is as good as it can be."""
+    import_matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.4), layout="constrained")
@@ -68,7 +70,7 @@ def plot(rows: Sequence[dict[str, Any]], file: str | os.PathLike[str] | BinaryIO
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("µs per example, one training step")
     panels[0].legend(fontsize=8)
-    figure.savefig(file, dpi=150)
+    figure.savefig(file, format=suffix, dpi=150)
 
 
 LABELS = {

@@ -187,7 +187,9 @@ def figure(name: str, width: float = 8, height: float = 4) -> Iterator[Any]:
     >>> with figure("lesson01_growth.png") as canvas:
     ...     canvas.subplots().plot([1, 2], [3, 4])
     """
-    import matplotlib
+    from ..machine import import_matplotlib
+
+    matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
 
     from ..paper.figures import STYLE

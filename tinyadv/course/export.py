@@ -6,10 +6,9 @@ text; plain `pytest` in it says what is solved. The teacher's has the solutions.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from ..storage import temporary_folder
+from ..storage import fill_folder, naming
 from . import lessons, title
 from .cells import as_in_notebook
 from .exercises import exercises, stub
@@ -111,13 +110,14 @@ def export(folder: Path, notebooks: bool = False, solutions: bool = False) -> li
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: wanted a new folder, or an empty one")
     files = _files(notebooks, solutions)
-    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(folder.absolute().parent, f".{folder.name}.") as temporary:
-        whole = temporary / "whole"
+
+    def write(whole: Path) -> None:
         for name, text in files.items():
             (whole / name).parent.mkdir(parents=True, exist_ok=True)
-            (whole / name).write_text(text, encoding="utf-8")
-        os.replace(whole, folder)  # takes the place of an empty folder too
+            with naming(folder / name):
+                (whole / name).write_text(text, encoding="utf-8")
+
+    fill_folder(folder, write)
     return [Path(name) for name in files]
 
 

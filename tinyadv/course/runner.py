@@ -76,7 +76,9 @@ def main() -> None:
     sys.path[:] = [folder for folder in sys.path if folder != job["remove"]]  # a checkout: the lessons are in it
     options = ["-c", job["ini"], f"--rootdir={job['tests']}", f"--confcutdir={job['tests']}", "--tb=no"]
     options += [word for name in UNNEEDED for word in ("-p", f"no:{name}")] + [f"--basetemp={job['folder']}/tmp"]
-    pytest.main([*options, *(f"{job['file']}::{name}" for name in job["names"])], plugins=[plugin(job, send)])
+    file = os.path.basename(job["file"])
+    os.chdir(job["tests"])  # pytest takes a [ anywhere in a path for the name of a test's case
+    pytest.main([*options, *(f"{file}::{name}" for name in job["names"])], plugins=[plugin(job, send)])
     os._exit(0)  # without waiting for what the submission may have left running
 
 
@@ -116,6 +118,7 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(session: Any) -> None:
+        os.chdir(job["folder"])
         for item in session.items:
             send("case", item.originalname, "")
         tests = {item.module.__name__ for item in session.items} | {"conftest"}

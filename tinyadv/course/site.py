@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..storage import temporary_folder, write_atomically
+from ..storage import fill_folder, write_atomically
 from . import FIGURES, lessons
 from .pages import MODULES, claims_details, downloads, filled, lesson_page, module_page
 
@@ -63,7 +62,7 @@ def build(folder: Path, run: bool = True, work: Path = WORK) -> list[str]:
     html = work / "html"
     warnings = _sphinx(source, html, work, run)
     write_atomically(html / _MARK, f"tinyadv {__version__}\n")
-    _replace(folder.absolute(), html)
+    fill_folder(folder, lambda new: shutil.copytree(html, new))
     return warnings
 
 
@@ -143,16 +142,6 @@ def _write_report(path: Path, results: Mapping[str, Result]) -> None:
     manifest = next((module.load_results(file)[1] for file in found if file.exists()), {})
     path.parent.mkdir(parents=True, exist_ok=True)
     write_report(path, results, manifest, path.parent.parent / "pictures")
-
-
-def _replace(folder: Path, html: Path) -> None:
-    """Put a copy of the pages in the place of `folder`: all or nothing."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(folder.parent, f".{folder.name}.") as place:
-        shutil.copytree(html, place / "new")
-        if folder.exists():
-            os.replace(folder, place / "old")
-        os.replace(place / "new", folder)
 
 
 def _sphinx(source: Path, html: Path, work: Path, run: bool) -> list[str]:

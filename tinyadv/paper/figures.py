@@ -15,6 +15,7 @@ from typing import Any
 
 from numpy import array, frombuffer
 
+from ..machine import import_matplotlib
 from ..storage import write_atomically
 from .results import PICTURE, Figure, Result
 
@@ -61,7 +62,7 @@ def draw_figures(result: Result, folder: Path) -> list[Figure]:
     """Draw what there is to draw for a result into `folder`, as PNG; what was drawn."""
     if result.claim not in FIGURES:
         return []
-    import matplotlib
+    matplotlib = import_matplotlib()
     from matplotlib.figure import Figure as Canvas
 
     drawing, details = FIGURES[result.claim], result.measurements[0].details

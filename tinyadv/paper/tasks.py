@@ -32,7 +32,7 @@ from .. import __version__
 from ..backend import generator
 from ..datasets import DataError
 from ..layers import parameters
-from ..machine import thread_caps
+from ..machine import blas_threads, thread_caps
 from ..models import build
 from ..progress import Bars, Console, say
 from ..storage import StorageError, remove_leftovers
@@ -157,7 +157,8 @@ class Outcome:
 def attempt(task: Task, lab: Lab) -> Outcome:
     """Work on a task; what is raised becomes an outcome too."""
     try:
-        return Outcome(task, task.work(lab))
+        with blas_threads(1):
+            return Outcome(task, task.work(lab))
     except DivergedError as error:
         return Outcome(task, error=str(error))
     except (OSError, DataError, StorageError) as error:
@@ -239,7 +240,7 @@ def run_tasks(
 
 
 class Inline:
-    """Works on one task at a time, in this process, with as many threads as its libraries take."""
+    """Works on one task at a time, in this process."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab, self.task = lab, list[Task]()

@@ -330,6 +330,8 @@ HOST_SIDE = (
     "gradcheck.py",
     "cli.py",
     "gallery.py",
+    "photographs.py",
+    "plain_safetensors.py",
     "paper/",
     "course/",
 )  # may say `from numpy import name`

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +13,12 @@ from pathlib import Path
 import cases
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from tinyadv import cli, course, ops
 from tinyadv.course import contents, doctor, export, judging
 from tinyadv.course.contents import list_lessons
+from tinyadv.machine import blas_threads
 from tinyadv.paper.recipes import PROFILES
 from tinyadv.paper.registry import claims
 from tinyadv.paper.results import committed, format_value
@@ -273,6 +277,23 @@ def test_the_doctor_finds_all_well():
     assert f"{len(doctor.operations())} operations" in found["gradients"][0]
 
 
+def test_the_doctor_says_which_kernel_multiplies_and_what_makes_it_slow(monkeypatch):
+    for name in doctor.SLOWING:
+        monkeypatch.delenv(name, raising=False)
+    said = doctor._blas()[1]
+    kernels = {library["architecture"] for library in threadpool_info() if library["internal_api"] == "openblas"}
+    assert all(f"kernel {kernel}" in said for kernel in kernels)
+    assert "OPENBLAS" not in said.replace("OPENBLAS_NUM_THREADS", "")
+    with blas_threads(1):
+        assert "1 thread;" in doctor._blas()[1] + ";"
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")  # which is read once, on import: it changes nothing here
+    assert "OPENBLAS_CORETYPE=Prescott in place of" in doctor._blas()[1]
+    monkeypatch.setenv("OPENBLAS_L2_SIZE", "512")
+    said = doctor._blas()[1]
+    assert "OPENBLAS_CORETYPE=Prescott and OPENBLAS_L2_SIZE=512 in place of" in said
+    assert "halve NumPy's speed" in said
+
+
 def test_the_doctor_names_a_wrong_gradient(monkeypatch, capsys):
     monkeypatch.setattr(ops.tanh, "formulas", (lambda g, y, x: -g * (1.0 - y * y),))
     monkeypatch.setattr(doctor, "_data", lambda: ("data", "fine", True))
@@ -325,3 +346,50 @@ def test_judging_names_the_mistake_or_the_worst_entry():
         judging.judge(None, right)
     with pytest.raises(AssertionError, match="return a, b"):
         judging.several(right[0, 0], "a, b")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Wherever it is
+
+
+def test_a_package_and_a_submission_under_a_path_with_brackets(tmp_path):
+    """pytest takes a [ in a path for the name of a test's case."""
+    root, here = Path(course.__file__).parents[2], tmp_path / "a [1]"
+    for name in ("tinyadv", "lessons", "tests/exercises"):
+        shutil.copytree(root / name, here / name, ignore=shutil.ignore_patterns("__pycache__", "data", "results"))
+
+    def tinyadv(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "tinyadv", *arguments], cwd=here, env={**os.environ, "PYTHONPATH": str(here)},
+            capture_output=True, text=True, encoding="utf-8", check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert "lessons/lesson01_linear.py" in tinyadv("course", "solutions", "solved [2]")
+    assert "6 of 6 points" in tinyadv("course", "grade", "solved [2]", "--lesson", "1")
+    assert "lesson01_linear.py" in tinyadv("lesson")
+
+
+@pytest.mark.parametrize("way", [".", "link"])
+def test_export_into_the_folder_one_is_in_and_onto_a_link(way, tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    monkeypatch.chdir(tmp_path / "empty" if way == "." else tmp_path)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["course", "export", way])
+    assert not end.value.code
+    assert {"README.md", "pytest.ini", "lessons", "tests"} == {path.name for path in (tmp_path / "empty").iterdir()}
+    assert Path("README.md" if way == "." else "link/README.md").exists(), "from where one is"
+    assert "tests/conftest.py" in capsys.readouterr().out
+
+
+def test_a_full_disk_names_the_file_that_export_was_writing(tmp_path, monkeypatch):
+    def full(path, text, encoding):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        export.export(tmp_path / "new")
+    assert caught.value.filename == str(tmp_path / "new" / "lessons" / "lesson01_linear.py")
+    assert list(tmp_path.iterdir()) == []

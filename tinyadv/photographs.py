@@ -21,6 +21,7 @@ from .attacks import check_eps, fgsm, pgd
 from .backend import generator
 from .datasets import DataError, data_folder
 from .googlenet import SIDE, GoogLeNet, load_googlenet
+from .machine import import_matplotlib
 from .ops import sign
 from .storage import parse_json, write_atomically
 
@@ -220,7 +221,7 @@ def attack_photograph(path: Path, eps: float, method: str, clip: bool, out: Path
 
 
 def _picture(model: GoogLeNet, x: Any, x_adv: Any, eps: float) -> bytes:
-    import matplotlib
+    matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"font.size": 11, "savefig.dpi": 160}):

@@ -262,7 +262,10 @@ def locked(path: Path) -> Iterator[None]:
 
 def save_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], about: dict[str, Any]) -> None:
     """Write NumPy arrays and a JSON-like description to `path`, atomically."""
-    from safetensors.numpy import save
+    try:
+        from safetensors.numpy import save
+    except ImportError:  # its Rust part, in WebAssembly
+        from .plain_safetensors import save  # type: ignore[assignment]
 
     arrays = {name: a.copy(order="C") for name, a in arrays.items()}
     text = json.dumps(about, sort_keys=True)
@@ -285,7 +288,10 @@ def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[st
     StorageError
         If the file is missing, unreadable, not of this kind, or not what was written.
     """
-    from safetensors import SafetensorError, safe_open
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError:
+        from .plain_safetensors import SafetensorError, safe_open  # type: ignore[assignment]
 
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:

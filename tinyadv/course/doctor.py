@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from numpy import show_config
+from threadpoolctl import threadpool_info
 
 from .. import __version__, datasets, images, ops
 from ..backend import DeviceError, generator, gpus
@@ -23,8 +24,9 @@ from ..gradcheck import GradientError, KinkError, gradcheck
 from ..machine import cores, processor, thread_caps
 from . import lessons
 
-NEEDED = ("numpy", "matplotlib", "rich", "safetensors", "typer")
+NEEDED = ("numpy", "filelock", "matplotlib", "rich", "safetensors", "threadpoolctl", "typer")
 EXTRA = ("pytest", "jupytext", "scipy")
+SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 DRAWS = 10  # random points at which each operation's gradients are checked
 
 Finding = tuple[str, str, bool]  # what was looked at, what was found, whether that is in order
@@ -63,9 +65,20 @@ def _packages() -> Finding:
 def _blas() -> Finding:
     config: Any = show_config(mode="dicts")
     blas = config["Build Dependencies"]["blas"]
-    caps = [f"{name}={os.environ[name]}" for name in thread_caps(1) if name in os.environ]
-    threads = f"threads capped by {', '.join(caps)}" if caps else "a thread for each of them"
-    return "BLAS", f"{blas['name']} {blas['version']}; {cores()} processors, {threads}", True
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    kernels = dict.fromkeys(library["architecture"] for library in found if library.get("architecture"))
+    runs = f", kernel {' and '.join(kernels)}" if kernels else ""
+    threads = max((library["num_threads"] for library in found), default=0)
+    used = f", {threads} thread{'s' * (threads != 1)}" if threads else ""
+    said = [f"{blas['name']} {blas['version']}{runs}; {cores()} processors{used}"]
+    if caps := [f"{name}={os.environ[name]}" for name in thread_caps(1) if name in os.environ]:
+        said.append(f"threads capped by {', '.join(caps)}")
+    if slow := [f"{name}={os.environ[name]}" for name in SLOWING if name in os.environ]:
+        said.append(
+            f"{' and '.join(slow)} in place of what OpenBLAS finds out about this processor, which can halve "
+            "NumPy's speed: unset it to measure times"
+        )
+    return "BLAS", "; ".join(said), True
 
 
 def _gpu() -> Finding:

@@ -32,7 +32,7 @@ WEEKS = {1: (1, 2, 3), 2: (4, 5, 6), 3: (7, 8, 9, 10), 4: (11, 12, 13, 14)}
 MODULES = {
     "The engine": ["tensor", "ops", "backend", "gradcheck"],
     "Networks, costs, attacks": ["layers", "models", "losses", "attacks"],
-    "Training and measuring": ["optim", "training", "metrics", "datasets", "storage", "progress"],
+    "Training and measuring": ["optim", "training", "metrics", "datasets", "storage", "progress", "machine"],
     "The evidence": [
         "paper.registry", "paper.results", "paper.recipes", "paper.lab",
         "paper.audit", "paper.reproduce", "paper.tables", "paper.report",

@@ -5,22 +5,31 @@ import pytest
 from error_bounds import bound
 from numpy.testing import assert_allclose
 
-from tinyadv import attacks, dbm, losses, metrics
+from tinyadv import attacks, dbm, load, losses, metrics, models, save
 from tinyadv.backend import array_module, generator, to_device
-from tinyadv.dbm import DeepBoltzmannMachine, mp_dbm, multi_prediction_objective
+from tinyadv.dbm import DeepBoltzmannMachine, machine_of, multi_prediction_objective, with_iterations
 from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import named_parameters, parameters
+from tinyadv.optim import SGD, LinearSchedule, schedule_of
 from tinyadv.tensor import Tensor, grad
+from tinyadv.training import train
 
 N, D, N1, N2, K = 7, 6, 5, 4, 3
 
 
 def machine(iterations=14, dtype="float64", seed=1, factor=1.0):
     """A small machine whose parameters are all at work, the same float32 numbers in either dtype."""
-    model = mp_dbm((N1, N2), iterations, D, K, rng=generator(seed, "weights"))
+    model = DeepBoltzmannMachine((N1, N2), iterations, D, K, rng=generator(seed, "weights"))
     rng = np.random.default_rng(seed)
     for p in parameters(model):
         p.data = ((p.data + 0.5 * rng.standard_normal(p.shape)) * factor).astype("float32").astype(dtype)
+    return model
+
+
+def network(iterations=14, dtype="float64"):
+    """The same machine as a network."""
+    model = models.mp_dbm((N1, N2), iterations, D, K, rng=generator(1, "weights"))
+    model.layers = [machine(iterations, dtype)]
     return model
 
 
@@ -124,7 +133,18 @@ def test_more_iterations_are_another_answer_and_share_the_parameters():
     assert_allclose(short(x), [literal_inference(values(model), v, 3) for v in x], rtol=1e-12)
     assert abs(short(x) - model(x)).max() > 1e-3
     assert all(a is b for a, b in zip(parameters(short), parameters(model), strict=True))
-    assert (model.iterations, short.iterations, short.arguments["iterations"]) == (14, 3, 3)
+    assert (model.iterations, short.iterations) == (14, 3)
+
+
+def test_a_network_infers_for_another_number_of_rounds():
+    model, x = network(14), images()
+    short = with_iterations(model, 3)
+    assert (short(x) == machine(3)(x)).all()
+    assert (model(x) == machine(14)(x)).all()
+    assert (model.arguments["iterations"], short.arguments["iterations"]) == (14, 3)
+    assert all(a is b for a, b in zip(parameters(short), parameters(model), strict=True))
+    with pytest.raises(TypeError, match="wanted a network made by mp_dbm, got softmax_regression"):
+        with_iterations(models.softmax_regression(rng=generator(0)), 3)
 
 
 def test_the_answer_of_round_1_is_that_of_round_2():
@@ -150,7 +170,7 @@ def test_the_gradient_of_the_cost_is_right_to_both_orders():
 
 
 def test_the_gradient_of_the_answer_is_right_through_all_rounds():
-    model, y = machine(14), np.arange(N) % K
+    model, y = network(14), np.arange(N) % K
     gradcheck(lambda x: model.loss(model(x), y), images())
 
 
@@ -327,7 +347,7 @@ def test_float32_is_within_the_rounding_of_every_operation():
         z = model(X)
         J = model.cost(*examples)
         gradients = grad(J, parameters(model), create_graph=True)
-        (g,) = grad(model.loss(z, np.arange(N) % K), [X], create_graph=True)
+        (g,) = grad(losses.softmax_cross_entropy(z, np.arange(N) % K), [X], create_graph=True)
         found[dtype] = [z[2, 1], J, g[3, 2], *(g.reshape(-1)[1] for g in gradients)]
     for ours, exact in zip(found["float32"], found["float64"], strict=True):
         allowed = bound(exact, "float32")
@@ -341,7 +361,7 @@ def test_float32_is_within_the_rounding_of_every_operation():
 
 
 def test_attacks_and_metrics_take_it_as_it_is():
-    model, x, y = machine(dtype="float32"), images(dtype="float32"), np.arange(N) % K
+    model, x, y = network(dtype="float32"), images(dtype="float32"), np.arange(N) % K
     x_adv = attacks.fgsm(model, x, y, 0.25)
     (g,) = grad(model.loss(model(X := Tensor(x)), y), [X])
     assert (x_adv == x + np.float32(0.25) * np.sign(g)).all()
@@ -352,8 +372,47 @@ def test_attacks_and_metrics_take_it_as_it_is():
     assert (model(x, rng=generator(0)) == model(x)).all()
 
 
+def test_what_is_saved_is_loaded(tmp_path):
+    model, x = network(5, "float32"), images(dtype="float32")
+    save(model, tmp_path / "dbm.safetensors")
+    again = load(tmp_path / "dbm.safetensors")
+    assert (again(x) == model(x)).all()
+    assert machine_of(again).iterations == 5
+    assert again.arguments == model.arguments
+
+
+def trained(epochs, checkpoint=None):
+    """A small machine after some of 4 epochs on three kinds of image; costs of hidden parts before and after."""
+    rng, y = np.random.default_rng(0), np.arange(300) % 3
+    x = (0.8 * (np.arange(12) // 4 == y[:, None]) + 0.1).astype("float32")
+    V, Y = (rng.random(x.shape) < x).astype("float32"), np.eye(3, dtype="float32")[y]
+    M, m = (rng.random(x.shape) < 0.5).astype("float32"), (rng.random((300, 1)) < 0.5).astype("float32")
+    model = models.mp_dbm((8, 6), 5, 12, 3, rng=generator(0, "weights"))
+    machine_of(model).start_from(x)
+    before = machine_of(model).cost(V, Y, M, m).item()
+    optimiser = SGD(model, LinearSchedule(2.0, 0.02, 4, 0.5, 0.7, saturation=2), dbm.MAX_NORMS)
+    options = {"epochs": epochs, "seed": 0, "optimiser": optimiser, "batch": 10, "checkpoint": checkpoint}
+    train(model, multi_prediction_objective, x, y, **options)
+    return model, before, machine_of(model).cost(V, Y, M, m).item(), metrics.evaluate(model, x, y).error
+
+
+def test_training_lowers_the_cost_of_what_is_hidden():
+    model, before, after, error = trained(4)
+    assert after < 0.8 * before
+    assert error == 0
+    norms = np.linalg.norm(machine_of(model).W1.data, axis=1)
+    assert norms.max() <= dbm.MAX_NORMS["layers.0.W1"] * (1 + 1e-6)
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path):
+    trained(2, tmp_path / "checkpoint")
+    resumed, straight = trained(4, tmp_path / "checkpoint")[0], trained(4)[0]
+    for a, b in zip(parameters(resumed), parameters(straight), strict=True):
+        assert a.data.tobytes() == b.data.tobytes()
+
+
 def test_an_array_gives_an_array_of_the_same_bits_in_every_library(xp):
-    model, x = machine(dtype="float32"), images(dtype="float32")
+    model, x = network(dtype="float32"), images(dtype="float32")
     expected = model(x)
     for p in parameters(model):
         p.data = xp.asarray(p.data)
@@ -363,7 +422,7 @@ def test_an_array_gives_an_array_of_the_same_bits_in_every_library(xp):
 
 
 def test_the_objective_runs_in_every_library(xp):
-    model, x, y = machine(dtype="float32"), images(dtype="float32"), np.arange(N) % K
+    model, x, y = network(dtype="float32"), images(dtype="float32"), np.arange(N) % K
     for p in parameters(model):
         p.data = xp.asarray(p.data)
     J, gradients = multi_prediction_objective(model, xp.asarray(x), xp.asarray(y), generator(3))
@@ -376,7 +435,7 @@ def test_the_objective_runs_in_every_library(xp):
 def test_the_objective_draws_everything_anew(monkeypatch):
     """Pixels by their grey, masks by a coin; all of it from `rng`, so that the same seed gives the same step."""
     seen = []
-    model, y = machine(dtype="float32"), np.tile(np.arange(K), 400)
+    model, y = network(dtype="float32"), np.tile(np.arange(K), 400)
     x = np.tile(np.linspace(0, 1, D, dtype="float32"), (len(y), 1))
     cost = DeepBoltzmannMachine.cost
     monkeypatch.setattr(DeepBoltzmannMachine, "cost", lambda *args: seen.append(args[1:]) or cost(*args))
@@ -397,7 +456,7 @@ def test_the_objective_draws_everything_anew(monkeypatch):
 
 
 def test_the_start_is_as_published():
-    model = mp_dbm((40, 60), rng=generator(0, "weights"))
+    model = DeepBoltzmannMachine((40, 60), rng=generator(0, "weights"))
     for W, entries in ((model.W1.data, 15), (model.W3.data, 23)):
         assert ((W != 0).sum(axis=1) == entries).all()
         assert 0.8 < W[W != 0].std() < 1.2
@@ -407,9 +466,8 @@ def test_the_start_is_as_published():
     assert (model.b2.data == np.float32(-0.393587)).all()
     assert not model.b3.data.any()
     assert {p.dtype.name for p in parameters(model)} == {"float32"}
-    assert mp_dbm((3, 2), rng=generator(0)).arguments == {
-        "units": [3, 2], "iterations": 14, "inputs": 784, "classes": 10
-    }  # fmt: skip
+    assert model.iterations == 14
+    assert (model.W1.shape, model.W2.shape, model.W3.shape) == ((40, 784), (60, 40), (10, 60))
 
 
 def test_visible_biases_start_from_the_mean_image():
@@ -429,7 +487,7 @@ def test_visible_biases_start_from_the_mean_image():
         ({"V": lambda V: V + 0.5}, r"pixels are in \[0, 1\], got some from 0.5 to 1.5"),
         ({"V": lambda V: V - 0.5}, r"pixels are in \[0, 1\], got some from -0.5 to 0.5"),
         ({"V": lambda V: V * np.nan}, r"pixels are in \[0, 1\], got some from nan to nan"),
-        ({"V": lambda V: V[:, 1:]}, r"mp_dbm takes x of shape \(N, 6\), got \(7, 5\)"),
+        ({"V": lambda V: V[:, 1:]}, r"the cost wants pixels of shape \(N, 6\), got \(7, 5\)"),
         ({"Y": lambda Y: None}, r"the cost wants labels as one-hot targets of shape \(7, 3\), got none"),
         ({"Y": lambda Y: Y.argmax(axis=1)}, r"labels as one-hot targets of shape \(7, 3\), got \(7,\)"),
         ({"M": lambda M: M[:, 1:]}, r"masks are of shapes \(7, 6\) and \(7, 1\), got \(7, 5\) and \(7, 1\)"),
@@ -446,23 +504,21 @@ def test_a_cost_that_cannot_be_is_named(change, message):
 
 def test_iterations_and_sizes_are_at_least_1():
     for bad in ({"iterations": 0}, {"units": (0, 3)}, {"units": (3, 0)}, {"inputs": 0}, {"classes": 0}):
-        with pytest.raises(ValueError, match="sizes, and the iterations of mean field, are at least 1; got"):
-            mp_dbm(**{"units": (3, 2), **bad}, rng=generator(0))
-    with pytest.raises(ValueError, match="mean field takes at least 1 iteration, got 0"):
+        with pytest.raises(ValueError, match="iterations of mean field, and sizes, are at least 1; got iterations "):
+            models.mp_dbm(**{"units": (3, 2), **bad}, rng=generator(0))
+    with pytest.raises(ValueError, match="iterations of mean field, and sizes, are at least 1; got iterations 0"):
         machine().with_iterations(0)
 
 
-def test_inputs_that_do_not_fit_are_named():
-    model = machine(dtype="float32")
-    with pytest.raises(ValueError, match=r"mp_dbm takes x of shape \(N, 6\), got \(2, 5\)"):
-        model(np.zeros((2, 5), dtype="float32"))
-    with pytest.raises(TypeError, match=r"mp_dbm computes in float32, got x of float64: use x\.astype"):
-        model(np.zeros((2, D)))
-    with pytest.raises(TypeError, match="mp_dbm takes an array or a Tensor, got list"):
-        model([[0.0] * D])
-    with pytest.raises(ValueError, match="a network computes in 'float32' or 'float64', got 'float16'"):
-        model.to(dtype="float16")
+def test_only_a_machine_has_a_multi_prediction_cost():
+    model = models.softmax_regression(rng=generator(0))
+    with pytest.raises(TypeError, match="wanted a network made by mp_dbm, got softmax_regression"):
+        multi_prediction_objective(model, images(dtype="float32"), np.arange(N) % K, generator(0))
 
 
 def test_the_published_constants():
-    assert dbm.MAX_NORMS == {"W1": 1.809978, "W2": 2.666304, "W3": 5.175683}
+    assert dbm.MAX_NORMS == {"layers.0.W1": 1.809978, "layers.0.W2": 2.666304, "layers.0.W3": 5.175683}
+    schedule = schedule_of(**dbm.SCHEDULE)
+    assert schedule.at(0, 384)[0] == pytest.approx(15.146493 * (1 - 0.979621 * 384 / 868), rel=1e-9)
+    assert schedule.continued(0, 384).at(0, 9)[0] == pytest.approx(8.58230304718, rel=1e-6)  # of stage 2, as published
+    assert [schedule.at(0, epoch)[1] for epoch in (1, 2, 868)] == pytest.approx([0.5, 0.732716, 0.732716])

@@ -37,6 +37,7 @@ SMALL = {
     ),
     "deep-rbf-softmax": ("deep_rbf_network", {"units": 4, "beta": 0.4, "top": "softmax", "inputs": D, "classes": K}),
     "quadratic": ("quadratic_network", {"units": 4, "inhibition": 0.3, "inputs": D, "classes": K, "scale": 0.9}),
+    "mp-dbm": ("mp_dbm", {"units": [4, 3], "iterations": 4, "inputs": D, "classes": K}),
     # images of 10 x 10 are the smallest that its layers leave anything of
     "conv": (
         "conv_maxout_network",

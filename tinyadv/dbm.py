@@ -24,15 +24,22 @@ from .backend import (
     full_like,
     keep_mask,
     sparse_normal,
-    to_device,
     uniform,
     zeros,
 )
 from .layers import _as_given, parameters
 from .tensor import Tensor, Value, grad, raw
 
-# As published for MNIST: max-norms of each unit's weights from below, and learning rate and momentum over 868 epochs.
-MAX_NORMS = {"W1": 1.809978, "W2": 2.666304, "W3": 5.175683}
+# As published for MNIST: the max-norms of a unit's weights from below, and `optim.schedule_of(**SCHEDULE)`.
+MAX_NORMS = {"layers.0.W1": 1.809978, "layers.0.W2": 2.666304, "layers.0.W3": 5.175683}
+SCHEDULE = {
+    "kind": "linear",
+    "learning_rate": 15.146493,
+    "final_share": 0.020379,
+    "epochs": 868,
+    "final_momentum": 0.732716,
+    "saturation": 2,
+}
 LEARNING_RATE, FINAL_SHARE, EPOCHS, FINAL_MOMENTUM = 15.146493, 0.020379, 868, 0.732716
 
 
@@ -42,7 +49,8 @@ class DeepBoltzmannMachine:
     E(v, h1, h2, y) = -b_v.v - b1.h1 - b2.h2 - b3.y - h1.(W1 v) - h2.(W2 h1) - y.(W3 h2)
 
     A unit's weights from the layer below it are a row: W1 `(n1, D)`, W2 `(n2, n1)`, W3 `(K, n2)`; the biases are b_v
-    `(D,)`, b1 `(n1,)`, b2 `(n2,)`, b3 `(K,)`. `model(x)` gives the label's logits, as every network does.
+    `(D,)`, b1 `(n1,)`, b2 `(n2,)`, b3 `(K,)`. It is the only layer of a network, `models.mp_dbm`: called with pixels it
+    gives the label's logits, and so can be attacked, evaluated and saved as all networks are.
 
     Parameters
     ----------
@@ -62,18 +70,11 @@ class DeepBoltzmannMachine:
         If a size or the number of iterations is not at least 1.
     """
 
-    top = "softmax"
-
     def __init__(
         self, units: tuple[int, int], iterations: int = 14, inputs: int = 784, classes: int = 10, *, rng: Generator
     ) -> None:
         n1, n2 = units
-        self.builder = "mp_dbm"
-        self.arguments: dict[str, Any] = {"units": [n1, n2], "iterations": iterations}
-        self.arguments |= {"inputs": inputs, "classes": classes}
-        if min(n1, n2, iterations, inputs, classes) < 1:
-            raise ValueError(f"sizes, and the iterations of mean field, are at least 1; got {self.arguments}")
-        self.iterations = iterations
+        self.iterations = _at_least_1(iterations=iterations, n1=n1, n2=n2, inputs=inputs, classes=classes)
         self.W1 = Tensor(sparse_normal(rng, (n1, inputs), 15))
         self.W2 = Tensor(uniform(rng, (n2, n1), 0.00638830865761))
         self.W3 = Tensor(sparse_normal(rng, (classes, n2), 23))
@@ -81,7 +82,7 @@ class DeepBoltzmannMachine:
         self.b3, self.b_v = Tensor(zeros(classes)), Tensor(zeros(inputs))
 
     def start_from(self, x: Array) -> DeepBoltzmannMachine:
-        """This network, its visible biases set so that sigmoid(b_v) is the mean of the images x `(N, D)`."""
+        """This machine, its visible biases set so that sigmoid(b_v) is the mean of the images x `(N, D)`."""
         xp = array_module(x)
         mean = x.mean(axis=0, dtype="float64").clip(1e-7, 1.0 - 1e-7)  # a pixel that is always dark has a finite bias
         self.b_v.data = xp.log(mean / (1.0 - mean)).astype(self.b_v.dtype)
@@ -114,7 +115,6 @@ class DeepBoltzmannMachine:
 
         After round 1 they are those of round 2, whose label still comes from the h2 of round 1.
         """
-        self._check(x)
         for _, _, z in islice(self.mean_field(x), max(1, self.iterations - 1)):
             logits = z
         return logits
@@ -170,47 +170,20 @@ class DeepBoltzmannMachine:
             pixels, label = z_v, z_y
         return ops.sigmoid(pixels), ops.softmax(label)
 
-    def loss(self, outputs: Value, y: Array) -> Value:
-        """J of the label's logits `(N, K)`, for an attack to climb: the mean cross-entropy of the labels y."""
-        return losses.softmax_cross_entropy(outputs, y)
-
-    def probabilities(self, outputs: Value) -> Value:
-        """The label's logits as class probabilities `(N, K)`."""
-        return ops.softmax(outputs)
-
     def with_iterations(self, iterations: int) -> DeepBoltzmannMachine:
-        """A network of the same parameters, shared, that infers for another number of rounds."""
-        if iterations < 1:
-            raise ValueError(f"mean field takes at least 1 iteration, got {iterations}")
+        """A machine of the same parameters, shared, that infers for another number of rounds."""
         other = copy.copy(self)
-        other.iterations = iterations
-        other.arguments = {**self.arguments, "iterations": iterations}
+        other.iterations = _at_least_1(iterations=iterations)
         return other
-
-    def to(self, device: str | None = None, dtype: str | None = None) -> DeepBoltzmannMachine:
-        """This network, its parameters moved to "cpu" or "cuda", or turned into "float32" or "float64"."""
-        if dtype not in (None, "float32", "float64"):
-            raise ValueError(f"a network computes in 'float32' or 'float64', got {dtype!r}")
-        for p in parameters(self):
-            p.data = to_device(p.data, device) if device else p.data
-            p.data = p.data.astype(dtype) if dtype else p.data
-        return self
 
     def _parameters_like(self, x: Value) -> tuple[Value, ...]:
         return _as_given(x, self.W1, self.W2, self.W3, self.b1, self.b2, self.b3, self.b_v)
 
-    def _check(self, x: Value) -> None:
-        if not hasattr(x, "shape"):
-            raise TypeError(f"{self.builder} takes an array or a Tensor, got {type(x).__name__}")
-        if x.ndim != 2 or x.shape[1] != self.W1.shape[1]:
-            raise ValueError(f"{self.builder} takes x of shape (N, {self.W1.shape[1]}), got {x.shape}")
-        if x.dtype != self.W1.dtype:
-            raise TypeError(f"{self.builder} computes in {self.W1.dtype}, got x of {x.dtype}: use x.astype")
-
     def _check_cost(self, V: Array, Y: Array, M: Array, m: Array) -> None:
-        self._check(V)
-        N, K = len(V), self.W3.shape[0]
-        if Y is None or getattr(Y, "shape", None) != (N, K):
+        N, D, K = len(V), self.W1.shape[1], self.W3.shape[0]
+        if V.shape != (N, D):
+            raise ValueError(f"the cost wants pixels of shape (N, {D}), got {V.shape}")
+        if getattr(Y, "shape", None) != (N, K):
             got = "none" if Y is None else getattr(Y, "shape", type(Y).__name__)
             raise ValueError(f"the cost wants labels as one-hot targets of shape {(N, K)}, got {got}")
         if M.shape != V.shape or m.shape != (N, 1):
@@ -219,23 +192,39 @@ class DeepBoltzmannMachine:
             raise ValueError(f"pixels are in [0, 1], got some from {V.min()} to {V.max()}")
 
 
-def mp_dbm(
-    units: tuple[int, int] = (2087, 3200), iterations: int = 14, inputs: int = 784, classes: int = 10, *, rng: Generator
-) -> DeepBoltzmannMachine:
-    """The multi-prediction deep Boltzmann machine of section 9, by default of the published size."""
-    return DeepBoltzmannMachine(units, iterations, inputs, classes, rng=rng)
+def with_iterations(model: Any, iterations: int) -> Any:
+    """A network made by `models.mp_dbm` that infers for another number of rounds; it shares its parameters."""
+    other = copy.copy(model)
+    other.layers = [machine_of(model).with_iterations(iterations)]
+    other.arguments = {**model.arguments, "iterations": iterations}
+    return other
 
 
-def multi_prediction_objective(
-    model: DeepBoltzmannMachine, x: Array, y: Array, rng: Generator
-) -> tuple[float, list[Array]]:
-    """J of multi-prediction and its gradients, for `training.train`.
+def machine_of(model: Any) -> DeepBoltzmannMachine:
+    """The machine in a network made by `models.mp_dbm`; TypeError for another network."""
+    layers = getattr(model, "layers", [])
+    if len(layers) != 1 or not isinstance(layers[0], DeepBoltzmannMachine):
+        raise TypeError(f"wanted a network made by mp_dbm, got {getattr(model, 'builder', type(model).__name__)}")
+    return layers[0]
+
+
+def multi_prediction_objective(model: Any, x: Array, y: Array, rng: Generator) -> tuple[float, list[Array]]:
+    """J of multi-prediction of a network made by `models.mp_dbm`, and its gradients, for `training.train`.
 
     Drawn anew at every step: black or white pixels, white with the probability of the image's grey x `(N, D)`; and what
     is hidden, each pixel and each label with probability 1/2.
     """
-    Y = losses.targets(y, x[:, :1] * raw(model.b3))
+    machine = machine_of(model)
+    Y = losses.targets(y, x[:, :1] * raw(machine.b3))
     V = bernoulli(rng, x)
     M, m = keep_mask(rng, x, 0.5, 1.0), keep_mask(rng, x[:, :1], 0.5, 1.0)
-    J = model.cost(V, Y, M, m)
+    J = machine.cost(V, Y, M, m)
     return J.item(), grad(J, parameters(model))
+
+
+def _at_least_1(iterations: int, **sizes: int) -> int:
+    counts = {"iterations": iterations, **sizes}
+    if min(counts.values()) < 1:
+        got = ", ".join(f"{name} {n}" for name, n in counts.items())
+        raise ValueError(f"iterations of mean field, and sizes, are at least 1; got {got}")
+    return iterations

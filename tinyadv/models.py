@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from . import losses, ops
 from .backend import Array, Generator, to_device, uniform, zeros
+from .dbm import DeepBoltzmannMachine
 from .layers import (
     RBF,
     ConvMaxout,
@@ -325,6 +326,19 @@ def quadratic_network(
     return Network("quadratic_network", arguments, [*layers, Linear(units, classes, rng, scale)], top)
 
 
+def mp_dbm(
+    units: tuple[int, int] = (2087, 3200), iterations: int = 14, inputs: int = 784, classes: int = 10, *, rng: Generator
+) -> Network:
+    """The multi-prediction deep Boltzmann machine of section 9, by default of the published size: see `dbm`.
+
+    It is trained by `dbm.multi_prediction_objective`; before that, `dbm.machine_of(model).start_from(images)` sets its
+    visible biases. J, which attacks climb, is the cross-entropy of the label inferred from all pixels.
+    """
+    arguments: dict[str, Any] = {"units": list(units), "iterations": iterations, "inputs": inputs, "classes": classes}
+    machine = DeepBoltzmannMachine(units, iterations, inputs, classes, rng=rng)
+    return Network("mp_dbm", arguments, [machine], "softmax", inputs)
+
+
 def _check_top(top: str, *known: str) -> None:
     if top not in known:
         raise ValueError(f"top is {' or '.join(map(repr, known))}, got {top!r}")
@@ -337,6 +351,7 @@ _BUILDERS: dict[str, Callable[..., Network]] = {
         logistic_regression,
         maxout_network,
         conv_maxout_network,
+        mp_dbm,
         saturating_network,
         rbf_network,
         deep_rbf_network,
@@ -409,6 +424,10 @@ class _Room:
         self.draws -= 1
         if min(shape) < 1 or min(self.numbers, self.draws) < 0:
             raise ValueError(f"weights of shape {shape} where the file has no such room")
+        return zeros(shape)
+
+    def standard_normal(self, shape: tuple[int, ...], dtype: object) -> Array:
+        """For entries of an array that `random` has been asked for already: see `backend.sparse_normal`."""
         return zeros(shape)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from numpy import stack
 
-from .. import losses, metrics
+from .. import dbm, losses, metrics
 from ..attacks import fgsm
 from ..backend import generator, to_device
 from ..datasets import MNIST, Split, mnist, pair
@@ -75,7 +75,7 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=dict)
     epochs: int = 10
     schedule: dict[str, Any] = field(default_factory=dict)
-    max_norm: float | None = None
+    max_norm: float | dict[str, float] | None = None
     batch: int = 100
     stop_on: str | None = None
     patience: int = 100
@@ -315,6 +315,8 @@ class Lab:
                 mu.data = stack([x[y == k].mean(axis=0) for k in range(10)])
             else:  # hidden units start at training images
                 mu.data = x[generator(recipe.seed, "centres").permutation(len(x))[: len(mu.data)]]
+        if recipe.network == "mp_dbm":
+            dbm.machine_of(model).start_from(to_device(self.split(recipe, "train").x, "cpu"))
         return model
 
     def _validate(self, recipe: Recipe, model: Network) -> dict[str, float]:
@@ -347,4 +349,5 @@ OBJECTIVES: dict[str, Objective] = {
     "noise": losses.noise_objective,
     "through-attack": losses.through_attack_objective,
     "hidden-layer": losses.hidden_objective,
+    "multi-prediction": dbm.multi_prediction_objective,
 }

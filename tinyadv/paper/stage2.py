@@ -50,7 +50,7 @@ def stage2(
     *,
     best_epoch: int,
     schedule: Schedule | LinearSchedule,
-    max_norm: float | None,
+    max_norm: float | dict[str, float] | None,
     batch: int,
     seed: int,
     epochs: int = MOST_EPOCHS,

@@ -7,23 +7,19 @@ lines on top of the engine, and why it is exact for this model.
 # %% [markdown]
 # # Lesson 3. Following the gradient of the input: the fast gradient sign method
 #
-# **The claims** (Goodfellow, Shlens and Szegedy 2015, sections 4 and 5). One gradient is enough to make adversarial
-# examples: the *fast gradient sign method* (FGSM). Logistic regression that tells MNIST's threes from its sevens with
-# 1.6 % error has 99 % error after each pixel was moved by .25. And for this model the method is no approximation: no
-# other change of that size is worse.
+# **Time:** about 45 minutes. **You need:** lessons 1 and 2.
 #
-# **The formula.** Training asks how the cost $J(\theta, x, y)$ changes with the parameters $\theta$. Ask instead how it
-# changes with the *input*, while $\theta$ stays. Near $x$ the cost is almost linear in it,
+# **After this lesson you can**
 #
-# $$J(\theta, x + \eta, y) \approx J(\theta, x, y) + \eta^\top \nabla_x J(\theta, x, y) ,$$
+# - write the fast gradient sign method, the paper's attack, in five lines;
+# - say why it finds the *worst* change of an image when the model is linear;
+# - read figure 2 of the paper.
 #
-# and of a linear function we know the worst change under $\lVert\eta\rVert_\infty \le \varepsilon$ from lesson 1: the
-# sign of its weights, only that these now are the gradient. That is FGSM:
+# ## The claims
 #
-# $$\tilde x = x + \varepsilon\,\operatorname{sign}\bigl(\nabla_x J(\theta, x, y)\bigr) .$$
-#
-# The gradient has the shape of the input, `(N, 784)` for N images; backpropagation gives it at the price of a training
-# step. No search, no second look.
+# The paper (Goodfellow, Shlens and Szegedy 2015, sections 4 and 5) claims that one gradient is enough to make an
+# adversarial example. Logistic regression that tells threes from sevens with 1.6 % error has 99 % error once each pixel
+# may move by 0.25. And for this model the attack is no approximation: no other change of that size does more harm.
 
 # %%
 from __future__ import annotations
@@ -32,7 +28,7 @@ import numpy as np
 
 from tinyadv import Tensor, attacks, grad, metrics, models, parameters
 from tinyadv.backend import generator
-from tinyadv.course import compare, figure
+from tinyadv.course import compare, figure, profile
 from tinyadv.datasets import Split, mnist, pair
 from tinyadv.losses import clean_objective
 from tinyadv.optim import SGD, Schedule
@@ -44,16 +40,87 @@ EPS = 0.25
 EPOCHS = {"quick": 10, "lesson": 20, "paper": 100}
 
 # %% [markdown]
-# ## Exercise 1: FGSM
+# ## A model to attack
 #
-# `model(X)` gives the outputs for a Tensor `X`, `model.loss(outputs, y)` the cost, and `grad(J, [X])` its gradients,
-# one array for each Tensor in the list. That only `X` is in the list matters twice: the weights' gradients are not
-# computed, and nothing that a training step may be collecting is disturbed.
+# The package has logistic regression too. `models.logistic_regression` makes the model of lesson 2, and `train` does
+# what our `descend` did. Called on an array of images, `model(x)` gives their activations as an array.
+
+
+# %%
+def trained(data: Split, epochs: int) -> models.Network:
+    """Logistic regression trained on threes (-1) and sevens (1)."""
+    model = models.logistic_regression(rng=generator(0, "weights"))
+    optimiser = SGD(parameters(model), Schedule(learning_rate=0.1, momentum=0.5, final_momentum=0.5))
+    train(
+        model,
+        clean_objective,
+        data.x,
+        data.y,
+        epochs=epochs,
+        seed=0,
+        optimiser=optimiser,
+        progress=Console(),
+        title="logistic regression, 3 or 7",
+    )
+    return model
+
+
+# %%
+if __name__ == "__main__":
+    data = pair(mnist().train, positive=7, negative=3)
+    x, y = pair(mnist().test, positive=7, negative=3)
+    model = trained(data, EPOCHS[profile()])
+    clean = metrics.evaluate(model, x, y)
+    print(f"{clean.error:.1%} of the {len(x):,} test images are wrong.")
+
+# %% [markdown]
+# ## The attack
+#
+# Training asks how the cost $J(\theta, x, y)$ changes with the model's parameters $\theta$ (theta: all weights and
+# biases together). An attacker asks how it changes with the *input*, while $\theta$ stays as it is. For a small change
+# $\eta$ the cost is almost linear in it:
+#
+# $$J(\theta, x + \eta, y) \approx J(\theta, x, y) + \eta^\top \nabla_x J(\theta, x, y) .$$
+#
+# Lesson 1 answered which $\eta$ with $\lVert\eta\rVert_\infty \le \varepsilon$ raises a linear function most: it has
+# the signs of the weights. Here the gradient stands where the weights stood. So the attacker adds
+#
+# $$\tilde x = x + \varepsilon\,\operatorname{sign}\bigl(\nabla_x J(\theta, x, y)\bigr) .$$
+#
+# This is the *fast gradient sign method*, FGSM. It is fast because the gradient costs no more than a training step:
+# there is no search, and no second look.
+#
+# To get a gradient from the engine, put the images into a `Tensor`. On a plain array the model just computes, and
+# nothing is recorded; a `Tensor` remembers how a result was computed, so that `grad` can go back:
+
+# %%
+if __name__ == "__main__":
+    X = Tensor(x[:3])
+    J = model.loss(model(X), y[:3])
+    (g,) = grad(J, [X])
+    print(f"The cost of three images is {J.item():.4f}; the gradient for their pixels has the shape {g.shape}.")
+
+# %% [markdown]
+# `grad(J, [X])` gives one array for each Tensor in the list. Only `X` is in the list here. So the gradients of the
+# weights are not computed, and nothing that a training step may be collecting is disturbed.
+#
+# ## Exercise 1 (medium): FGSM
+#
+# Write the attack. A pixel whose gradient is exactly 0 should stay as it is; `np.sign` gives 0 there.
+#
+# <details><summary>Hint 1</summary>
+#
+# The three lines of the cell above are half of the answer.
+#
+# </details>
 
 
 # %%
 def fgsm(model: models.Network, x: np.ndarray, y: np.ndarray, eps: float) -> np.ndarray:
-    """x `(N, D)`, each entry moved by eps to where the cost of its true label y `(N,)` rises; 0 gradient, no move."""
+    """x `(N, D)`, each pixel moved by eps to where the cost of its true label y `(N,)` rises.
+
+    Where the gradient is 0, the pixel stays.
+    """
     ### BEGIN SOLUTION
     X = Tensor(x)
     J = model.loss(model(X), y)
@@ -64,32 +131,95 @@ def fgsm(model: models.Network, x: np.ndarray, y: np.ndarray, eps: float) -> np.
 
 
 # %% [markdown]
+# Is it right? The package has the same attack, `attacks.fgsm`, and both should agree to the last bit. (The package
+# takes care of one thing more. Its gradients do not carry the factor 1/N of a mean over the batch, so an image's
+# attack cannot depend on the other images of its batch, not even by rounding.)
+#
+# **Predict.** The model errs on about 2 % of the clean images. On how many after FGSM with $\varepsilon = 0.25$?
+#
+# - about 20 %
+# - about 60 %
+# - nearly all
+
+# %%
+if __name__ == "__main__":
+    x_adv = fgsm(model, x, y, EPS)
+    assert (x_adv == attacks.fgsm(model, x, y, EPS)).all(), "our FGSM and the package's differ"
+    attacked = metrics.evaluate(model, x_adv, y)
+    compare(
+        "logistic-3v7",
+        {"clean_error": clean.error, "error": attacked.error},
+        {"clean_error": clean.intervals["error"], "error": attacked.intervals["error"]},
+    )
+
+# %% [markdown]
+# One step, and almost every image is on the wrong side. Compare that with the 86 % of lesson 1: a model that was
+# trained to be right more often has larger weights, and is easier to fool.
+#
+# ## What the attack looks like
+#
+# For logistic regression we know the gradient from lesson 2: $\nabla_x\,\zeta(-yz) = -y\,\sigma(-yz)\,w$. The sigmoid
+# is positive, so the sign of the gradient is
+#
+# $$\operatorname{sign}(\nabla_x J) = -y\operatorname{sign}(w) .$$
+#
+# The attack adds one and the same pattern to every three, and subtracts it from every seven. The next figure is
+# figure 2 of the paper.
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    w = parameters(model)[0].data[0]
+    threes, sevens = np.flatnonzero(y < 0)[:10], np.flatnonzero(y > 0)[:10]
+    chosen = np.concatenate([threes, sevens])
+    with figure("lesson03_figure2.png", width=11, height=3.4) as canvas:
+        first, second, third, fourth = canvas.subplots(1, 4, width_ratios=[4, 4, 5, 5])
+        show_image(first, w, "the weights w", -np.abs(w).max(), np.abs(w).max(), "PuOr")
+        show_image(second, np.sign(w), "sign(w)", -1, 1, "PuOr")
+        for axes, images, title in ((third, x, "clean"), (fourth, x_adv, f"after FGSM, ε = {EPS}")):
+            mosaic = images[chosen].reshape(4, 5, 28, 28).swapaxes(1, 2).reshape(4 * 28, 5 * 28)
+            axes.imshow(mosaic, cmap="gray", vmin=-EPS, vmax=1 + EPS)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(title, fontsize=9)
+
+# %% [markdown]
+# To us the pattern sign(w) looks like noise. It does not look like the difference between a three and a seven. Yet it
+# is exactly what the model is most sensitive to.
+#
+# Some pixels did not move at all:
+
+# %%
+if __name__ == "__main__":
+    dark = np.mean((data.x == 0).all(axis=0))
+    print(f"The attack moved {np.mean(x_adv != x):.1%} of the pixels.")
+    print(f"{dark:.1%} of the pixels are dark in every training image.")
+
+# %% [markdown]
+# A pixel that is dark in every training image never changed its weight, which is still exactly 0. The gradient is 0
+# there, and so is its sign.
+#
 # ## Why it is exact here
 #
-# Logistic regression says $p(y = 1 \mid x) = \sigma(z)$ with $z = w^\top x + b$, labels $y \in \{-1, 1\}$, $w$ of shape
-# `(784,)`. Its cost for one image is $\zeta(-yz)$, where $\zeta(a) = \log(1 + e^a)$ is the softplus with the slope
-# $\zeta'(a) = \sigma(a)$. By the chain rule
+# Put the attacked image into the cost. The pattern moves $-yz$ up by $\varepsilon\,w^\top\operatorname{sign}(w) =
+# \varepsilon\lVert w\rVert_1$, so the cost of an attacked image is
 #
-# $$\nabla_x\,\zeta(-y z) = -y\,\sigma(-y z)\,w, \qquad\text{so}\qquad
-# \operatorname{sign}(\nabla_x J) = -y\operatorname{sign}(w),$$
+# $$\zeta\bigl(\varepsilon\lVert w\rVert_1 - y(w^\top x + b)\bigr) .$$
 #
-# because $\sigma$ is positive. The attack subtracts the same pattern from every seven and adds it to every three. Now
-# put it into the cost. $-y z$ grows by $\varepsilon\,w^\top\operatorname{sign}(w) = \varepsilon\lVert w\rVert_1$, hence
+# Lesson 1 says that no change in the box makes $-yz$ grow more, and $\zeta$ only ever rises with it. So this *is* the
+# largest cost that any change of that size can reach. (In the paper's formula, $y$ multiplies
+# $\varepsilon\lVert w\rVert_1$ too. That is a slip.)
 #
-# $$\zeta(-y \tilde z) = \zeta\bigl(\varepsilon\lVert w\rVert_1 - y(w^\top x + b)\bigr) .$$
+# ## Exercise 2 (medium): the worst case, without making it
 #
-# Lesson 1 says that no $\eta$ in the box makes $-yz$ grow more, and $\zeta$ only ever rises: this is the exact maximum.
-# (In the paper's formula $y$ multiplies $\varepsilon\lVert w\rVert_1$ too, a slip.)
-#
-# ## Exercise 2: the worst case, without making it
-#
-# The cost of each image at its worst $\tilde x$, from the formula alone. `np.logaddexp(0, a)` is a softplus that does
-# not overflow.
+# Return the cost of each image at its worst $\tilde x$, from the formula alone, without computing any $\tilde x$. As in
+# lesson 2 it has to be finite for every activation.
 
 
 # %%
 def worst_cost(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: float) -> np.ndarray:
-    """The largest cost `(N,)` of each image x `(N, D)` when each pixel may move by eps; y is -1 or 1, w `(D,)`."""
+    """The largest cost `(N,)` of each image x `(N, D)` when each pixel may move by eps.
+
+    w has shape `(D,)`, b is a number, and the labels y `(N,)` are -1 or 1.
+    """
     ### BEGIN SOLUTION
     # zeta(eps ||w||_1 - y (w^T x + b))
     return np.logaddexp(0, eps * np.abs(w).sum() - y * (x @ w + b))
@@ -97,26 +227,11 @@ def worst_cost(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: float
 
 
 # %% [markdown]
-# ## Training, attack, and three checks
-#
-# Our FGSM must agree with the package's, `tinyadv.attacks.fgsm`, to the last bit. (The package takes care of one thing
-# more: its gradients do not carry the factor 1/N of a mean over the batch, so that an image's attack cannot depend on
-# its batch-mates, not even by rounding to 0.) Then, in double precision: the cost at $\tilde x$ must be the formula's,
-# and no random point or corner of the box may have a higher one.
+# Two checks, with 16 digits. First: does the cost at the FGSM examples equal the formula? Second: does any random
+# point, or any random corner of the box, have a higher cost?
 
 
 # %%
-def trained(data: Split, epochs: int) -> models.Network:
-    """Logistic regression trained on threes (-1) and sevens (1)."""
-    model = models.logistic_regression(rng=generator(0, "weights"))
-    optimiser = SGD(parameters(model), Schedule(learning_rate=0.1, momentum=0.5, final_momentum=0.5))
-    train(
-        model, clean_objective, data.x, data.y, epochs=epochs, seed=0, optimiser=optimiser,
-        progress=Console(), title="logistic regression, 3 or 7",
-    )  # fmt: skip
-    return model
-
-
 def largest_gap(model: models.Network, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[float, bool]:
     """How far the cost at the FGSM examples is from the formula, relatively; and whether no other point is worse."""
     w, b = (p.data for p in parameters(model))
@@ -126,55 +241,35 @@ def largest_gap(model: models.Network, x: np.ndarray, y: np.ndarray, rng: np.ran
         return np.logaddexp(0, -y * model(x))
 
     gap = float((np.abs(cost(fgsm(model, x, y, EPS)) - worst) / worst).max())
-    points = [rng.uniform(-EPS, EPS, x.shape) for _ in range(5)]
-    others = [cost(x + eta) for point in points for eta in (point, EPS * np.sign(point))]
-    return gap, bool((np.max(others, axis=0) <= worst).all())
+    no_worse = True
+    for _ in range(5):
+        point = rng.uniform(-EPS, EPS, x.shape)
+        corner = EPS * np.sign(point)
+        no_worse &= bool((cost(x + point) <= worst).all() and (cost(x + corner) <= worst).all())
+    return gap, no_worse
 
 
-# %%
-def main(profile: str = "quick") -> None:
-    """Train, attack, compare with the paper, and draw its figure 2."""
-    data, (x, y) = (pair(split, positive=7, negative=3) for split in (mnist().train, mnist().test))
-    model = trained(data, EPOCHS[profile])
-
-    x_adv = fgsm(model, x, y, EPS)
-    assert (x_adv == attacks.fgsm(model, x, y, EPS)).all(), "our FGSM and the package's differ"
-    clean, attacked = metrics.evaluate(model, x, y), metrics.evaluate(model, x_adv, y)
-    compare(
-        "logistic-3v7",
-        {"clean_error": clean.error, "error": attacked.error},
-        {"clean_error": clean.intervals["error"], "error": attacked.intervals["error"]},
-    )
-    draw(parameters(model)[0].data[0], x, x_adv, y)
-
-    gap, no_worse = largest_gap(model.to(dtype="float64"), x.astype("float64"), y, np.random.default_rng(0))
-    compare("logistic-exact", {"loss_difference": gap}, holds=no_worse and gap <= 1e-9)
-    dark = np.mean((data.x == 0).all(axis=0))
-    print(f"The attack moved {np.mean(x_adv != x):.1%} of the pixels. {dark:.1%} were dark in every training image:")
-    print("their weights are still exactly 0, and the sign of 0 is 0.")
-
-
-def draw(w: np.ndarray, x: np.ndarray, x_adv: np.ndarray, y: np.ndarray) -> None:
-    """Figure 2 of the paper: the weights, their sign, threes and sevens, and the same attacked."""
-    chosen = [*np.flatnonzero(y < 0)[:10], *np.flatnonzero(y > 0)[:10]]
-    with figure("lesson03_figure2.png", width=11, height=3.4) as canvas:
-        a, b, c, d = canvas.subplots(1, 4, width_ratios=[4, 4, 5, 5])
-        show_image(a, w, "the weights w", -np.abs(w).max(), np.abs(w).max(), "PuOr")
-        show_image(b, np.sign(w), "sign(w)", -1, 1, "PuOr")
-        for axes, images, title in ((c, x, "clean"), (d, x_adv, f"after FGSM, ε = {EPS}")):
-            mosaic = images[chosen].reshape(4, 5, 28, 28).swapaxes(1, 2).reshape(4 * 28, 5 * 28)
-            axes.imshow(mosaic, cmap="gray", vmin=-EPS, vmax=1 + EPS)
-            axes.set(xticks=[], yticks=[])
-            axes.set_title(title, fontsize=9)
-
+# %% [markdown]
+# **Predict.** How far is the cost after FGSM from the formula?
+#
+# - a few per cent: FGSM is an approximation
+# - by rounding alone
 
 # %%
 if __name__ == "__main__":
-    main()
+    exact = model.to(dtype="float64")
+    gap, no_worse = largest_gap(exact, x.astype("float64"), y, np.random.default_rng(0))
+    compare("logistic-exact", {"loss_difference": gap}, holds=no_worse and gap <= 1e-9)
 
 # %% [markdown]
-# **To think about.** The paper attacks with the *true* label $y$. What becomes of images that the model got wrong
-# before the attack? And what would change if $y$ were the model's own answer?
+# For this model the fast method is the exact answer. That will not stay so: a network with hidden layers is not
+# linear, and then FGSM is only the answer of its linear approximation. Part of the paper's argument is that this is
+# close enough.
+#
+# ## To think about
+#
+# The paper attacks with the *true* label $y$. What becomes of images that the model got wrong before the attack? And
+# what would change if $y$ were the model's own answer?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: with the true label the cost of a wrong image rises further: it stays wrong, so the
@@ -183,5 +278,12 @@ if __name__ == "__main__":
 # the second; in training the first gives the true label away (lesson 14).
 # ### END SOLUTION
 #
-# **What this cannot explain yet.** All this rested on $z$ being linear in $x$; a deep network is not, and its gradient
-# had to be worked out by an engine that we took on trust, so the next lesson builds that engine in front of us.
+# ## Summary
+#
+# - FGSM moves every pixel by $\varepsilon$ in the direction of the sign of its gradient. It needs one gradient.
+# - For logistic regression it finds the worst change in the box; the cost there is
+#   $\zeta(\varepsilon\lVert w\rVert_1 - y(w^\top x + b))$.
+# - A model with an error below 2 % has one near 100 % after one step.
+#
+# **What this cannot explain yet.** All this rested on $z$ being linear in $x$. A deep network is not, and its gradient
+# was worked out by an engine that we took on trust. Lesson 4 builds such an engine.

@@ -7,24 +7,24 @@ memory backwards. Compared with the package's engine on the gradient of an attac
 # %% [markdown]
 # # Lesson 4. The engine: how a program is differentiated, and then its gradient
 #
-# **The claims** (Goodfellow, Shlens and Szegedy 2015, sections 5 and 6). To train logistic regression on its FGSM
-# examples *is* to minimise $\mathbb E\,\zeta(\varepsilon\lVert w\rVert_1 - y(w^\top x + b))$: two programs that look
-# nothing alike, one gradient. And since the sign's derivative is 0, a model trained so cannot "anticipate how the
-# adversary will react"; with smoother attacks it could. To see this, programs are differentiated that take gradients.
+# **Time:** about 75 minutes. **You need:** lessons 2 and 3; Python classes.
 #
-# **The formula.** A program computes arrays from arrays, and at the end one number $L$. For each array $t$ on the way
-# let $g_t = \partial L/\partial t$; it has the shape of $t$. If $a$ went into several operations, $L$ hears of it from
-# each of their results $t$, and by the chain rule the parts add up: $g_a = \sum_t g_t\,\partial t/\partial a$. So an
-# operation only has to know how to turn the $g$ of its result into parts for its arguments. Begin with $g_L = 1$ and
-# go backwards, to each array after all that was computed from it. An example: in the matrix product $y = ab$ of shapes
-# `(n, k)` and `(k, m)`, $y_{il} = \sum_j a_{ij} b_{jl}$ changes with $a_{ij}$ by $b_{jl}$, so with $g$ `(n, m)`
+# **After this lesson you can**
 #
-# $$\frac{\partial L}{\partial a_{ij}} = \sum_l g_{il}\,b_{jl}, \qquad
-# \frac{\partial L}{\partial b_{jl}} = \sum_i a_{ij}\,g_{il} .$$
+# - draw the computation graph of a small program, and walk through it backwards;
+# - write the heart of an automatic differentiation engine: `grad`;
+# - take the gradient of a gradient, and say why that matters for adversarial training.
 #
-# **The memory.** For this we must know who was computed from whom. A *Tensor* is an array that knows its operation and
-# its arguments, which again may be Tensors: `(x * w).sum()` remembers `sum_to` and the product, the product remembers
-# `times`, `x` and `w`. No tape and no switch: the history hangs on the result, and goes when nobody holds it any more.
+# ## The claims
+#
+# The paper (Goodfellow, Shlens and Szegedy 2015, section 5) says that to train logistic regression on its own FGSM
+# examples *is* to minimise the mean of $\zeta(\varepsilon\lVert w\rVert_1 - y(w^\top x + b))$, the worst cost of lesson
+# 3. These are two programs that look nothing alike. One makes attacked images and computes their cost; the other never
+# makes an image. Do they have the same gradient?
+#
+# In section 6 it says that a model trained so cannot "anticipate how the adversary will react", because the derivative
+# of the sign is 0. With a smoother attack it could. To check both claims we need to differentiate a program that itself
+# takes a gradient.
 
 # %%
 from __future__ import annotations
@@ -34,93 +34,219 @@ from types import SimpleNamespace
 import numpy as np
 
 import tinyadv
-from tinyadv.course import compare, figure
+from tinyadv.course import compare, figure, profile
+from tinyadv.course.graph import draw_graph
 from tinyadv.datasets import mnist, pair
 from tinyadv.paper.figures import show_image
 
-EPS, IMAGES = 0.25, {"quick": 1000, "lesson": 5000, "paper": 10_000}
+EPS = 0.25
+IMAGES = {"quick": 1000, "lesson": 5000, "paper": 10_000}
+
+# %% [markdown]
+# ## An array that remembers
+#
+# To differentiate a computation we have to know what was computed from what. So let a *Tensor* be an array which
+# knows the operation that made it, and the arguments of that operation. They may be Tensors again. Nothing else
+# records the computation: there is no list of operations, and no switch to turn on. The history hangs on the result,
+# and it goes away when nobody holds the result any more.
 
 
+# %%
 class Tensor:
     """An array `data`, and how it was computed: by the operation `op` from `args`, or given (None)."""
 
     def __init__(self, data, op=None, args=()):
         self.data, self.op, self.args, self.shape = data, op, args, np.shape(data)
 
-    __add__ = __radd__ = lambda a, b: ops.add(a, b)
-    __mul__ = __rmul__ = lambda a, b: ops.times(a, b)
-    __neg__, __sub__, __rsub__ = lambda a: -1.0 * a, lambda a, b: a + -1.0 * b, lambda a, b: b + -1.0 * a
-    __matmul__, __rmatmul__ = lambda a, b: ops.matmul(a, b), lambda b, a: ops.matmul(a, b)
-    __array_ufunc__ = None  # of `array + tensor` the Tensor takes care
-    T, sum = property(lambda a: ops.transpose(a)), lambda a: ops.sum_to(a, ())
+    def __add__(self, other):
+        return ops.add(self, other)
+
+    def __mul__(self, other):
+        return ops.times(self, other)
+
+    def __matmul__(self, other):
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other):
+        return ops.matmul(other, self)
+
+    def __neg__(self):
+        return -1.0 * self
+
+    def __sub__(self, other):
+        return self + -1.0 * other
+
+    def __rsub__(self, other):
+        return other + -1.0 * self
+
+    __radd__, __rmul__ = __add__, __mul__
+    __array_ufunc__ = None  # in `array + tensor` NumPy leaves the work to the Tensor
+
+    @property
+    def T(self):
+        return ops.transpose(self)
+
+    def sum(self):
+        return ops.sum_to(self, ())
 
 
+# %% [markdown]
+# An *operation* has a forward part, ordinary NumPy code, and a backward part, which we write below. Called with a
+# Tensor among its arguments, it returns a Tensor that remembers the call. Called with plain arrays, it returns a
+# plain array and nothing is recorded.
+
+
+# %%
 def raw(a):
     """The array inside a Tensor; anything else as it is."""
     return a.data if isinstance(a, Tensor) else a
 
 
-def operation(forward, backward):
-    """An operation: `forward` on arrays; with a Tensor among its arguments, the result is one that remembers."""
+def operation(name, forward, backward):
+    """An operation. backward(g, y, *args) gives a tuple: the part of the gradient that goes to each argument."""
 
     def op(*args):
         y = forward(*map(raw, args))
-        return Tensor(y, op, args) if any(isinstance(a, Tensor) for a in args) else y
+        if any(isinstance(a, Tensor) for a in args):
+            return Tensor(y, op, args)
+        return y
 
-    op.backward = backward  # (g, y, *args) -> a tuple, the part of each argument
+    op.name, op.backward = name, backward
     return op
 
 
 # %% [markdown]
-# ## Exercises 1 and 2: what an operation does backwards
+# ## Backwards through one operation
 #
-# NumPy repeats a bias `(K,)` for N rows. Then $L$ hears of each entry N times, and the $g$ that comes back, `(N, K)`,
-# must be summed to `(K,)`. A sum's own $g$ is repeated: each of the two is the backward of the other. The formulas use
-# *operations*, not NumPy's functions: from arrays they make arrays, from Tensors a gradient that remembers how it was
-# computed, so that it can be differentiated again. A formula that reads a Tensor's `.data` gives the right gradient,
-# and then a second derivative that is silently wrong, because to that derivative what was read is a constant.
+# At the end of a program stands one number, $L$. For each Tensor $t$ on the way let $g_t = \partial L/\partial t$: an
+# array of the shape of $t$ which says how $L$ changes with each of its entries. Suppose we know $g$ for the *result* of
+# an operation. What does each *argument* get?
 #
-# ## Exercise 3: backwards through all of them
+# Take the product of matrices $y = ab$, with shapes `(n, k)` and `(k, m)`. An entry of the result is
+# $y_{il} = \sum_j a_{ij} b_{jl}$. It changes with $a_{ij}$ by $b_{jl}$, and with $b_{jl}$ by $a_{ij}$. So by the chain
+# rule
 #
-# `history(y)` has $y$ and all Tensors that it came from, each once, and each *after* its arguments. From its end to
-# its beginning: the $g$ of $t$ is complete when its turn comes, `t.op.backward` splits it into parts, and each goes to
-# an argument. With `create_graph` the formulas are given Tensors instead of arrays, and that is all. Then come programs
-# that take gradients: they move images along the gradient $g$ of their cost, or along its sign, and take the cost at
-# that place. They are told which engine `E` to use, ours or the package's. If $g$ counts as a constant, we learn how to
-# lower the cost where the attack went; what comes through the attack tells where else it would then have gone (figure).
+# $$\frac{\partial L}{\partial a_{ij}} = \sum_l g_{il}\,b_{jl}, \qquad
+# \frac{\partial L}{\partial b_{jl}} = \sum_i a_{ij}\,g_{il} .$$
+#
+# ## Exercise 1 (easy): the product of matrices
+#
+# Write both sums as products of matrices. Use `@` and `.T` only: these work for arrays and for Tensors alike, and we
+# need both.
+
+
+# %%
+def matmul_backward(g, y, a, b):
+    """(dL/da, dL/db) for y = a @ b, matrices `(n, k)` and `(k, m)`; g is dL/dy `(n, m)`.
+
+    All of them are arrays, or all are Tensors.
+    """
+    ### BEGIN SOLUTION
+    return g @ b.T, a.T @ g
+    ### END SOLUTION
+
+
+# %% [markdown]
+# ## When NumPy repeats an argument
+#
+# In `x @ w + b` NumPy adds one bias to all N rows: it *broadcasts* the bias of shape `(K,)` to `(N, K)`. Each entry of
+# the bias is used N times, so its parts of the gradient add up: the $g$ that comes back has the shape `(N, K)`, and it
+# has to be summed to `(K,)`. The same happens to an axis of length 1, which keeps its place.
+#
+# ## Exercise 2 (medium): undo a broadcast
+#
+# Sum an array to a given shape: over the axes that the shape lacks *in front*, and over the axes where its length is 1,
+# which stay with length 1.
+#
+# <details><summary>Hint 1</summary>
+#
+# NumPy lines shapes up at their last axis. How many axes are missing in front?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Two sums: one over the missing axes, and one with `keepdims=True` over those of length 1.
+#
+# </details>
 
 
 # %%
 def unbroadcast(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """x summed to `shape`: over the axes that `shape` lacks in front, and those where its length is 1."""
+    """x summed to `shape`: over axes that `shape` lacks in front, and those where it has length 1."""
     ### BEGIN SOLUTION
     x = x.sum(axis=tuple(range(x.ndim - len(shape))))
     return x.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
     ### END SOLUTION
 
 
-def matmul_backward(g, y, a, b):
-    """(dL/da, dL/db) for y = a @ b, matrices `(n, k)` and `(k, m)`; all arrays, or all Tensors."""
-    ### BEGIN SOLUTION
-    return g @ b.T, a.T @ g
-    ### END SOLUTION
+# %% [markdown]
+# ## The table of operations
+#
+# Here are all operations that the lesson needs: name, forward, backward. To sum an array and to repeat it undo each
+# other, so each is the backward of the other. (`sum_to` is `unbroadcast` as an operation.)
+#
+# Look at the backward parts. They use *operations*, not NumPy's functions. Given arrays they compute arrays. Given
+# Tensors they compute a gradient that remembers how it was computed, so that it can be differentiated again. A
+# backward part that read a Tensor's `.data` would still give the right gradient. But its derivative would be silently
+# wrong, because what was read counts as a constant.
 
 
-class ops:  # noqa: N801  (a table of each operation's forward and backward, named as the package's)
-    add = operation(np.add, lambda g, y, a, b: (ops.sum_to(g, np.shape(a)), ops.sum_to(g, np.shape(b))))
-    times = operation(np.multiply, lambda g, y, a, b: (ops.sum_to(g * b, np.shape(a)), ops.sum_to(g * a, np.shape(b))))
-    matmul = operation(np.matmul, matmul_backward)
-    transpose = operation(np.transpose, lambda g, y, a: (ops.transpose(g),))
-    sum_to = operation(unbroadcast, lambda g, y, x, shape: (ops.broadcast(g, x.shape),))
-    broadcast = operation(np.broadcast_to, lambda g, y, x, shape: (ops.sum_to(g, x.shape),))
-    softplus = operation(lambda x: np.logaddexp(0, x), lambda g, y, x: (g * ops.sigmoid(x),))
-    sigmoid = operation(lambda x: np.exp(-np.logaddexp(0, -x)), lambda g, y, x: (g * y * (1.0 - y),))
-    absolute = operation(np.abs, lambda g, y, x: (g * ops.sign(x),))
-    sign = operation(np.sign, lambda g, y, x: (0.0 * g,))
+# %%
+class ops:  # noqa: N801  (named as the package's module of operations)
+    add = operation(
+        "add", np.add,
+        lambda g, y, a, b: (ops.sum_to(g, np.shape(a)), ops.sum_to(g, np.shape(b))),
+    )  # fmt: skip
+    times = operation(
+        "times", np.multiply,
+        lambda g, y, a, b: (ops.sum_to(g * b, np.shape(a)), ops.sum_to(g * a, np.shape(b))),
+    )  # fmt: skip
+    matmul = operation("matmul", np.matmul, matmul_backward)
+    transpose = operation("transpose", np.transpose, lambda g, y, a: (ops.transpose(g),))
+    sum_to = operation("sum_to", unbroadcast, lambda g, y, x, shape: (ops.broadcast(g, x.shape),))
+    broadcast = operation("broadcast", np.broadcast_to, lambda g, y, x, shape: (ops.sum_to(g, x.shape),))
+    softplus = operation("softplus", lambda x: np.logaddexp(0, x), lambda g, y, x: (g * ops.sigmoid(x),))
+    sigmoid = operation(
+        "sigmoid", lambda x: np.exp(-np.logaddexp(0, -x)), lambda g, y, x: (g * y * (1.0 - y),)
+    )  # fmt: skip
+    absolute = operation("absolute", np.abs, lambda g, y, x: (g * ops.sign(x),))
+    sign = operation("sign", np.sign, lambda g, y, x: (0.0 * g,))
 
 
+# %% [markdown]
+# ## A graph, and the way back
+#
+# A small program: the cost of logistic regression for two images of three pixels. The figure shows its *computation
+# graph*. Blue boxes were given; each other box is a Tensor that an operation made, and the arrows lead from its
+# arguments to it. Numbers and plain arrays, such as the labels, are not drawn.
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    images, labels = np.array([[0.0, 0.5, 1.0], [1.0, 0.0, 0.5]]), np.array([[1.0], [-1.0]])
+    W, B = Tensor(np.array([[1.0], [-2.0], [0.5]])), Tensor(np.zeros(1))
+    L = ops.softplus(-labels * (images @ W + B)).sum() * 0.5
+    names = {id(W): "w", id(B): "b", id(L): "L = times"}
+
+    def label(t):
+        name = names.get(id(t), t.op.name if t.op else "")
+        return f"{name}\n{t.shape}"
+
+    with figure("lesson04_graph.png", width=11, height=2.4) as canvas:
+        draw_graph(canvas.subplots(), L, label)
+
+# %% [markdown]
+# Now go backwards, from right to left. Start with $g_L = 1$. At each Tensor, the backward part of its operation turns
+# its $g$ into a part for each argument. If a Tensor was an argument of several operations, it gets several parts, and
+# by the chain rule they add up. So a Tensor's $g$ is complete only after *all* Tensors computed from it have had
+# their turn.
+#
+# `history(y)` takes care of that order. It lists $y$ and all Tensors that it came from, each once, and each *after* its
+# arguments. Read from its end to its beginning, it is the order that we need.
+
+
+# %%
 def history(y: Tensor, found=None) -> dict[Tensor, None]:
-    """y and the Tensors that it was computed from, oldest first, as the keys of a dictionary."""
+    """y and the Tensors that it was computed from, arguments first, as the keys of a dictionary."""
     found = {} if found is None else found
     for a in y.args:
         if isinstance(a, Tensor) and a not in found:
@@ -129,13 +255,44 @@ def history(y: Tensor, found=None) -> dict[Tensor, None]:
     return found
 
 
+# %%
+if __name__ == "__main__":
+    walk = [label(t).replace("\n", " ") for t in reversed(history(L))]
+    print("the way back: " + " → ".join(walk))
+
+# %% [markdown]
+# ## Exercise 3 (hard): backwards through all of them
+#
+# Write `grad`. Keep a dictionary from each Tensor to the sum of the parts that it has been given so far. With
+# `create_graph=False` everything is done with plain arrays. With `create_graph=True` the backward parts are given
+# Tensors instead, and that is the only difference: the gradients are then Tensors with a history of their own.
+#
+# <details><summary>Hint 1</summary>
+#
+# The first entry of the dictionary is $y$ itself, with an array of ones.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# For each `t` in `reversed(history(y))` that has an operation: `t.op.backward(g of t, t, *t.args)`, where `t` and its
+# arguments are plain arrays unless `create_graph`. Then hand out the parts to those arguments that are Tensors.
+#
+# </details>
+
+
+# %%
 def grad(y: Tensor, xs: list[Tensor], create_graph: bool = False) -> list:
-    """dy/dx for each x, like x; y is one number. Arrays, or with create_graph Tensors with a history."""
+    """dy/dx for each x of xs, of the shape of x; y is one number.
+
+    The gradients are arrays, or with create_graph Tensors that have a history.
+    """
     ### BEGIN SOLUTION
     given = (lambda a: a) if create_graph else raw
     gs = {y: given(Tensor(np.ones_like(y.data)))}
     for t in reversed(history(y)):
-        parts = t.op.backward(gs[t], given(t), *map(given, t.args)) if t.op else ()
+        if t.op is None:
+            continue
+        parts = t.op.backward(gs[t], given(t), *map(given, t.args))
         for a, part in zip(t.args, parts, strict=False):
             if isinstance(a, Tensor):
                 # g_a = sum of its parts
@@ -144,37 +301,37 @@ def grad(y: Tensor, xs: list[Tensor], create_graph: bool = False) -> list:
     ### END SOLUTION
 
 
+# %%
+if __name__ == "__main__":
+    dw, db = grad(L, [W, B])
+    print(f"dL/dw = {dw.ravel()}, dL/db = {db}")
+    c = -labels / (1 + np.exp(labels * (images @ W.data + B.data)))  # lesson 2's c
+    print(f"by the formula of lesson 2: {(images.T @ c / 2).ravel()}, {c.mean(axis=0)}")
+
+# %% [markdown]
+# ## A program that takes a gradient
+#
+# Now the two claims. `cost` is the closed form of lesson 3. `attacked` moves the images along the gradient of their
+# cost, or along its sign, and then takes the cost at that place. Both are told which engine `E` to use, ours or the
+# package's.
+#
+# The gradient $g$ inside `attacked` depends on $w$ too. With `through=True` it is a Tensor with a history, so the way
+# back leads *through the attack*. With `through=False` it is a plain array, which counts as a constant.
+
+
+# %%
 def cost(E, w, b, x, y, eps=0.0):
-    """mean zeta(eps ||w||_1 - y (x w + b)): lesson 3's closed form; w `(D, 1)`, b `(1,)`, x `(N, D)`, y `(N, 1)`."""
+    """mean zeta(eps ||w||_1 - y (x w + b)), lesson 3's closed form; w `(D, 1)`, b `(1,)`, x `(N, D)`, y `(N, 1)`."""
     return E.ops.softplus(eps * E.ops.absolute(w).sum() - y * (x @ w + b)).sum() * (1 / len(y))
 
 
 def attacked(E, w, b, x, y, sign=True, through=True):
     """J at x + eps sign(g), or at x + eps g; unless `through`, g is a constant."""
     X = E.Tensor(x)
-    (g,) = E.grad(cost(E, w, b, X, y) * float(len(y)), [X], create_graph=through)
-    return cost(E, w, b, x + EPS * (E.ops.sign(g) if sign else g), y)
-
-
-def main(profile: str = "quick") -> None:
-    """Differentiate each program for w and b by both engines."""
-    x, y = (a[: IMAGES[profile]].astype("float64") for a in pair(mnist().train, positive=7, negative=3))
-    w, ours, found = (y @ x)[:, None] / len(x), SimpleNamespace(Tensor=Tensor, grad=grad, ops=ops), []
-    programs = {"the closed form": (cost, {"eps": EPS}), "J after FGSM": (attacked, {})}
-    programs["J after x + εg"] = attacked, {"sign": False}
-    programs["the same, g constant"] = attacked, {"sign": False, "through": False}
-    for name, (program, settings) in programs.items():
-        for E in (ours, tinyadv):
-            W, B = E.Tensor(w), E.Tensor(np.zeros(1))
-            found.append(np.concatenate(E.grad(program(E, W, B, x, y[:, None], **settings), [W, B]), axis=None))
-        print(f"gradient of {name:24} ours and the package's differ by {gap(*found[-2:]):.0e}")
-    closed, fgsm, smooth, constant = found[::2]
-    compare("logistic-exact", {"gradient_difference": gap(fgsm, closed)})
-    print(f"After x + εg, {gap(constant, smooth):.1%} of the gradient came through the attack.")
-    shown = {"all of dJ/dw after x + εg": smooth, "g constant": constant, "through the attack": smooth - constant}
-    with figure("lesson04_engine.png", width=9, height=3.2) as canvas:
-        for axes, (title, image) in zip(canvas.subplots(1, 3), shown.items(), strict=True):
-            show_image(axes, image[:-1], title, -abs(smooth).max(), abs(smooth).max(), "PuOr")
+    own_costs = cost(E, w, b, X, y) * float(len(y))  # the sum over the images: each has its own gradient
+    (g,) = E.grad(own_costs, [X], create_graph=through)
+    direction = E.ops.sign(g) if sign else g
+    return cost(E, w, b, x + EPS * direction, y)
 
 
 def gap(a: np.ndarray, b: np.ndarray) -> float:
@@ -182,13 +339,79 @@ def gap(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
+# %% [markdown]
+# We differentiate four programs for $w$ and $b$, at the nearest-mean weights of lesson 1, by both engines.
+
 # %%
 if __name__ == "__main__":
-    main()
+    x, y = (a[: IMAGES[profile()]].astype("float64") for a in pair(mnist().train, positive=7, negative=3))
+    w = (y @ x)[:, None] / len(x)
+    ours = SimpleNamespace(Tensor=Tensor, grad=grad, ops=ops)
+    programs = {
+        "the closed form": (cost, {"eps": EPS}),
+        "J after FGSM": (attacked, {}),
+        "J after x + εg": (attacked, {"sign": False}),
+        "the same, g constant": (attacked, {"sign": False, "through": False}),
+    }
+    gradients = {}
+    for name, (program, settings) in programs.items():
+        by_engine = []
+        for E in (ours, tinyadv):
+            W, B = E.Tensor(w), E.Tensor(np.zeros(1))
+            found = E.grad(program(E, W, B, x, y[:, None], **settings), [W, B])
+            by_engine.append(np.concatenate(found, axis=None))
+        gradients[name] = by_engine[0]
+        print(f"gradient of {name:24} ours and the package's differ by {gap(*by_engine):.0e}")
 
 # %% [markdown]
-# **To think about.** Our `grad` also computes gradients that nobody asked for, and `history` calls itself. What does
-# each cost with a deep network, and how would you mend it? (The engine of the package, `tinyadv.tensor`, does both.)
+# Our engine and the package's agree to rounding, also where the gradient of a gradient is taken.
+#
+# **Predict.** How do the gradients of the first two programs, the closed form and the cost after FGSM, differ?
+#
+# - not at all, up to rounding
+# - by a few per cent, because FGSM's sign is not differentiable
+
+# %%
+if __name__ == "__main__":
+    compare("logistic-exact", {"gradient_difference": gap(gradients["J after FGSM"], gradients["the closed form"])})
+
+# %% [markdown]
+# They are the same. The paper's claim holds: adversarial training of logistic regression *is* training on the closed
+# form. The sign did no damage. Its derivative is 0 wherever no entry of the gradient is exactly 0, so nothing is lost
+# by taking it as 0.
+#
+# **Predict.** Move along the gradient itself instead, $x + \varepsilon g$. How much of $\nabla_w J$ then comes
+# *through* the attack, and is lost if $g$ counts as a constant?
+#
+# - nothing, as with the sign
+# - about a quarter
+# - more than half
+
+# %%
+if __name__ == "__main__":
+    smooth, constant = gradients["J after x + εg"], gradients["the same, g constant"]
+    print(f"{gap(constant, smooth):.1%} of the gradient came through the attack.")
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    shown = {
+        "all of dJ/dw after x + εg": smooth,
+        "g constant": constant,
+        "through the attack": smooth - constant,
+    }
+    with figure("lesson04_engine.png", width=9, height=3.2) as canvas:
+        for axes, (title, image) in zip(canvas.subplots(1, 3), shown.items(), strict=True):
+            show_image(axes, image[:-1], title, -abs(smooth).max(), abs(smooth).max(), "PuOr")
+
+# %% [markdown]
+# The part with a constant $g$ says how to lower the cost *where the attack went*. The part through the attack says
+# where the attack will go when the weights change. FGSM has no such part. That is what the paper means by a model
+# that cannot anticipate its adversary; lesson 9 tries attacks that have it.
+#
+# ## To think about
+#
+# Our `grad` also computes gradients that nobody asked for, and `history` calls itself. What does each cost with a deep
+# network, and how would you mend it? (The engine of the package, `tinyadv.tensor`, does both.)
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: such gradients cost about as much as those wanted: the first layer's product for the
@@ -196,5 +419,13 @@ if __name__ == "__main__":
 # have one formula for each argument. 1: Python ends recursion at about 1000 levels; keep a list of what is to do.
 # ### END SOLUTION
 #
-# **What this cannot explain yet.** The engine differentiates whatever we write; but what does it do, step by step, in a
-# deep network, in which units drop out, and where a maximum of several pieces has no derivative when two of them tie?
+# ## Summary
+#
+# - A Tensor is an array that remembers its operation and arguments. The history hangs on the result.
+# - `grad` walks it backwards, each Tensor after all that was computed from it, and adds up the parts.
+# - If the backward parts are written in operations, the gradient can be differentiated again.
+# - FGSM training of logistic regression has exactly the gradient of the closed form.
+#
+# **What this cannot explain yet.** The engine differentiates whatever we write. But what does it do, step by step, in a
+# deep network, where units drop out, and where a maximum of several pieces has no derivative when two of them tie?
+# Lesson 5 does that by hand.

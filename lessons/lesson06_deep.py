@@ -7,29 +7,21 @@ range, how straight a deep network's logits are on the way, and an attack that t
 # %% [markdown]
 # # Lesson 6. FGSM on deep networks: how far one gradient tells
 #
-# **The claims** (Goodfellow, Shlens and Szegedy 2015, sections 4 and 8). On the MNIST test images FGSM with
-# $\varepsilon = .25$ gives softmax regression 99.9 % error and a maxout network 89.4 %, with a confidence of 79.3 % and
-# 97.6 % on the mistakes. Turning $x$ by a small angle towards the gradient works too. Along the line
-# $x + \varepsilon\operatorname{sign}(\nabla_x J)$ a maxout network's logits are piecewise linear (figure 4).
+# **Time:** about 90 minutes. **You need:** lessons 3 and 5.
 #
-# **Pieces.** A maxout unit is $h_u = \max_p a_{pu}$. As long as no unit's winner changes, each layer has fixed weights
-# and is affine, and so is the network: $z(x + \eta) = z(x) + A\eta$, logits $z$ `(10,)`, $A$ `(10, 784)`, $\eta$
-# `(784,)`, exactly. Along a line each logit is then straight, with a kink where some unit's winner changes, and no
-# jump, since the old and the new winner are equal there. One of hundreds of units takes another slope: a small kink.
+# **After this lesson you can**
 #
-# **The cost.** $J = \log\sum_k e^{z_k} - z_y$. If $z_k$ grows by $\varepsilon s_k$, with slopes $s$ `(10,)`, then by
-# lesson 5's rule for softmax, $p$ being its probabilities,
+# - attack a deep network, and report error and confidence the way the paper does;
+# - say what "piecewise linear" means for a maxout network, and see it in figure 4;
+# - attack by turning an image instead of adding to it.
 #
-# $$\frac{dJ}{d\varepsilon} = \sum_k p_k s_k - s_y, \qquad
-# \frac{d^2 J}{d\varepsilon^2} = \sum_k p_k s_k^2 - \Bigl(\sum_k p_k s_k\Bigr)^2 \ge 0 ,$$
+# ## The claims
 #
-# because $dp_k/d\varepsilon = p_k (s_k - \sum_j p_j s_j)$. This is the variance of the slopes under $p$. So within a
-# piece $J$ is convex and lies above its tangents. For FGSM's step $\eta$ and $g = \nabla_x J$ `(784,)` the tangent says
-#
-# $$J(x + \eta) - J(x) \approx \eta^\top g = \varepsilon\sum_i \lvert g_i\rvert = \varepsilon\lVert g\rVert_1 .$$
-#
-# Softmax regression is a single piece: there the cost rises by *at least* this much, for every image and every
-# $\varepsilon$. A network that is sure has a tiny $g$, and a tangent that says little. FGSM only takes the sign of it.
+# The paper (Goodfellow, Shlens and Szegedy 2015, section 4) attacks the MNIST test images with FGSM of
+# $\varepsilon = 0.25$. Softmax regression is then wrong on 99.9 % of them, a maxout network on 89.4 %. Both are sure of
+# their mistakes: the mean confidence is 79.3 % and 97.6 %. Turning an image by a small angle towards the gradient works
+# too. And in section 8, along the line $x + \varepsilon\operatorname{sign}(\nabla_x J)$ the logits of a maxout network
+# are piecewise linear (figure 4).
 
 # %%
 import math
@@ -37,158 +29,324 @@ import math
 import numpy as np
 
 from tinyadv import attacks, losses, metrics, ops, parameters
-from tinyadv.course import compare, figure, lab, scale
-from tinyadv.datasets import mnist
+from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
 from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE, show_image
 from tinyadv.paper.measuring import in_float64
 from tinyadv.paper.section8 import pieces_along
 
-EPS, DEGREES = 0.25, (0, 5, 10, 15, 20, 25, 30)
+EPS = 0.25
+DEGREES = (0, 5, 10, 15, 20, 25, 30)
 
 # %% [markdown]
-# ## Exercises 1 and 2: what the tangent says, and the rotation
+# ## Two networks
 #
-# FGSM keeps $\lVert\eta\rVert_\infty$ small. A rotation keeps the length $\lVert x\rVert_2$. The paper does not write
-# it down; we turn in the plane of $x$ and $g$. Across $x$ is what is left of $g$ without its part along $x$:
-#
-# $$v = g - \frac{g^\top x}{x^\top x}\,x, \qquad u = \frac{v}{\lVert v\rVert_2}, \qquad
-# x' = \cos(t)\,x + \sin(t)\,\lVert x\rVert_2\,u .$$
-#
-# $u^\top x = 0$ and $\lVert u\rVert_2 = 1$, so $\lVert x'\rVert^2 = (\cos^2 t + \sin^2 t)\lVert x\rVert^2$: the length
-# stays. (No $x$ here is 0 or parallel to $g$. But a network that is sure has so small a $g$ that float32 rounds the
-# squares of its entries to 0; scaling $g$ does not change $u$.)
-
+# From here on lessons take trained networks from `lab()`. It trains a network when a lesson first asks for it, and
+# keeps it in the folder `tinyadv-results`, for later lessons. `scale(profile())` says how large the networks are and
+# how long they train: in the *profile* "quick" a few epochs of a small network, in "lesson" and "paper" more.
 
 # %%
-def predicted_rise(g: np.ndarray, eps: float) -> np.ndarray:
-    """How far the tangent at x says that FGSM raises each image's cost, `(N,)`; from its gradient g `(N, D)`."""
-    ### BEGIN SOLUTION
-    # eps ||g||_1
-    return eps * np.abs(g).sum(axis=1)
-    ### END SOLUTION
-
-
-def rotated(x: np.ndarray, g: np.ndarray, angle: float) -> np.ndarray:
-    """Each row of x `(N, D)` turned by `angle` (radians) towards its row of g, like x; where g is 0, x stays."""
-    ### BEGIN SOLUTION
-    g = g / np.maximum(np.abs(g).max(axis=1, keepdims=True), 1e-37)
-    squared = (x * x).sum(axis=1, keepdims=True)
-    v = g - (g * x).sum(axis=1, keepdims=True) / squared * x
-    u = v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-37)
-    return np.where(g.any(axis=1, keepdims=True), math.cos(angle) * x + math.sin(angle) * np.sqrt(squared) * u, x)
-    ### END SOLUTION
-
+if __name__ == "__main__":
+    networks, size = lab(), scale(profile())
+    softmax = networks.network(recipes.softmax_regression(size, seed=0))
+    maxout = networks.network(recipes.maxout(size, seed=0))
+    x, y = networks.data.test
+    for name, model in (("softmax regression", softmax), ("maxout", maxout)):
+        print(f"{name}: {metrics.evaluate(model, x, y).error:.2%} of {len(x):,} clean test images are wrong")
 
 # %% [markdown]
-# ## Exercises 3 and 4: what to report
+# ## What to report
 #
-# *Confidence* is the largest of an image's probabilities. The paper gives its mean over the mistakes alone; without any
-# there is no such number, and 0 would be a lie. Pieces are counted at points of a line, in order: wherever a unit's
-# winner, or those of several at once, changed since the last point, a piece has ended.
+# How sure is a network? Its *confidence* in an answer is the largest of the ten probabilities. The paper gives the
+# mean confidence over the *mistakes* alone. If there are no mistakes there is no such number; 0 would be a lie, so it
+# is NaN, "not a number".
+#
+# ## Exercise 1 (easy): the confidence on mistakes
 
 
 # %%
 def confidence_on_mistakes(p: np.ndarray, y: np.ndarray) -> float:
-    """The mean largest probability of the misclassified rows of p `(N, K)`, labels y `(N,)`; NaN if there are none."""
+    """The mean largest probability over the misclassified rows of p `(N, K)`.
+
+    The labels y are `(N,)`. NaN if nothing is misclassified.
+    """
     ### BEGIN SOLUTION
     wrong = p.argmax(axis=1) != y
     return float(p[wrong].max(axis=1).mean()) if wrong.any() else math.nan
     ### END SOLUTION
 
 
+# %% [markdown]
+# Attacked pixels may leave the range from 0 to 1. The paper does not clip them back, so neither do we. But a picture
+# has no pixels of $-0.25$, so we also report what is left of the attack after clipping.
+#
+# One more number belongs in the table: how many entries of the gradient are exactly 0. Their sign is 0, so those pixels
+# do not move.
+
+
+# %%
+def attack(claim, model, x, y):
+    """Attack the images x by FGSM, show the table of `claim`, and return the gradients `(N, 784)`."""
+    g = metrics.in_batches(lambda x, y: attacks.input_gradient(model, x, y), x, y)
+    x_adv = x + EPS * np.sign(g)
+    values = {"zero_gradient_share": float(np.mean(g == 0))}
+    for ending, images in (("", x_adv), ("_clipped", x_adv.clip(0, 1))):
+        p = model.probabilities(metrics.in_batches(model, images))
+        values[f"error{ending}"] = float(np.mean(p.argmax(axis=1) != y))
+        values[f"confidence_on_mistakes{ending}"] = confidence_on_mistakes(p, y)
+    compare(claim, values)
+    return g
+
+
+# %% [markdown]
+# **Predict.** A maxout network is not linear. Does FGSM of $\varepsilon = 0.25$ work on it?
+#
+# - no: a step of 0.25 is far too long for one gradient to know where it leads
+# - on about half of the images
+# - on most images, almost as well as on a linear model
+
+# %%
+if __name__ == "__main__":
+    g_softmax = attack("fgsm-softmax", softmax, x, y)
+    g_maxout = attack("fgsm-maxout", maxout, x, y)
+
+# %% [markdown]
+# It works on almost all images, and the network is sure of its mistakes. Why does one gradient reach so far? That is
+# what the rest of the lesson is about.
+#
+# (The table compares the paper with the gradient *as the paper's software computes it*, and with the *exact* gradient.
+# They differ, and the paper's 89.4 % depends on it. Lesson 14 explains why. This lesson computes the exact one.)
+#
+# ## A network in pieces
+#
+# A maxout unit gives its largest piece. As long as no unit's winner changes, every layer multiplies by fixed weights
+# and adds a fixed bias. So the whole network is linear there: $z(x + \eta) = z(x) + A\eta$ with the logits $z$, of
+# shape `(10,)`, and some matrix $A$ of shape `(10, 784)`.
+#
+# Now walk along a line. Each logit is straight until some unit's winner changes. Then the old and the new winner are
+# equal, so the logit does not jump; it only gets another slope, a small kink. Such a function is called *piecewise
+# linear*.
+#
+# ## Exercise 2 (medium): count the pieces
+#
+# Given the pieces of a layer at S points of a line, in order, count the linear pieces that these points show: a new
+# piece begins wherever the winner of at least one unit has changed since the point before.
+
+
+# %%
 def count_pieces(a: np.ndarray) -> int:
-    """How many linear pieces of a layer S points of a line, in order, show; a `(S, P, U)`: P pieces of U units."""
+    """How many linear pieces of a layer S points of a line show.
+
+    a is `(S, P, U)`: at each point, in order, the P pieces of U units.
+    """
     ### BEGIN SOLUTION
     return 1 + int(np.diff(a.argmax(axis=1), axis=0).any(axis=1).sum())
     ### END SOLUTION
 
 
 # %% [markdown]
-# ## Measuring
-#
-# Attacked pixels may leave $[0, 1]$: the paper most likely let them; we also report what clipping leaves. The figure's
-# middle has three costs at $x + \varepsilon\operatorname{sign}(g)$: the real one, that of $J$'s tangent, and that of
-# logits that go on straight, $z + \varepsilon s$. The nearer the third is to the first, the straighter the network. How
-# far the third leaves the second shows how much $J$ bends although its logits do not. Below are images on figure 4's
-# line, pixels under $-1$ black, above 2 white, each with its $\varepsilon$ and the network's answer. The package finds
-# all kinks exactly, layer by layer; points of the line, asked in the first layer, can only see fewer.
+# The paper's figure 4 takes the FGSM direction, and lets $\varepsilon$ run from $-10$ to $10$. That is absurdly far:
+# pixels are between 0 and 1. We do the same for 100 test images, and for one line we count the pieces, at 2,001 points
+# in the first layer, and exactly, layer by layer, with a function of the package.
 
 
 # %%
-def attack(claim, model, x, y):
-    """FGSM beside the paper; then the errors of 2,000 images for each angle of the rotation."""
-    g = metrics.in_batches(lambda x, y: attacks.input_gradient(model, x, y), x, y)
-    x_adv, values = x + EPS * np.sign(g), {"zero_gradient_share": float(np.mean(g == 0))}
-    for ending, images in (("", x_adv), ("_clipped", x_adv.clip(0, 1))):
-        p = model.probabilities(metrics.in_batches(model, images))
-        values[f"error{ending}"] = float(np.mean(p.argmax(axis=1) != y))
-        values[f"confidence_on_mistakes{ending}"] = confidence_on_mistakes(p, y)
-    compare(claim, values)
-    x, y, turned = x[:2000], y[:2000], [rotated(x[:2000], g[:2000], math.radians(t)) for t in DEGREES]
-    assert np.allclose(turned[-1], attacks.rotated(x, g[:2000], math.radians(30)), atol=1e-5), "rotations differ"
-    return np.array([metrics.evaluate(model, images, y).error for images in turned])
-
-
-def cost_along(model, x, y, eps):
-    """J at x + eps d, in float64: real, by the tangent of J, with straight logits; `(len(eps), 3, N)`."""
-    g, z, t, J = attacks.input_gradient(model, x, y), model(x), losses.targets(y, model(x)), ops.softmax_cross_entropy
-    s = (model(x + 1e-6 * np.sign(g)) - z) / 1e-6  # so short a step stays within the piece: this is the slope
-    return np.array([[J(model(x + e * np.sign(g)), t), J(z, t) + predicted_rise(g, e), J(z + e * s, t)] for e in eps])
-
-
 def trace(model, x, y):
     """Lines from eps = -10 to 10 as in figure 4: the logits `(N, 401, 10)` and the directions `(N, 784)`."""
-    d, eps, W, b = np.sign(attacks.input_gradient(model, x, y)), np.linspace(-10, 10, 401), *parameters(model)[:2]
-    z = np.array([model(start + eps[:, None] * way) for start, way in zip(x, d, strict=True)])
+    directions = np.sign(attacks.input_gradient(model, x, y))
+    eps = np.linspace(-10, 10, 401)
+    z = np.array([model(start + eps[:, None] * way) for start, way in zip(x, directions, strict=True)])
     right = z.argmax(axis=2) == y[:, None]
-    exact = [len(pieces_along(model, start, way, -10, 10)[0]) - 1 for start, way in zip(x, d, strict=True)]
-    a = (x[0] + np.linspace(-10, 10, 2001)[:, None] * d[0]) @ W.data.reshape(-1, 784).T + b.data
-    print(f"One line: its first layer shows {count_pieces(a.reshape(-1, *W.shape[:2]))} pieces; there are {exact[0]}.")
-    sides = {"correct_share_up": right[:, eps > 0], "correct_share_down": right[:, eps < 0], "correct_share": right}
-    compare("fig4-eps-trace", {name: side.mean() for name, side in sides.items()} | {"linear_pieces": np.mean(exact)})
-    return z, d
+    exact = [len(pieces_along(model, start, way, -10, 10)[0]) - 1 for start, way in zip(x, directions, strict=True)]
+
+    W, b = parameters(model)[:2]
+    points = x[0] + np.linspace(-10, 10, 2001)[:, None] * directions[0]
+    a = (points @ W.data.reshape(-1, 784).T + b.data).reshape(-1, *W.shape[:2])
+    print(f"One line: its first layer shows {count_pieces(a)} pieces; there are {exact[0]}.")
+    values = {
+        "correct_share_up": right[:, eps > 0].mean(),
+        "correct_share_down": right[:, eps < 0].mean(),
+        "correct_share": right.mean(),
+        "linear_pieces": np.mean(exact),
+    }
+    compare("fig4-eps-trace", values)
+    return z, directions
 
 
-def main(profile: str = "quick") -> None:
-    """Attack, turn, look how straight it is, and draw."""
-    networks, size, (x, y) = lab(), scale(profile), mnist().test
-    softmax, maxout = (networks.network(r(size, seed=0)) for r in (recipes.softmax_regression, recipes.maxout))
-    by_softmax, by_maxout = attack("fgsm-softmax", softmax, x, y), attack("fgsm-maxout", maxout, x, y)
-    values = {"error_softmax": by_softmax[-1], "error_maxout": by_maxout[-1]}
-    compare("rotation-attack", values, holds=bool(np.minimum(by_softmax, by_maxout).max() > 0.5))
-    softmax, maxout, x, eps = in_float64(softmax), in_float64(maxout), x.astype("float64"), np.linspace(0, EPS, 11)
-    real, tangent, _ = cost_along(softmax, x[:1000], y[:1000], eps)[-1]
-    assert (real >= tangent - 1e-9).all(), "softmax regression's cost fell below its tangent"
-    costs, (z, d) = np.median(cost_along(maxout, x[:1000], y[:1000], eps), axis=2), trace(maxout, x[:100], y[:100])
+# %% [markdown]
+# **Predict.** From $\varepsilon = -10$ to $10$ a line crosses hundreds of pieces. What will the ten logits look like?
+#
+# - wild curves: with so many pieces the network can bend as it likes
+# - almost straight lines, with small kinks
+
+# %%
+if __name__ == "__main__":
+    maxout64, x64 = in_float64(maxout), x.astype("float64")
+    z, directions = trace(maxout64, x64[:100], y[:100])
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
     four = int((y == 4).argmax())
-    with figure("lesson06_deep.png", width=12, height=5.2) as canvas:
+    with figure("lesson06_figure4.png", width=10, height=5.2) as canvas:
         grid = canvas.add_gridspec(2, 9, height_ratios=[2.6, 1])
-        logits, straight, turned = (canvas.add_subplot(grid[0, i : i + 3]) for i in (0, 3, 6))
-        logits.plot(np.linspace(-10, 10, 401), z[four], color=GREY, linewidth=1)
-        logits.plot(np.linspace(-10, 10, 401), z[four, :, 4], color=BLUE, linewidth=3)
-        logits.set(xlabel="ε, in units of pixels", ylabel="logit", title="maxout: a 4 (blue), other classes")
-        straight.plot(eps, costs[:, 0], "o-", color=BLUE, label="real")
-        straight.plot(eps, costs[:, 1], "s--", color=ORANGE, label="tangent of J")
-        straight.plot(eps, costs[:, 2], "^:", color=GREEN, label="straight logits")
-        straight.set(xlabel="ε, in units of pixels", ylabel="median of J, nats", title="maxout: cost of 1,000 images")
-        turned.plot(DEGREES, 100 * by_softmax, "o-", color=BLUE, label="softmax regression")
-        turned.plot(DEGREES, 100 * by_maxout, "s--", color=ORANGE, label="maxout")
-        turned.set(xlabel="angle of the rotation, degrees", ylabel="error, %", title="turned to the gradient", ylim=0)
-        straight.legend(frameon=False)
-        turned.legend(frameon=False)
+        axes = canvas.add_subplot(grid[0, :])
+        axes.plot(np.linspace(-10, 10, 401), z[four], color=GREY, linewidth=1)
+        axes.plot(np.linspace(-10, 10, 401), z[four, :, 4], color=BLUE, linewidth=3)
+        axes.set(xlabel="ε, in units of pixels", ylabel="logit", title="maxout: a 4 (blue), other classes (grey)")
         for i, e in enumerate((-10, -2, -0.5, -0.1, 0, 0.1, 0.25, 2, 10)):
-            panel, image = canvas.add_subplot(grid[1, i]), x[four] + e * d[four]
-            show_image(panel, image, f"ε = {e:g}: {maxout(image[None]).argmax()}", -1, 2)
+            panel, image = canvas.add_subplot(grid[1, i]), x64[four] + e * directions[four]
+            show_image(panel, image, f"ε = {e:g}: {maxout64(image[None]).argmax()}", -1, 2)
+
+# %% [markdown]
+# The logits are almost straight. Out of hundreds of units only one changes its slope at a time, and the sum hardly
+# notices. Below the curves are images on the line, each with its $\varepsilon$ and the network's answer. The network
+# has an opinion about every one of them, and it is right only near $\varepsilon = 0$ and on one side.
+#
+# ## How much does the cost rise?
+#
+# The logits are nearly straight; the cost is not. If the logit of class $k$ grows along the line with the slope $s_k$,
+# then, by lesson 5's rule for softmax with its probabilities $p$, the cost $J = \log\sum_k e^{z_k} - z_y$ has the slope
+# and the curvature
+#
+# $$\frac{dJ}{d\varepsilon} = \sum_k p_k s_k - s_y, \qquad
+# \frac{d^2 J}{d\varepsilon^2} = \sum_k p_k s_k^2 - \Bigl(\sum_k p_k s_k\Bigr)^2 \ge 0 .$$
+#
+# The curvature is the variance of the slopes under $p$, so it is never negative: within a piece, $J$ bends upwards and
+# lies above its tangent. What does the tangent promise? For FGSM's step $\eta$ and the gradient $g = \nabla_x J$,
+#
+# $$J(x + \eta) - J(x) \approx \eta^\top g = \varepsilon\sum_i \lvert g_i\rvert = \varepsilon\lVert g\rVert_1 .$$
+#
+# For softmax regression, which is a single piece, the cost rises by *at least* this much.
+#
+# ## Exercise 3 (easy): what the tangent promises
+
+
+# %%
+def predicted_rise(g: np.ndarray, eps: float) -> np.ndarray:
+    """How far the tangent at x says that FGSM raises each image's cost, `(N,)`.
+
+    g is the gradient `(N, D)`.
+    """
+    ### BEGIN SOLUTION
+    # eps ||g||_1
+    return eps * np.abs(g).sum(axis=1)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# Now compare three costs at $x + \varepsilon\operatorname{sign}(g)$: the real one; what the tangent of $J$ promises;
+# and the cost of logits that just go on straight, $z + \varepsilon s$. If the third is near the first, the network is
+# nearly linear, even though the tangent of $J$ says little.
+
+
+# %%
+def cost_along(model, x, y, eps):
+    """J at x + e sign(g) for each e of eps, in float64: real, by J's tangent, with straight logits; `(E, 3, N)`."""
+    g, z = attacks.input_gradient(model, x, y), model(x)
+    t, J = losses.targets(y, z), ops.softmax_cross_entropy
+    slopes = (model(x + 1e-6 * np.sign(g)) - z) / 1e-6  # so short a step stays within the piece
+    costs = []
+    for e in eps:
+        real = J(model(x + e * np.sign(g)), t)
+        tangent = J(z, t) + predicted_rise(g, e)
+        straight = J(z + e * slopes, t)
+        costs.append([real, tangent, straight])
+    return np.array(costs)
 
 
 # %%
 if __name__ == "__main__":
-    main()
+    eps = np.linspace(0, EPS, 11)
+    real, tangent, _ = cost_along(in_float64(softmax), x64[:1000], y[:1000], eps)[-1]
+    assert (real >= tangent - 1e-9).all(), "softmax regression's cost fell below its tangent"
+    costs = np.median(cost_along(maxout64, x64[:1000], y[:1000], eps), axis=2)
+    real, tangent, straight = costs[-1]
+    print(f"maxout, ε = {EPS}, median of J: real {real:.1f}, tangent {tangent:.1f}, straight logits {straight:.1f}")
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    with figure("lesson06_straight.png", width=6, height=3.6) as canvas:
+        axes = canvas.subplots()
+        axes.plot(eps, costs[:, 0], "o-", color=BLUE, label="real")
+        axes.plot(eps, costs[:, 1], "s--", color=ORANGE, label="tangent of J")
+        axes.plot(eps, costs[:, 2], "^:", color=GREEN, label="straight logits")
+        axes.set(xlabel="ε, in units of pixels", ylabel="median of J", title="maxout: cost of 1,000 images")
+        axes.legend(frameon=False)
 
 # %% [markdown]
-# **To think about.** Figure 4's caption says that the right class is found on a thin manifold around the data only. The
-# table has the two sides of $\varepsilon = 0$ apart. Which of them fits, and why not the other?
+# The tangent of $J$ promises almost nothing: a network that is sure has a tiny gradient. The straight logits get the
+# size of the effect right, and exaggerate it somewhat, because the real logits bend a little. FGSM does not need the
+# size. It only needs the sign, and the sign points the right way.
+#
+# ## Turning instead of adding
+#
+# FGSM keeps $\lVert\eta\rVert_\infty$ small. The paper also says that *rotating* an image towards the gradient is
+# reliable, but does not write the rotation down. We turn in the plane of $x$ and $g$, and keep the length
+# $\lVert x\rVert_2$. Take from $g$ its part along $x$; what is left, at length 1, is a direction $u$ across $x$:
+#
+# $$v = g - \frac{g^\top x}{x^\top x}\,x, \qquad u = \frac{v}{\lVert v\rVert_2}, \qquad
+# x' = \cos(t)\,x + \sin(t)\,\lVert x\rVert_2\,u .$$
+#
+# Since $u^\top x = 0$ and $\lVert u\rVert_2 = 1$, the length stays: $\lVert x'\rVert^2 = (\cos^2 t + \sin^2 t)\lVert
+# x\rVert^2$.
+#
+# ## Exercise 4 (hard): the rotation
+#
+# Turn each row of $x$ by an angle towards its row of $g$. Where $g$ is 0 everywhere, the image stays. Beware of
+# rounding: a network that is sure has so small a gradient that float32 rounds the *squares* of its entries to 0.
+# Multiplying $g$ by a number does not change $u$, so scale $g$ first.
+
+
+# %%
+def rotated(x: np.ndarray, g: np.ndarray, angle: float) -> np.ndarray:
+    """Each row of x `(N, D)` turned by `angle` (radians) towards its row of g, like x.
+
+    The length of each row stays. Where a row of g is 0, the row of x stays.
+    """
+    ### BEGIN SOLUTION
+    g = g / np.maximum(np.abs(g).max(axis=1, keepdims=True), 1e-37)
+    squared = (x * x).sum(axis=1, keepdims=True)
+    v = g - (g * x).sum(axis=1, keepdims=True) / squared * x
+    u = v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-37)
+    turned = math.cos(angle) * x + math.sin(angle) * np.sqrt(squared) * u
+    return np.where(g.any(axis=1, keepdims=True), turned, x)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# **Predict.** From which angle on is the maxout network wrong on more than half of the images?
+#
+# - about 5 degrees
+# - about 15 to 30 degrees
+# - more than 45 degrees
+
+# %%
+if __name__ == "__main__":
+    some, labels = x[:2000], y[:2000]
+    errors = {}
+    for name, model, g in (("softmax", softmax, g_softmax[:2000]), ("maxout", maxout, g_maxout[:2000])):
+        turned = [rotated(some, g, math.radians(t)) for t in DEGREES]
+        assert np.allclose(turned[-1], attacks.rotated(some, g, math.radians(DEGREES[-1])), atol=1e-5)
+        errors[name] = np.array([metrics.evaluate(model, images, labels).error for images in turned])
+    values = {"error_softmax": errors["softmax"][-1], "error_maxout": errors["maxout"][-1]}
+    compare("rotation-attack", values, holds=bool(np.minimum(*errors.values()).max() > 0.5))
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    with figure("lesson06_rotation.png", width=6, height=3.6) as canvas:
+        axes = canvas.subplots()
+        axes.plot(DEGREES, 100 * errors["softmax"], "o-", color=BLUE, label="softmax regression")
+        axes.plot(DEGREES, 100 * errors["maxout"], "s--", color=ORANGE, label="maxout")
+        axes.set(xlabel="angle of the rotation, degrees", ylabel="error, %", title="turned to the gradient", ylim=0)
+        axes.legend(frameon=False)
+
+# %% [markdown]
+# What matters is not how the image moves, but in which direction.
+#
+# ## To think about
+#
+# Figure 4's caption says that the right class is found on a thin manifold around the data only. The table of figure 4
+# has the two sides of $\varepsilon = 0$ apart. Which of them fits, and why not the other?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: $\varepsilon > 0$ raises the cost of the true class, and it is soon lost. 1:
@@ -196,5 +354,12 @@ if __name__ == "__main__":
 # are one straightness: out there the logits just go on along their last pieces, right or wrong (lesson 13).
 # ### END SOLUTION
 #
+# ## Summary
+#
+# - FGSM fools a maxout network almost as well as a linear model, and the network is sure of its mistakes.
+# - The reason is that the network is piecewise linear, with kinks so small that its logits are almost straight lines.
+# - The tangent of the cost says little about the size of the effect, but its sign gives the direction.
+# - Turning an image towards the gradient works too.
+#
 # **What this cannot explain yet.** One gradient is cheap enough to attack at every step of training. What does a model
-# learn that is trained at its own worst case? For a linear model that can be written down, so the next lesson does it.
+# learn that is trained at its own worst case? For a linear model that can be written down: lesson 7 does it.

@@ -6,50 +6,78 @@ The paper's section 5: adversarial training of logistic regression as a formula;
 # %% [markdown]
 # # Lesson 7. Adversarial training of linear models against L1 decay: a penalty that fades and one that does not
 #
-# **The claims** (Goodfellow, Shlens and Szegedy 2015, section 5). L1 decay adds its penalty to the cost, adversarial
-# training of logistic regression subtracts it from the activation: once predictions saturate, that penalty can fade,
-# and L1's cannot. In the first layer of a maxout network an L1 coefficient of .0025 was already too large: training got
-# stuck above 5 % training error. Smaller ones trained, but did not regularise.
+# **Time:** about 75 minutes. **You need:** lessons 2 and 3.
 #
-# **The adversarial objective.** Images $x$ `(N, D)`, labels $y_n \in \{-1, 1\}$ `(N,)`, weights $w$ `(D,)`, a number
-# $b$. Let $m_n = y_n(w^\top x_n + b)$ be the *margin* of an image, positive if the answer is right. Its cost is
-# $\zeta(-m_n)$ with the softplus $\zeta(a) = \log(1 + e^a)$. FGSM moves it to
-# $\tilde x_n = x_n - \varepsilon\,y_n\operatorname{sign}(w)$ (lesson 3). As $y_n^2 = 1$ and
-# $w^\top\operatorname{sign}(w) = \lVert w\rVert_1$, its margin falls by $\varepsilon\lVert w\rVert_1$, whatever $x_n$
-# is. To train at the worst case, here without the clean images, is to minimise
+# **After this lesson you can**
 #
-# $$J_{\rm adv}(w, b) = \frac1N \sum_n \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) , \qquad\text{against}\qquad
-# J_{L1}(w, b) = \frac1N \sum_n \zeta(-m_n) + \lambda\lVert w\rVert_1 .$$
+# - write adversarial training of a linear model as a formula, and train with it;
+# - compare it with L1 weight decay: what both push on, and how hard;
+# - say which of the two penalties fades when the model becomes sure, and why.
 #
-# (In print $y$ multiplies $\varepsilon\lVert w\rVert_1$ too, which would reward large weights where $y = -1$.)
+# ## The claims
 #
-# ## Exercises 1 and 2: the gradients
+# To *regularise* a model is to make training prefer simpler weights, in the hope that it does better on new images. A
+# common way is *weight decay*: a penalty for large weights is added to the cost. *L1 decay* adds
+# $\lambda\lVert w\rVert_1$, where the *coefficient* $\lambda$ (lambda) says how much it counts.
 #
-# $\zeta$ has the slope $\sigma(a) = 1/(1 + e^{-a})$, $|w_i|$ has $\operatorname{sign}(w_i)$, and at the kink $w_i = 0$
-# any slope from -1 to 1 is a *subgradient*. We take 0: weights of always dark pixels stay 0. Let
-# $s_n = \sigma(\varepsilon\lVert w\rVert_1 - m_n)$, `(N,)`, the probability of the wrong class at $\tilde x_n$. With
-# $\partial m_n/\partial w = y_n x_n$ and $\partial m_n/\partial b = y_n$ the chain rule gives
+# The paper (Goodfellow, Shlens and Szegedy 2015, section 5) compares L1 decay with adversarial training of logistic
+# regression. L1 decay adds its penalty *to the cost*. Adversarial training subtracts a similar term *from the
+# activation*. So, the paper says, the adversarial penalty can fade once predictions are sure, and the L1 penalty
+# cannot. L1 decay is the more pessimistic of the two.
 #
-# $$\nabla_w J_{\rm adv} = \frac1N \sum_n s_n\bigl(\varepsilon\operatorname{sign}(w) - y_n x_n\bigr), \qquad
-# \frac{\partial J_{\rm adv}}{\partial b} = -\frac1N \sum_n s_n\,y_n .$$
-#
-# These are lesson 2's gradients at $\tilde x$: nothing is lost if training takes $\tilde x$ as a constant. L1 decay has
-# the *clean* $\sigma(-m_n)$ in place of $s_n$, and its push $\lambda\operatorname{sign}(w)$ outside of the mean.
+# The paper also tried L1 decay on the first layer of a maxout network. A coefficient of 0.0025 was already too large:
+# training got stuck above 5 % training error. Smaller coefficients trained, but did not regularise.
 
 # %%
 import numpy as np
 
 from tinyadv import Tensor, grad, losses, ops
-from tinyadv.course import compare, figure
+from tinyadv.course import compare, figure, profile
 from tinyadv.datasets import Split, mnist, pair
 from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE
 
-EPOCHS, EPS, SHOWN = {"quick": 10, "lesson": 20, "paper": 100}, 0.25, 5  # the figure shows GRID[5]
+EPOCHS = {"quick": 10, "lesson": 20, "paper": 100}
+EPS = 0.25
 GRID = (0.0, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.25)  # eps of adversarial training, lambda of L1 decay; 0: neither
+SHOWN = 5  # the figures show GRID[SHOWN] in detail
+
+# %% [markdown]
+# ## The adversarial objective
+#
+# Let $m_n = y_n(w^\top x_n + b)$ be the *margin* of an image: positive if the answer is right, and large if the model
+# is sure of it. The cost of the image is $\zeta(-m_n)$, with the softplus $\zeta$ of lesson 2.
+#
+# FGSM moves the image by $-\varepsilon\,y_n\operatorname{sign}(w)$ (lesson 3). This lowers its margin by
+# $\varepsilon\lVert w\rVert_1$, the same amount for every image. To train on attacked images alone is therefore to
+# minimise the first of these two costs; L1 decay minimises the second:
+#
+# $$J_{\rm adv}(w, b) = \frac1N \sum_n \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) , \qquad
+# J_{L1}(w, b) = \frac1N \sum_n \zeta(-m_n) + \lambda\lVert w\rVert_1 .$$
+#
+# The same norm appears in both, once inside of $\zeta$ and once outside. (In the paper's print, $y$ multiplies
+# $\varepsilon\lVert w\rVert_1$ too. That would reward large weights where $y = -1$; it is a slip.)
+#
+# ## The gradient of the adversarial objective
+#
+# The softplus has the slope $\sigma(a) = 1/(1 + e^{-a})$. The size of a weight, $|w_i|$, has the slope
+# $\operatorname{sign}(w_i)$. At $w_i = 0$ it has a kink, where any slope from $-1$ to $1$ would do; we take 0, so that
+# the weights of pixels that are always dark stay 0.
+#
+# Let $s_n = \sigma(\varepsilon\lVert w\rVert_1 - m_n)$. This is the probability that the model gives to the wrong class
+# *after* the attack. By the chain rule, with $\partial m_n/\partial w = y_n x_n$ and $\partial m_n/\partial b = y_n$,
+#
+# $$\nabla_w J_{\rm adv} = \frac1N \sum_n s_n\bigl(\varepsilon\operatorname{sign}(w) - y_n x_n\bigr), \qquad
+# \frac{\partial J_{\rm adv}}{\partial b} = -\frac1N \sum_n s_n\,y_n .$$
+#
+# ## Exercise 1 (medium): the adversarial gradients
 
 
+# %%
 def adversarial_gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: float) -> tuple:
-    """dJ_adv/dw `(D,)` and dJ_adv/db, one number; float32 if w, b, x, y are; the slope of |w_i| is 0 at w_i = 0."""
+    """dJ_adv/dw `(D,)` and dJ_adv/db, one number; float32 if w, b, x, y are.
+
+    Images x `(N, D)`, labels y `(N,)` of -1 or 1. The slope of |w_i| is 0 at w_i = 0.
+    """
     ### BEGIN SOLUTION
     s = ops.sigmoid(eps * np.abs(w).sum() - y * (x @ w + b))
     # mean_n s_n (eps sign(w) - y_n x_n), -mean_n s_n y_n
@@ -57,8 +85,24 @@ def adversarial_gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray,
     ### END SOLUTION
 
 
+# %% [markdown]
+# ## The gradient of L1 decay
+#
+# Here the penalty stands outside of the mean. It does not know about the images: it pushes every weight towards 0 with
+# the full force $\lambda\operatorname{sign}(w)$, always. The rest is the clean gradient of lesson 2, with the *clean*
+# probability of the wrong class, $\sigma(-m_n)$, in place of $s_n$.
+#
+# ## Exercise 2 (medium): the gradients of L1 decay
+#
+# Work them out from $J_{L1}$ as above.
+
+
+# %%
 def l1_gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, lam: float) -> tuple:
-    """dJ_L1/dw `(D,)` and dJ_L1/db, one number; float32 if w, b, x, y are; the slope of |w_i| is 0 at w_i = 0."""
+    """dJ_L1/dw `(D,)` and dJ_L1/db, one number; float32 if w, b, x, y are.
+
+    Images x `(N, D)`, labels y `(N,)` of -1 or 1. The slope of |w_i| is 0 at w_i = 0.
+    """
     ### BEGIN SOLUTION
     s = ops.sigmoid(-y * (x @ w + b))
     return lam * np.sign(w) - x.T @ (s * y) / len(x), -(s * y).mean()
@@ -66,33 +110,61 @@ def l1_gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, lam: flo
 
 
 # %% [markdown]
-# ## Exercise 3: what the attack adds to the cost of one image
+# Are they right? At random weights, some of them exactly 0, they must be the engine's. And the adversarial gradient
+# must be that of training on explicit FGSM examples, which takes the attacked images as constants.
+
+
+# %%
+def check(w, x, y):
+    """At these weights our gradients are the engine's, and those of training on explicit FGSM examples."""
+    W, B = Tensor(w), Tensor(0.1)
+    x_adv = x - EPS * y[:, None] * np.sign(w)
+    expected = [
+        (l1_gradients, losses.logistic_loss(x @ W + B, y) + EPS * abs(W).sum()),
+        (adversarial_gradients, losses.adversarial_logistic_loss(W, B, x, y, EPS)),
+        (adversarial_gradients, losses.logistic_loss(x_adv @ W + B, y)),
+    ]
+    for gradients, J in expected:
+        ours, engine = gradients(w, 0.1, x, y, EPS), grad(J, [W, B])
+        assert all(map(np.allclose, ours, engine)), "not the engine's gradients"
+
+
+# %%
+if __name__ == "__main__":
+    train = pair(mnist().train, positive=7, negative=3)
+    test = pair(mnist().test, positive=7, negative=3)
+    double = Split(train.x.astype("float64"), train.y.astype("float64"))
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal(784) * (rng.random(784) < 0.7) / 28
+    check(w, double.x[:200], double.y[:200])
+    print("The gradients are the engine's, and those of training on FGSM examples.")
+
+# %% [markdown]
+# ## What the attack adds to the cost of one image
 #
-# $$r_n = \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) - \zeta(-m_n), \qquad
-# 0 \le r_n \le \varepsilon\lVert w\rVert_1\,\sigma\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) ,$$
+# For one image, the adversarial penalty is the difference of two costs:
 #
-# because $\zeta$ rises along a way of $\varepsilon\lVert w\rVert_1$ with a slope that is largest at its end. Two cases:
+# $$r_n = \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) - \zeta(-m_n) .$$
 #
-# - $m_n \gg \varepsilon\lVert w\rVert_1$: $\sigma(a) < e^a$, so the penalty *fades* like
-#   $e^{-(m_n - \varepsilon\lVert w\rVert_1)}$. If $w$ and $b$ grow by a factor, this exponent grows with them.
-# - $m_n \ll 0$: the slope is near 1 all along and $r_n$ near $\varepsilon\lVert w\rVert_1$: for images that are wrong
-#   anyway this *is* L1 decay with $\lambda = \varepsilon$, the pessimist that charges all images this much.
+# It is never negative, since $\zeta$ rises. And it is at most $\varepsilon\lVert w\rVert_1$, since the slope of $\zeta$
+# is at most 1. Two cases:
 #
-# **The push.** In $\nabla_w J_{\rm adv}$ the factor of $\operatorname{sign}(w)$ is $\lambda_{\rm eff} =
-# \varepsilon\,\frac1N \sum_n s_n$: weights are pushed to 0 as by L1 decay with this *effective coefficient*. It starts
-# at $\varepsilon/2$, where $w = 0$ and $b = 0$, and follows the fit. At $w = 0$ let $g$ be the gradient of the clean
-# cost. A small step of $w_i$ from 0 gains at most $|g_i|$ and costs $\lambda$ for each unit of its length: if all
-# $|g_i| \le \lambda$, then 0 is the minimum, and L1 decay learns nothing; adversarial training only if all
-# $|g_i| \le \lambda_{\rm eff}$. `main` prints both limits. With many outputs L1 decay is more pessimistic still: it
-# sums the worst cases of all units, as if one $\eta$ suited each.
+# - The image is wrong, $m_n \ll 0$. The slope is near 1 all the way, and $r_n$ is near $\varepsilon\lVert w\rVert_1$.
+#   For such images adversarial training *is* L1 decay with $\lambda = \varepsilon$.
+# - The image is right, and the model is sure of it even after the attack, $m_n \gg \varepsilon\lVert w\rVert_1$. Both
+#   costs are near 0. The penalty *fades* like $e^{-(m_n - \varepsilon\lVert w\rVert_1)}$.
 #
-# **Training.** Batches of 100; the learning rate falls to a hundredth, since a constant one throws weights to and fro
-# across the kink at 0. Equal coefficients are not the only fair comparison: see rows of equal $\lVert w\rVert_1$ too.
+# L1 decay charges every image the full amount, whatever its margin. That is what the paper means by pessimistic.
+#
+# ## Exercise 3 (easy): the penalty of each image
 
 
 # %%
 def added_penalty(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: float) -> np.ndarray:
-    """r `(N,)`: what an attack of size eps adds to the cost of each image; the labels y `(N,)` are -1 or 1."""
+    """r `(N,)`: what an attack of size eps adds to the cost of each image x `(N, D)`.
+
+    The labels y `(N,)` are -1 or 1.
+    """
     ### BEGIN SOLUTION
     m = y * (x @ w + b)
     # zeta(eps ||w||_1 - m) - zeta(-m)
@@ -100,34 +172,110 @@ def added_penalty(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: fl
     ### END SOLUTION
 
 
-def check(w, x, y):
-    """At these weights our gradients are the engine's, and those of training on explicit FGSM examples."""
-    W, B, x_adv = Tensor(w), Tensor(0.1), x - EPS * y[:, None] * np.sign(w)
-    l1 = losses.logistic_loss(x @ W + B, y) + EPS * abs(W).sum()
-    adversarial = losses.adversarial_logistic_loss(W, B, x, y, EPS), losses.logistic_loss(x_adv @ W + B, y)
-    for gradients, J in zip([l1_gradients] + 2 * [adversarial_gradients], [l1, *adversarial], strict=True):
-        assert all(map(np.allclose, gradients(w, 0.1, x, y, EPS), grad(J, [W, B]))), "not the engine's gradients"
+# %% [markdown]
+# ## Training with both
+#
+# Now train with seven values of $\varepsilon$ and with seven values of $\lambda$. The learning rate falls to a
+# hundredth during training: a constant one would throw weights back and forth across the kink at 0.
 
 
+# %%
 def descend(gradients, coefficient, data, epochs):
     """w, b and, before each epoch and at the end, the mean of s, for batches of 100 in random order."""
-    rng, w, b = np.random.default_rng(0), np.zeros_like(data.x[0]), np.zeros_like(data.y[0])
-    log, batches = [0.5], -(-len(data.x) // 100)
+    rng = np.random.default_rng(0)
+    w, b = np.zeros_like(data.x[0]), np.zeros_like(data.y[0])
+    log = [0.5]
+    batches = -(-len(data.x) // 100)
     for epoch in range(epochs):
         for i, rows in enumerate(np.array_split(rng.permutation(len(data.x)), batches)):
             rate = 0.2 * 0.01 ** ((epoch + i / batches) / epochs)
             dw, db = gradients(w, b, data.x[rows], data.y[rows], coefficient)
             w, b = w - rate * dw, b - rate * db
-        log.append(ops.sigmoid(coefficient * np.abs(w).sum() - data.y * (data.x @ w + b)).mean())
+        s = ops.sigmoid(coefficient * np.abs(w).sum() - data.y * (data.x @ w + b))
+        log.append(s.mean())
     return w, b, log
 
 
 def measured(w, b, train, test):
     """||w||_1 and the errors: training, test, and test after FGSM, which takes EPS ||w||_1 off each margin."""
-    l1, (m, m_test) = np.abs(w).sum(), (y * (x @ w + b) for x, y in (train, test))
-    return float(l1), np.mean(m <= 0), np.mean(m_test <= 0), np.mean(m_test <= EPS * l1)
+    norm = np.abs(w).sum()
+    m_train = train.y * (train.x @ w + b)
+    m_test = test.y * (test.x @ w + b)
+    return float(norm), np.mean(m_train <= 0), np.mean(m_test <= 0), np.mean(m_test <= EPS * norm)
 
 
+# %% [markdown]
+# **Predict.** With the same coefficient, $\varepsilon = \lambda = 0.1$: which model has the smaller weights, and
+# which the larger training error?
+#
+# - L1 decay has the smaller weights and the larger error
+# - adversarial training has the smaller weights and the larger error
+# - there is hardly a difference
+
+# %%
+if __name__ == "__main__":
+    both = {"adversarial, ε": adversarial_gradients, "L1 decay, λ": l1_gradients}
+    trained, table = {}, {}
+    print("After training: ‖w‖₁, and errors in training, test, test after FGSM(0.25)")
+    for name, gradients in both.items():
+        trained[name] = [descend(gradients, coefficient, train, EPOCHS[profile()]) for coefficient in GRID]
+        table[name] = np.array([measured(w, b, train, test) for w, b, _ in trained[name]])
+        for coefficient, (norm, *errors) in zip(GRID, table[name], strict=True):
+            print(f"  {name} = {coefficient:<6g} {norm:6.2f} ", *(f"{e:7.2%}" for e in errors))
+
+# %% [markdown]
+# At equal coefficients L1 decay pushes harder, and with 0.25 it learns nothing at all. Adversarial training with
+# $\varepsilon = 0.25$ still learns. Equal coefficients are not the only fair comparison, though: look also at rows with
+# about the same $\lVert w\rVert_1$.
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    labels = [f"{coefficient:g}" for coefficient in GRID]
+    with figure("lesson07_grids.png", width=11, height=3.8) as canvas:
+        norms, errors = canvas.subplots(1, 2)
+        for name, colour, mark in (("adversarial, ε", BLUE, "o"), ("L1 decay, λ", ORANGE, "s")):
+            rows = table[name]
+            norms.plot(labels, rows[:, 0], mark + "-", color=colour, label=name)
+            errors.plot(labels, 100 * rows[:, 1], mark + "-", color=colour, label=f"{name}: training")
+            errors.plot(labels, 100 * rows[:, 2], mark + ":", color=colour, alpha=0.6, label=f"{name}: test")
+        norms.set(xlabel="ε or λ (0: neither)", ylabel="‖w‖₁ after training", ylim=0)
+        errors.set(xlabel="ε or λ (0: neither)", ylabel="error on clean images, %", ylim=(1.5, 60))
+        errors.set_yscale("log", subs=[])
+        errors.set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
+        for axes in canvas.axes:
+            axes.legend(frameon=False, fontsize=9)
+
+# %% [markdown]
+# ## Why L1 decay can learn nothing
+#
+# In the adversarial gradient the factor of $\operatorname{sign}(w)$ is
+# $\lambda_{\rm eff} = \varepsilon\,\frac1N \sum_n s_n$. So adversarial training pushes weights to 0 like L1 decay with
+# this *effective coefficient*. It starts at $\varepsilon/2$, where the model knows nothing, and falls as the model
+# improves.
+#
+# Look at $w = 0$. Let $g$ be the gradient of the clean cost there. A small step of $w_i$ away from 0 gains at most
+# $|g_i|$ for each unit of its length, and L1 decay charges $\lambda$ for it. If all $|g_i| \le \lambda$, no step
+# pays, and the model stays at 0. Adversarial training stays at 0 only if all $|g_i| \le \lambda_{\rm eff}$.
+
+# %%
+if __name__ == "__main__":
+    p = np.mean(train.y > 0)  # the share of sevens; at w = 0 the best b is log(p / (1 - p)), and s is 1 - p or p
+    g = np.abs(l1_gradients(0 * double.x[0], np.log(p / (1 - p)), *double, 0.0)[0]).max()
+    limit = g / (2 * p * (1 - p))
+    print(f"w = 0 is the minimum for L1 decay from λ = {g:.3f} on, for adversarial training from ε = {limit:.3f} on.")
+    compare("logistic-3v7", {"clean_error": table["adversarial, ε"][0, 2], "error": table["adversarial, ε"][0, 3]})
+
+# %% [markdown]
+# (The table shows the model without either penalty, which is the paper's logistic regression.)
+#
+# ## Does the penalty fade?
+#
+# Take the images that are right even after the attack, and multiply $w$ and $b$ by larger and larger factors. All
+# margins grow by the factor: the model becomes surer and surer. L1's penalty grows with it. What does the adversarial
+# one do?
+
+
+# %%
 def left(w, b, x, y, eps):
     """The penalty of the images with m > eps ||w||_1, at 64 times w and b, as a share of its maximum on the way."""
     chosen = y * (x @ w + b) > eps * np.abs(w).sum()
@@ -135,60 +283,61 @@ def left(w, b, x, y, eps):
     return curve[-1] / max(curve) if max(curve) > 0 else np.nan
 
 
-def main(profile: str = "quick") -> None:
-    """Check the gradients, train over both grids, follow the penalties, compare."""
-    train, test = (pair(split, positive=7, negative=3) for split in (mnist().train, mnist().test))
-    double, rng = Split(*(a.astype("float64") for a in train)), np.random.default_rng(0)
-    check(rng.standard_normal(784) * (rng.random(784) < 0.7) / 28, double.x[:200], double.y[:200])
-    both = {"adversarial, ε": adversarial_gradients, "L1 decay, λ": l1_gradients}
-    trained = {name: [descend(f, c, train, EPOCHS[profile]) for c in GRID] for name, f in both.items()}
-    table = np.array([[measured(*m[:2], train, test) for m in ms] for ms in trained.values()])
-    print("After training: ‖w‖₁, and errors in training, test, test after FGSM(.25)")
-    for i, (norm, *errors) in enumerate(table.reshape(-1, 4)):
-        print(f"  {[*both][i // len(GRID)]} = {GRID[i % len(GRID)]:<6g} {norm:6.2f} ", *(f"{e:7.2%}" for e in errors))
-    p = np.mean(train.y > 0)  # of sevens; at w = 0 the best b is log p / (1 - p), and then s is 1 - p or p
-    g = np.abs(l1_gradients(0 * double.x[0], np.log(p / (1 - p)), *double, 0.0)[0]).max()
-    print(f"w = 0 is the minimum for L1 decay from λ = {g:.3f}, adversarially from ε = {g / (2 * p * (1 - p)):.3f} on.")
-    compare("logistic-3v7", {"clean_error": table[1, 0, 2], "error": table[1, 0, 3]})
-    share = np.max([left(*m[:2], *double, c) for m, c in zip(trained["adversarial, ε"], GRID, strict=True)][1:])
+# %% [markdown]
+# **Predict.** Multiply $w$ and $b$ by 64. What is left of the adversarial penalty of these images, compared with its
+# largest value on the way?
+#
+# - more than all of it: it grows with the weights, like L1's
+# - about half
+# - a few per cent or less
+
+# %%
+if __name__ == "__main__":
+    shares = []
+    for (w, b, _), eps in zip(trained["adversarial, ε"], GRID, strict=True):
+        if eps > 0:
+            shares.append(left(w, b, *double, eps))
+    share = float(np.max(shares))
     compare("l1-pessimism", {"adversarial_penalty_share": share}, holds=bool(share < 0.1))
-    compare("l1-maxout-stuck")
-    draw(trained, table, train)
 
-
-def draw(trained, table, train):
-    """The penalty of each image against its margin; effective coefficients; norm and errors over the grids."""
-    models, eps, labels = trained["adversarial, ε"], GRID[SHOWN], [f"{c:g}" for c in GRID]
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    models, eps = trained["adversarial, ε"], GRID[SHOWN]
     w, b, _ = models[SHOWN]
-    m, bound = train.y * (train.x @ w + b), eps * np.abs(w).sum()
-    with figure("lesson07_penalties.png", width=11, height=7.5) as canvas:
-        (penalty, push), (norm, error) = canvas.subplots(2, 2)
+    margins, bound = train.y * (train.x @ w + b), eps * np.abs(w).sum()
+    with figure("lesson07_penalties.png", width=11, height=3.8) as canvas:
+        penalty, push = canvas.subplots(1, 2)
         penalty.axhline(bound, color=ORANGE, linestyle="--", label=f"L1 decay, λ = {eps}")
-        penalty.plot(m, added_penalty(w, b, *train, eps), ".", color=BLUE, label=f"adversarial, ε = {eps}")
-        penalty.set(xlabel="margin of a training image", ylabel="added to its cost, nats", ylim=(0, 1.4 * bound))
+        penalty.plot(margins, added_penalty(w, b, *train, eps), ".", color=BLUE, label=f"adversarial, ε = {eps}")
+        penalty.set(xlabel="margin of a training image", ylabel="added to its cost", ylim=(0, 1.4 * bound))
         push.axhline(1, color=ORANGE, linestyle="--", label="L1 decay with λ = ε")
         for k, colour, style in ((-1, GREY, "v:"), (SHOWN, BLUE, "o-"), (3, GREEN, "^-.")):
             push.plot(models[k][2], style, color=colour, label=f"adversarial, ε = {GRID[k]}")
         push.set(xlabel="epochs", ylabel="effective coefficient / ε", ylim=(0, 1.5))
-        for name, rows, colour, style in zip(trained, table, (BLUE, ORANGE), "os", strict=True):
-            norm.plot(labels, rows[:, 0], style + "-", color=colour, label=name)
-            error.plot(labels, 100 * rows[:, 1], style + "-", color=colour, label=f"{name}: training")
-            error.plot(labels, 100 * rows[:, 2], style + ":", color=colour, alpha=0.6, label=f"{name}: test")
-        norm.set(xlabel="ε or λ (0: neither)", ylabel="‖w‖₁ after training", ylim=0)
-        error.set(xlabel="ε or λ (0: neither)", ylabel="error on clean images, %", ylim=(1.5, 60))
-        error.set_yscale("log", subs=[])
-        error.set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
         for axes in canvas.axes:
             axes.legend(frameon=False, fontsize=9)
 
+# %% [markdown]
+# Left: each dot is a training image. L1 decay charges all of them the same; the attack charges those with a large
+# margin almost nothing. Right: the effective coefficient falls during training. With a large $\varepsilon$ it stays
+# high, because many images are wrong after the attack, and for wrong images nothing fades.
+#
+# ## Maxout networks
+#
+# The paper's experiment with a maxout network takes too long for a lesson. Here is what our longer runs say:
 
 # %%
 if __name__ == "__main__":
-    main()
+    compare("l1-maxout-stuck")
 
 # %% [markdown]
-# **To think about.** Some sevens look so much like threes that every good model has them wrong, with margins far below
-# 0. What does either regulariser add for them? And if $w$ and $b$ are doubled? Why is underfitting made worse?
+# With many outputs L1 decay is more pessimistic still: it adds up the worst cases of all units, as if one change $\eta$
+# could be the worst for each of them at once.
+#
+# ## To think about
+#
+# Some sevens look so much like threes that every good model has them wrong, with margins far below 0. What does either
+# regulariser add for them? And if $w$ and $b$ are doubled? Why is underfitting made worse?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: both add about $\varepsilon\lVert w\rVert_1$, with slope 1: no discount for the
@@ -196,5 +345,12 @@ if __name__ == "__main__":
 # wrong is pushed to small weights; they keep margins small, nothing saturates, the penalty never fades.
 # ### END SOLUTION
 #
-# **What this cannot explain yet.** All of this needed the worst case as a formula, and a deep network has none: there
-# the examples must be made anew at every step. Does training on them still help, and does the penalty fade there too?
+# ## Summary
+#
+# - Adversarial training of logistic regression puts $\varepsilon\lVert w\rVert_1$ inside of the cost, L1 decay puts
+#   $\lambda\lVert w\rVert_1$ outside.
+# - Inside, it fades for images that are right and sure. For images that are wrong it acts like L1 decay.
+# - At equal coefficients L1 decay pushes harder, and can keep a model from learning anything.
+#
+# **What this cannot explain yet.** All of this needed the worst case as a formula, and a deep network has none. There
+# the attacked examples must be made anew at every step. Does training on them still help? Lesson 8 tries it.

@@ -7,41 +7,25 @@ The paper's section 6 once more, one thing changed at a time: noise of the attac
 # %% [markdown]
 # # Lesson 9. Controls: noise, the gradient through the attack, hidden layers
 #
-# **The claims** (Goodfellow, Shlens and Szegedy 2015, section 6). Trained with noise in the place of the attack, a
-# maxout network still errs under FGSM of $\varepsilon = .25$: on 86.2 % where each pixel had moved by $+\varepsilon$ or
-# $-\varepsilon$ at random, on 90.4 % where by anything in between. Attacks that have a derivative, so that training can
-# go through them, regularise less than FGSM. And FGSM on hidden activations is answered by making these large; on the
-# last hidden layer it underfits.
+# **Time:** about 100 minutes. **You need:** lessons 4 and 8.
 #
-# **Noise.** Let $g = \nabla_x J$ for one image, `(D,)`, and let the entries of $\eta$ be independent, with mean 0 and
-# variance $s^2$. That is $\varepsilon^2$ for signs, and $\int_{-\varepsilon}^{\varepsilon} t^2\,dt / 2\varepsilon =
-# \varepsilon^2/3$ for the uniform kind. To first order $J$ changes by $g^\top\eta$, and
+# **After this lesson you can**
 #
-# $$\mathbb E\,g^\top\eta = \sum_i g_i\,\mathbb E\,\eta_i = 0, \qquad
-# \mathbb E\,(g^\top\eta)^2 = \sum_{i, j} g_i g_j\,\mathbb E\,\eta_i\eta_j = s^2 \lVert g\rVert_2^2 ,$$
+# - compute how much noise changes a cost, and why it is so much less than FGSM;
+# - take a product with second derivatives without ever forming their matrix;
+# - train through an attack, and notice when a network reads the answer off the attack.
 #
-# since only the terms with $i = j$ are left. Half of all noise even makes the cost *fall*, and its typical effect is $s
-# \lVert g\rVert_2$. FGSM's is $\varepsilon\lVert g\rVert_1$, always upward, and up to $\sqrt D = 28$ times as large
-# (equal $|g_i|$): lesson 1's $n$ against $\sqrt n$. Noise hardly ever shows a network what FGSM shows it at each step.
+# ## The claims
 #
-# **Through the attack.** For the attacked half of the objective, lesson 8 found two terms,
+# Adversarial training changed the network of lesson 8. But *what* about it did the work? A *control* is an experiment
+# that changes one thing only. The paper (Goodfellow, Shlens and Szegedy 2015, section 6) has three:
 #
-# $$\frac{d}{d\theta} J(\theta, \tilde x(\theta)) = \frac{\partial J}{\partial\theta}(\theta, \tilde x)
-# + \Bigl(\frac{\partial\tilde x}{\partial\theta}\Bigr)^{\!\top} v, \qquad v = \nabla_{\tilde x} J(\theta, \tilde x) ,$$
-#
-# and with the sign in $\tilde x$ the second is 0. Leave the sign out, and keep FGSM's Euclidean length,
-# $c = \varepsilon\sqrt D$: the *scaled gradient* is $\tilde x = x + c\,g/\lVert g\rVert_2$. Now the second term lives.
-# Were $\lVert g\rVert_2$ constant, it would be $(c / \lVert g\rVert_2)\,(\partial g/\partial\theta)^\top v$. The matrix
-# $\partial g/\partial\theta$ of second derivatives of $J$ has a row for each pixel and a column for each weight. Nobody
-# needs it: with $v$ held fixed, its product with $v$ is the gradient of one *number*, $g^\top v$,
-#
-# $$\Bigl(\frac{\partial g}{\partial\theta}\Bigr)^{\!\top} v = \nabla_\theta\,\bigl(g(\theta)^\top v\bigr) .$$
-#
-# The engine does it if $g$ is a Tensor that remembers how it came about: `grad(..., create_graph=True)`. That also the
-# length $\lVert g\rVert_2$ depends on $\theta$ is then taken care of, if it is computed from this very $g$.
-#
-# **A danger.** The attack is made with the true label $y$. A network that can shape its own attack may give the
-# perturbation a form that *tells* $y$. Then it errs less on attacked images than on clean ones: look for that below.
+# - **Noise instead of the attack.** Trained with each pixel moved by $+\varepsilon$ or $-\varepsilon$ at random, a
+#   maxout network is still wrong on 86.2 % of the images after FGSM of $\varepsilon = 0.25$. With noise uniformly
+#   between $-\varepsilon$ and $\varepsilon$ it is 90.4 %.
+# - **An attack with a derivative,** so that training can go *through* it. It regularises less than FGSM.
+# - **An attack on hidden activations** instead of pixels. The network answers by making the activations large. On the
+#   last hidden layer it underfits.
 
 # %%
 from __future__ import annotations
@@ -53,40 +37,147 @@ import numpy as np
 
 from tinyadv import Tensor, attacks, grad, losses, metrics, models, ops, parameters
 from tinyadv.backend import generator
-from tinyadv.course import compare, figure, lab, scale
+from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
 from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE
 
-EPS, QUANTITIES = 0.25, ("clean_error", "error", "pgd_error")
-TRAINED = ("clean\nimages", "noise ±ε", "FGSM", "scaled\ngradient", "hidden:\nfirst", "hidden:\nlast")
-SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # of "quick": learns within its two epochs
-
+EPS = 0.25
+SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # in "quick": learns within two epochs
 
 # %% [markdown]
-# **Exercises 1 to 4:** noise of both kinds; a product with second derivatives; the objective through the scaled
-# gradient; and the objective with a perturbed hidden layer. There the activations $h$ `(N, U)` become
-# $h + \varepsilon \operatorname{sign} \nabla_h J$, with $\nabla_h J$ a constant, from the network without dropout; $h$
-# itself stays in the graph, since the layers below shall learn. `model(x, after={i: f})` puts a function `f` of yours
-# behind layer `i`: it is given the layer's outputs, and what it returns goes on.
+# ## Control 1: noise
 #
-# **Why hidden units grow.** If a maxout unit's weights and bias are multiplied by $c > 0$, so is its value,
-# $\max_p (c\,w_p^\top x + c\,b_p) = c \max_p (w_p^\top x + b_p)$. With the next layer's weights divided by $c$ the
-# network computes what it did, but the perturbation is worth only $\varepsilon / c$. Max-norm alone limits $c$. Above
-# the *last* hidden layer there is softmax regression, $z_k = w_k^\top h + b_k$: whatever $h$ is, FGSM moves $z_k - z_y$
-# by up to $\varepsilon \lVert w_k - w_y\rVert_1$. No hidden unit is left that could learn to bend away from that.
+# Let $g = \nabla_x J$ be the gradient for one image, of shape `(D,)`. Let the entries of the noise $\eta$ be
+# independent, with mean 0 and variance $s^2$. To first order the cost changes by $g^\top\eta$. Its mean is
+# $\sum_i g_i\,\mathbb E\,\eta_i = 0$: half of all noise even makes the cost *fall*. Its variance is
+#
+# $$\mathbb E\,(g^\top\eta)^2 = \sum_{i, j} g_i g_j\,\mathbb E\,\eta_i\eta_j = s^2 \lVert g\rVert_2^2 ,$$
+#
+# because independent entries with mean 0 leave only the terms with $i = j$. So noise typically changes the cost by
+# $s\lVert g\rVert_2$. For random signs $s = \varepsilon$. For uniform noise $s^2 = \varepsilon^2/3$.
+#
+# FGSM changes it by $\varepsilon\lVert g\rVert_1$, and always upward. If all $|g_i|$ are equal, that is $\sqrt D = 28$
+# times as much. This is lesson 1's $n$ against $\sqrt n$ again.
+#
+# ## Exercise 1 (easy): noise of both kinds
 
 
 # %%
 def noise(rng: np.random.Generator, shape: tuple, eps: float, kind: str) -> np.ndarray:
-    """float32, each entry for itself: of the kind "sign" +eps or -eps with equal probability, else U(-eps, eps)."""
+    """float32 noise of this shape, each entry independent of the others.
+
+    kind "sign": +eps or -eps with equal probability; "uniform": anything between, U(-eps, eps).
+    """
     ### BEGIN SOLUTION
     eta = rng.choice([-eps, eps], shape) if kind == "sign" else rng.uniform(-eps, eps, shape)
     return eta.astype("float32")
     ### END SOLUTION
 
 
+# %% [markdown]
+# The networks of this lesson are all trained for the same number of epochs, so that they differ in one thing only.
+# Two of them to begin with: one trained on clean images, and one with noise of random signs.
+
+# %%
+if __name__ == "__main__":
+    networks, size = lab(), scale(profile())
+    x, y = networks.data.test
+
+    def trained(recipe):
+        """The network of a recipe; in the profile "quick" a small one."""
+        if profile() == "quick":
+            recipe = replace(recipe, arguments={**recipe.arguments, **SMALL}, epochs=2)
+        return networks.network(recipe)
+
+    control = partial(recipes.control, size, 0)
+    found = {"clean": trained(control("clean")), "noise": trained(recipes.noise_control(size, 0, "sign"))}
+
+
+# %%
+def measured(network: models.Network, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Errors: clean, under FGSM, of the first 1,000 images under PGD; mean activation of the first hidden layer."""
+    x_adv = metrics.in_batches(partial(attacks.fgsm, network, eps=EPS), x, y)
+    attacked = metrics.evaluate(network, x_adv, y)
+    x_pgd = attacks.pgd(network, x[:1000], y[:1000], EPS, rng=generator(0))
+    return {
+        "clean_error": metrics.evaluate(network, x, y).error,
+        "error": attacked.error,
+        "pgd_error": float(np.mean(metrics.predict(network, x_pgd) != y[:1000])),
+        "confidence_on_mistakes": attacked.confidence_on_mistakes,
+        "activation": float(abs(network.layers[network.hidden[0]](x)).mean()),
+    }
+
+
+# %% [markdown]
+# **Predict.** How often does FGSM fool the network that was trained with noise of the same size?
+#
+# - hardly ever: it has seen changes of that size at every step
+# - on about half of the images
+# - almost always
+
+# %%
+if __name__ == "__main__":
+    m = {name: measured(network, x, y) for name, network in found.items()}
+    wanted = ("error", "confidence_on_mistakes", "clean_error")
+    compare("noise-sign", {name: m["noise"][name] for name in wanted})
+    compare("noise-uniform")
+
+# %% [markdown]
+# Noise hardly ever shows the network what FGSM shows it at each step. The histogram makes that visible: how much random
+# noise changes the cost of 1,000 images to first order, as a share of what FGSM does.
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    g = attacks.input_gradient(found["clean"], x[:1000], y[:1000])
+    with figure("lesson09_noise.png", width=7, height=3.6) as canvas:
+        axes, bins = canvas.subplots(), np.linspace(-0.3, 0.3, 61)
+        for kind, colour, style in (("sign", BLUE, "-"), ("uniform", GREEN, "--")):
+            eta = noise(np.random.default_rng(0), g.shape, EPS, kind)
+            share = (g * eta).sum(axis=1) / np.maximum(EPS * abs(g).sum(axis=1), 1e-30)
+            axes.hist(share, bins, histtype="step", color=colour, linestyle=style, lw=2, label=f"noise, {kind}")
+        axes.axvline(1, color=ORANGE, linewidth=3, label="FGSM")
+        axes.set(xlabel="change of J to first order; FGSM's is 1", ylabel=f"of {len(g)} images", xlim=(-0.4, 1.1))
+        axes.legend(frameon=False)
+
+# %% [markdown]
+# ## Control 2: through the attack
+#
+# Lesson 8 found two terms in the gradient of the attacked half,
+#
+# $$\frac{d}{d\theta} J(\theta, \tilde x(\theta)) = \frac{\partial J}{\partial\theta}(\theta, \tilde x)
+# + \Bigl(\frac{\partial\tilde x}{\partial\theta}\Bigr)^{\!\top} v, \qquad v = \nabla_{\tilde x} J(\theta, \tilde x) ,$$
+#
+# and with the sign in $\tilde x$ the second is 0. Now leave the sign out, but keep FGSM's Euclidean length,
+# $c = \varepsilon\sqrt D$. The *scaled gradient* is the attack $\tilde x = x + c\,g/\lVert g\rVert_2$. It has a
+# derivative, so the second term is alive: training can look ahead to how the attack will change.
+#
+# That term contains $\partial g/\partial\theta$, where $g$ is itself a gradient: a matrix of *second* derivatives,
+# with a row for each pixel and a column for each weight. Nobody can store it, and nobody needs to. We only need its
+# product with a vector $v$, and that is the gradient of one *number*, $g^\top v$, with $v$ held fixed:
+#
+# $$\Bigl(\frac{\partial g}{\partial\theta}\Bigr)^{\!\top} v = \nabla_\theta\,\bigl(g(\theta)^\top v\bigr) .$$
+#
+# The engine can do this if $g$ is a Tensor that remembers how it was computed: `grad(..., create_graph=True)`, as in
+# lesson 4.
+#
+# ## Exercise 2 (medium): a product with second derivatives
+#
+# For a function $f$ from a Tensor to one number, let $H$ be the matrix of its second derivatives at $x$. Return $H v$
+# without forming $H$.
+#
+# <details><summary>Hint 1</summary>
+#
+# `(g * v).sum()` is a number that depends on $x$ through `g`.
+#
+# </details>
+
+
+# %%
 def hessian_vector(f, x: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """H v `(D,)` for x, v `(D,)` and the matrix H `(D, D)` of second derivatives at x of f(Tensor), one number."""
+    """H v `(D,)`, for the matrix H `(D, D)` of second derivatives of f at x.
+
+    f takes a Tensor `(D,)` and returns a Tensor that is one number; x and v are `(D,)`.
+    """
     ### BEGIN SOLUTION
     X = Tensor(x)
     (g,) = grad(f(X), [X], create_graph=True)
@@ -95,100 +186,185 @@ def hessian_vector(f, x: np.ndarray, v: np.ndarray) -> np.ndarray:
     ### END SOLUTION
 
 
+# %%
+if __name__ == "__main__":
+    f = lambda Z: ops.softplus(Z * Z).sum()  # noqa: E731
+    z, v = np.random.default_rng(0).standard_normal((2, 10))
+    h = 1e-5
+    ahead, behind = Tensor(z + h * v), Tensor(z - h * v)
+    quotient = (grad(f(ahead), [ahead])[0] - grad(f(behind), [behind])[0]) / (2 * h)
+    off = np.abs(hessian_vector(f, z, v) - quotient).max()
+    print(f"H v differs from a quotient of gradients by {off:.0e}.")
+
+# %% [markdown]
+# ## Exercise 3 (hard): the objective through the attack
+#
+# Write the adversarial objective of lesson 8 with the scaled gradient as its attack, $\tilde x = x + \varepsilon\sqrt
+# D\,g/\lVert g\rVert_2$ for each image, and with the gradient taken *through* $g$.
+#
+# - Each image has its own $g$ and its own length: `(g * g).sum(axis=1, keepdims=True)`. The length depends on
+#   $\theta$ too; computed from `g` with operations, it is taken care of. `ops.sqrt` is the square root for Tensors.
+# - As in lesson 8, the attack sees the network without dropout, and both passes that train have masks.
+# - `x_adv` is now a Tensor already.
+
+
+# %%
 def through_objective(model, x, y, rng, eps: float, alpha: float) -> tuple[float, list[np.ndarray]]:
-    """alpha J(x) + (1 - alpha) J(x + eps sqrt(D) g / ||g||_2), and its gradients, through g too; g without dropout."""
+    """alpha J(x) + (1 - alpha) J(x_adv), one number, and its gradients for `parameters(model)`.
+
+    x_adv = x + eps sqrt(D) g / ||g||_2 for each image; the gradients go through g.
+    The attack sees the network without dropout; both passes that train have masks.
+    """
     ### BEGIN SOLUTION
     X = Tensor(x)
     (g,) = grad(model.loss(model(X), y), [X], create_graph=True)
-    x_adv = x + eps * x.shape[1] ** 0.5 * (g / ops.sqrt((g * g).sum(axis=1, keepdims=True)))
-    J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
+    length = ops.sqrt((g * g).sum(axis=1, keepdims=True))
+    x_adv = x + eps * x.shape[1] ** 0.5 * (g / length)
+    clean = model.loss(model(Tensor(x), rng=rng), y)
+    attacked = model.loss(model(x_adv, rng=rng), y)
+    J = alpha * clean + (1 - alpha) * attacked
     return J.item(), grad(J, parameters(model))
     ### END SOLUTION
 
 
-def hidden_objective(model, x, y, rng, layer: int, eps: float, alpha: float) -> tuple[float, list[np.ndarray]]:
-    """alpha J + (1 - alpha) J with the outputs h of a layer perturbed, h + eps sign(grad_h J); and its gradients."""
-    ### BEGIN SOLUTION
-    found: dict[str, Tensor] = {}
-    J = model.loss(model(Tensor(x), after={layer: lambda h: found.setdefault("h", h)}), y)
-    (g,) = grad(J, [found["h"]])
-    z = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * np.sign(g)})
-    J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
-    return J.item(), grad(J, parameters(model))
-    ### END SOLUTION
-
-
-def check(x: np.ndarray, y: np.ndarray) -> None:
-    """Our objectives against the package's, and H v against a quotient, in float64 on a small network."""
+# %%
+def same_gradients(ours, package, x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether two objectives have the same gradients in float64, on a small network without dropout."""
     model = models.maxout_network(8, 2, keep=(1.0, 1.0), scale=0.1, rng=generator(0)).to(dtype="float64")
-    pairs = ((through_objective, partial(losses.through_attack_objective, attack="scaled-gradient")),
-             (partial(hidden_objective, layer=model.hidden[0]), losses.hidden_objective))  # fmt: skip
-    for pair in pairs:
-        assert all(map(partial(np.allclose, rtol=1e-9), *(f(model, x, y, None, eps=EPS, alpha=0.3)[1] for f in pair)))
-    f, (z, v), h = (lambda Z: ops.softplus(Z * Z).sum()), np.random.default_rng(0).standard_normal((2, 10)), 1e-5
-    ahead, behind = (grad(f(Z), [Z])[0] for Z in (Tensor(z + h * v), Tensor(z - h * v)))
-    off = np.abs(hessian_vector(f, z, v) - (ahead - behind) / (2 * h)).max()
-    print(f"Our objectives are the package's; H v differs from a quotient of gradients by {off:.0e}.")
-
-
-def measured(network: models.Network, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Errors: clean, under FGSM, of the first 1,000 images under PGD; mean activation of the first hidden layer."""
-    attacked = metrics.evaluate(network, metrics.in_batches(partial(attacks.fgsm, network, eps=EPS), x, y), y)
-    pgd = metrics.predict(network, attacks.pgd(network, x[:1000], y[:1000], EPS, rng=generator(0))) != y[:1000]
-    clean, h = metrics.evaluate(network, x, y).error, network.layers[network.hidden[0]](x)
-    return {"clean_error": clean, "error": attacked.error, "pgd_error": pgd.mean(), "h": abs(h).mean(),
-            "confidence_on_mistakes": attacked.confidence_on_mistakes}  # fmt: skip
-
-
-def main(profile: str = "quick") -> None:
-    """Check; train a network for each control, all equally long, or load them; errors, and two pictures."""
-    networks, control = lab(), partial(recipes.control, scale(profile), 0)
-    (x, y), seen = networks.data.test, networks.data.train
-    check(x[:50].astype("float64"), y[:50])
-    chosen = {
-        "naive": control("clean"),
-        "noise": recipes.noise_control(scale(profile), 0, "sign"),
-        "fgsm": control(),
-        "scaled": control("through-attack", attack="scaled-gradient"),
-        **{k: control("hidden-layer", kind="additive", layers=[i]) for k, i in (("first", 0), ("last", -1))},
-    }
-    if profile == "quick":
-        chosen = {k: replace(r, arguments={**r.arguments, **SMALL}, epochs=2) for k, r in chosen.items()}
-    found = {name: networks.network(recipe) for name, recipe in chosen.items()}
-    m = {name: measured(network, x, y) for name, network in found.items()}
-    compare("noise-sign", {q: m["noise"][q] for q in ("error", "confidence_on_mistakes", "clean_error")})
-    compare("noise-uniform")
-    compare("through-attack", {f"{q}_{k}": m[k][q] for q in QUANTITIES for k in ("fgsm", "scaled")})
-    compare("hidden-additive", {"activation_growth": m["first"]["h"] / m["fgsm"]["h"]})
-    compare("hidden-last", {f"training_error_{k}": metrics.evaluate(found[k], *seen).error for k in ("first", "last")})
-    draw(attacks.input_gradient(found["naive"], x[:1000], y[:1000]), m)
-
-
-def draw(g: np.ndarray, m: dict[str, dict[str, float]]) -> None:
-    """What noise does to J to first order, as a share of what FGSM does; and the errors of all networks."""
-    with figure("lesson09_controls.png", width=11, height=4.2) as canvas:
-        (left, right), bins = canvas.subplots(1, 2, width_ratios=[2, 3]), np.linspace(-0.3, 0.3, 61)
-        for kind, colour, style in (("sign", BLUE, "-"), ("uniform", GREEN, "--")):
-            eta = noise(np.random.default_rng(0), g.shape, EPS, kind)
-            share = (g * eta).sum(axis=1) / np.maximum(EPS * abs(g).sum(axis=1), 1e-30)
-            left.hist(share, bins, histtype="step", color=colour, linestyle=style, lw=2, label=f"noise, {kind}")
-        left.axvline(1, color=ORANGE, linewidth=3, label="FGSM")
-        left.set(xlabel="change of J to first order; FGSM's is 1", ylabel=f"of {len(g)} images", xlim=(-0.4, 1.1))
-        left.legend(frameon=False)
-        for i, (q, colour) in enumerate(zip(QUANTITIES, (BLUE, ORANGE, GREY), strict=True)):
-            at, heights = np.arange(len(m)) + 0.3 * (i - 1), [100 * of[q] for of in m.values()]
-            right.bar_label(right.bar(at, heights, 0.28, color=colour, label=q), fmt="%.0f", fontsize=9)
-        right.set(xticks=range(len(m)), xticklabels=TRAINED, xlabel="trained with", ylabel="error, %", ylim=(0, 120))
-        right.legend(["clean", "under FGSM", "under PGD"], frameon=False, ncols=3, loc="upper left")
+    pair = [f(model, x.astype("float64"), y, None, eps=EPS, alpha=0.3)[1] for f in (ours, package)]
+    return all(map(partial(np.allclose, rtol=1e-9), *pair))
 
 
 # %%
 if __name__ == "__main__":
-    main()
+    package = partial(losses.through_attack_objective, attack="scaled-gradient")
+    assert same_gradients(through_objective, package, x[:50], y[:50]), "our objective is not the package's"
+    found["fgsm"] = trained(control())
+    found["scaled"] = trained(control("through-attack", attack="scaled-gradient"))
+    m |= {name: measured(found[name], x, y) for name in ("fgsm", "scaled")}
 
 # %% [markdown]
-# **To think about.** Suppose a network errs less under FGSM with true labels than on clean images. How would you find
-# out whether it resists, or reads the label off the perturbation? Why does FGSM training invite this less?
+# **A danger.** The attack is made with the true label $y$. A network that can shape its own attack may give the
+# change a form which *tells* $y$. Then it is wrong less often on attacked images than on clean ones.
+#
+# **Predict.** Which network does better under PGD, which neither was trained with?
+#
+# - the one trained with FGSM
+# - the one trained through the scaled gradient
+
+# %%
+if __name__ == "__main__":
+    wanted = ("clean_error", "error", "pgd_error")
+    compare("through-attack", {f"{q}_{name}": m[name][q] for q in wanted for name in ("fgsm", "scaled")})
+
+# %% [markdown]
+# Compare the clean error with the error under FGSM in each column of the table. Where the second is *smaller*, the
+# network reads the label off the attack.
+#
+# ## Control 3: hidden layers
+#
+# Instead of pixels, perturb the activations $h$ of a hidden layer, of shape `(N, U)`:
+# $h + \varepsilon\operatorname{sign}(\nabla_h J)$.
+#
+# **Why hidden units grow.** Multiply the weights and the bias of a maxout unit by $c > 0$. Its value is then
+# multiplied by $c$ too, because $\max_p (c\,w_p^\top x + c\,b_p) = c \max_p (w_p^\top x + b_p)$. Divide the next
+# layer's weights by $c$, and the network computes what it did before. But the perturbation is now worth only
+# $\varepsilon / c$. Only max-norm limits $c$.
+#
+# **Why the last layer underfits.** Above the last hidden layer there is only softmax regression,
+# $z_k = w_k^\top h + b_k$. Whatever $h$ is, FGSM moves the difference of two logits, $z_k - z_y$, by up to
+# $\varepsilon\lVert w_k - w_y\rVert_1$. No hidden unit is left that could learn to bend away from that.
+#
+# ## Exercise 4 (hard): the objective with a perturbed hidden layer
+#
+# `model(x, after={i: f})` puts a function `f` of yours behind layer number `i`. It is given the layer's outputs, and
+# what it returns goes on to the next layer. You need it twice:
+#
+# - once without dropout, to get hold of $h$ and take $\nabla_h J$, which then counts as a constant;
+# - once with masks, to add $\varepsilon\operatorname{sign}(\nabla_h J)$ to the outputs of the layer. These outputs
+#   stay in the graph, since the layers below shall learn too.
+#
+# <details><summary>Hint 1</summary>
+#
+# A function that stores what it is given and returns it unchanged: `lambda h: found.setdefault("h", h)` with a
+# dictionary `found`.
+#
+# </details>
+
+
+# %%
+def hidden_objective(model, x, y, rng, layer: int, eps: float, alpha: float) -> tuple[float, list[np.ndarray]]:
+    """alpha J + (1 - alpha) J with the outputs h of a layer perturbed; and its gradients.
+
+    h becomes h + eps sign(grad_h J), with grad_h J a constant from the network without dropout;
+    both passes that train have masks. The gradients are those for `parameters(model)`.
+    """
+    ### BEGIN SOLUTION
+    found: dict[str, Tensor] = {}
+    J = model.loss(model(Tensor(x), after={layer: lambda h: found.setdefault("h", h)}), y)
+    (g,) = grad(J, [found["h"]])
+    perturbed = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * np.sign(g)})
+    clean = model(Tensor(x), rng=rng)
+    J = alpha * model.loss(clean, y) + (1 - alpha) * model.loss(perturbed, y)
+    return J.item(), grad(J, parameters(model))
+    ### END SOLUTION
+
+
+# %% [markdown]
+# **Predict.** Train with the first hidden layer perturbed. By what factor will its activations be larger than those
+# of a network that was trained with FGSM on pixels?
+#
+# - about the same size
+# - about twice as large
+# - more than ten times as large
+
+# %%
+if __name__ == "__main__":
+    model = models.maxout_network(8, 2, keep=(1.0, 1.0), scale=0.1, rng=generator(0))
+    ours = partial(hidden_objective, layer=model.hidden[0])
+    assert same_gradients(ours, losses.hidden_objective, x[:50], y[:50]), "our objective is not the package's"
+    for name, layer in (("first", 0), ("last", -1)):
+        found[name] = trained(control("hidden-layer", kind="additive", layers=[layer]))
+        m[name] = measured(found[name], x, y)
+    compare("hidden-additive", {"activation_growth": m["first"]["activation"] / m["fgsm"]["activation"]})
+    seen = networks.data.train
+    training_errors = {
+        f"training_error_{name}": metrics.evaluate(found[name], *seen).error for name in ("first", "last")
+    }
+    compare("hidden-last", training_errors)
+
+# %% [markdown]
+# The activations grow, as the paper says; how far depends on how long the network trains. And with the last layer
+# perturbed even the *training* error is larger.
+#
+# All networks of this lesson side by side:
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    names = {
+        "clean": "clean\nimages",
+        "noise": "noise ±ε",
+        "fgsm": "FGSM",
+        "scaled": "scaled\ngradient",
+        "first": "hidden:\nfirst",
+        "last": "hidden:\nlast",
+    }
+    kinds = (("clean_error", "clean", BLUE), ("error", "under FGSM", ORANGE), ("pgd_error", "under PGD", GREY))
+    with figure("lesson09_controls.png", width=9, height=4.2) as canvas:
+        axes = canvas.subplots()
+        for i, (key, label, colour) in enumerate(kinds):
+            places = np.arange(len(names)) + 0.3 * (i - 1)
+            bars = axes.bar(places, [100 * m[name][key] for name in names], 0.28, color=colour, label=label)
+            axes.bar_label(bars, fmt="%.0f", fontsize=9)
+        axes.set(xticks=range(len(names)), xticklabels=names.values(), xlabel="trained with", ylabel="error, %")
+        axes.set(ylim=(0, 120))
+        axes.legend(frameon=False, ncols=3, loc="upper left")
+
+# %% [markdown]
+# ## To think about
+#
+# Suppose a network is wrong less often under FGSM with true labels than on clean images. How would you find out
+# whether it resists, or reads the label off the perturbation? Why does FGSM training invite this less?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: take away what tells the label: attack with the network's own prediction, or show it
@@ -196,5 +372,12 @@ if __name__ == "__main__":
 # 1: with the sign nothing in the gradient rewards a network for shaping its attack; it may still learn by chance.
 # ### END SOLUTION
 #
-# **What this cannot explain yet.** All these networks are sure of themselves far from any digit, trained so or not.
-# Must a network say something about every input? The next lesson has units that can decline.
+# ## Summary
+#
+# - Noise changes the cost by $s\lVert g\rVert_2$ and half of the time downward; FGSM by $\varepsilon\lVert g\rVert_1$.
+# - A product with second derivatives is the gradient of a number, $g^\top v$.
+# - Training through an attack can teach a network to read the label off the attack.
+# - A perturbed hidden layer answers by growing; the last one has nothing above it that could help.
+#
+# **What this cannot explain yet.** All these networks are sure of themselves far from any digit, however they were
+# trained. Must a network say something about every input? Lesson 10 has units that can decline.

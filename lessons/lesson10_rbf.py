@@ -7,34 +7,21 @@ err without confidence, and an attack that asks for confidence.
 # %% [markdown]
 # # Lesson 10. RBF networks: capacity to say "I don't know"
 #
-# **The claims** (Goodfellow, Shlens and Szegedy 2015, section 7 and appendix). A shallow network of *radial basis
-# function* (RBF) units errs on 55.4 % of MNIST under FGSM with $\varepsilon = .25$, but where it errs its mean
-# confidence is 1.2 %, against 60.6 % on clean images. It takes no Gaussian noise for a digit. Deep networks of such
-# units that resist are left with a high *training* error by gradient descent.
+# **Time:** about 90 minutes. **You need:** lessons 3 and 5.
 #
-# **The unit.** Class $k$ has a centre $\mu_k$ `(D,)` and a matrix $\beta_k$ `(D, D)`, and says "this is mine" with
+# **After this lesson you can**
 #
-# $$p_{nk} = p(y = k \mid x_n) = e^{a_{nk}}, \qquad a_{nk} = -(x_n - \mu_k)^\top \beta_k\,(x_n - \mu_k) .$$
+# - work out the gradients of a unit that responds to one place only;
+# - say why such a network is wrong under attack, but not sure of it;
+# - find the surest wrong answer in the whole box, and see what one attack does not show.
 #
-# (In print the minus sign is missing.) Nothing makes the $p_{nk}$ of an image sum to 1: if all are tiny, the network
-# says that it does not know. Its answer is still the largest, that of $a_{nk}$, since tiny $p$ are rounded to 0.
+# ## The claims
 #
-# **Backward.** Write $d = x_n - \mu_k$. A small change $\delta$ of it changes $d^\top\beta d$ by
-# $\delta^\top\beta d + d^\top\beta\delta = \delta^\top(\beta + \beta^\top)d$, up to $\delta^\top\beta\delta$, which is
-# of second order. $x_n$ moves $d$ for all classes, $\mu_k$ moves it the other way for all images, and
-# $d^\top\beta d = \sum_{ij}\beta_{ij}d_i d_j$ has the slope $d_i d_j$ in $\beta_{ij}$. With
-# $g_{nk} = \partial J/\partial a_{nk}$ `(N, K)` this gives
-#
-# $$\frac{\partial J}{\partial x_n} = -\sum_k g_{nk}(\beta_k + \beta_k^\top)\,d_{nk}, \qquad
-# \frac{\partial J}{\partial \mu_k} = \sum_n g_{nk}(\beta_k + \beta_k^\top)\,d_{nk}, \qquad
-# \frac{\partial J}{\partial \beta_k} = -\sum_n g_{nk}\,d_{nk} d_{nk}^\top .$$
-#
-# **Three costs.** The paper names no $J$, and the attack differentiates it. With $t_{nk} = 1$ for the label, else 0,
-# an image's cost may be the sum over $k$ of the squared errors $(p_k - t_k)^2$; or of the binary cross-entropies
-# $-t_k\log p_k - (1 - t_k)\log(1 - p_k)$; or $-\log p_y$, which asks only the label's unit. As $p = e^a$ has the slope
-# $p$ in $a$, the slopes $\partial J_n / \partial a_k$ of the three are
-#
-# $$2\,(p_k - t_k)\,p_k, \qquad -t_k + (1 - t_k)\,\frac{p_k}{1 - p_k}, \qquad -t_k .$$
+# The networks so far are sure of themselves everywhere. The paper (Goodfellow, Shlens and Szegedy 2015, section 7)
+# looks at a kind that is not. A shallow network of *radial basis function* (RBF) units is wrong on 55.4 % of the
+# MNIST test images under FGSM with $\varepsilon = 0.25$. But where it is wrong, its mean confidence is only 1.2 %,
+# against 60.6 % on clean images. It takes no Gaussian noise for a digit (appendix). And deep networks of such units,
+# which resist, are left with a high *training* error by gradient descent.
 
 # %%
 from __future__ import annotations
@@ -42,26 +29,37 @@ from __future__ import annotations
 import numpy as np
 
 from tinyadv import Tensor, attacks, grad, metrics, ops, parameters
-from tinyadv.course import compare, figure, lab, scale
-from tinyadv.datasets import mnist
+from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
 from tinyadv.paper.figures import BLUE, GREEN, ORANGE
 from tinyadv.paper.measuring import under_fgsm
 
 EPS = 0.25
-NAMES = {"rbf-squared": "", "rbf": "_cross_entropy", "rbf-true-class": "_true_class"}  # J, as the registry calls it
-MEASURED = ("error", "confidence_on_mistakes", "clean_confidence")
-
 
 # %% [markdown]
-# ## Exercises 1 to 3: the unit, its costs, and a page of backward
+# ## The unit
 #
-# In an array `(K, N, D)` of all $d_{nk}$ a product with a stack of matrices `(K, D, D)` serves every class at once.
+# Class $k$ has a *centre* $\mu_k$, an image-like array of shape `(D,)`, and a matrix $\beta_k$ of shape `(D, D)`, which
+# says how fast the unit's response falls with the distance. It says "this is mine" with the probability
+#
+# $$p_{nk} = p(y = k \mid x_n) = e^{a_{nk}}, \qquad a_{nk} = -(x_n - \mu_k)^\top \beta_k\,(x_n - \mu_k) .$$
+#
+# (In print the minus sign is missing.) Close to its centre $p$ is 1; far away it is almost 0. Nothing makes the ten
+# $p_{nk}$ of an image add up to 1. If all are tiny, the network says that it does not know. Its answer is still the
+# class with the largest $p$. We compare the $a_{nk}$ instead, because tiny $p$ are rounded to 0.
+#
+# ## Exercise 1 (medium): the unit
+#
+# Return all $a_{nk}$. It helps to hold all differences $x_n - \mu_k$ in one array of shape `(K, N, D)`: a product
+# with a stack of K matrices then serves every class at once.
 
 
 # %%
 def rbf(x: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> np.ndarray:
-    """log p, the a `(N, K)`, of x `(N, D)` for centres mu `(K, D)` and any matrices beta `(K, D, D)`."""
+    """log p, the a `(N, K)`, of images x `(N, D)`.
+
+    Centres mu `(K, D)`; beta `(K, D, D)` may be any matrices, also not symmetric.
+    """
     ### BEGIN SOLUTION
     d = x - mu[:, None]
     # a = -d^T beta d
@@ -69,8 +67,35 @@ def rbf(x: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> np.ndarray:
     ### END SOLUTION
 
 
+# %% [markdown]
+# ## Which cost?
+#
+# The paper does not say which cost $J$ it trained with, and the attack differentiates it. So we try three. Let
+# $t_{nk}$ be 1 for the image's label, and 0 for the other classes. In the code each has a name:
+#
+# | name | the cost of one image | in words |
+# |---|---|---|
+# | `"rbf-squared"` | $\sum_k (p_k - t_k)^2$ | squared errors |
+# | `"rbf"` | $\sum_k -t_k\log p_k - (1 - t_k)\log(1 - p_k)$ | a yes-or-no cross-entropy for each class |
+# | `"rbf-true-class"` | $-\log p_y$ | asks only the unit of the label |
+#
+# Since $p = e^a$ has the slope $p$ in $a$, the slopes $\partial J_n / \partial a_k$ of the three are
+#
+# $$2\,(p_k - t_k)\,p_k, \qquad -t_k + (1 - t_k)\,\frac{p_k}{1 - p_k}, \qquad -t_k .$$
+#
+# ## Exercise 2 (medium): the slope of the cost
+#
+# Return the slope for each image and class, for the cost of the given name. In the second formula beware of
+# $p_k$ near 1: `np.expm1(a)` computes $e^a - 1$ exactly there.
+
+
+# %%
 def signal(a: np.ndarray, y: np.ndarray, J: str) -> np.ndarray:
-    """dJ_n/da `(N, K)` of each image's own cost, no 1/N; a `(N, K)` below 0, labels y `(N,)`; J is a key of NAMES."""
+    """dJ_n/da `(N, K)` of each image's own cost, without a factor 1/N.
+
+    a `(N, K)` is below 0, the labels y are `(N,)`.
+    J names the cost: "rbf-squared", "rbf" or "rbf-true-class".
+    """
     ### BEGIN SOLUTION
     p, t = np.exp(a), y[:, None] == np.arange(a.shape[1])
     if J == "rbf-squared":
@@ -81,8 +106,45 @@ def signal(a: np.ndarray, y: np.ndarray, J: str) -> np.ndarray:
     ### END SOLUTION
 
 
+# %% [markdown]
+# ## Backwards
+#
+# Write $d = x_n - \mu_k$. Change it by a small $\delta$. Then $d^\top\beta d$ changes by
+#
+# $$\delta^\top\beta d + d^\top\beta\delta = \delta^\top(\beta + \beta^\top)\,d ,$$
+#
+# up to a term of second order. The image $x_n$ moves the differences to all classes; a centre $\mu_k$ moves those of
+# all images, the other way. And since $d^\top\beta d = \sum_{ij}\beta_{ij}d_i d_j$, its slope for the entry
+# $\beta_{ij}$ is $d_i d_j$. With $g_{nk} = \partial J/\partial a_{nk}$ this gives
+#
+# $$\frac{\partial J}{\partial x_n} = -\sum_k g_{nk}(\beta_k + \beta_k^\top)\,d_{nk}, \qquad
+# \frac{\partial J}{\partial \mu_k} = \sum_n g_{nk}(\beta_k + \beta_k^\top)\,d_{nk}, \qquad
+# \frac{\partial J}{\partial \beta_k} = -\sum_n g_{nk}\,d_{nk} d_{nk}^\top .$$
+#
+# ## Exercise 3 (hard): the gradients
+#
+# Given $g$, of shape `(N, K)`, for a batch of N images, return three arrays: the gradient for the images, `(N, D)`; for
+# the centres, `(K, D)`; and for the matrices, `(K, D, D)`. The matrices need not be symmetric.
+#
+# <details><summary>Hint 1</summary>
+#
+# The same array $g_{nk}(\beta_k + \beta_k^\top)d_{nk}$, of shape `(K, N, D)`, serves the first two: summed over the
+# classes and over the images.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# The third is a product of matrices for each class: `(D, N) @ (N, D)`.
+#
+# </details>
+
+
+# %%
 def rbf_backward(g: np.ndarray, x: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, ...]:
-    """dJ/dx `(N, D)`, dJ/dmu `(K, D)` and dJ/dbeta `(K, D, D)` of `rbf`, from g = dJ/da `(N, K)`."""
+    """dJ/dx `(N, D)`, dJ/dmu `(K, D)` and dJ/dbeta `(K, D, D)` of `rbf`.
+
+    g is dJ/da `(N, K)`; the other arguments are those of `rbf`.
+    """
     ### BEGIN SOLUTION
     d, g = x - mu[:, None], g.T[:, :, None]  # (K, N, D) and (K, N, 1)
     pull = g * (d @ (beta + beta.swapaxes(1, 2)))
@@ -91,31 +153,111 @@ def rbf_backward(g: np.ndarray, x: np.ndarray, mu: np.ndarray, beta: np.ndarray)
 
 
 # %% [markdown]
+# Now check all of it against the engine, on trained networks of all three costs, in double precision, and with matrices
+# that are not even symmetric.
+
+
+# %%
+def check(J, x: np.ndarray, y: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> float:
+    """How far, relative to the largest entry, our gradients are from the engine's; in float64."""
+    T = [Tensor(v) for v in (x, mu, beta)]
+    engine = grad(J.loss(ops.rbf(*T), y), T)
+    g = signal(rbf(x, mu, beta), y, J.top) / len(x)
+    ours = rbf_backward(g, x, mu, beta)
+    return max(abs(h - e).max() / abs(e).max() for h, e in zip(ours, engine, strict=True))
+
+
+# %%
+if __name__ == "__main__":
+    networks, size, rng = lab(), scale(profile()), np.random.default_rng(0)
+    x, y = networks.data.test
+    recipe = recipes.rbf_network(size, 0)
+    models = {J.top: J for J in (networks.network(r) for r in (recipe, *recipes.rbf_otherwise(size, 0)[:2]))}
+    for name, model in models.items():
+        some, mu, s = (a.astype("float64") for a in (x[:20], *(p.data for p in parameters(model))))
+        full = np.exp(s)[:, None] * np.eye(784) + 1e-4 * rng.standard_normal((10, 784, 784))
+        print(f"J {name!r}: by hand and by the engine differ by {check(model, some, y[:20], mu, full):.0e}")
+
+# %% [markdown]
+# ## Attacked
+#
+# **Predict.** How sure is the RBF network of its mistakes under FGSM?
+#
+# - as sure as on clean images, about 60 %
+# - about 20 %
+# - about 1 %
+
+# %%
+if __name__ == "__main__":
+    endings = {"rbf-squared": "", "rbf": "_cross_entropy", "rbf-true-class": "_true_class"}
+    values, intervals = {}, {}
+    for name, model in models.items():
+        found, _ = under_fgsm(model, x, y)
+        for quantity in ("error", "confidence_on_mistakes", "clean_confidence"):
+            values[quantity + endings[name]] = found.values[quantity]
+            if quantity in found.intervals:
+                intervals[quantity + endings[name]] = found.intervals[quantity]
+    compare("rbf-fgsm", values, intervals)
+
+# %% [markdown]
+# It is wrong on half of the images, but it knows that it does not know. The choice of the cost matters: look at the
+# rows of the other two.
+#
 # ## Why errors come without confidence
 #
-# The trained $\beta_k$ are diagonal, with positive entries $\beta_{ki}$. Move the pixels by $\varepsilon s_i$,
-# $s_i = \pm 1$. Then $a_k = -\sum_i\beta_{ki}d_{ki}^2$ changes exactly by
+# The trained $\beta_k$ are diagonal, with positive entries $\beta_{ki}$. Move each pixel by $\varepsilon s_i$ with
+# $s_i = \pm 1$. Then $a_k = -\sum_i\beta_{ki}d_{ki}^2$ changes, exactly, by
 #
 # $$-2\varepsilon\sum_i \beta_{ki} d_{ki} s_i - \varepsilon^2\sum_i\beta_{ki} .$$
 #
-# A linear unit has only the first sum. It is 0 on average over random signs; the second divides *every* $p_k$ by
-# $e^{\varepsilon^2\sum_i\beta_{ki}}$: noise makes this network say "I don't know". So does FGSM. Where the $p_k$ of all
-# wrong classes are tiny, so are their slopes above, or 0; what is left of $\nabla_x J$ points along
-# $\beta_y (x - \mu_y)$, away from the right class and towards no other. (The same factor $p$ makes stacked units hard
-# to train: one that is far from all its inputs has hardly any gradient that could bring it near.)
+# A linear unit has only the first sum. Over random signs it is 0 on average. The second sum is never positive: it
+# divides *every* $p_k$ by $e^{\varepsilon^2\sum_i\beta_{ki}}$. So noise of any kind makes this network say "I don't
+# know".
 #
-# **But who says that the attacker has to climb $J$?** In the box $\lvert\tilde x_i - x_i\rvert\le\varepsilon$ each term
-# $\beta_{ki}(\tilde x_i - \mu_{ki})^2$ is smallest where $\tilde x_i$ is as near to $\mu_{ki}$ as it can get: there if
-# it can, else $\varepsilon$ nearer. So the surest that class $k$ can be made, whatever the attack, is
+# FGSM does the same. Where the $p_k$ of all wrong classes are tiny, their slopes in the table above are tiny too.
+# What is left of $\nabla_x J$ points along $\beta_y (x - \mu_y)$: away from the right class, and towards no other.
+#
+# **Noise alone.** The appendix of the paper shows networks 10,000 images of pure Gaussian noise, and counts how often a
+# network gives some class more than half.
+
+# %%
+if __name__ == "__main__":
+    squared, noise = models["rbf-squared"], rng.standard_normal(x.shape, dtype="float32")
+    compare("rubbish-rbf", {"error": metrics.evaluate_rubbish(squared, noise).error})
+
+# %% [markdown]
+# ## Deep RBF networks
+#
+# The price of all this: the slope of $p = e^a$ is $p$ itself. A unit that is far from all of its inputs has hardly any
+# gradient that could bring it nearer. Stack such units, and gradient descent does not get far.
+
+# %%
+if __name__ == "__main__":
+    deep = networks.network(recipes.quadratic(size, 0)[-2])  # RBF units on RBF units
+    attacked = metrics.evaluate(deep, attacks.fgsm(deep, x[:1000], y[:1000], EPS), y[:1000])
+    resists = attacked.confidence_on_mistakes < 0.1
+    training_error = metrics.evaluate(deep, *networks.data.train).error
+    compare("rbf-deep", {"training_error": training_error} if resists else {})
+
+# %% [markdown]
+# ## An attack that asks for confidence
+#
+# FGSM climbs $J$. But who says that the attacker has to? Suppose they want a wrong answer that is *sure*. In the box
+# $\lvert\tilde x_i - x_i\rvert\le\varepsilon$ each term $\beta_{ki}(\tilde x_i - \mu_{ki})^2$ is smallest where
+# $\tilde x_i$ is as near to $\mu_{ki}$ as it can get: at $\mu_{ki}$ if the box reaches that far, otherwise
+# $\varepsilon$ nearer than before. So the surest that class $k$ can be made, by any attack whatever, is
 #
 # $$\max_{\tilde x} a_k = -\sum_i\beta_{ki}\max(\lvert d_{ki}\rvert - \varepsilon,\,0)^2 .$$
 #
-# ## Exercise 4: the surest in the box
+# ## Exercise 4 (medium): the surest in the box
 
 
 # %%
 def surest(x: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.ndarray:
-    """The largest a `(N, K)` of each class if each pixel may move by eps; beta `(K, D)` is the diagonal."""
+    """The largest a `(N, K)` of each class if each pixel of x `(N, D)` may move by eps.
+
+    Centres mu `(K, D)`; beta `(K, D)` is the diagonal of each matrix.
+    """
     ### BEGIN SOLUTION
     short = np.maximum(abs(x - mu[:, None]) - eps, 0)  # (K, N, D)
     # -sum_i beta_ki max(|d_ki| - eps, 0)^2
@@ -123,6 +265,12 @@ def surest(x: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.nd
     ### END SOLUTION
 
 
+# %% [markdown]
+# The point where the maximum is reached is easy to make, too: it is the centre of the class, clipped to the box. So
+# here is an *aimed* attack. It looks for the wrong class which can be made surest, and goes there.
+
+
+# %%
 def aimed(x: np.ndarray, y: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.ndarray:
     """x moved to the point of the box where the wrong class that can be made surest is at its surest."""
     a = metrics.in_batches(lambda part: surest(part, mu, beta, eps), x)
@@ -130,65 +278,69 @@ def aimed(x: np.ndarray, y: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: f
     return mu[wrong].clip(x - eps, x + eps)
 
 
-def check(J, x: np.ndarray, y: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> float:
-    """How far, relative to the largest entry, our gradients are from the engine's; in float64."""
-    T = [Tensor(v) for v in (x, mu, beta)]
-    ours = rbf_backward(signal(rbf(x, mu, beta), y, J.top) / len(x), x, mu, beta)
-    return max(abs(h - e).max() / abs(e).max() for h, e in zip(ours, grad(J.loss(ops.rbf(*T), y), T), strict=True))
-
-
-def main(profile: str = "quick") -> None:
-    """Check by hand against the engine, attack networks of three costs, try noise and depth."""
-    (x, y), size, values, intervals, rng = mnist().test, scale(profile), {}, {}, np.random.default_rng(0)
-    trained, kinds = lab().network, [recipes.rbf_network(size, 0), *recipes.rbf_otherwise(size, 0)[:2]]
-    for model in map(trained, kinds):
-        some, mu, s = (a.astype("float64") for a in (x[:20], *(p.data for p in parameters(model))))
-        full = np.exp(s)[:, None] * np.eye(784) + 1e-4 * rng.standard_normal((10, 784, 784))  # not even symmetric
-        print(f"J {model.top!r}: by hand and by the engine differ by {check(model, some, y[:20], mu, full):.0e}")
-        found, _ = under_fgsm(model, x, y)
-        for these, kept in ((found.values, values), (found.intervals, intervals)):
-            kept.update({name + NAMES[model.top]: these[name] for name in MEASURED if name in these})
-    compare("rbf-fgsm", values, intervals)
-    model, noise = trained(kinds[0]), rng.standard_normal(x.shape, dtype="float32")
-    compare("rubbish-rbf", {"error": metrics.evaluate_rubbish(model, noise).error})
-    deep = trained(recipes.quadratic(size, 0)[-2])  # RBF units on RBF units
-    resists = metrics.evaluate(deep, attacks.fgsm(deep, x[:1000], y[:1000], EPS), y[:1000]).confidence_on_mistakes < 0.1
-    compare("rbf-deep", {"training_error": metrics.evaluate(deep, *mnist().train).error} if resists else {})
-    draw(model, trained(recipes.softmax_regression(size, 0)), x[:1000], y[:1000], noise[:1000])
-
-
-def draw(model, softmax, x, y, noise) -> None:
-    """Confidence of an RBF and a softmax network: clean, under attacks, on noise; and on mistakes, against eps."""
-    mu, s = (p.data for p in parameters(model))
-    ways = {"FGSM": lambda m, eps: attacks.fgsm(m, x, y, eps), "aimed": lambda m, eps: aimed(x, y, mu, np.exp(s), eps)}
-    looks, sizes = (("#bbbbbb", "-"), (BLUE, "-"), (ORANGE, "--"), (GREEN, "-.")), (0.05, 0.1, 0.15, 0.2, EPS)
-    with figure("lesson10_confidence.png", width=13, height=3.8) as canvas:
-        *panels, right = canvas.subplots(1, 3)
-        kinds = ((model, "RBF network", ways, ORANGE), (softmax, "softmax regression", ["FGSM"], BLUE))
-        for axes, (network, name, tried, first) in zip(panels, kinds, strict=True):
-            images = {"noise N(0, I)": noise, "clean": x, **{way: ways[way](network, EPS) for way in tried}}
-            for (kind, part), (colour, line) in zip(images.items(), looks, strict=False):
-                style = {"color": colour, "linestyle": line, "label": kind, "fill": part is noise}
-                p, share = network.probabilities(network(part)).max(axis=1), np.full(len(part), 100 / len(part))
-                axes.hist(p, np.linspace(0, 1, 21), weights=share, histtype="step", linewidth=2, alpha=0.8, **style)
-            axes.set(xlabel="largest probability", ylabel="share of images, %", ylim=(0, 105), title=name)
-            axes.legend(frameon=False, fontsize=10)
-            for way, colour, look in zip(tried, (first, GREEN), ("o-", "^-."), strict=False):
-                at = [metrics.evaluate(network, ways[way](network, eps), y) for eps in sizes]
-                sure = [100 * e.confidence_on_mistakes for e in at]
-                right.plot(sizes, sure, look, color=colour, label=f"{name}, {way}")
-                print(f"{name}, {way}: error {at[-1].error:.1%}, on mistakes {sure[-1]:.1f} % confident")
-        right.set(xlabel="ε, in units of pixels", ylabel="confidence on mistakes, %", ylim=(0, 119))
-        right.legend(frameon=False, fontsize=10)
-
+# %% [markdown]
+# **Predict.** FGSM leaves the RBF network about 1 % sure of its mistakes. And the aimed attack, with changes of the
+# same size?
+#
+# - about 1 %: the network cannot be made sure of a mistake
+# - ten times as much, or more
 
 # %%
 if __name__ == "__main__":
-    main()
+    images, labels = x[:1000], y[:1000]
+    softmax = networks.network(recipes.softmax_regression(size, 0))
+    mu, s = (p.data for p in parameters(squared))
+    attempts = {
+        "RBF network, FGSM": (squared, lambda eps: attacks.fgsm(squared, images, labels, eps)),
+        "RBF network, aimed": (squared, lambda eps: aimed(images, labels, mu, np.exp(s), eps)),
+        "softmax regression, FGSM": (softmax, lambda eps: attacks.fgsm(softmax, images, labels, eps)),
+    }
+    sizes = (0.05, 0.1, 0.15, 0.2, EPS)
+    confidence = {}
+    for name, (network, attack) in attempts.items():
+        found = [metrics.evaluate(network, attack(eps), labels) for eps in sizes]
+        confidence[name] = [100 * evaluation.confidence_on_mistakes for evaluation in found]
+        print(f"{name}: error {found[-1].error:.1%}, on mistakes {confidence[name][-1]:.1f} % confident")
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    shown = {
+        squared: {"clean": images, "noise": noise[:1000], "FGSM": None, "aimed": None},
+        softmax: {"clean": images, "noise": noise[:1000], "FGSM": None},
+    }
+    shown[squared]["FGSM"] = attempts["RBF network, FGSM"][1](EPS)
+    shown[squared]["aimed"] = attempts["RBF network, aimed"][1](EPS)
+    shown[softmax]["FGSM"] = attempts["softmax regression, FGSM"][1](EPS)
+    looks = {"clean": (BLUE, "-"), "noise": ("#999999", ":"), "FGSM": (ORANGE, "--"), "aimed": (GREEN, "-.")}
+    with figure("lesson10_confidence.png", width=13, height=3.8) as canvas:
+        *panels, right = canvas.subplots(1, 3)
+        for axes, (network, kinds), title in zip(
+            panels, shown.items(), ("RBF network", "softmax regression"), strict=True
+        ):
+            for kind, part in kinds.items():
+                colour, line = looks[kind]
+                p = network.probabilities(network(part)).max(axis=1)
+                share = np.full(len(part), 100 / len(part))
+                style = {"color": colour, "linestyle": line, "label": kind, "linewidth": 2}
+                axes.hist(p, np.linspace(0, 1, 21), weights=share, histtype="step", **style)
+            axes.set(xlabel="largest probability", ylabel="share of images, %", ylim=(0, 105), title=title)
+            axes.legend(frameon=False, fontsize=10)
+        for (name, values), colour, style in zip(
+            confidence.items(), (ORANGE, GREEN, BLUE), ("o-", "^-.", "s--"), strict=True
+        ):
+            right.plot(sizes, values, style, color=colour, label=name)
+        right.set(xlabel="ε, in units of pixels", ylabel="confidence on mistakes, %", ylim=(0, 119))
+        right.legend(frameon=False, fontsize=10)
 
 # %% [markdown]
-# **To think about.** An RBF network can say that it does not know. Does that make it safe where a wrong answer costs
-# more than none? What does the aimed attack say about judging a defence by one attack, and what would you report?
+# Left and middle: how sure the networks are. Under FGSM and on noise the RBF network is hardly ever sure; softmax
+# regression is sure of everything. But the aimed attack makes the RBF network sure of wrong answers, too. That the
+# network resisted FGSM said something about FGSM.
+#
+# ## To think about
+#
+# An RBF network can say that it does not know. Does that make it safe where a wrong answer costs more than none? What
+# does the aimed attack say about judging a defence by one attack, and what would you report?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: against FGSM and noise a threshold on $p$ turns errors into refusals, at the price
@@ -196,5 +348,12 @@ if __name__ == "__main__":
 # about what hurts, which $J$ need not be. 1: report the bound on $p$ beside FGSM: it holds for every attack.
 # ### END SOLUTION
 #
-# **What this cannot explain yet.** Softmax, maxout and RBF networks are of very different shapes. The paper still finds
-# that examples made on one fool the others, and often into the same wrong class: how can they know of each other?
+# ## Summary
+#
+# - An RBF unit responds near its centre and nowhere else. Its gradients follow from one small expansion.
+# - Any change of all pixels lowers all its probabilities. So it is wrong without being sure.
+# - The attack climbs the cost that it is given. Another goal, and the network is sure of its mistakes as well.
+#
+# **What this cannot explain yet.** Softmax, maxout and RBF networks are of very different shapes. Still, the paper
+# finds that examples made on one fool the others, and often into the same wrong class. How can they know of each
+# other? Lesson 11 looks at that.

@@ -31,7 +31,7 @@ MARKDOWN, CODE, FOLDED = "# %% [markdown]", "# %%", '# %% tags=["hide-input"]'
 PREDICT = "**Predict.**"
 
 lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-OLD_FORM = {10, 11, 12, 13, 14}  # still told in one main(): to be told again, cell by cell
+OLD_FORM: set[int] = set()  # still told in one main(): to be told again, cell by cell
 told = pytest.mark.parametrize(
     "path", [path for path in LESSONS if int(path.name[6:8]) not in OLD_FORM], ids=lambda path: path.stem
 )

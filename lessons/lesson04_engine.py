@@ -102,7 +102,7 @@ def raw(a):
     return a.data if isinstance(a, Tensor) else a
 
 
-def operation(name, forward, backward):
+def operation(forward, backward, name=""):
     """An operation. backward(g, y, *args) gives a tuple: the part of the gradient that goes to each argument."""
 
     def op(*args):
@@ -182,8 +182,8 @@ def unbroadcast(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 # %% [markdown]
 # ## The table of operations
 #
-# Here are all operations that the lesson needs: name, forward, backward. To sum an array and to repeat it undo each
-# other, so each is the backward of the other. (`sum_to` is `unbroadcast` as an operation.)
+# Here are all operations that the lesson needs: forward, backward, and a name for the picture below. To sum an array
+# and to repeat it undo each other, so each is the backward of the other. (`sum_to` is `unbroadcast` as an operation.)
 #
 # Look at the backward parts. They use *operations*, not NumPy's functions. Given arrays they compute arrays. Given
 # Tensors they compute a gradient that remembers how it was computed, so that it can be differentiated again. A
@@ -194,23 +194,23 @@ def unbroadcast(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 # %%
 class ops:  # noqa: N801  (named as the package's module of operations)
     add = operation(
-        "add", np.add,
+        np.add,
         lambda g, y, a, b: (ops.sum_to(g, np.shape(a)), ops.sum_to(g, np.shape(b))),
-    )  # fmt: skip
+        "add",
+    )
     times = operation(
-        "times", np.multiply,
+        np.multiply,
         lambda g, y, a, b: (ops.sum_to(g * b, np.shape(a)), ops.sum_to(g * a, np.shape(b))),
-    )  # fmt: skip
-    matmul = operation("matmul", np.matmul, matmul_backward)
-    transpose = operation("transpose", np.transpose, lambda g, y, a: (ops.transpose(g),))
-    sum_to = operation("sum_to", unbroadcast, lambda g, y, x, shape: (ops.broadcast(g, x.shape),))
-    broadcast = operation("broadcast", np.broadcast_to, lambda g, y, x, shape: (ops.sum_to(g, x.shape),))
-    softplus = operation("softplus", lambda x: np.logaddexp(0, x), lambda g, y, x: (g * ops.sigmoid(x),))
-    sigmoid = operation(
-        "sigmoid", lambda x: np.exp(-np.logaddexp(0, -x)), lambda g, y, x: (g * y * (1.0 - y),)
-    )  # fmt: skip
-    absolute = operation("absolute", np.abs, lambda g, y, x: (g * ops.sign(x),))
-    sign = operation("sign", np.sign, lambda g, y, x: (0.0 * g,))
+        "times",
+    )
+    matmul = operation(np.matmul, matmul_backward, "matmul")
+    transpose = operation(np.transpose, lambda g, y, a: (ops.transpose(g),), "transpose")
+    sum_to = operation(unbroadcast, lambda g, y, x, shape: (ops.broadcast(g, x.shape),), "sum_to")
+    broadcast = operation(np.broadcast_to, lambda g, y, x, shape: (ops.sum_to(g, x.shape),), "broadcast")
+    softplus = operation(lambda x: np.logaddexp(0, x), lambda g, y, x: (g * ops.sigmoid(x),), "softplus")
+    sigmoid = operation(lambda x: np.exp(-np.logaddexp(0, -x)), lambda g, y, x: (g * y * (1.0 - y),), "sigmoid")
+    absolute = operation(np.abs, lambda g, y, x: (g * ops.sign(x),), "absolute")
+    sign = operation(np.sign, lambda g, y, x: (0.0 * g,), "sign")
 
 
 # %% [markdown]

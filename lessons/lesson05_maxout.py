@@ -329,7 +329,15 @@ if __name__ == "__main__":
 #
 # ## What a unit does
 #
-# Walk in a straight line from a three to a seven, and watch two units of the first layer. Each dashed line is a piece:
+# **Predict.** Walk in a straight line from the image of a three to that of a seven. How does the value of a maxout unit
+# change on the way?
+#
+# - along a smooth curve
+# - in straight stretches, with a bend where the winner changes
+# - in jumps
+
+# %% [markdown]
+# Here are two units of the first layer. Each dashed line is a piece:
 # along a line in input space a linear piece is a straight line. The unit, in black, follows the largest one, and bends
 # where the winner changes.
 

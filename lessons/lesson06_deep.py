@@ -313,6 +313,15 @@ def rotated(x: np.ndarray, g: np.ndarray, angle: float) -> np.ndarray:
     ### END SOLUTION
 
 
+# %%
+def errors_by_angle(model, x, y, g):
+    """The error for each angle of DEGREES by which the images x are turned towards their gradients g."""
+    turned = [rotated(x, g, math.radians(t)) for t in DEGREES]
+    package = attacks.rotated(x, g, math.radians(DEGREES[-1]))
+    assert np.allclose(turned[-1], package, atol=1e-5), "rotations differ"
+    return np.array([metrics.evaluate(model, images, y).error for images in turned])
+
+
 # %% [markdown]
 # **Predict.** From which angle on is the maxout network wrong on more than half of the images?
 #
@@ -322,12 +331,10 @@ def rotated(x: np.ndarray, g: np.ndarray, angle: float) -> np.ndarray:
 
 # %%
 if __name__ == "__main__":
-    some, labels = x[:2000], y[:2000]
-    errors = {}
-    for name, model, g in (("softmax", softmax, g_softmax[:2000]), ("maxout", maxout, g_maxout[:2000])):
-        turned = [rotated(some, g, math.radians(t)) for t in DEGREES]
-        assert np.allclose(turned[-1], attacks.rotated(some, g, math.radians(DEGREES[-1])), atol=1e-5)
-        errors[name] = np.array([metrics.evaluate(model, images, labels).error for images in turned])
+    errors = {
+        "softmax": errors_by_angle(softmax, x[:2000], y[:2000], g_softmax[:2000]),
+        "maxout": errors_by_angle(maxout, x[:2000], y[:2000], g_maxout[:2000]),
+    }
     values = {"error_softmax": errors["softmax"][-1], "error_maxout": errors["maxout"][-1]}
     compare("rotation-attack", values, holds=bool(np.minimum(*errors.values()).max() > 0.5))
 

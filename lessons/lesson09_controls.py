@@ -42,6 +42,7 @@ from tinyadv.paper import recipes
 from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE
 
 EPS = 0.25
+FIRST_HIDDEN = 1  # layer 0 of a maxout network is dropout on the pixels
 SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # in "quick": learns within two epochs
 
 # %% [markdown]
@@ -228,17 +229,17 @@ def through_objective(model, x, y, rng, eps: float, alpha: float) -> tuple[float
 
 
 # %%
-def same_gradients(ours, package, x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether two objectives have the same gradients in float64, on a small network without dropout."""
+def check(ours, package, x: np.ndarray, y: np.ndarray) -> None:
+    """Two objectives have the same gradients in float64, on a small network without dropout."""
     model = models.maxout_network(8, 2, keep=(1.0, 1.0), scale=0.1, rng=generator(0)).to(dtype="float64")
     pair = [f(model, x.astype("float64"), y, None, eps=EPS, alpha=0.3)[1] for f in (ours, package)]
-    return all(map(partial(np.allclose, rtol=1e-9), *pair))
+    assert all(map(partial(np.allclose, rtol=1e-9), *pair)), "our objective is not the package's"
 
 
 # %%
 if __name__ == "__main__":
     package = partial(losses.through_attack_objective, attack="scaled-gradient")
-    assert same_gradients(through_objective, package, x[:50], y[:50]), "our objective is not the package's"
+    check(through_objective, package, x[:50], y[:50])
     found["fgsm"] = trained(control())
     found["scaled"] = trained(control("through-attack", attack="scaled-gradient"))
     m |= {name: measured(found[name], x, y) for name in ("fgsm", "scaled")}
@@ -320,9 +321,7 @@ def hidden_objective(model, x, y, rng, layer: int, eps: float, alpha: float) -> 
 
 # %%
 if __name__ == "__main__":
-    model = models.maxout_network(8, 2, keep=(1.0, 1.0), scale=0.1, rng=generator(0))
-    ours = partial(hidden_objective, layer=model.hidden[0])
-    assert same_gradients(ours, losses.hidden_objective, x[:50], y[:50]), "our objective is not the package's"
+    check(partial(hidden_objective, layer=FIRST_HIDDEN), losses.hidden_objective, x[:50], y[:50])
     for name, layer in (("first", 0), ("last", -1)):
         found[name] = trained(control("hidden-layer", kind="additive", layers=[layer]))
         m[name] = measured(found[name], x, y)

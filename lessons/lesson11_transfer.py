@@ -236,18 +236,31 @@ def cosines(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 # own gradient on the clean image.
 
 # %%
+SIZES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
+
+
+def along(networks: list[models.Network], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Along FGSM's direction of the second network, for each of SIZES, two rows of three: `(SIZES, 2, 3)`.
+
+    The errors of the three networks, in %; and the mean cosines of the second's gradient there with the first's, with
+    its own at x, and with the third's.
+    """
+    first = attacks.input_gradient(networks[1], x, y)
+    found = []
+    for eps in SIZES:
+        x_adv = x + eps * np.sign(first)
+        errors = [100 * np.mean(metrics.predict(network, x_adv) != y) for network in networks]
+        g = [attacks.input_gradient(network, x_adv, y) for network in networks]
+        angles = [cosines(g[1], other).mean() for other in (g[0], first, g[2])]
+        found.append([errors, angles])
+    return np.array(found)
+
+
+# %%
 if __name__ == "__main__":
-    sizes = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
-    images, labels = x[:1000], y[:1000]
-    first = attacks.input_gradient(three[1], images, labels)
-    errors, angles = [], []
-    for eps in sizes:
-        x_adv = images + eps * np.sign(first)
-        softmax_g, maxout_g, rbf_g = (attacks.input_gradient(network, x_adv, labels) for network in three)
-        errors.append([100 * np.mean(metrics.predict(network, x_adv) != labels) for network in three])
-        angles.append([cosines(maxout_g, g).mean() for g in (softmax_g, first, rbf_g)])
-    print(f"On clean images, maxout's gradient has the cosines {angles[0][0]:.2f} with softmax regression's")
-    print(f"and {angles[0][2]:.2f} with the RBF network's.")
+    errors, angles = along(three, x[:1000], y[:1000]).swapaxes(0, 1)
+    print(f"On clean images, maxout's gradient has the cosines {angles[0, 0]:.2f} with softmax regression's")
+    print(f"and {angles[0, 2]:.2f} with the RBF network's.")
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":
@@ -255,9 +268,9 @@ if __name__ == "__main__":
     with figure("lesson11_transfer.png", width=10, height=4) as canvas:
         left, right = canvas.subplots(1, 2)
         for k, (name, (look, colour)) in enumerate(looks.items()):
-            left.plot(sizes, [row[k] for row in errors], look, color=colour, label=f"shown to {name}")
+            left.plot(SIZES, errors[:, k], look, color=colour, label=f"shown to {name}")
             label = "with itself on clean images" if name == "maxout" else f"with {name}"
-            right.plot(sizes, [row[k] for row in angles], look, color=colour, label=label)
+            right.plot(SIZES, angles[:, k], look, color=colour, label=label)
         right.axhline(784**-0.5, color=GREY, linestyle=":", label="size for random directions")
         left.set(xlabel="ε, in units of pixels", ylabel="error, %", ylim=(0, 102), title="made on maxout")
         right.set(xlabel="ε, in units of pixels", ylabel="mean cosine", ylim=(0, 1.3), title="maxout's gradient there")

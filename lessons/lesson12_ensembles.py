@@ -150,13 +150,17 @@ def input_gradient(members: list[models.Network], x: np.ndarray, y: np.ndarray, 
     return total
 
 
+def check(members: list[models.Network], x: np.ndarray, y: np.ndarray) -> None:
+    """Our gradients are those of the package's costs."""
+    for name, rule in (("probability", by_probability), ("logit", by_logit), ("losses", by_losses)):
+        ours = input_gradient(members, x, y, rule)
+        package = attacks.input_gradient(Against(members, name), x, y)
+        assert np.allclose(ours, package, rtol=1e-3, atol=1e-3 * abs(package).max()), f"{name}: not the same gradient"
+
+
 # %%
 if __name__ == "__main__":
-    some = x[:100], y[:100]
-    for name, rule in (("probability", by_probability), ("logit", by_logit), ("losses", by_losses)):
-        ours = input_gradient(members, *some, rule)
-        package = attacks.input_gradient(Against(members, name), *some)
-        assert np.allclose(ours, package, rtol=1e-3, atol=1e-3 * abs(package).max()), f"{name}: not the same gradient"
+    check(members, x[:100], y[:100])
     print("Our gradients are those of the package's costs.")
 
 # %% [markdown]

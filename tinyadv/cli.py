@@ -467,6 +467,22 @@ def attack(
 
 
 @app.command()
+def explore(
+    networks: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[NETWORK]...", help="Trained networks, .safetensors files; the embedded ones without."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("explorer.html"),
+) -> None:
+    """Write a page on which attacks can be touched. One HTML file with networks and images; it needs no server."""
+    with _work(), _input_errors():
+        from .explore import embedded, named, write
+
+        write(out, named(networks) if networks else embedded())
+        typer.echo(f"{out}: open it in a browser")
+
+
+@app.command()
 def lesson(
     number: Annotated[
         int | None,

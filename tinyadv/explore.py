@@ -1,0 +1,131 @@
+"""The explorer: networks, images and attacks in one page that stands alone, to touch without installing anything.
+
+`write` puts the scripts of `explorer/`, test images and the networks' files into one HTML file. Nothing is fetched, and
+the page's security policy forbids it. The arithmetic in JavaScript is held against NumPy's by the browser tests.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from . import models
+from .datasets import mnist
+from .layers import named_parameters
+from .storage import StorageError, save_arrays, temporary_folder, write_atomically
+
+IMAGES = 200  # test images to choose from, twenty of each class
+LARGEST = 10 << 20  # bytes of the page
+KNOWN = ("softmax_regression", "maxout_network", "saturating_network", "rbf_network")
+# Scripts and styles are those inside of the page; its worker comes from the page too.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'unsafe-inline' blob:",
+        "worker-src blob:",
+        "style-src 'unsafe-inline'",
+        "img-src data: blob:",
+    )
+)
+
+
+def write(path: str | os.PathLike[str], networks: Sequence[tuple[str, models.Network]]) -> None:
+    """Write the explorer of these networks, each with the name that the page shows, to `path`.
+
+    Raises
+    ------
+    ValueError
+        If there is no network, one is not of the kinds that the page knows (`KNOWN`, for images of 784 pixels and ten
+        classes), or the page would be larger than `LARGEST`.
+    OSError
+        If it cannot be written.
+    """
+    if not networks:
+        raise ValueError("the explorer wants at least one network")
+    for name, network in networks:
+        _check(name, network)
+    page = _page(networks)
+    if len(page.encode()) > LARGEST:
+        raise ValueError(
+            f"the page would have {len(page.encode()) / 2**20:.1f} MiB, more than {LARGEST >> 20}: take fewer networks"
+        )
+    write_atomically(path, page)
+
+
+def _check(name: str, network: models.Network) -> None:
+    if network.builder not in KNOWN:
+        raise ValueError(f"{name} is a {network.builder}; the explorer knows {', '.join(KNOWN)}")
+    arguments = network.arguments
+    sizes = arguments.get("inputs", 784), arguments.get("classes", 10)
+    if sizes != (784, 10):
+        raise ValueError(f"{name} has {sizes[0]} inputs and {sizes[1]} classes; the explorer wants 784 and 10")
+    if arguments.get("full") or arguments.get("unit", "sigmoid") != "sigmoid":
+        raise ValueError(f"{name} has units that the explorer does not know: {arguments}")
+
+
+def _page(networks: Sequence[tuple[str, models.Network]]) -> str:
+    folder = files("tinyadv") / "explorer"
+    text = {name: (folder / name).read_text("utf-8") for name in (
+        "page.html", "style.css", "network.js", "worker.js", "text.js", "app.js")}  # fmt: skip
+    images, labels = _images()
+    data = {
+        "images": base64.b64encode(images.tobytes()).decode(),
+        "labels": labels.tolist(),
+        "networks": [{"name": name, "file": base64.b64encode(_file(network)).decode()} for name, network in networks],
+    }
+    parts = {
+        "policy": POLICY,
+        "style": text["style.css"],
+        "data": json.dumps(data).replace("<", "\\u003c"),
+        "worker": text["network.js"] + text["worker.js"],
+        "script": text["network.js"] + text["text.js"] + text["app.js"],
+    }
+    page = text["page.html"]
+    for name, content in parts.items():
+        page = page.replace("{{ " + name + " }}", content)
+    return page
+
+
+def _images() -> tuple[np.ndarray, np.ndarray]:
+    """Test images `(IMAGES, 784)` as bytes and their labels: the first of each class, the classes in turn."""
+    x, y = mnist().test
+    rows = np.stack([np.flatnonzero(y == k)[: IMAGES // 10] for k in range(10)], axis=1).reshape(-1)
+    return np.round(x[rows] * 255).astype(np.uint8), y[rows]
+
+
+def _file(network: models.Network) -> bytes:
+    """A network as a float16 file, as `models.save` would write it."""
+    arrays = {name: p.data.astype(np.float16) for name, p in named_parameters(network).items()}
+    with temporary_folder() as folder:
+        save_arrays(
+            folder / "network.safetensors", arrays, {"network": network.builder, "arguments": network.arguments}
+        )
+        return (folder / "network.safetensors").read_bytes()
+
+
+def named(paths: Sequence[Path]) -> list[tuple[str, models.Network]]:
+    """The networks in files, named after them.
+
+    Raises
+    ------
+    StorageError
+        If a file is missing, damaged or holds no network.
+    """
+    found = []
+    for path in paths:
+        network = models.load(path)
+        if not isinstance(network, models.Network):
+            raise StorageError(f"{path} holds no network that the explorer knows")
+        found.append((path.stem, network))
+    return found
+
+
+def embedded() -> list[tuple[str, models.Network]]:
+    """The trained networks that travel with the package and that the page knows, under names for people."""
+    raise ValueError("this version of the package carries no networks: name files, for instance those of `tinyadv reproduce`")

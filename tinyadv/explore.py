@@ -128,4 +128,4 @@ def named(paths: Sequence[Path]) -> list[tuple[str, models.Network]]:
 
 def embedded() -> list[tuple[str, models.Network]]:
     """The trained networks that travel with the package and that the page knows, under names for people."""
-    raise ValueError("this version of the package carries no networks: name files, for instance those of `tinyadv reproduce`")
+    raise ValueError("no networks travel with this package: name files, for instance those of `tinyadv reproduce`")

@@ -51,7 +51,10 @@ function writeAddress() {
 function word(key, values = {}) {
   return WORDS[state.lang][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
-const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 0 : 1)} %`;
+function percent(share) {
+  if (share > 0 && share < 0.0005) return "<0.1 %";
+  return `${(100 * share).toFixed(share > 0.9995 || share === 0 ? 0 : 1)} %`;
+}
 
 // The image of now, and its label; noise has none, so what the first network says stands in for it.
 function current() {
@@ -602,14 +605,17 @@ function centred(data, size) {
   const scale = 20 / Math.max(right - left + 1, bottom - top + 1);
   const small = document.createElement("canvas");
   small.width = small.height = 28;
-  const context = small.getContext("2d");
+  const context = small.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "black";
   context.fillRect(0, 0, 28, 28);
   context.imageSmoothingQuality = "high";
   const [w, h] = [(right - left + 1) * scale, (bottom - top + 1) * scale];
   const place = (dx, dy) => context.drawImage($("drawing"), left, top, right - left + 1, bottom - top + 1, 14 - w / 2 + dx, 14 - h / 2 + dy, w, h);
   place(0, 0);
-  const grey = () => Float64Array.from({ length: PIXELS }, (_, i) => context.getImageData(0, 0, 28, 28).data[4 * i] / 255);
+  const grey = () => {
+    const read = context.getImageData(0, 0, 28, 28).data;
+    return Float64Array.from({ length: PIXELS }, (_, i) => read[4 * i] / 255);
+  };
   const first = grey();
   const mass = first.reduce((a, v) => a + v, 0);
   const meanX = first.reduce((a, v, i) => a + v * (i % 28), 0) / mass;

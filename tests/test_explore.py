@@ -1,0 +1,316 @@
+"""The explorer's page: it stands alone and refuses what it cannot show; in a browser its numbers are NumPy's.
+
+The browser's tests take Debian's chromium, or the one that CHROMIUM names.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinyadv import attacks, cli, explore, models, parameters
+from tinyadv.backend import generator
+from tinyadv.datasets import mnist
+from tinyadv.paper.rounding import Rounded
+
+
+def networks() -> list[tuple[str, models.Network]]:
+    """One of each kind, with weights that make them answer differently; float16 changes none of these numbers."""
+    made = [
+        ("softmax", models.softmax_regression(scale=0.3, rng=generator(1))),
+        ("RBF", models.rbf_network(beta=0.03, top="rbf-squared", rng=generator(2))),
+        ("maxout", models.maxout_network(60, 3, scale=0.15, rng=generator(3))),
+        ("sigmoids", models.maxout_network(30, 2, top="sigmoid", scale=0.2, rng=generator(4))),
+    ]
+    for _, network in made:
+        for p in parameters(network):
+            p.data = p.data.astype("float16").astype("float32")
+    parameters(made[2][1])[-2].data *= 128.0  # so sure that p of its answer rounds to 1
+    return made
+
+
+def test_the_page_stands_alone(tmp_path):
+    explore.write(tmp_path / "page.html", networks())
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert len(page) < explore.LARGEST
+    assert not re.findall(r"(?:src|href)=|@import|url\(|https?://(?!www\.w3\.org)", page)
+    assert "{{" not in page.replace("{{ }}", "")
+    assert page.count("default-src &#x27;none&#x27;") + page.count("default-src 'none'") == 1
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
+    images = np.frombuffer(base64.b64decode(data["images"]), np.uint8).reshape(-1, 784)
+    assert len(images) == len(data["labels"]) == explore.IMAGES
+    assert np.bincount(data["labels"]).tolist() == [20] * 10
+    x, y = mnist().test
+    for image, label in zip(images[:10], data["labels"], strict=False):
+        same = (np.round(x * 255) == image).all(axis=1)
+        assert y[same].tolist() == [label]
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (models.logistic_regression(rng=generator(0)), "logistic_regression"),
+        (models.softmax_regression(inputs=12, rng=generator(0)), "12 inputs"),
+        (models.maxout_network(3, 2, classes=7, rng=generator(0)), "7 classes"),
+        (models.saturating_network("rust", 3, rng=generator(0)), "units that the explorer does not know"),
+        (models.rbf_network(full=True, rng=generator(0)), "units that the explorer does not know"),
+    ],
+)
+def test_what_the_page_cannot_show_is_refused_and_nothing_is_written(network, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        explore.write(tmp_path / "page.html", [*networks(), ("mine", network)])
+    with pytest.raises(ValueError, match="at least one"):
+        explore.write(tmp_path / "page.html", [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_that_would_be_too_large_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(explore, "LARGEST", 100_000)
+    with pytest.raises(ValueError, match="take fewer networks"):
+        explore.write(tmp_path / "page.html", networks())
+    assert not list(tmp_path.iterdir())
+
+
+def test_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    models.save(networks()[0][1], "mine.safetensors")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["explore", "mine.safetensors", "--out", "page.html"])
+    assert not end.value.code
+    assert "page.html" in capsys.readouterr().out
+    assert '"name": "mine"' in Path("page.html").read_text("utf-8")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["explore", "missing.safetensors"])
+    assert end.value.code == 2
+    assert "missing.safetensors does not exist" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------------------
+# In a browser
+
+browser_test = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Iterator[Any]:
+    """The page in Chromium; what it complains of, and asks for, is in `page.noted`."""
+    api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install 'tinyadv[browser]'")
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if executable is None:
+        pytest.skip("there is no chromium: apt-get install chromium, or say where it is: CHROMIUM=PATH")
+    path = tmp_path_factory.mktemp("explorer") / "page.html"
+    explore.write(path, networks())
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        made = opened.new_page(viewport={"width": 1280, "height": 720})
+        made.noted = []
+        made.on("console", lambda said: made.noted.append(said.text) if said.type in ("error", "warning") else None)
+        made.on("pageerror", lambda error: made.noted.append(str(error)))
+        made.on("request", lambda asked: made.noted.append(asked.url) if asked.url.startswith("http") else None)
+        made.goto(path.as_uri())
+        yield made
+        assert not made.noted
+        opened.close()
+
+
+def javascript(page: Any, network: int, image: int, expression: str) -> np.ndarray:
+    """What JavaScript computes for a network and an image, with `net`, `x` and `label`."""
+    code = """([n, i, body]) => {
+        const x = Float64Array.from(pixels.subarray(i * 784, (i + 1) * 784), (v) => v / 255);
+        return Array.from(new Function("net", "x", "label", `return ${body}`)(networks[n], x, DATA.labels[i]));
+    }"""
+    return np.array(page.evaluate(code, [network, image, expression]))
+
+
+@browser_test
+@pytest.mark.parametrize("number", range(4))
+def test_logits_and_gradients_are_those_of_numpy(page, number):
+    name, network = networks()[number]
+    network = network.to(dtype="float64")
+    images, labels = explore._images()
+    for i in range(0, 200, 2):
+        x, y = images[i : i + 1] / 255, labels[i : i + 1]
+        z = network(x)[0]
+        found = javascript(page, number, i, "logits(net, x)")
+        np.testing.assert_allclose(found, z, atol=1e-4 * max(1, abs(z).max()))
+        assert found.argmax() == z.argmax()
+        g = attacks.input_gradient(network, x, y)[0]
+        gradient = javascript(page, number, i, "inputGradient(net, x, label)")
+        clear = abs(g) > 1e-6 * abs(g).max()
+        np.testing.assert_array_equal(np.sign(gradient[clear]), np.sign(g[clear]), err_msg=name)
+
+
+@browser_test
+def test_the_rounded_gradient_is_that_of_float32(page):
+    name, network = networks()[2]
+    images, _ = explore._images()
+    differ = 0
+    for i in range(0, 200, 10):
+        x = (images[i : i + 1] / 255).astype("float32")
+        g = attacks.input_gradient(Rounded(network), x, network(x).argmax(axis=1))[0]
+        found = javascript(page, 2, i, "inputGradient(net, x, argmax(logits(net, x)), true)")
+        exact = javascript(page, 2, i, "inputGradient(net, x, argmax(logits(net, x)))")
+        clear = abs(g) > 1e-4 * abs(g).max()
+        assert (np.sign(found[clear]) == np.sign(g[clear])).mean() > 0.99, name
+        differ += bool((np.sign(found) != np.sign(exact)).any())
+    assert differ, "this network is sure of no image: the test says nothing"
+
+
+@browser_test
+def test_attacks_keep_to_the_box_and_the_length(page):
+    images, _ = explore._images()
+    x = images[3] / 255
+    for number in range(4):
+        moved = javascript(page, number, 3, "pgd(net, x, label, 0.1)")
+        assert abs(moved - x).max() <= 0.1 + 1e-12
+        turned = javascript(page, number, 3, "rotated(net, x, label, 0.1)")
+        assert np.linalg.norm(turned) == pytest.approx(np.linalg.norm(x))
+        assert np.linalg.norm(turned - x) == pytest.approx(0.1 * 28)
+        line = javascript(page, number, 3, "along(net, x, signDirection(net, x, label), [0.25])[0]")
+        step = javascript(page, number, 3, "logits(net, signDirection(net, x, label).map((d, i) => x[i] + 0.25 * d))")
+        np.testing.assert_allclose(line, step, rtol=1e-9)
+
+
+@browser_test
+def test_every_control_does_something_and_a_link_shows_the_same(page):
+    base = page.url.partition("#")[0]
+
+    def seen() -> list[str]:
+        page.wait_for_timeout(400)
+        return [page.inner_text("#cards"), page.inner_text("#matrix"), page.evaluate("$('moved').toDataURL()")]
+
+    before = seen()
+    changes = [
+        "$('eps').value = -0.4; $('eps').dispatchEvent(new Event('input'))",
+        "$('attack').value = 'random'; $('attack').dispatchEvent(new Event('change'))",
+        "$('attack').value = 'rotation'; $('attack').dispatchEvent(new Event('change'))",
+        "$('attack').value = 'pgd'; $('attack').dispatchEvent(new Event('change'))",
+        "$('target').value = '3'; $('target').dispatchEvent(new Event('change'))",
+        "$('source').value = '2'; $('source').dispatchEvent(new Event('change'))",
+        "$('clip').click()",
+        "$('noise').click()",
+        "$('step').click()",
+        "$('sheet').focus()",
+    ]
+    for change in changes[:-1]:
+        page.evaluate(change)
+        now = seen()
+        assert now != before, change
+        before = now
+    page.evaluate("set({...DEFAULTS, image: '17', eps: -0.3, attack: 'random', clip: true})")
+    page.wait_for_timeout(400)
+    shown, address = seen(), page.url
+    page.goto("about:blank")
+    page.goto(address)
+    assert seen() == shown
+    page.goto("about:blank")
+    page.goto(base + "#image=99999&eps=oops&attack=&source=77&lang=xx&asked=-3")
+    assert seen(), "an address that makes no sense is that of the beginning"
+    assert page.evaluate("state.eps === 0.25 && state.image === '0' && state.lang === 'en'")
+
+
+@browser_test
+def test_a_drawing_is_centred_as_mnist_is(page):
+    page.evaluate("set({...DEFAULTS}); document.querySelector('#pick details').open = true; $('clear').click()")
+    page.locator("#drawing").scroll_into_view_if_needed()
+    box = page.locator("#drawing").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 30, box["y"] + 120, steps=8)
+    page.mouse.up()
+    page.evaluate("$('drawn-label').value = '1'; $('use').click()")
+    x = np.array(page.evaluate("Array.from(current().x)")).reshape(28, 28)
+    rows = np.flatnonzero((x > 0.2).any(axis=1))
+    assert 18 <= np.ptp(rows) + 1 <= 22, "twenty pixels tall"
+    across, down = np.average(np.arange(28), weights=x.sum(axis=0)), np.average(np.arange(28), weights=x.sum(axis=1))
+    assert abs(across - 13.5) < 1
+    assert abs(down - 13.5) < 1
+
+
+@browser_test
+def test_predictions_lock_the_answer_until_one_commits(page):
+    page.evaluate("set({...DEFAULTS}); drawQuestion()")
+    for n in range(10):
+        page.locator("#question button").first.wait_for()
+        assert page.evaluate("state.asked") == n
+        assert page.locator("#next").count() == 0
+        page.locator("#question button").nth(1).click()
+        assert page.locator("#question button:not(#next):not([disabled])").count() == 0
+        assert len(page.inner_text("#question")) > 100
+        page.locator("#next").click()
+    assert page.evaluate("state.asked") == 0
+
+
+@browser_test
+def test_words_are_there_in_both_languages(page):
+    keys = page.evaluate("Object.values(WORDS).map((words) => Object.keys(words).sort())")
+    assert keys[0] == keys[1]
+    used = page.evaluate("[...document.querySelectorAll('[data-text]')].map((part) => part.dataset.text)")
+    assert set(used) <= set(keys[0])
+    page.evaluate("$('language').click()")
+    assert page.evaluate("document.documentElement.lang") == "zh-Hans"
+    assert re.search("[\u4e00-\u9fff]", page.inner_text("#question"))
+    page.evaluate("$('language').click()")
+
+
+@browser_test
+def test_ones_own_network_and_other_files(page, tmp_path):
+    models.save(models.maxout_network(7, 2, scale=0.3, rng=generator(9)), tmp_path / "mine.safetensors")
+    (tmp_path / "other.safetensors").write_bytes(b"not a network at all")
+    page.set_input_files("#open", [str(tmp_path / "mine.safetensors")])
+    page.wait_for_timeout(500)
+    assert page.evaluate("networks.at(-1).name") == "mine"
+    page.set_input_files("#open", [str(tmp_path / "other.safetensors")])
+    page.wait_for_timeout(300)
+    assert "not a .safetensors file" in page.inner_text("#message")
+    page.evaluate("networks.pop(); $('message').hidden = true; update()")
+
+
+@browser_test
+def test_people_who_do_not_see_it_or_hold_a_phone(page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install 'tinyadv[browser]'").Axe()
+    for width, scheme in ((390, "light"), (1400, "dark")):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = axe.run(page).response
+        assert found["passes"]
+        serious = [
+            (v["id"], v["nodes"][0]["html"][:150])
+            for v in found["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
+        assert not serious
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.evaluate("set({...DEFAULTS, presenter: true})")
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.documentElement.scrollHeight") <= 720, "a projector's page does not scroll"
+    page.evaluate("set({...DEFAULTS})")
+
+
+@browser_test
+def test_the_slider_is_quick_and_pgd_works_in_the_worker(page):
+    """Medians, printed; the bounds are generous, since machines are shared."""
+    page.evaluate("set({...DEFAULTS})")
+    frames = []
+    for i in range(30):
+        page.evaluate("delete document.body.dataset.frame")
+        page.evaluate(f"$('eps').value = {(i - 15) / 20}; $('eps').dispatchEvent(new Event('input'))")
+        page.wait_for_function("document.body.dataset.frame")
+        page.wait_for_timeout(60)
+        frames.append(float(page.evaluate("document.body.dataset.frame")))
+    page.evaluate("set({attack: 'pgd', eps: 0.2})")
+    page.wait_for_function("lastMilliseconds > 0")
+    print(f"slider {statistics.median(frames):.1f} ms, PGD-20 {page.evaluate('lastMilliseconds'):.0f} ms")
+    assert statistics.median(frames) < 160

@@ -24,7 +24,7 @@ MAX_NORM = 0.98  # below the norm of 1 that rows start with: it binds
 
 
 def without_dropout(job: Job) -> Job:
-    """The job as it is checked: no dropout, and a max-norm that binds on every row."""
+    """The job as it is checked: no dropout or fixed masks, and, for maxout, a max-norm that binds on every row."""
     return replace(job, keep=(1.0, 1.0), max_norm=MAX_NORM)
 
 
@@ -43,7 +43,8 @@ def check_job(
                 continue
             try:
                 with Worker(peer, job, file, threads or cores(), device) as worker:
-                    worker.ask({"run": {"train": steps, "fgsm": 0, "softmax": 1}[job.kind]})
+                    calls = {"train": steps, "dbm": steps, "softmax": 1}  # of an attack only one batch is saved
+                    worker.ask({"run": calls.get(job.kind, 0)})
                     found = worker.save(folder / f"{len(rows)}.npz")
             except AbsentError as reason:
                 say(f"{job.name}: {peer.label} is skipped: {reason}")

@@ -27,6 +27,8 @@ def products_of(job: Job) -> list[Product]:
     if job.kind == "softmax":
         W, x, z = random(job.classes, job.inputs), random(job.batch, job.inputs), random(job.classes, job.batch)
         return [(W, x.T, z.copy()), (z, x, W.copy())]
+    if job.kind == "dbm":
+        return _mean_field(job)
     rows = [job.units * job.pieces] * job.depth + [job.classes]
     W = [random(n, job.units if i else job.inputs) for i, n in enumerate(rows)]
 
@@ -50,6 +52,19 @@ def products_of(job: Job) -> list[Product]:
     if job.attacked == "training":
         return there_and_back(N, 2 * N) * 2 + to_x + gradients
     return there_and_back(N, N) + to_x + there_and_back(2 * N, 2 * N) + gradients
+
+
+def _mean_field(job: Job) -> list[Product]:
+    """Up and down between pixels, h1 and h2 in every round, back again, and one product for each matrix's gradient."""
+    N, times = job.batch, job.iterations - 1
+    W1, W2 = random(job.units, job.inputs), random(job.upper, job.units)
+    v, h1, h2 = random(job.inputs, N), random(job.units, N), random(job.upper, N)
+    up, down = [(W1, v, h1.copy()), (W2, h1, h2.copy())], [(W1.T, h1, v.copy()), (W2.T, h2, h1.copy())]
+    forward = (up + down) * times
+    backward = (up + down) * (times - 1) + up + down[1:]  # the pixels that begin have no gradient
+    uses = 2 * times * N
+    all_v, all_h1, all_h2 = (random(len(a), uses) for a in (v, h1, h2))
+    return forward + backward + [(all_h1, all_v.T, W1.copy()), (all_h2, all_h1.T, W2.copy())]
 
 
 class Products:
@@ -89,6 +104,9 @@ class Products:
             return 0.0
 
         return step, lambda: []
+
+    def dbm(self, start: Arrays, job: Job) -> tuple[Step, Read]:
+        return self.train(start, job)
 
     def fgsm(self, start: Arrays, job: Job) -> Attack:
         step, _ = self.train(start, job)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -28,7 +29,9 @@ class Job:
     "train" is a step of adversarial training (section 6) of the maxout network, dropout before every layer and
     inverted (kept entries are divided by the probability to be kept, pixels too), every forward pass with masks of
     its own; momentum, then max-norm on every unit's incoming weights. "fgsm" is the attack alone, "softmax" an epoch of
-    plain gradient descent on softmax regression.
+    plain gradient descent on softmax regression. "dbm" is a step of multi-prediction training of the deep Boltzmann
+    machine (section 9), through all of its rounds of mean field: black and white pixels and masks are drawn, then the
+    cost, its gradients, momentum and max-norms of its own.
 
     Attributes
     ----------
@@ -38,10 +41,12 @@ class Job:
         Probability to keep a pixel, and a hidden unit.
     attacked : "training" or "inference"
         Which network the attack of a training step sees: with this batch's masks, or without dropout.
+    upper, iterations : int
+        Units of the second layer of a Boltzmann machine, of which `units` is the first; its rounds of mean field.
     """
 
     name: str
-    kind: Literal["train", "fgsm", "softmax"]
+    kind: Literal["train", "fgsm", "softmax", "dbm"]
     meaning: str
     calls: int
     units: int = 240
@@ -57,9 +62,13 @@ class Job:
     momentum: float = 0.7
     inputs: int = 784
     classes: int = 10
+    upper: int = 0
+    iterations: int = 14
 
 
 _STEP = "ms a step of adversarial training"
+_DBM = "ms a step of multi-prediction training"
+_MACHINE: dict[str, Any] = {"learning_rate": 15.0, "momentum": 0.73, "keep": (0.5, 0.5)}  # keep: given, not hidden
 _ALL = (
     Job("train240", "train", f"{_STEP}, 240 units", 12),
     Job("train240-bound", "train", f"{_STEP}, 240 units, max-norm 0.5 binds on all", 12, max_norm=0.5),
@@ -69,6 +78,8 @@ _ALL = (
     Job("fgsm100", "fgsm", "ms a batch of FGSM, 240 units, batch 100", 30),
     Job("fgsm1000", "fgsm", "ms a batch of FGSM, 240 units, batch 1000", 8, batch=1000),
     Job("softmax", "softmax", "ms an epoch of softmax regression, batch 100", 2),
+    Job("dbm500", "dbm", f"{_DBM}, 500 and 1000 units", 3, units=500, upper=1000, **_MACHINE),
+    Job("dbm2087", "dbm", f"{_DBM}, 2087 and 3200 units", 1, units=2087, upper=3200, **_MACHINE),
 )
 JOBS = {job.name: job for job in _ALL}
 
@@ -91,6 +102,10 @@ class Peer(Protocol):
     def softmax(self, parameters: Arrays, job: Job) -> tuple[Epoch, Read]:
         """An epoch over all examples in their order, and what reads the parameters."""
 
+    # Only some peers offer this one: the others are skipped.
+    def dbm(self, parameters: Arrays, job: Job) -> tuple[Step, Read]:
+        """A step of multi-prediction training, and what reads W1, W2, W3, b1, b2, b3, b_v."""
+
 
 class Data(NamedTuple):
     """Inputs `(N, 784)`, labels `(N,)`."""
@@ -103,12 +118,36 @@ def start_parameters(job: Job, seed: int = 1) -> Arrays:
     """The job's W1, b1, W2, b2, ...: weights from N(0, 1 / inputs), biases 0; zeros for softmax regression."""
     if job.kind == "softmax":
         return [np.zeros((job.classes, job.inputs), np.float32), np.zeros(job.classes, np.float32)]
+    if job.kind == "dbm":
+        return _machine(job, seed)
     rng, arrays = np.random.default_rng(seed), []
     shapes = [(job.units if i else job.inputs, job.units, job.pieces) for i in range(job.depth)]
     for inputs, *outputs in [*shapes, (job.units, job.classes)]:
         W = rng.standard_normal((inputs, *outputs), dtype=np.float32).T * np.float32(inputs**-0.5)
         arrays += [np.ascontiguousarray(W), np.zeros(W[..., 0].size, np.float32)]
     return arrays
+
+
+MACHINE_NORMS = (1.809978, 2.666304, 5.175683)  # of W1, W2, W3
+
+
+def _machine(job: Job, seed: int) -> Arrays:
+    """W1, W2, W3, b1, b2, b3, b_v of a Boltzmann machine; rows of weights have a norm of about 1."""
+    rng = np.random.default_rng(seed)
+    sizes = [job.inputs, job.units, job.upper, job.classes]
+    weights = [
+        rng.standard_normal((above, below), dtype=np.float32) * np.float32(below**-0.5)
+        for below, above in pairwise(sizes)
+    ]
+    return [*weights, *(np.full(n, -0.5, np.float32) for n in (*sizes[1:], sizes[0]))]
+
+
+def fixed_masks(job: Job, N: int) -> Arrays | None:
+    """Where a job is checked, every second pixel `(N, D)` and label `(N, 1)` is hidden, instead of some at random."""
+    if job.keep != (1.0, 1.0):
+        return None
+    pixels, labels = np.indices((N, job.inputs)).sum(axis=0) % 2, np.arange(N)[:, None] % 2
+    return [pixels.astype(np.float32), labels.astype(np.float32)]
 
 
 def as_rows(parameters: Arrays) -> Arrays:
@@ -133,9 +172,14 @@ def from_rows(rows: Arrays, like: Arrays) -> Arrays:
 
 
 def load_data(job: Job) -> Data:
-    """MNIST: the first 6000 training images for training, all 60,000 for softmax regression, the test for FGSM."""
+    """MNIST: the first 6000 training images for training, all 60,000 for softmax regression, the test for FGSM.
+
+    For a Boltzmann machine images are black and white already, so that drawing their pixels gives every peer the same.
+    """
     from ..datasets import mnist
 
     splits = mnist()
     x, y = splits.test if job.kind == "fgsm" else splits.full_train
+    if job.kind == "dbm":
+        return Data((x[:6000] > 0.5).astype(np.float32), y[:6000])
     return Data(x[:6000], y[:6000]) if job.kind == "train" else Data(x, y)

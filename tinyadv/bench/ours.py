@@ -6,12 +6,14 @@ from typing import Any
 
 from .. import __version__
 from ..attacks import fgsm as fast_gradient_sign
-from ..backend import Array, array_module, check_device, generator, one_hot, to_device
+from ..backend import Array, array_module, bernoulli, check_device, generator, one_hot, to_device
+from ..dbm import DeepBoltzmannMachine, multi_prediction_objective
 from ..layers import Dropout, Layer, Linear, Maxout, named_parameters, parameters
 from ..losses import adversarial_objective, clean_objective
 from ..models import Network, load_parameters
 from ..optim import SGD, Schedule
-from .jobs import Arrays, Attack, Epoch, Job, Read, Step
+from ..tensor import grad
+from .jobs import MACHINE_NORMS, Arrays, Attack, Epoch, Job, Read, Step, fixed_masks
 
 _device = "cpu"
 
@@ -44,9 +46,9 @@ def network(start: Arrays, job: Job) -> Network:
     return model
 
 
-def _optimiser(model: Network, job: Job, momentum: float, max_norm: float | None) -> SGD:
+def _optimiser(model: Network, job: Job, momentum: float, max_norm: float | dict[str, float] | None) -> SGD:
     constant = Schedule(job.learning_rate, decay=1.0, momentum=momentum, final_momentum=momentum)
-    return SGD(parameters(model), constant, max_norm)
+    return SGD(model, constant, max_norm)
 
 
 def _reader(model: Network) -> Read:
@@ -81,6 +83,29 @@ def fgsm(start: Arrays, job: Job) -> Attack:
         return to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
 
     return attack
+
+
+def dbm(start: Arrays, job: Job) -> tuple[Step, Read]:
+    machine = DeepBoltzmannMachine((job.units, job.upper), job.iterations, job.inputs, job.classes, rng=generator(0))
+    model = Network("bench", {}, [machine], "softmax")
+    names = named_parameters(model)
+    load_parameters(model, {name: to_device(a.copy(), _device) for name, a in zip(names, start, strict=True)}, job.name)
+    norms = {f"layers.0.W{i + 1}": norm for i, norm in enumerate(MACHINE_NORMS)}
+    optimiser, rng = _optimiser(model, job, job.momentum, norms), generator(0, "masks")
+
+    def step(x: Array, y: Array) -> float:
+        masks = fixed_masks(job, len(x))
+        if masks is None:
+            J, gradients = multi_prediction_objective(model, x, y, rng)
+        else:
+            Y, (M, m) = one_hot(y, x[:, : job.classes]), (to_device(a, _device) for a in masks)
+            cost = machine.cost(bernoulli(rng, x), Y, M, m)
+            J, gradients = cost.item(), grad(cost, parameters(model))
+        optimiser.step(gradients)
+        _finish()
+        return J
+
+    return step, _reader(model)
 
 
 def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:

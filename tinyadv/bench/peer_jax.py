@@ -10,7 +10,7 @@ _environment = os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  
 import jax  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
 import jax.numpy as jnp  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
 
-from .jobs import Arrays, Attack, Epoch, Job, Read, Step, as_rows, from_rows  # noqa: E402
+from .jobs import MACHINE_NORMS, Arrays, Attack, Epoch, Job, Read, Step, as_rows, fixed_masks, from_rows  # noqa: E402
 
 _device = "cpu"
 
@@ -111,6 +111,49 @@ def fgsm(start: Arrays, job: Job) -> Attack:
 
     attack = jax.jit(x_adv)
     return lambda x, y: jax.device_get(attack(theta, x, y))
+
+
+def _mean_field_cost(theta: list[Any], V: Any, Y: Any, M: Any, m: Any, rounds: int) -> Any:
+    """J of multi-prediction after `rounds` of mean field."""
+    W1, W2, W3, b1, b2, b3, b_v = theta
+    V_given, Y_given = (1 - M) * V, (1 - m) * Y
+    below = (V_given + M * jax.nn.sigmoid(jax.lax.stop_gradient(b_v))) @ W1.T
+    h1 = jax.nn.sigmoid(2 * below + b1)
+    h2 = jax.nn.sigmoid(h1 @ W2.T + b2 + (Y_given + m * jax.nn.softmax(b3)) @ W3)
+    for i in range(rounds - 1):
+        h1, z_y = jax.nn.sigmoid(below + b1 + h2 @ W2), h2 @ W3.T + b3
+        z_v = h1 @ W1 + b_v
+        if i < rounds - 2:
+            y, below = Y_given + m * jax.nn.softmax(z_y), (V_given + M * jax.nn.sigmoid(z_v)) @ W1.T
+            h2 = jax.nn.sigmoid(h1 @ W2.T + b2 + y @ W3)
+    of_pixels = (M * (V * jax.nn.softplus(-z_v) + (1 - V) * jax.nn.softplus(z_v))).mean()
+    return of_pixels + (m * -Y * jax.nn.log_softmax(z_y)).sum() / V.size
+
+
+def dbm(start: Arrays, job: Job) -> tuple[Step, Read]:
+    fixed = fixed_masks(job, job.batch)
+
+    @partial(jax.jit, donate_argnums=(0, 1, 2))
+    def update(theta: Any, velocity: Any, key: Any, x: Any, y: Any) -> Any:
+        key, *keys = jax.random.split(key, 4)
+        shapes = (x.shape, (len(x), 1))
+        M, m = fixed or [jax.random.bernoulli(k, 0.5, s).astype(x.dtype) for k, s in zip(keys, shapes, strict=False)]
+        V, Y = jax.random.bernoulli(keys[2], x).astype(x.dtype), jax.nn.one_hot(y, job.classes)
+        J, g = jax.value_and_grad(_mean_field_cost)(theta, V, Y, M, m, job.iterations)
+        velocity = [job.momentum * v - job.learning_rate * d for v, d in zip(velocity, g, strict=True)]
+        theta = [p + v for p, v in zip(theta, velocity, strict=True)]
+        norms = [norm / jnp.maximum(jnp.linalg.norm(W, axis=1), norm) for W, norm in zip(theta, MACHINE_NORMS)]  # noqa: B905
+        return [W * n[:, None] for W, n in zip(theta, norms)] + theta[3:], velocity, key, J  # noqa: B905
+
+    theta = [jnp.asarray(a) for a in start]
+    state = [theta, [jnp.zeros_like(p) for p in theta], jax.random.key(0)]
+
+    def step(x: Any, y: Any) -> float:
+        *state[:], J = update(*state, x, y)
+        jax.block_until_ready(state[0])
+        return float(J)
+
+    return step, lambda: [jax.device_get(p) for p in state[0]]
 
 
 def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:

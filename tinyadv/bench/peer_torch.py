@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, linear
 
-from .jobs import Arrays, Attack, Epoch, Job, Read, Step, as_rows, from_rows
+from .jobs import MACHINE_NORMS, Arrays, Attack, Epoch, Job, Read, Step, as_rows, fixed_masks, from_rows
 
 _device = "cpu"
 _prepared: Any = lambda net: net  # noqa: E731  (peer_torch_compile compiles here)
@@ -108,6 +108,44 @@ def fgsm(start: Arrays, job: Job) -> Attack:
     net = _network(start, job).eval().requires_grad_(False)
     model = _prepared(net)
     return lambda x, y: (x + job.eps * _sign_of_gradient(model, x, y)).cpu().numpy()
+
+
+def _mean_field_cost(theta: Any, V: Any, Y: Any, M: Any, m: Any, rounds: int) -> Any:
+    """J of multi-prediction after `rounds` of mean field."""
+    W1, W2, W3, b1, b2, b3, b_v = theta
+    V_given, Y_given = (1 - M) * V, (1 - m) * Y
+    below = linear(V_given + M * b_v.detach().sigmoid(), W1)
+    h1 = torch.sigmoid(2 * below + b1)
+    h2 = torch.sigmoid(linear(h1, W2, b2) + (Y_given + m * b3.softmax(0)) @ W3)
+    for i in range(rounds - 1):
+        h1, z_y = torch.sigmoid(below + b1 + h2 @ W2), linear(h2, W3, b3)
+        z_v = h1 @ W1 + b_v
+        if i < rounds - 2:
+            y, below = Y_given + m * z_y.softmax(1), linear(V_given + M * z_v.sigmoid(), W1)
+            h2 = torch.sigmoid(linear(h1, W2, b2) + y @ W3)
+    of_pixels = binary_cross_entropy_with_logits(z_v, V, weight=M)
+    return of_pixels + (m[:, 0] * cross_entropy(z_y, Y, reduction="none")).mean() / V.shape[1]
+
+
+def dbm(start: Arrays, job: Job) -> tuple[Step, Read]:
+    theta = [torch.from_numpy(a.copy()).to(_device).requires_grad_() for a in start]
+    optimiser = torch.optim.SGD(theta, lr=job.learning_rate, momentum=job.momentum)
+    cost: Any = _prepared(_mean_field_cost)
+
+    def step(x: Any, y: Any) -> float:
+        fixed = fixed_masks(job, len(x))
+        M, m = [put(a) for a in fixed] if fixed else [torch.bernoulli(torch.full_like(a, 0.5)) for a in (x, x[:, :1])]
+        Y = torch.nn.functional.one_hot(y, job.classes).to(x.dtype)
+        optimiser.zero_grad()
+        J = cost(theta, torch.bernoulli(x), Y, M, m, job.iterations)
+        J.backward()
+        optimiser.step()
+        with torch.no_grad():
+            for W, norm in zip(theta, MACHINE_NORMS, strict=False):
+                W.mul_(norm / W.norm(dim=1, keepdim=True).clamp_(min=norm))
+        return float(J.detach()) if _device == "cpu" else _when_done(J.detach())
+
+    return step, lambda: [a.detach().cpu().numpy() for a in theta]
 
 
 def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:

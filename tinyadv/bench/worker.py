@@ -60,12 +60,11 @@ class Runner:
             start = [file[f"theta{i}"] for i in range(len(file.files) - 2)]
         self.call: Any
         self.read: Any = None
-        if job.kind == "train":
-            self.call, self.read = peer.train(start, job)
-        elif job.kind == "fgsm":
-            self.call = peer.fgsm(start, job)
-        else:
-            self.call, self.read = peer.softmax(start, job)
+        make = getattr(peer, job.kind.replace("-", "_"), None)
+        if make is None:
+            raise NotImplementedError(f"{config['peer']} has no job of the kind {job.kind!r}")
+        made = make(start, job)
+        self.call, self.read = made if isinstance(made, tuple) else (made, None)
         whole = job.kind == "softmax"
         starts = [0] if whole else range(0, len(x) - job.batch + 1, job.batch)
         self.batches = [(x, y) if whole else (x[i : i + job.batch], y[i : i + job.batch]) for i in starts]

@@ -53,7 +53,7 @@ def downloaded(source: str, sha: str, server: str, part: Path | None = None) -> 
     """A verified file from the server, given as OWNER/NAME@COMMIT:PATH; once it is at `part`, from there."""
     if part and part.is_file() and sha256(part.read_bytes()).hexdigest() == sha:
         return part.read_bytes()
-    failure = f"{source}: not to be had. Pass a folder that has it, --from DIR."
+    failure = f"{source.rpartition('/')[2]} could not be had; pass a folder that has it, --from DIR."
     content = fetched([url(source, server)], LARGEST, lambda content: verified(content, sha), failure)
     if part:
         write_atomically(part, content)

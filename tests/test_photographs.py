@@ -13,6 +13,7 @@ from PIL import Image
 from test_googlenet import SHARED, thin_weights
 
 from tinyadv import googlenet, photographs
+from tinyadv.attacks import fgsm
 from tinyadv.cli import main
 from tinyadv.datasets import DataError
 from tinyadv.googlenet import fingerprint
@@ -270,6 +271,25 @@ def test_what_is_missing_or_damaged_is_one_line_with_the_command(data):
 
 
 # --- attacks on them ----------------------------------------------------------------------------------------------
+
+
+def test_each_photograph_before_and_after_one_step(data):
+    model = googlenet.load_googlenet()
+    photos = photographs.photographs()
+    for eps in (1 / 255, 0.5 / 255):
+        found = photographs.attack_each(model, photos, eps)
+        assert [each.photograph.name for each in found] == ["a.png", "b.png"]
+        for each in found:
+            x, y = each.photograph.x, np.array([each.photograph.label])
+            x_adv = fgsm(model, x, y, eps)
+            before, after = model.probabilities(model(x))[0], model.probabilities(model(x_adv))[0]
+            assert each.before == (before.argmax(), class_names()[before.argmax()], before.max())
+            assert each.after == (after.argmax(), class_names()[after.argmax()], after.max())
+            assert (each.true_before, each.true_after) == (before[y[0]], after[y[0]])
+            assert each.true_after < each.true_before
+            assert each.right_before == (before.argmax() == y[0])
+            assert each.right_after == (after.argmax() == y[0])
+            assert each.moved == pytest.approx(eps, rel=1e-3)
 
 
 def test_attack_photograph_writes_what_it_says(data, tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -171,10 +172,53 @@ class Answer(NamedTuple):
 
 def answer(model: GoogLeNet, x: Any) -> Answer:
     """The answer of a network to one image x `(1, D)`."""
-    p = model.probabilities(model(x))[0]
+    return _answer(model.probabilities(model(x))[0])
+
+
+def _answer(p: Any) -> Answer:
     label = int(p.argmax())
     names = class_names()
     return Answer(label, names[label] if label < len(names) else f"class {label}", float(p[label]))
+
+
+class Attacked(NamedTuple):
+    """A photograph before and after one step: the answers, the true class's probabilities, how far any pixel moved."""
+
+    photograph: Photograph
+    before: Answer
+    after: Answer
+    true_before: float
+    true_after: float
+    moved: float
+
+    @property
+    def right_before(self) -> bool:
+        """Whether the first answer is the true class."""
+        return self.before.label == self.photograph.label
+
+    @property
+    def right_after(self) -> bool:
+        """Whether the second one is."""
+        return self.after.label == self.photograph.label
+
+
+def attack_each(model: GoogLeNet, photos: Iterable[Photograph], eps: float = GREY_LEVEL) -> list[Attacked]:
+    """One step of FGSM with the true class on each photograph, one at a time, not clipped."""
+    found = []
+    for photo in photos:
+        x_adv = fgsm(model, photo.x, asarray([photo.label]), eps)
+        before, after = (model.probabilities(model(image))[0] for image in (photo.x, x_adv))
+        found.append(
+            Attacked(
+                photograph=photo,
+                before=_answer(before),
+                after=_answer(after),
+                true_before=float(before[photo.label]),
+                true_after=float(after[photo.label]),
+                moved=float(abs(x_adv - photo.x).max()),
+            )
+        )
+    return found
 
 
 def attack_photograph(path: Path, eps: float, method: str, clip: bool, out: Path) -> list[str]:

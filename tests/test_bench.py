@@ -19,7 +19,15 @@ from tinyadv.bench import by_hand, floor, ours, runner, summary
 from tinyadv.bench.check import check_job
 from tinyadv.bench.command import _peers, bench_command
 from tinyadv.bench.growth import SIZES, jobs_along, plot
-from tinyadv.bench.jobs import JOBS, MACHINE_NORMS, Data, as_rows, from_rows, start_parameters
+from tinyadv.bench.jobs import (
+    JOBS,
+    MACHINE_NORMS,
+    Data,
+    as_rows,
+    from_rows,
+    load_data,
+    start_parameters,
+)
 from tinyadv.bench.quiet import Patience, busy, disturbed
 from tinyadv.bench.runner import BenchError, Peer, run_job
 
@@ -180,6 +188,60 @@ def test_masks_by_hand_keep_the_right_share():
     assert mask.dtype == np.float32
     assert set(np.unique(mask)) == {np.float32(0), np.float32(1.25)}
     assert abs((mask > 0).mean() - 0.8) < 0.005
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Images
+
+TINY_CONV = replace(JOBS["conv-small"], name="tiny-conv", channels=(3, 4, 3), units=5, batch=6, keep=(1.0, 1.0))
+
+
+@pytest.mark.parametrize("name", ["peer_torch", "peer_jax"])
+def test_peers_and_the_engine_train_the_same_convolutional_network(name):
+    pytest.importorskip(name.removeprefix("peer_"))
+    peer = importlib.import_module(f"tinyadv.bench.{name}")
+    start, data = start_parameters(TINY_CONV), load_data(TINY_CONV)
+    results = []
+    for each in (peer, ours):
+        each.start(1, "cpu")
+        step, read = each.conv_train(start, TINY_CONV)
+        losses = [step(each.put(data.x[i : i + 6]), each.put(data.y[i : i + 6])) for i in (0, 6, 12)]
+        results.append((losses, read()))
+    (J, found), (J_ours, wanted) = results
+    np.testing.assert_allclose(J, J_ours, rtol=1e-5)
+    assert [a.shape for a in found] == [a.shape for a in start]
+    assert largest(wanted, start) > 1e-3  # they went somewhere
+    assert largest(found, wanted) < 1e-6
+    norms = [(kernels[0] ** 2).sum(axis=(0, 1, 2)) ** 0.5 for kernels in (start, found)]
+    assert norms[0].min() > 0.91  # it has been bound
+    assert norms[1].max() < 0.9 + 1e-5
+    attacks = [each.conv_fgsm(start, TINY_CONV)(each.put(data.x[:6]), each.put(data.y[:6])) for each in (peer, ours)]
+    assert (np.abs(attacks[0] - attacks[1]) > 0.05).mean() < 1e-3
+
+
+@pytest.mark.slow
+def test_peers_and_the_engine_attack_the_same_googlenet():
+    pytest.importorskip("torch")
+    peer = importlib.import_module("tinyadv.bench.peer_torch")
+    job = JOBS["googlenet1"]
+    start, data = start_parameters(job), load_data(job)
+    attacks = [each.googlenet(start, job)(each.put(data.x[:1]), each.put(data.y[:1])) for each in (peer, ours)]
+    assert (np.abs(attacks[0] - attacks[1]) > job.eps / 2).mean() < 1e-2
+    assert (attacks[1] != data.x[:1]).mean() > 0.5
+
+
+def test_a_peer_without_a_job_is_skipped_and_named():
+    said = []
+    rows = run_job(TINY_CONV, [Peer.parse("by-hand")], 1, threads=1, patience=0, say=said.append)
+    assert rows == []
+    assert said == ["tiny-conv: by-hand is skipped: NotImplementedError: by-hand has no job of the kind 'conv-train'"]
+
+
+def test_the_kernel_is_named_and_settings_that_choose_it(monkeypatch):
+    rows = run_job(TINY_CONV, [Peer.parse("ours")], 1, threads=1, patience=0)
+    assert "1 threads" in rows[0]["blas"] or "threadpoolctl is not installed" in rows[0]["blas"]
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert runner.surroundings(1, "cpu")["openblas_settings"] == {"OPENBLAS_CORETYPE": "Haswell"}
 
 
 def test_rows_are_undone():
@@ -369,7 +431,8 @@ def test_committed_runs_can_be_read_and_drawn():
     found = summary.committed("cpu")
     measured = [line.job for line in found.lines]
     assert measured == [name for name in JOBS if name in measured]
-    assert set(JOBS) - set(measured) <= {"dbm500", "dbm2087"}  # since the last run of all
+    later = {name for name, job in JOBS.items() if job.of_images}  # they have a run of their own
+    assert set(JOBS) - set(measured) <= {"dbm500", "dbm2087"} | later  # since the last run of all
     assert all({"ours", "by-hand", "torch", "torch-compile", "jax"} <= line.ms.keys() for line in found.lines)
     assert summary.growth_plot("cpu").startswith(b"\x89PNG")
 

@@ -128,6 +128,8 @@ def test_which_way_is_taken():
     assert not images._spectral_is_cheaper((56, 56, 1, 64), (3, 3, 64, 192), 1, 1)
     assert not images._spectral_is_cheaper((224, 224, 16, 3), (7, 7, 3, 64), 2, 3)
     assert not images._spectral_is_cheaper((28, 28, 16, 256), (1, 1, 256, 64), 1, 0)
+    assert not images._spectral_is_cheaper((32, 32, 128, 3), (8, 8, 3, 96), 1, 4)  # few channels: outputs weigh more
+    assert images._spectral_is_cheaper((28, 28, 16, 16), (5, 5, 16, 32), 1, 2)
 
 
 def test_windows_in_blocks_are_windows(monkeypatch):

@@ -99,6 +99,14 @@ def import_matplotlib() -> Any:
     return matplotlib
 
 
+OPENBLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+
+def openblas_settings() -> dict[str, str]:
+    """Environment variables that choose OpenBLAS's kernel by hand, where set: NumPy's speed may halve."""
+    return {name: os.environ[name] for name in OPENBLAS_SETTINGS if name in os.environ}
+
+
 def cores() -> int:
     """How many processors this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)

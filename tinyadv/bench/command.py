@@ -18,7 +18,7 @@ import typer
 from ..backend import DeviceError, check_device
 from ..machine import cores
 from ..storage import STANDARD_OUTPUT, descriptor, write_atomically
-from .jobs import JOBS
+from .jobs import JOBS, Job
 from .runner import BenchError, Peer, run_job, surroundings
 
 AGAINST = "by-hand,torch,torch-compile,jax,autograd"
@@ -118,12 +118,16 @@ def _time(
 ) -> None:
     rows: list[dict[str, Any]] = []
     around = surroundings(settings["threads"], settings["device"])
-    _say(", ".join(f"{name} {value}" for name, value in around.items() if value is not None))
+    _say(", ".join(f"{name} {value}" for name, value in around.items() if value not in (None, {})))
+    if around["openblas_settings"]:
+        _say(
+            f"{', '.join(around['openblas_settings'])} set: OpenBLAS doesn't choose its kernel itself, and may be slow"
+        )
     imports: dict[str, float] = {}
     try:
         for name in names:
             job = JOBS[name]
-            taking_part = [p for p in peers if p.name != "floor-update" or job.kind == "train"]
+            taking_part = [p for p in peers if _takes_part(p, job)]
             found = run_job(job, taking_part, rounds, **settings)
             for row, peer in ((row, peer) for row in found for peer in peers if peer.label == row["peer"]):
                 if not peer.name.startswith("floor"):
@@ -133,6 +137,13 @@ def _time(
     finally:  # a reader of the tables who left, or Ctrl-C, costs nothing that was measured
         if rows:
             _write(file, around, rows, names)
+
+
+def _takes_part(peer: Peer, job: Job) -> bool:
+    """Floors are counted for the jobs on digits alone, that of the update for training."""
+    if job.of_images:
+        return peer.name in ("ours", "torch", "torch-compile", "jax")
+    return peer.name != "floor-update" or job.kind == "train"
 
 
 def _growth(
@@ -153,7 +164,11 @@ def _growth(
 def _check(peers: Sequence[Peer], names: Sequence[str], file: Path | None, settings: dict[str, Any]) -> None:
     from .check import check_job
 
-    rows = [row for name in names for row in check_job(JOBS[name], peers, **settings)]
+    rows = [
+        row
+        for name in names
+        for row in check_job(JOBS[name], [p for p in peers if _takes_part(p, JOBS[name])], **settings)
+    ]
     _write(file, surroundings(settings["threads"], settings["device"]), rows, names)
     title = "same start, no dropout: largest difference to ours (FGSM: share of entries that differ)"
     _show(title, rows, _CHECK_COLUMNS, file)
@@ -175,9 +190,10 @@ def _write(file: Path | None, around: dict[str, Any], rows: list[dict[str, Any]]
 Column = tuple[str, str, str]
 _TIME_COLUMNS: list[Column] = [
     ("peer", "peer", ""), ("median ms", "median_ms", ".2f"), ("p5", "p5_ms", ".2f"), ("p95", "p95_ms", ".2f"),
-    ("ratio", "ratio", ".2f"), ("of floor", "of_floor", ".0%"), ("first calls s", "first_calls_s", ".1f"),
+    ("ratio", "ratio", ".2f"), ("CPU ms", "cpu_ms", ".1f"), ("CPU ratio", "cpu_ratio", ".2f"),
+    ("of floor", "of_floor", ".0%"), ("first calls s", "first_calls_s", ".1f"),
     ("import s", "import_s", ".2f"), ("peak MiB", "peak_MiB", ".0f"), ("mean J", "mean_loss", ".3f"),
-    ("disturbed turns", "turns_disturbed", "d"), ("version", "version", ""),
+    ("disturbed turns", "turns_disturbed", "d"), ("version", "version", ""), ("BLAS", "blas", ""),
 ]  # fmt: skip
 _GROWTH_COLUMNS: list[Column] = [
     ("along", "axis", ""), ("size", "size", "d"), ("peer", "peer", ""), ("µs per example", "us_per_example", ".1f"),

@@ -15,6 +15,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from . import images
+
 Arrays = list[NDArray[Any]]
 Step = Callable[[Any, Any], float]  # (x, y) -> J, when the update is done
 Attack = Callable[[Any, Any], NDArray[Any]]  # (x, y) -> x_adv
@@ -26,15 +28,21 @@ Read = Callable[[], Arrays]  # the parameters as they are now, in the layout of 
 class Job:
     """One job, float32.
 
-    "train" is a step of adversarial training (section 6) of the maxout network, dropout before every layer and
-    inverted (kept entries are divided by the probability to be kept, pixels too), every forward pass with masks of
+    On digits: "train" is a step of adversarial training (section 6) of the maxout network, dropout before every layer
+    and inverted (kept entries are divided by the probability to be kept, pixels too), every forward pass with masks of
     its own; momentum, then max-norm on every unit's incoming weights. "fgsm" is the attack alone, "softmax" an epoch of
     plain gradient descent on softmax regression. "dbm" is a step of multi-prediction training of the deep Boltzmann
     machine (section 9), through all of its rounds of mean field: black and white pixels and masks are drawn, then the
     cost, its gradients, momentum and max-norms of its own.
 
+    On images: "conv-train" is a training step of the convolutional maxout network (`models.conv_maxout_network`; pixels
+    may be dropped with or without rescaling), with momentum, the published norms and learning rates; "conv-fgsm" is the
+    attack on it, "googlenet" the attack on GoogLeNet: a forward pass and the gradient in the image.
+
     Attributes
     ----------
+    channels : (int, int, int)
+        Units of the three convolutional layers, for jobs on images.
     calls : int
         Timed calls in one turn.
     keep : (float, float)
@@ -46,7 +54,7 @@ class Job:
     """
 
     name: str
-    kind: Literal["train", "fgsm", "softmax", "dbm"]
+    kind: Literal["train", "fgsm", "softmax", "dbm", "conv-train", "conv-fgsm", "googlenet"]
     meaning: str
     calls: int
     units: int = 240
@@ -64,6 +72,20 @@ class Job:
     classes: int = 10
     upper: int = 0
     iterations: int = 14
+    channels: tuple[int, int, int] = (48, 128, 128)
+
+    @property
+    def of_images(self) -> bool:
+        return self.kind in ("conv-train", "conv-fgsm", "googlenet")
+
+
+_FULL: dict[str, Any] = {"channels": (96, 192, 192), "units": 500}
+_PHOTOGRAPHS: dict[str, Any] = {"inputs": 3 * 224 * 224, "classes": 1000, "eps": 1 / 255}
+
+
+def _conv(name: str, kind: Literal["conv-train", "conv-fgsm"], meaning: str, **sizes: Any) -> Job:
+    """A job on the convolutional network; learning rate and momentum are those of its published first epoch."""
+    return Job(name, kind, meaning, 1, batch=128, inputs=3 * 32 * 32, eps=0.1, momentum=0.5, **sizes)
 
 
 _STEP = "ms a step of adversarial training"
@@ -80,6 +102,11 @@ _ALL = (
     Job("softmax", "softmax", "ms an epoch of softmax regression, batch 100", 2),
     Job("dbm500", "dbm", f"{_DBM}, 500 and 1000 units", 3, units=500, upper=1000, **_MACHINE),
     Job("dbm2087", "dbm", f"{_DBM}, 2087 and 3200 units", 1, units=2087, upper=3200, **_MACHINE),
+    _conv("conv-small", "conv-train", "ms a training step, the small published network of CIFAR-10, batch 128"),
+    _conv("conv-full", "conv-train", "ms a training step, the published network of CIFAR-10, batch 128", **_FULL),
+    _conv("conv-fgsm", "conv-fgsm", "ms a batch of FGSM on it, batch 128", **_FULL),
+    Job("googlenet1", "googlenet", "ms FGSM on GoogLeNet, one image", 2, batch=1, **_PHOTOGRAPHS),
+    Job("googlenet16", "googlenet", "ms FGSM on GoogLeNet, batch 16", 1, batch=16, **_PHOTOGRAPHS),
 )
 JOBS = {job.name: job for job in _ALL}
 
@@ -106,6 +133,9 @@ class Peer(Protocol):
     def dbm(self, parameters: Arrays, job: Job) -> tuple[Step, Read]:
         """A step of multi-prediction training, and what reads W1, W2, W3, b1, b2, b3, b_v."""
 
+    # A peer that takes part in the jobs on images also has, of the same kinds as `train` and `fgsm`,
+    # `conv_train`, `conv_fgsm` and `googlenet`.
+
 
 class Data(NamedTuple):
     """Inputs `(N, 784)`, labels `(N,)`."""
@@ -115,7 +145,12 @@ class Data(NamedTuple):
 
 
 def start_parameters(job: Job, seed: int = 1) -> Arrays:
-    """The job's W1, b1, W2, b2, ...: weights from N(0, 1 / inputs), biases 0; zeros for softmax regression."""
+    """The job's W1, b1, W2, b2, ...: weights from N(0, 1 / inputs), biases 0; zeros for softmax regression.
+
+    For the jobs on images see `images`.
+    """
+    if job.of_images:
+        return images.start_parameters(job, seed)
     if job.kind == "softmax":
         return [np.zeros((job.classes, job.inputs), np.float32), np.zeros(job.classes, np.float32)]
     if job.kind == "dbm":
@@ -175,7 +210,10 @@ def load_data(job: Job) -> Data:
     """MNIST: the first 6000 training images for training, all 60,000 for softmax regression, the test for FGSM.
 
     For a Boltzmann machine images are black and white already, so that drawing their pixels gives every peer the same.
+    Random numbers for the jobs on images.
     """
+    if job.of_images:
+        return images.load_data(job)
     from ..datasets import mnist
 
     splits = mnist()

@@ -8,11 +8,13 @@ from .. import __version__
 from ..attacks import fgsm as fast_gradient_sign
 from ..backend import Array, array_module, bernoulli, check_device, generator, one_hot, to_device
 from ..dbm import DeepBoltzmannMachine, multi_prediction_objective
+from ..googlenet import GoogLeNet
 from ..layers import Dropout, Layer, Linear, Maxout, named_parameters, parameters
 from ..losses import adversarial_objective, clean_objective
-from ..models import Network, load_parameters
+from ..models import CONV_MAX_NORMS, CONV_RATE_FACTORS, Network, conv_maxout_network, load_parameters
 from ..optim import SGD, Schedule
 from ..tensor import grad
+from .images import PIECES, googlenet_weights
 from .jobs import MACHINE_NORMS, Arrays, Attack, Epoch, Job, Read, Step, fixed_masks
 
 _device = "cpu"
@@ -106,6 +108,37 @@ def dbm(start: Arrays, job: Job) -> tuple[Step, Read]:
         return J
 
     return step, _reader(model)
+
+
+def _conv_network(start: Arrays, job: Job) -> Network:
+    model = conv_maxout_network(job.channels, job.units, (PIECES, job.pieces), job.keep, rng=generator(0))
+    names = named_parameters(model)
+    load_parameters(model, {name: to_device(a.copy(), _device) for name, a in zip(names, start, strict=True)}, job.name)
+    return model
+
+
+def conv_train(start: Arrays, job: Job) -> tuple[Step, Read]:
+    model = _conv_network(start, job)
+    constant = Schedule(job.learning_rate, decay=1.0, momentum=job.momentum, final_momentum=job.momentum)
+    optimiser, rng = SGD(model, constant, CONV_MAX_NORMS, CONV_RATE_FACTORS), generator(0, "masks")
+
+    def step(x: Array, y: Array) -> float:
+        J, gradients = clean_objective(model, x, y, rng)
+        optimiser.step(gradients)
+        _finish()
+        return J
+
+    return step, _reader(model)
+
+
+def conv_fgsm(start: Arrays, job: Job) -> Attack:
+    model = _conv_network(start, job)
+    return lambda x, y: to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
+
+
+def googlenet(start: Arrays, job: Job) -> Attack:
+    model = GoogLeNet({name: to_device(a, _device) for name, a in googlenet_weights(start).items()})
+    return lambda x, y: to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
 
 
 def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:

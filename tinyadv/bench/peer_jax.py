@@ -10,6 +10,7 @@ _environment = os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  
 import jax  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
 import jax.numpy as jnp  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
 
+from .images import DENSE_NORMS, LAYERS, PIECES, RATE_FACTOR, SIDE  # noqa: E402
 from .jobs import MACHINE_NORMS, Arrays, Attack, Epoch, Job, Read, Step, as_rows, fixed_masks, from_rows  # noqa: E402
 
 _device = "cpu"
@@ -170,3 +171,79 @@ def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:
         jax.block_until_ready(state[0])
 
     return epoch, _reader(state, start)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Images `(N, H, W, C)`, kernels `(K, K, C, F)`, JAX's own preference on a CPU
+
+
+def _conv_logits(theta: list[Any], x: Any, key: Any, job: Job) -> Any:
+    """With a key: training, dropout on."""
+
+    def drop(h: Any, i: int) -> Any:
+        keep = job.keep[1 if i else 0]
+        if key is None or keep == 1:
+            return h
+        return jnp.where(jax.random.bernoulli(jax.random.fold_in(key, i), keep, h.shape), h / keep, 0)
+
+    h = x.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+    for i, (_, padding, pool, _) in enumerate(LAYERS):
+        z = jax.lax.conv_general_dilated(
+            drop(h, i), theta[2 * i], (1, 1), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        z = z + theta[2 * i + 1]
+        h = z.reshape(*z.shape[:3], PIECES, -1).max(axis=3)
+        beyond = -(h.shape[1] - pool) % 2  # the last window may stick out
+        edges = [(0, 0), (0, beyond), (0, beyond), (0, 0)]
+        h = jax.lax.reduce_window(h, -jnp.inf, jax.lax.max, (1, pool, pool, 1), (1, 2, 2, 1), edges)
+    h = h.transpose(0, 3, 1, 2).reshape(len(x), -1)
+    z = drop(h, 3) @ theta[6] + theta[7]
+    h = z.reshape(len(x), -1, job.pieces).max(axis=2)
+    return drop(h, 4) @ theta[8] + theta[9]
+
+
+def _conv_start(start: Arrays) -> list[Any]:
+    return [*(jnp.asarray(a) for a in start[:6]), *_columns(start[6:])]
+
+
+def conv_train(start: Arrays, job: Job) -> tuple[Step, Read]:
+    norms = [norm for *_, norm in LAYERS] + list(DENSE_NORMS)
+    rates = [RATE_FACTOR * job.learning_rate] * 6 + [job.learning_rate] * 4
+
+    def project(W: Any, norm: float) -> Any:
+        squares = (W * W).sum(axis=tuple(range(W.ndim - 1)))
+        return W * (norm / jnp.maximum(jnp.sqrt(squares), norm))
+
+    @partial(jax.jit, donate_argnums=(0, 1, 2))
+    def update(theta: Any, velocity: Any, key: Any, x: Any, y: Any) -> Any:
+        key, masks = jax.random.split(key)
+        J, g = jax.value_and_grad(lambda theta: _cross_entropy(_conv_logits(theta, x, masks, job), y))(theta)
+        velocity = [job.momentum * v - rate * d for v, d, rate in zip(velocity, g, rates, strict=True)]
+        theta = [p + v for p, v in zip(theta, velocity, strict=True)]
+        theta[::2] = [project(W, norm) for W, norm in zip(theta[::2], norms, strict=True)]
+        return theta, velocity, key, J
+
+    theta = _conv_start(start)
+    state = [theta, [jnp.zeros_like(p) for p in theta], jax.random.key(0)]
+
+    def step(x: Any, y: Any) -> float:
+        *state[:], J = update(*state, x, y)
+        jax.block_until_ready(state[0])
+        return float(J)
+
+    def read() -> Arrays:
+        arrays = [jax.device_get(p) for p in state[0]]
+        return [*arrays[:6], *from_rows([a.T for a in arrays[6:]], start[6:])]
+
+    return step, read
+
+
+def conv_fgsm(start: Arrays, job: Job) -> Attack:
+    theta = _conv_start(start)
+
+    def x_adv(theta: Any, x: Any, y: Any) -> Any:
+        g = jax.grad(lambda x: _cross_entropy(_conv_logits(theta, x, None, job), y))(x)
+        return x + job.eps * jnp.sign(g)
+
+    attack = jax.jit(x_adv)
+    return lambda x, y: jax.device_get(attack(theta, x, y))

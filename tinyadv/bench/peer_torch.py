@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, linear
+from torch.linalg import vector_norm
+from torch.nn.functional import (
+    avg_pool2d,
+    binary_cross_entropy_with_logits,
+    conv2d,
+    cross_entropy,
+    linear,
+    local_response_norm,
+    max_pool2d,
+    relu,
+)
 
+from .images import (
+    DENSE_NORMS,
+    INCEPTION,
+    LAYERS,
+    PIECES,
+    POOLED_BEFORE,
+    RATE_FACTOR,
+    SIDE,
+    googlenet_layers,
+    googlenet_weights,
+)
 from .jobs import MACHINE_NORMS, Arrays, Attack, Epoch, Job, Read, Step, as_rows, fixed_masks, from_rows
 
 _device = "cpu"
@@ -163,3 +185,126 @@ def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:
             torch.cuda.synchronize()
 
     return epoch, _reader(net, start)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Images
+
+
+class ConvMaxout(nn.Module):
+    """A convolution whose outputs are planes of pieces, their maximum, and a max-pool."""
+
+    def __init__(self, channels: int, units: int, kernel: int, padding: int, pool: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, PIECES * units, kernel, padding=padding)
+        self.pool = nn.MaxPool2d(pool, 2, ceil_mode=True)
+
+    def forward(self, x: Any) -> Any:
+        return self.pool(torch.maximum(*self.conv(x).chunk(PIECES, dim=1)))
+
+
+def _conv_network(start: Arrays, job: Job) -> nn.Sequential:
+    """The network in whichever of PyTorch's two memory formats is faster here."""
+    nets: list[nn.Sequential] = []
+    for memory in (torch.contiguous_format, torch.channels_last):
+        net = nn.Sequential(nn.Unflatten(1, (3, SIDE, SIDE)), nn.Dropout(1 - job.keep[0]))
+        before = 3
+        for units, (kernel, padding, pool, _) in zip(job.channels, LAYERS, strict=True):
+            net.append(ConvMaxout(before, units, kernel, padding, pool)).append(nn.Dropout(1 - job.keep[1]))
+            before = units
+        net.append(nn.Flatten()).append(Maxout(start[6].shape[2], job.units, job.pieces))
+        net.append(nn.Dropout(1 - job.keep[1])).append(nn.Linear(job.units, job.classes))
+        kernels = [a.transpose(3, 2, 0, 1) if a.ndim == 4 else a for a in start[:6]]
+        with torch.no_grad():
+            for p, a in zip(net.parameters(), [*kernels, *as_rows(start[6:])], strict=True):
+                p.copy_(torch.from_numpy(a))
+        nets.append(net.to(_device))
+        net.to(memory_format=memory)  # type: ignore[call-overload,unused-ignore]
+    return min(nets, key=lambda net: _seconds(net, job))
+
+
+def _seconds(net: nn.Module, job: Job) -> float:
+    """What a step takes."""
+    x, y = torch.zeros(job.batch, job.inputs).to(_device), torch.zeros(job.batch, dtype=torch.long).to(_device)
+    times = []
+    for _ in range(2):
+        began = perf_counter()
+        J: Any = cross_entropy(net(x), y)
+        torch.autograd.grad(J, list(net.parameters()))
+        times.append(perf_counter() - began)
+    return min(times)
+
+
+def conv_train(start: Arrays, job: Job) -> tuple[Step, Read]:
+    net = _conv_network(start, job)
+    convolutions = [p for module in net if isinstance(module, ConvMaxout) for p in module.parameters()]
+    others = [p for module in net if not isinstance(module, ConvMaxout) for p in module.parameters()]
+    groups: Any = [{"params": convolutions, "lr": RATE_FACTOR * job.learning_rate}, {"params": others}]
+    optimiser = torch.optim.SGD(groups, lr=job.learning_rate, momentum=job.momentum)
+    weights = [p for p in net.parameters() if p.ndim > 1]
+    norms = [*(norm for *_, norm in LAYERS), *DENSE_NORMS]
+    model = _prepared(net)
+
+    def step(x: Any, y: Any) -> float:
+        optimiser.zero_grad()
+        J: Any = cross_entropy(model(x), y)
+        J.backward()
+        J = J.detach()
+        optimiser.step()
+        with torch.no_grad():
+            for w, norm in zip(weights, norms, strict=True):
+                w.mul_(norm / vector_norm(w, dim=tuple(range(1, w.ndim)), keepdim=True).clamp_(min=norm))
+        return float(J) if _device == "cpu" else _when_done(J)
+
+    def read() -> Arrays:
+        arrays = [p.detach().cpu().numpy() for p in net.parameters()]
+        kernels = [a.transpose(2, 3, 1, 0).copy() if a.ndim == 4 else a for a in arrays[:6]]
+        return [*kernels, *from_rows(arrays[6:], start[6:])]
+
+    return step, read
+
+
+def conv_fgsm(start: Arrays, job: Job) -> Attack:
+    model = _prepared(_conv_network(start, job).eval().requires_grad_(False))
+    return lambda x, y: (x + job.eps * _sign_of_gradient(model, x, y)).cpu().numpy()
+
+
+class GoogLeNet(nn.Module):
+    """GoogLeNet as `tinyadv.googlenet` has it, for images in [0, 1]."""
+
+    def __init__(self, start: Arrays) -> None:
+        super().__init__()
+        self.names = {name: name.replace("/", "_") for name, _ in googlenet_layers()}
+        for name, a in googlenet_weights(start).items():
+            layer, kind = name.rsplit(".", 1)
+            self.register_buffer(f"{self.names[layer]}_{kind}", torch.from_numpy(a.copy()))
+        self.register_buffer("mean", torch.tensor([104.0, 117.0, 123.0]).reshape(1, 3, 1, 1))
+
+    def _layer(self, x: Any, name: str, stride: int = 1, padding: int = 0) -> Any:
+        W, b = (getattr(self, f"{self.names[name]}_{kind}") for kind in ("weight", "bias"))
+        return relu(conv2d(x, W, b, stride, padding))
+
+    def forward(self, x: Any) -> Any:
+        x = x.unflatten(1, (3, 224, 224)).flip(1) * 255 - self.mean
+        x = max_pool2d(self._layer(x, "conv1/7x7_s2", 2, 3), 3, 2, ceil_mode=True)
+        x = self._layer(self._layer(local_response_norm(x, 5), "conv2/3x3_reduce"), "conv2/3x3", padding=1)
+        x = local_response_norm(x, 5)
+        for block in INCEPTION:
+            if block in POOLED_BEFORE:
+                x = max_pool2d(x, 3, 2, ceil_mode=True)
+            name = f"inception_{block}"
+            branches = [self._layer(x, f"{name}/1x1")]
+            for K in (3, 5):
+                small = self._layer(x, f"{name}/{K}x{K}_reduce")
+                branches.append(self._layer(small, f"{name}/{K}x{K}", padding=K // 2))
+            branches.append(self._layer(max_pool2d(x, 3, 1, 1), f"{name}/pool_proj"))
+            x = torch.cat(branches, 1)
+        return linear(
+            avg_pool2d(x, 7).flatten(1), *(getattr(self, f"loss3_classifier_{k}") for k in ("weight", "bias"))
+        )
+
+
+def googlenet(start: Arrays, job: Job) -> Attack:
+    net = GoogLeNet(start).eval().to(_device)
+    model = _prepared(net)
+    return lambda x, y: (x + job.eps * _sign_of_gradient(model, x, y)).cpu().numpy()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from . import peer_torch
-from .peer_torch import dbm, fgsm, put, softmax, train
+from .peer_torch import conv_fgsm, conv_train, dbm, fgsm, googlenet, put, softmax, train
 
-__all__ = ["dbm", "fgsm", "put", "softmax", "start", "train"]
+__all__ = ["conv_fgsm", "conv_train", "dbm", "fgsm", "googlenet", "put", "softmax", "start", "train"]
 
 
 def start(threads: int, device: str) -> str:

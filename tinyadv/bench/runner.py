@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..machine import cores, processor, thread_caps
+from ..machine import cores, openblas_settings, processor, thread_caps
 from ..storage import temporary_folder
 from .jobs import Arrays, Data, Job, load_data, start_parameters
 from .quiet import Patience, busy, disturbed
@@ -89,9 +89,10 @@ class Peer:
 
 @dataclass
 class Turns:
-    """What a peer's turns took: milliseconds a call, a list for each turn."""
+    """What a peer's turns took: milliseconds a call, by the clock and of all its threads, a list for each turn."""
 
     times: list[list[float]] = field(default_factory=list)
+    cpu: list[list[float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     peak: float | None = None
     repeated: int = 0
@@ -110,7 +111,9 @@ class Worker:
         )  # fmt: skip
         try:
             config = {"peer": peer.name, "threads": threads, "device": device, "job": asdict(job), "data": str(data)}
-            self.version: str = self.ask(config)["version"]
+            answer = self.ask(config)
+            self.version: str = answer["version"]
+            self.blas: str = answer["blas"]
         except BaseException:
             self.close()
             raise
@@ -137,7 +140,7 @@ class Worker:
 
     def warm_up(self) -> None:
         """The first calls: they compile, they fill caches."""
-        self.first = sum(self.ask({"run": 1 if self.job.kind == "softmax" else 4})["seconds"])
+        self.first = sum(self.ask({"run": 1 if self.job.kind == "softmax" or self.job.of_images else 4})["seconds"])
 
     def turn(self, calls: int, patience: Patience) -> None:
         """Time `calls` calls; again, if others were at work meanwhile and there is patience left."""
@@ -147,7 +150,7 @@ class Worker:
             began, before = time.perf_counter(), busy()
             reply = self.ask({"run": calls})
             wall, after = time.perf_counter() - began, busy()
-            others = 0.0 if before is None or after is None else after - before - reply["cpu"]
+            others = 0.0 if before is None or after is None else after - before - sum(reply["cpu"])
             spoilt = disturbed(others, wall)
             if not spoilt or patience.left <= 0 or attempt == REPEATS - 1:
                 break
@@ -155,6 +158,7 @@ class Worker:
             self.turns.repeated += 1
         self.turns.disturbed += spoilt
         self.turns.times.append([1e3 * t for t in reply["seconds"]])
+        self.turns.cpu.append([1e3 * t for t in reply["cpu"]])
         self.turns.losses += reply["losses"]
         self.turns.peak = reply["peak"]
 
@@ -257,6 +261,7 @@ def _rows(job: Job, workers: Sequence[Worker]) -> list[dict[str, Any]]:
             return None
         return median(a / b for a, b in zip(middles[of], middles[label], strict=True))
 
+    cpu = {w.peer.label: [median(times) for times in w.turns.cpu] for w in workers}
     rows = []
     for w in workers:
         name, flat = w.peer.label, [t for times in w.turns.times for t in times]
@@ -266,6 +271,9 @@ def _rows(job: Job, workers: Sequence[Worker]) -> list[dict[str, Any]]:
             {
                 "job": job.name, "peer": name, "version": w.version, "median_ms": median(flat), "p5_ms": low,
                 "p95_ms": high, "calls": len(flat), "ratio": against(baseline, name), "baseline": baseline,
+                "cpu_ms": median(cpu[name]), "cpu_ratio": median(
+                    a / b if b else 0.0 for a, b in zip(cpu[name], cpu[baseline], strict=True)
+                ) if baseline else None, "blas": w.blas,
                 "of_floor": 1 / above_floor if above_floor else None, "first_calls_s": w.first,
                 "peak_MiB": w.turns.peak, "mean_loss": sum(w.turns.losses) / len(w.turns.losses) if w.turns.losses
                 else None, "turns_repeated": w.turns.repeated, "turns_disturbed": w.turns.disturbed,
@@ -282,6 +290,7 @@ def surroundings(threads: int, device: str) -> dict[str, Any]:
         "tinyadv": __version__, "python": platform.python_version(), "numpy": np.__version__,
         "system": platform.system(), "processor": processor(), "processors": os.cpu_count(),
         "threads": threads, "device": device, "gpu": _gpu() if device == "cuda" else None,
+        "openblas_settings": openblas_settings(),
     }  # fmt: skip
 
 

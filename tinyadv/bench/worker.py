@@ -38,6 +38,20 @@ def load_peer(name: str) -> Peer:
     return peer
 
 
+def blas_kernel() -> str:
+    """Which of its kernels OpenBLAS runs in this process, and its threads, as threadpoolctl finds them."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return "unknown: threadpoolctl is not installed"
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    return ", ".join(
+        f"{library['internal_api']} {library['version']}, kernel {library.get('architecture', 'unknown')}, "
+        f"{library['num_threads']} threads"
+        for library in found
+    )
+
+
 def peak_memory() -> float | None:
     """The most memory that this process has had, in MiB."""
     try:
@@ -51,8 +65,8 @@ class Runner:
     """A peer with a job, its data in batches, and where in them it stands."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        keep = tuple(config["job"].pop("keep"))
-        self.job = job = Job(**config["job"], keep=keep)
+        keep, channels = (tuple(config["job"].pop(name)) for name in ("keep", "channels"))
+        self.job = job = Job(**config["job"], keep=keep, channels=channels)
         peer = load_peer(config["peer"])
         self.version = peer.start(config["threads"], config["device"])
         with np.load(config["data"]) as file:
@@ -71,16 +85,16 @@ class Runner:
         self.done = 0
 
     def run(self, n: int) -> dict[str, Any]:
-        seconds, losses, cpu = [], [], time.process_time()
+        seconds, cpu, losses = [], [], []
         for _ in range(n):
             x, y = self.batches[self.done % len(self.batches)]
-            before = time.perf_counter()
+            before, cpu_before = time.perf_counter(), time.process_time()
             J = self.call(x, y)
             seconds.append(time.perf_counter() - before)
+            cpu.append(time.process_time() - cpu_before)
             self.done += 1
             if isinstance(J, float):
                 losses.append(J)
-        cpu = time.process_time() - cpu
         return {"seconds": seconds, "cpu": cpu, "losses": losses, "peak": peak_memory()}
 
     def save(self, path: str) -> dict[str, Any]:
@@ -97,7 +111,7 @@ def serve(lines: TextIO, answers: TextIO) -> None:
 
     try:
         runner = Runner(json.loads(lines.readline()))
-        say({"version": runner.version, "numpy": np.__version__})
+        say({"version": runner.version, "numpy": np.__version__, "blas": blas_kernel()})
         for line in lines:
             command = json.loads(line)
             say(runner.run(command["run"]) if "run" in command else runner.save(command["save"]))

@@ -21,12 +21,11 @@ from threadpoolctl import threadpool_info
 from .. import __version__, datasets, images, ops
 from ..backend import DeviceError, generator, gpus
 from ..gradcheck import GradientError, KinkError, gradcheck
-from ..machine import cores, processor, thread_caps
+from ..machine import OPENBLAS_SETTINGS, cores, processor, thread_caps
 from . import lessons
 
 NEEDED = ("numpy", "filelock", "matplotlib", "rich", "safetensors", "threadpoolctl", "typer")
 EXTRA = ("pytest", "jupytext", "scipy")
-SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 DRAWS = 10  # random points at which each operation's gradients are checked
 
 Finding = tuple[str, str, bool]  # what was looked at, what was found, whether that is in order
@@ -73,7 +72,7 @@ def _blas() -> Finding:
     said = [f"{blas['name']} {blas['version']}{runs}; {cores()} processors{used}"]
     if caps := [f"{name}={os.environ[name]}" for name in thread_caps(1) if name in os.environ]:
         said.append(f"threads capped by {', '.join(caps)}")
-    if slow := [f"{name}={os.environ[name]}" for name in SLOWING if name in os.environ]:
+    if slow := [f"{name}={os.environ[name]}" for name in OPENBLAS_SETTINGS if name in os.environ]:
         said.append(
             f"{' and '.join(slow)} in place of what OpenBLAS finds out about this processor, which can halve "
             "NumPy's speed: unset it to measure times"

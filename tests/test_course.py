@@ -278,7 +278,7 @@ def test_the_doctor_finds_all_well():
 
 
 def test_the_doctor_says_which_kernel_multiplies_and_what_makes_it_slow(monkeypatch):
-    for name in doctor.SLOWING:
+    for name in doctor.OPENBLAS_SETTINGS:
         monkeypatch.delenv(name, raising=False)
     said = doctor._blas()[1]
     kernels = {library["architecture"] for library in threadpool_info() if library["internal_api"] == "openblas"}

@@ -203,8 +203,8 @@ def test_the_probabilities_of_a_softmax_sum_to_1_those_of_sigmoids_need_not(x):
 # What is published
 
 
-def test_the_default_maxout_network_is_the_published_one():
-    model = models.maxout_network(rng=generator(0))
+def test_the_maxout_network_of_the_published_scale_is_the_published_one():
+    model = models.maxout_network(scale=0.005, rng=generator(0))
     shapes = {name: p.shape for name, p in named_parameters(model).items()}
     assert shapes == {
         "layers.1.W": (5, 240, 784),

@@ -208,10 +208,10 @@ def test_a_training_that_ends_leaves_a_clean_terminal_and_one_line():
 
 
 def test_a_training_with_nothing_left_to_do_leaves_a_clean_terminal(tmp_path):
-    model = models.softmax_regression(4, 2, rng=generator(0))
     x, y = np.ones((40, 4), "float32"), np.arange(40) % 2
     with terminal() as text:
         for console in (None, Console()):
+            model = models.softmax_regression(4, 2, rng=generator(0))
             train(
                 model, losses.clean_objective, x, y, epochs=2, seed=0, optimiser=SGD(parameters(model)),
                 checkpoint=tmp_path / "checkpoint", progress=console,

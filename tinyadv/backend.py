@@ -10,14 +10,17 @@ from __future__ import annotations
 import ctypes
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray
 Generator: TypeAlias = np.random.Generator
+T = TypeVar("T")
 
 
 def _keep_freed_memory() -> None:
@@ -53,9 +56,36 @@ def array_module(x: Array) -> ModuleType:
     return sys.modules[type(x).__module__.partition(".")[0]]
 
 
+def once_a_type(function: Callable[[type], T]) -> Callable[[type], T]:
+    """`function` of types, each result kept: for what is asked again and again in every step of a training."""
+    return cache(function)
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is a NumPy or a CuPy array; what merely looks like one, as a column of pandas does, is none."""
+    return is_array_type(type(x))
+
+
+@once_a_type
+def is_array_type(kind: type) -> bool:
+    """Whether objects of a type are arrays: whether it is the `ndarray` of its library."""
+    library = sys.modules.get(kind.__module__.partition(".")[0])
+    array = getattr(library, "ndarray", np.ndarray)
+    return issubclass(kind, np.ndarray) or (isinstance(array, type) and issubclass(kind, array))
+
+
 def as_array(x: Any) -> Array:
-    """`x` itself if it is an array of any library, else (numbers, lists) a NumPy array of it."""
-    return x if hasattr(x, "dtype") and hasattr(x, "shape") else np.asarray(x)
+    """`x` itself if it is an array of any library, else a NumPy array of it: of numbers, of lists, of pandas."""
+    return x if is_array(x) else np.asarray(x)
+
+
+def sharing_memory(arrays: dict[str, Array]) -> tuple[str, str] | None:
+    """Names of two NumPy arrays that lie in the same memory, if there are two."""
+    ends = sorted((*np.lib.array_utils.byte_bounds(a), name) for name, a in arrays.items() if a.size)
+    for (_, end, name), (start, _, other) in pairwise(ends):
+        if start < end:
+            return name, other
+    return None
 
 
 def full_like(x: Array, values: Any) -> Array:

@@ -1,33 +1,74 @@
 """Layers: they own parameters and their initial values; the arithmetic is that of `ops`.
 
-The one idea: a layer is called with what it is given. An array goes through plain array code; a Tensor meets the
-parameters as Tensors, so that the result can be differentiated with respect to both. `layer(x)` is inference,
-`layer(x, rng=rng)` is training, where dropout draws its masks from `rng`: there is no mode to forget.
+A layer is anything that is called with x and gives an output; its parameters are the Tensors that it keeps. These
+three lines are a layer that can be trained, attacked, evaluated, saved and moved to a GPU:
+
+    class Affine:
+        def __init__(self, inputs, units, rng): self.W = Tensor(uniform(rng, (inputs, units), 0.1))
+        def __call__(self, x): return x @ self.W
+
+- x is an array or a Tensor `(N, D)`, one row an example; so is the output. A network called with an array gives an
+  array, whatever its layers give.
+- A layer that does something else in training takes a second argument, `rng`: a generator in training, from which
+  dropout draws its masks, and None at inference. There is no mode to forget.
+- Parameters are found in attributes, lists, dicts and objects in them (`named_parameters`); each counts once, wherever
+  else it is kept. A weight that training shall leave alone is kept as an array. Arrays are state, as the running means
+  of batch normalisation are: saved, loaded and moved with the parameters (`named_state`).
+- A function is a layer too: `ops.relu`, or `lambda x: 2.0 * x`.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
 
 from . import images, ops
-from .backend import Array, Generator, array_module, full_like, keep_mask, stacked_identity, uniform, zeros
-from .tensor import Tensor, Value, raw
+from .backend import Array, Generator, array_module, full_like, keep_mask, once_a_type, stacked_identity, uniform, zeros
+from .owned import incoming_axes as incoming_axes
+from .owned import named_parameters as named_parameters
+from .owned import named_state as named_state
+from .owned import parameters as parameters
+from .tensor import Op, Tensor, Value, raw
+
+Layer: TypeAlias = Callable[..., Value]  # layer(x), or layer(x, rng=rng)
 
 
-class Layer(Protocol):
-    """What maps `x`, shape `(N, D)`, to an output, one row an example."""
+def call(layer: Layer, x: Value, rng: Generator | None = None) -> Value:
+    """The output of a layer, or of a model, for x; `rng` is given to those that take one."""
+    return layer(x, rng=rng) if _takes_rng(layer) else layer(x)
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value: ...
+
+def _takes_rng(layer: Layer) -> bool:
+    of_all = _class_takes_rng(type(layer))
+    return _has_rng(layer) if of_all is None else of_all
+
+
+@once_a_type
+def _class_takes_rng(kind: type) -> bool | None:
+    """Whether objects of a class are called with `rng`; None for functions and operations, of which each is asked."""
+    return _has_rng(kind.__call__) if inspect.isfunction(kind.__call__) and kind is not Op else None
+
+
+def _has_rng(function: Callable[..., Any]) -> bool:
+    try:
+        arguments = inspect.signature(function).parameters.values()
+    except ValueError:  # what is written in C may not say
+        return False
+    return any(a.name == "rng" or a.kind is a.VAR_KEYWORD for a in arguments)
 
 
 class Linear:
-    """y = x W^T + b: `(N, inputs)` -> `(N, units)`; initial weights U(-scale, scale), biases 0."""
+    """y = x W^T + b: `(N, inputs)` -> `(N, units)`; initial weights U(-scale, scale), biases 0.
 
-    def __init__(self, inputs: int, units: int, rng: Generator, scale: float = 0.005) -> None:
+    By default `scale` is sqrt(6 / inputs): under a ReLU, layers then start with outputs as large as their inputs
+    (He et al. 2015). The paper's networks start at 0.005, from where few updates do not get away.
+    """
+
+    def __init__(self, inputs: int, units: int, rng: Generator, scale: float | None = None) -> None:
         _check_sizes(inputs=inputs, units=units)
-        self.W = Tensor(uniform(rng, (units, inputs), scale))
+        self.W = Tensor(uniform(rng, (units, inputs), math.sqrt(6 / inputs) if scale is None else scale))
         self.b = Tensor(zeros(units))
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
@@ -38,12 +79,13 @@ class Maxout:
     """h_u = max_p (x . W_pu + b_pu): `(N, inputs)` -> `(N, units)`; initial weights U(-scale, scale), biases 0.
 
     W has shape `(pieces, units, inputs)`: the pieces are planes, so the maximum runs over whole planes. b has one axis,
-    `(pieces * units,)`, because max-norm takes everything with more axes for weights.
+    `(pieces * units,)`, because max-norm takes everything with more axes for weights. By default `scale` is
+    sqrt(3 / inputs): every piece then starts with outputs as large as its inputs; the paper's start at 0.005.
     """
 
-    def __init__(self, inputs: int, units: int, pieces: int, rng: Generator, scale: float = 0.005) -> None:
+    def __init__(self, inputs: int, units: int, pieces: int, rng: Generator, scale: float | None = None) -> None:
         _check_sizes(inputs=inputs, units=units, pieces=pieces)
-        self.W = Tensor(uniform(rng, (pieces, units, inputs), scale))
+        self.W = Tensor(uniform(rng, (pieces, units, inputs), math.sqrt(3 / inputs) if scale is None else scale))
         self.b = Tensor(zeros(pieces * units))
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
@@ -283,39 +325,6 @@ def _check_sizes(**sizes: int) -> None:
         raise ValueError(f"a layer's sizes are at least 1, got {', '.join(f'{k} {n}' for k, n in sizes.items())}")
 
 
-def _as_given(x: Value, *parameters: Tensor) -> tuple[Value, ...]:
-    """The parameters as `x` is: Tensors for a Tensor, plain arrays for an array."""
-    return parameters if isinstance(x, Tensor) else tuple(p.data for p in parameters)
-
-
-def named_parameters(owner: Any) -> dict[str, Tensor]:
-    """All Tensors that a layer or a network owns, by the path of attributes that leads to each."""
-    return dict(each_parameter(owner))
-
-
-def parameters(owner: Any) -> list[Tensor]:
-    """All Tensors that a layer or a network owns: what to hand to `grad` and to an optimiser."""
-    return list(named_parameters(owner).values())
-
-
-def each_parameter(owner: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Name and Tensor, one after another; `path` is how the owner was reached."""
-    for name, value in enumerate(owner) if isinstance(owner, (list, tuple)) else vars(owner).items():
-        if isinstance(value, Tensor):
-            yield f"{path}{name}", value
-        elif isinstance(value, (list, tuple)) or hasattr(value, "__dict__"):
-            yield from each_parameter(value, f"{path}{name}.")
-
-
-def incoming_axes(owner: Any, path: str = "") -> dict[str, tuple[int, ...]]:
-    """Along which axes a unit's incoming weights lie, for the parameters whose layer says so; all others have rows.
-
-    A layer says so by an attribute `incoming_axes`, by the names of its own parameters: `{"W": 0}` for W
-    `(inputs, units)`, `{"W": (0, 1, 2)}` for kernels `(height, width, channels, units)`. Max-norm is what asks.
-    """
-    own = getattr(owner, "incoming_axes", {})
-    found = {f"{path}{name}": (axes,) if isinstance(axes, int) else tuple(axes) for name, axes in own.items()}
-    for name, value in enumerate(owner) if isinstance(owner, (list, tuple)) else vars(owner).items():
-        if isinstance(value, (list, tuple)) or hasattr(value, "__dict__"):
-            found |= incoming_axes(value, f"{path}{name}.")
-    return found
+def _as_given(x: Value, *tensors: Tensor) -> tuple[Value, ...]:
+    """Parameters as `x` is: Tensors for a Tensor, plain arrays for an array, so that nothing is recorded for nobody."""
+    return tensors if isinstance(x, Tensor) else tuple(t.data for t in tensors)

@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 from . import ops
 from .attacks import check_eps, fgsm, rotated, unit
 from .backend import Array, Generator, as_array, full_like, noise, one_hot, sums
-from .layers import parameters
+from .layers import call
+from .owned import parameters
 from .tensor import Tensor, Value, grad, raw
 
 Attacked = Literal["inference", "training", "same-masks", "hidden-masks"]  # whom the attack in training sees
@@ -132,7 +133,7 @@ def clean_objective(
     W are the weights of the first layer. Both penalties stand outside the cost, so they never fade (section 5).
     """
     theta = parameters(model)
-    J = model.loss(model(Tensor(x), rng=rng), y)
+    J = model.loss(call(model, Tensor(x), rng), y)
     if l1:
         J = J + float(l1) * abs(theta[0]).sum()
     if l2:
@@ -175,10 +176,10 @@ def adversarial_objective(
     if attacked in ("training", "same-masks"):
         adversarial_rng = deepcopy(rng) if attacked == "same-masks" else rng
         X = Tensor(x)
-        J_clean = model.loss(model(X, rng=rng), y)
+        J_clean = model.loss(call(model, X, rng), y)
         g_x, *g_clean = grad(J_clean, [X, *theta], cotangent=alpha or 1.0)  # alpha > 0 changes no sign of g_x
         x_adv = x + check_eps(eps) * ops.sign(g_x)
-        J_adv = model.loss(model(Tensor(x_adv), rng=adversarial_rng), y)
+        J_adv = model.loss(call(model, Tensor(x_adv), adversarial_rng), y)
         g_adv = grad(J_adv, theta, cotangent=1.0 - alpha)
         J = alpha * J_clean.item() + (1.0 - alpha) * J_adv.item()
         return J, sums(g_clean, g_adv) if alpha else g_adv
@@ -212,7 +213,7 @@ def rubbish_objective(
         )
     theta = parameters(model)
     rubbish = full_like(x, rng.standard_normal((n, x.shape[1]), dtype="float32"))
-    z = model(Tensor(ops.concatenate([x, rubbish])), rng=rng)  # in one pass, each example with its own masks
+    z = call(model, Tensor(ops.concatenate([x, rubbish])), rng)  # in one pass, each example with its own masks
     no_class = full_like(raw(z[len(x) :]), 1.0 / z.shape[1] if model.top == "softmax" else 0.0)
     J = model.loss(z, ops.concatenate([targets(y, z[: len(x)]), no_class]))
     return J.item(), grad(J, theta)
@@ -254,7 +255,7 @@ def _beside(
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is a number in [0, 1], got {alpha}")
     if alpha == 0 and after is None:
-        J = model.loss(model(x_other, rng=rng), y)
+        J = model.loss(call(model, x_other, rng), y)
         return J.item(), grad(J, parameters(model))
     return _averaged(model, x_other, x, y, rng, float(alpha), **({"after": after} if after else {}))
 
@@ -263,7 +264,8 @@ def _averaged(
     model: Any, x_other: Tensor, x: Array, y: Array, rng: Generator | None, alpha: float, **options: Any
 ) -> tuple[float, list[Array]]:
     """alpha J(x) + (1 - alpha) J(x_other) and its gradients: both halves in one pass, each with its own masks."""
-    z = model(ops.concatenate([x, x_other]), rng=rng, **options)
+    both = ops.concatenate([x, x_other])
+    z = model(both, rng=rng, **options) if options else call(model, both, rng)
     J = alpha * model.loss(z[: len(x)], y) + (1.0 - alpha) * model.loss(z[len(x) :], y)
     return J.item(), grad(J, parameters(model))
 

@@ -15,6 +15,7 @@ from typing import Any
 from .attacks import input_gradient
 from .backend import Array, array_module
 from .losses import signs, targets
+from .tensor import raw
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Evaluation:
 
 
 def in_batches(function: Callable[..., Array], *arrays: Array, size: int = 1000) -> Array:
-    """`function` of the rows of the arrays, `size` at a time, the results joined."""
+    """`function` of the rows of the arrays, `size` at a time, the results joined: an array, also of Tensors."""
     if len(arrays[0]) <= size:
-        return function(*arrays)
-    parts = [function(*(a[i : i + size] for a in arrays)) for i in range(0, len(arrays[0]), size)]
+        return raw(function(*arrays))
+    parts = [raw(function(*(a[i : i + size] for a in arrays))) for i in range(0, len(arrays[0]), size)]
     return array_module(parts[0]).concatenate(parts)
 
 
@@ -78,7 +79,7 @@ def evaluate(model: Any, x: Array, y: Array) -> Evaluation:
     if len(x) != len(y) or not len(x):
         raise ValueError(f"evaluate wants as many inputs as labels, at least one; got {len(x)} and {len(y)}")
     outputs = in_batches(model, x)
-    xp, p = array_module(outputs), model.probabilities(outputs)
+    xp, p = array_module(outputs), raw(model.probabilities(outputs))
     if p.ndim == 1:  # two classes: p is that of the class 1, the rest that of the class -1
         truth = signs(y, outputs)
         of_true, largest = xp.where(truth > 0, p, 1.0 - p), xp.maximum(p, 1.0 - p)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Protocol
 
-from .backend import Array, array_module, full_like, in_blocks, row_norms
-from .layers import incoming_axes, named_parameters
+from .backend import Array, array_module, as_array, full_like, in_blocks, row_norms
+from .owned import incoming_axes, named_parameters
 
 
 class AnySchedule(Protocol):
@@ -136,7 +136,7 @@ class SGD:
         After every update each unit's incoming weights are scaled back to this L2 norm if they are longer. A number
         holds for every parameter with two axes or more; a mapping holds for the parameters that it names, as in
         `{"layers.1.W": 1.9}`. A unit's incoming weights are a row, the last axis, unless its layer says otherwise
-        (`layers.incoming_axes`); a bare list of Tensors has no layers to ask.
+        (`owned.incoming_axes`); a bare list of Tensors has no layers to ask.
     rate_factors : mapping of names to floats, optional
         Multiples of the schedule's learning rate for single parameters, as in `{"layers.1.W": 0.05}`; others have 1.
 
@@ -180,6 +180,7 @@ class SGD:
         for p, v, g, (factor, max_norm, axes) in zip(
             self.parameters, self.velocities, gradients, self._each, strict=True
         ):
+            p.data = as_array(p.data)  # a number of NumPy's would not be changed in place
             for block, velocity, gradient in in_blocks(p.data, v, g):
                 velocity *= momentum
                 velocity -= factor * rate * gradient

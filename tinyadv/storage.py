@@ -267,7 +267,8 @@ def save_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], about: d
     except ImportError:  # its Rust part, in WebAssembly
         from .plain_safetensors import save  # type: ignore[assignment]
 
-    arrays = {name: a.copy(order="C") for name, a in arrays.items()}
+    # contiguous, and in this machine's order of bytes
+    arrays = {name: a.astype(a.dtype.newbyteorder("="), order="C") for name, a in arrays.items()}
     text = json.dumps(about, sort_keys=True)
     write_atomically(path, _in_order(save(arrays, {"about": text, "sha256": _fingerprint(arrays, text)})))
 

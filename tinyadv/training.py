@@ -15,17 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .backend import Array, Generator, array_module, full_like, generator, to_device
-from .layers import named_parameters, parameters
+from .backend import Array, Generator, array_module, as_array, full_like, generator, to_device
 from .losses import targets
-from .models import Network
 from .ops import broadcast_to
 from .optim import SGD
+from .owned import describe, differences, digest, named_parameters, named_state, parameters, set_state
 from .progress import Progress, Silent
 from .storage import StorageError, load_arrays, save_arrays
+from .tensor import raw
 
-Objective = Callable[[Network, Array, Array, Generator], tuple[float, list[Array]]]
-Validation = Callable[[Network], dict[str, float]]
+Objective = Callable[[Any, Array, Array, Generator], tuple[float, list[Array]]]
+Validation = Callable[[Any], dict[str, float]]
 
 CHECKPOINT_SECONDS = 5.0  # how much work an interruption may cost, to the nearest epoch
 
@@ -70,7 +70,7 @@ class Training:
 
 
 def train(
-    model: Network,
+    model: Any,
     objective: Objective,
     x: Array,
     y: Array,
@@ -89,11 +89,14 @@ def train(
 
     Parameters
     ----------
+    model : Network, or a model of one's own
+        Called as `model(x)` or `model(x, rng=rng)` it gives outputs; `model.loss(outputs, y)` is J.
     objective : callable
         `objective(model, x, y, rng)` gives J and its gradients for `parameters(model)`: see `losses`.
     x, y : arrays `(N, D)`, `(N,)`
-        Training inputs and labels (or targets, `(N, K)`), where the model is. Shuffled anew in every epoch. The
-        objective is given targets, into which labels of several classes are turned once.
+        Training inputs and labels (or targets, `(N, K)`), where the model is; lists and tables of pandas too, by
+        position. Shuffled anew in every epoch. The objective is given targets, into which labels of several classes
+        are turned once.
     epochs : int
         At most so many passes over the data.
     seed : int
@@ -105,10 +108,15 @@ def train(
         Stop early, and give the network the parameters of its best epoch; or stop once a target is reached. Without a
         `Stopping` the network has the last epoch's.
     checkpoint : path, optional
-        Where to keep the state; a training that finds its own there continues from it.
+        Where to keep the state; a training that finds its own there continues from it. Its own is one of the same
+        model, initial parameters, data, seed, batch size, optimiser and objective, which is told from others by its
+        name and by the values that it uses: options, and variables around it (see `owned.describe`). So the model has
+        to be made anew before a training is continued.
 
     Raises
     ------
+    TypeError
+        With a checkpoint, if the objective uses something that cannot be told from others, as an open file.
     ValueError
         If the data are empty, x and y differ in length, epochs or batch is not positive, the optimiser is another
         network's, inputs are not finite, labels do not fit, or stopping watches what validation does not give: all of
@@ -118,10 +126,11 @@ def train(
     DivergedError
         If J, or a parameter, is no longer finite; the last checkpoint stays, and is named.
     """
-    y = _checked(model, x, y, epochs, batch, optimiser)
+    x = as_array(x)
+    y = _checked(model, x, as_array(y), epochs, batch, optimiser)
     progress = progress or Silent()
-    settings = _settings(model, x, seed, batch, optimiser)
-    state, best = Training(), _parameters(model)
+    settings = _settings(model, objective, x, y, seed, batch, optimiser) if checkpoint else {}
+    state, best = Training(), _arrays(model)
     if checkpoint and Path(checkpoint).exists():
         state, best = _resume(checkpoint, model, optimiser, settings, epochs, stopping)
     if stopping:
@@ -138,19 +147,18 @@ def train(
                 raise DivergedError(f"{title}: {error}; {_last_good(checkpoint)}") from None
             state.log.append({"epoch": epoch} | _figures(model, validate, loss))
             if not isinstance(stopping, Stopping) or _is_best(state.log, stopping.quantity):
-                state.best_epoch, best = epoch, _parameters(model)
+                state.best_epoch, best = epoch, _arrays(model)
             last = epoch == epochs or _exhausted(state, stopping)
             if checkpoint and (last or time.monotonic() - saved > CHECKPOINT_SECONDS):
                 _save(checkpoint, model, optimiser, state, best, settings)
                 saved = time.monotonic()
             progress.end(state.log[-1], last)
-    for name, p in named_parameters(model).items():
-        p.data = best[name]
+    _set_arrays(model, best)
     return state
 
 
 def mean_objective(
-    model: Network, objective: Objective, x: Array, y: Array, *, seed: int, batch: int = 100
+    model: Any, objective: Objective, x: Array, y: Array, *, seed: int, batch: int = 100
 ) -> float:  # fmt: skip
     """The mean of an objective over x `(N, D)` with dropout on, without any update: what training minimises.
 
@@ -164,7 +172,7 @@ def mean_objective(
     return total / len(x)
 
 
-def _checked(model: Network, x: Array, y: Array, epochs: int, batch: int, optimiser: SGD) -> Array:
+def _checked(model: Any, x: Array, y: Array, epochs: int, batch: int, optimiser: SGD) -> Array:
     """The labels, as targets `(N, K)` once for all steps; ValueError if something does not fit."""
     if len(x) != len(y) or not len(x) or epochs < 1 or batch < 1:
         raise ValueError(
@@ -173,7 +181,7 @@ def _checked(model: Network, x: Array, y: Array, epochs: int, batch: int, optimi
         )
     if not array_module(x).isfinite(x).all():
         raise ValueError("training wants finite inputs, got a NaN or an infinity among them")
-    outputs = model(x[:1])
+    outputs = raw(model(x[:1]))
     outputs = broadcast_to(outputs, (len(x), *outputs.shape[1:]))
     model.loss(outputs, y)  # labels that do not fit raise here
     if list(map(id, optimiser.parameters)) != list(map(id, parameters(model))):
@@ -187,12 +195,12 @@ def _check_stopping(stopping: Stopping | Target, figures: dict[str, float]) -> N
         raise ValueError(f"stopping watches {stopping.quantity!r}, but training and validation give {', '.join(names)}")
 
 
-def _figures(model: Network, validate: Validation | None, loss: float = math.nan) -> dict[str, float]:
+def _figures(model: Any, validate: Validation | None, loss: float = math.nan) -> dict[str, float]:
     return {"loss": loss} | {name: float(value) for name, value in (validate(model) if validate else {}).items()}
 
 
 def _epoch(
-    model: Network, objective: Objective, x: Array, y: Array, epoch: int, seed: int,
+    model: Any, objective: Objective, x: Array, y: Array, epoch: int, seed: int,
     optimiser: SGD, batch: int, progress: Progress,
 ) -> float:  # fmt: skip
     """One pass over the data in a new order; the mean of J over its batches."""
@@ -201,7 +209,10 @@ def _epoch(
     total, starts = 0.0, range(0, len(x), batch)
     for step, start in enumerate(starts):
         rows = order[start : start + batch]
-        J, gradients = objective(model, x[rows], y[rows], rng)
+        try:
+            J, gradients = objective(model, x[rows], y[rows], rng)
+        except FloatingPointError as error:  # an attack on a network that is no number any more
+            raise DivergedError(f"{error} in epoch {epoch}, step {step + 1} of {len(starts)}, seed {seed}") from None
         if not math.isfinite(J):
             raise DivergedError(f"J became {J} in epoch {epoch}, step {step + 1} of {len(starts)}, seed {seed}")
         optimiser.step(gradients, epoch)
@@ -233,43 +244,64 @@ def _exhausted(state: Training, stopping: Stopping | Target | None) -> bool:
     return stopping is not None and len(state.log) - state.best_epoch >= stopping.patience
 
 
-def _parameters(model: Network) -> dict[str, Array]:
-    return {name: p.data.copy() for name, p in named_parameters(model).items()}
+def _arrays(model: Any) -> dict[str, Array]:
+    """Copies of all that training changes: parameters and state, by name."""
+    arrays = {name: p.data for name, p in named_parameters(model).items()} | named_state(model)
+    return {name: a.copy() for name, a in arrays.items()}
 
 
-def _settings(model: Network, x: Array, seed: int, batch: int, optimiser: SGD) -> dict[str, Any]:
-    """What makes a training this one and no other, as far as it can be told: a checkpoint carries it."""
-    network = {"network": model.builder, "arguments": model.arguments, "dtype": str(x.dtype)}
-    data = {"examples": len(x), "batch": batch, "seed": int(seed)}
-    steps = {"max_norm": optimiser.max_norm, "rate_factors": optimiser.rate_factors}
-    schedule = {"schedule": type(optimiser.schedule).__name__} | vars(optimiser.schedule)
-    return network | data | schedule | steps
+def _set_arrays(model: Any, arrays: dict[str, Array]) -> None:
+    for name, p in named_parameters(model).items():
+        p.data = arrays[name]
+    set_state(model, arrays)
+
+
+def _settings(
+    model: Any, objective: Objective, x: Array, y: Array, seed: int, batch: int, optimiser: SGD
+) -> dict[str, Any]:
+    """What makes a training this one and no other: a checkpoint carries it."""
+    parts = {
+        "model": describe(model),
+        "objective": describe(objective, contents=True),
+        "schedule": describe(optimiser.schedule, contents=True),
+        "max_norm": describe(optimiser.max_norm),
+        "rate_factors": describe(optimiser.rate_factors),
+    }
+    data = {"examples": len(x), "batch": batch, "seed": int(seed), "dtype": str(x.dtype)}
+    contents = {"data": f"SHA-256 {digest(x, y)}", "initial parameters": f"SHA-256 {digest(*_arrays(model).values())}"}
+    flat = {".".join(filter(None, (part, path))): v for part, values in parts.items() for path, v in values.items()}
+    return data | flat | contents
 
 
 def _save(
-    path: str | os.PathLike[str], model: Network, optimiser: SGD, state: Training, best: dict[str, Array],
+    path: str | os.PathLike[str], model: Any, optimiser: SGD, state: Training, best: dict[str, Array],
     settings: dict[str, Any],
 ) -> None:  # fmt: skip
-    arrays: dict[str, Array] = {}
-    for (name, p), v in zip(named_parameters(model).items(), optimiser.velocities, strict=True):
-        arrays |= {f"now/{name}": p.data, f"velocity/{name}": v, f"best/{name}": best[name]}
-    arrays = {name: to_device(a, "cpu") for name, a in arrays.items()}
+    parts = {"now": _arrays(model), "velocity": _velocities(model, optimiser), "best": best}
+    arrays = {f"{part}/{name}": to_device(a, "cpu") for part, arrays in parts.items() for name, a in arrays.items()}
     about = {"log": state.log, "best_epoch": state.best_epoch, "updates": optimiser.updates, "training": settings}
     save_arrays(path, arrays, about)
 
 
+def _velocities(model: Any, optimiser: SGD) -> dict[str, Array]:
+    return dict(zip(named_parameters(model), optimiser.velocities, strict=True))
+
+
 def _resume(
-    path: str | os.PathLike[str], model: Network, optimiser: SGD, settings: dict[str, Any], epochs: int,
+    path: str | os.PathLike[str], model: Any, optimiser: SGD, settings: dict[str, Any], epochs: int,
     stopping: Stopping | Target | None,
 ) -> tuple[Training, dict[str, Array]]:  # fmt: skip
     arrays, about = load_arrays(path)
     state = _checked_state(path, about, settings, epochs, stopping)
-    named, parts, best = named_parameters(model), ("now", "velocity", "best"), {}
-    wanted = {f"{part}/{name}": p.shape for name, p in named.items() for part in parts}
+    here = {"now": _arrays(model), "velocity": _velocities(model, optimiser), "best": _arrays(model)}
+    wanted = {f"{part}/{name}": a.shape for part, named in here.items() for name, a in named.items()}
     if {name: a.shape for name, a in arrays.items()} != wanted:
         raise StorageError(f"{path} is the checkpoint of another training: it has other parameters")
-    for i, (name, p) in enumerate(named.items()):
-        p.data, optimiser.velocities[i], best[name] = (full_like(p.data, arrays[f"{part}/{name}"]) for part in parts)
+    now, velocities, best = (
+        {name: full_like(a, arrays[f"{part}/{name}"]) for name, a in named.items()} for part, named in here.items()
+    )
+    _set_arrays(model, now)
+    optimiser.velocities[:] = velocities.values()
     optimiser.updates = about["updates"]
     return state, best
 
@@ -282,8 +314,8 @@ def _checked_state(
     found = about.get("training")
     if not isinstance(found, dict):
         raise StorageError(f"{path} is not the checkpoint of a training")
-    if others := [f"{k} {str(found.get(k))[:500]}, not {v}" for k, v in settings.items() if found.get(k) != v]:
-        raise StorageError(f"{path} is the checkpoint of another training: it has {'; '.join(others)}")
+    if others := differences(found, settings):
+        raise StorageError(f"{path} is the checkpoint of another training: it has {'; '.join(others)[:2000]}")
     log, best_epoch = check_log(about.get("log"), path), about.get("best_epoch", 0)
     if len(log) > epochs:
         raise StorageError(f"{path} has done {len(log)} epochs already, wanted are {epochs}")

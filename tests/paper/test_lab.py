@@ -326,19 +326,19 @@ def test_killed_when_its_network_has_just_been_written_it_leaves_no_checkpoint(t
 
 def test_interrupted_within_an_epoch_it_goes_on_from_the_last_checkpoint(tmp_path, data, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
-    wanted, batches = bits(Lab(tmp_path / "undisturbed").network(SMALL)), 0
+    wanted, batches, step = bits(Lab(tmp_path / "undisturbed").network(SMALL)), 0, SGD.step
 
-    def interrupted(*arguments, **options):
+    def interrupted(*arguments):
         nonlocal batches
         batches += 1
         if batches == 10:  # there are 4 in an epoch
             raise KeyboardInterrupt
-        return losses.clean_objective(*arguments, **options)
+        step(*arguments)
 
-    monkeypatch.setitem(laboratory.OBJECTIVES, "clean", interrupted)
+    monkeypatch.setattr(SGD, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Lab(tmp_path).network(SMALL)
-    monkeypatch.setitem(laboratory.OBJECTIVES, "clean", losses.clean_objective)
+    monkeypatch.setattr(SGD, "step", step)
     rest = Watching()
     assert bits(Lab(tmp_path, progress=rest).network(SMALL)) == wanted
     assert rest.epochs == 1

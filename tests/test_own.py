@@ -1,0 +1,595 @@
+"""Layers and models as other people write them: found, trained, attacked, evaluated, saved, loaded, moved."""
+
+import copy
+import gc
+import threading
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tinyadv import attacks, losses, metrics, models, ops
+from tinyadv.backend import generator, to_device
+from tinyadv.layers import Dropout, Linear, Maxout, Relu, named_parameters, named_state, parameters
+from tinyadv.models import Network, load, move, save
+from tinyadv.optim import SGD, Schedule
+from tinyadv.owned import describe, incoming_axes
+from tinyadv.storage import StorageError
+from tinyadv.tensor import Tensor, grad, raw
+from tinyadv.training import train
+
+N, D, H, K = 1200, 6, 8, 3
+
+
+def numbers(*shape, seed=0, scale=0.5):
+    return (scale * np.random.default_rng(seed).normal(size=shape)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Three clouds of points, more of them than go through a network at once."""
+    rng, y = np.random.default_rng(7), np.arange(N) % K
+    return (np.eye(D)[y] + 0.2 * rng.normal(size=(N, D))).astype("float32"), y
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Layers (N, D) -> (N, H) or (N, D), each written by another habit
+
+
+class Affine:
+    """W as (inputs, units), b first, no rng."""
+
+    def __init__(self, inputs, units, seed=0):
+        self.b = Tensor(np.zeros(units, dtype="float32"))
+        self.W = Tensor(numbers(inputs, units, seed=seed))
+
+    def __call__(self, x):
+        return x @ self.W + self.b
+
+
+class InDict:
+    def __init__(self, kind=dict):
+        self.params = kind([("W", Tensor(numbers(D, H))), ("b", Tensor(np.zeros(H, dtype="float32")))])
+
+    def __call__(self, x):
+        return x @ self.params["W"] + self.params["b"]
+
+
+class InDeque:
+    def __init__(self):
+        self.weights = deque([Tensor(numbers(D, H)), Tensor(np.zeros(H, dtype="float32"))])
+
+    def __call__(self, x):
+        W, b = self.weights
+        return x @ W + b
+
+
+class InSlots:
+    __slots__ = ("W", "__b", "unset")
+
+    def __init__(self):
+        self.W, self.__b = Tensor(numbers(D, H)), Tensor(np.zeros(H, dtype="float32"))
+
+    def __call__(self, x):
+        return x @ self.W + self.__b
+
+
+@dataclass(slots=True)
+class SlotsDataclass:
+    W: Tensor = field(default_factory=lambda: Tensor(numbers(D, H)))
+
+    def __call__(self, x):
+        return x @ self.W
+
+
+class InClass:
+    W = Tensor(numbers(D, H))
+
+    def __call__(self, x):
+        return x @ self.W
+
+
+class Scaled:
+    """A scalar parameter first: its shape says nothing of the input."""
+
+    def __init__(self):
+        self.gain, self.W = Tensor(np.float32(1.5)), Tensor(numbers(D, H))
+
+    def __call__(self, x, **options):
+        return self.gain * (x @ self.W)
+
+
+class BatchNorm:
+    """Running statistics in NumPy; in training, when there is an rng, those of the batch."""
+
+    def __init__(self, inputs=D):
+        self.gamma, self.beta = Tensor(np.ones(inputs, "float32")), Tensor(np.zeros(inputs, "float32"))
+        self.mean, self.var = np.zeros(inputs, "float32"), np.ones(inputs, "float32")
+
+    def __call__(self, x, rng=None):
+        mean, var = self.mean, self.var
+        if rng is not None:
+            mean = x.mean(axis=0)
+            var = ((x - mean) * (x - mean)).mean(axis=0)
+            self.mean = 0.9 * self.mean + 0.1 * raw(mean)
+            self.var = 0.9 * self.var + 0.1 * raw(var)
+        return self.gamma * (x - mean) / ops.sqrt(var + 1e-3) + self.beta
+
+
+class Residual:
+    def __init__(self, *inner):
+        self.inner = inner
+
+    def __call__(self, x, rng=None):
+        h = x
+        for layer in self.inner:
+            h = layer(h)
+        return x + h
+
+
+class Frozen:
+    """A weight that training leaves alone: an array."""
+
+    def __init__(self):
+        self.W, self.b = numbers(D, H), Tensor(np.zeros(H, "float32"))
+
+    def __call__(self, x):
+        return x @ self.W + self.b
+
+
+class Colour(Enum):
+    RED = 1
+
+
+class Cluttered:
+    """Attributes of every kind, among them the way back up."""
+
+    def __init__(self, parent=None):
+        self.xp, self.colour, self.parent, self.lock, self.kind = np, Colour.RED, parent, threading.Lock(), Relu
+        self.act, self.names, self.W = ops.relu, {"a", "b"}, Tensor(numbers(D, H))
+        self.itself = self
+
+    def __call__(self, x):
+        return self.act(x @ self.W)
+
+
+class Remembering:
+    """It keeps its last output to look at: no parameter."""
+
+    def __init__(self):
+        self.W, self.last = Tensor(numbers(D, H)), None
+
+    def __call__(self, x):
+        self.last = x @ self.W
+        return self.last
+
+
+class Noisy:
+    """It asks for an rng without a default."""
+
+    def __init__(self):
+        self.W = Tensor(numbers(D, H))
+
+    def __call__(self, x, rng):
+        y = x @ self.W
+        return y if rng is None else y + 0.01 * rng.normal(size=y.shape).astype("float32")
+
+
+def closure():
+    W = Tensor(numbers(D, H))
+    return lambda x: ops.relu(x @ W)
+
+
+def tied():
+    """An autoencoder with one weight, then one layer twice."""
+    W, square = Tensor(numbers(D, H)), Linear(D, D, generator(3))
+    return [lambda x: x @ W, lambda h: h @ ops.transpose(W), square, ops.relu, square, Affine(D, H)]
+
+
+# name: the layers below the top, and how many parameters they have
+HABITS = {
+    "W as (inputs, units)": (lambda: [Affine(D, H)], 2),
+    "dict": (lambda: [InDict()], 2),
+    "OrderedDict": (lambda: [InDict(OrderedDict)], 2),
+    "deque": (lambda: [InDeque()], 2),
+    "slots": (lambda: [InSlots()], 2),
+    "slots dataclass": (lambda: [SlotsDataclass()], 1),
+    "class attribute": (lambda: [InClass()], 1),
+    "scalar first": (lambda: [Scaled()], 2),
+    "batch normalisation": (lambda: [BatchNorm(), Affine(D, H)], 4),
+    "residual": (lambda: [Residual(Affine(D, D), ops.tanh), Affine(D, H)], 4),
+    "nested network": (lambda: [Network("inner", {}, [Affine(D, H), Dropout(0.9)], "softmax")], 2),
+    "frozen": (lambda: [Frozen()], 1),
+    "clutter": (lambda: [Cluttered()], 1),
+    "remembering": (lambda: [Remembering()], 1),
+    "rng without default": (lambda: [Noisy()], 1),
+    "function": (lambda: [lambda x: x[:, :4], Affine(4, H)], 2),
+    "partial": (lambda: [partial(ops.clip, low=-2.0, high=2.0), Affine(D, H)], 2),
+    "closure": (lambda: [closure()], 1),
+    "shared": (tied, 5),
+}
+
+
+def network(habit):
+    layers = HABITS[habit][0]()
+    model = Network("mine", {}, [*layers, ops.relu, Linear(H, K, generator(1))], "softmax")
+    for value in vars(layers[0]).values() if isinstance(layers[0], Cluttered) else ():
+        if value is None:
+            layers[0].parent = model
+    return model
+
+
+def fit(model, data, epochs=3, objective=losses.adversarial_objective, **options):
+    optimiser = SGD(model, Schedule(0.1))
+    objective = partial(objective, eps=0.05) if objective is losses.adversarial_objective else objective
+    return train(model, objective, *data, epochs=epochs, seed=0, optimiser=optimiser, batch=50, **options)
+
+
+@pytest.fixture(params=HABITS)
+def habit(request):
+    InClass.W.data = numbers(D, H)
+    return request.param
+
+
+def test_every_habit_trains_is_attacked_evaluated_saved_and_loaded(habit, data, tmp_path):
+    x, y = data
+    model, untrained = network(habit), network(habit)
+    assert len(parameters(model)) == HABITS[habit][1] + 2
+    before = [p.data.copy() for p in parameters(model)]
+    fit(model, data)
+    assert all((p.data != old).any() for p, old in zip(parameters(model), before, strict=True))  # each was trained
+    clean = metrics.evaluate(model, x, y)
+    assert clean.error < 0.05
+    attacked = metrics.evaluate(model, attacks.fgsm(model, x, y, 0.4), y)
+    assert attacked.error > clean.error
+    assert (
+        metrics.predict(model, x).tolist()
+        == metrics.predict(model, x[:900]).tolist() + metrics.predict(model, x[900:]).tolist()
+    )
+    outputs = model(x)
+    assert isinstance(outputs, np.ndarray)
+    assert outputs.tobytes() == model(Tensor(x)).data.tobytes()
+    save(model, tmp_path / "mine")
+    assert load(tmp_path / "mine", into=untrained) is untrained
+    assert untrained(x).tobytes() == outputs.tobytes()
+    with pytest.raises(StorageError, match=r"a model of one's own, a Network: make one .* load\(path, into=model\)"):
+        load(tmp_path / "mine")
+
+
+def test_every_habit_goes_on_from_its_checkpoint_to_the_same_bits(habit, data, tmp_path):
+    if habit == "class attribute":
+        pytest.skip("its objects share the one Tensor of the class")
+    straight = network(habit)
+    fit(straight, data, epochs=3)
+    fit(network(habit), data, epochs=2, checkpoint=tmp_path / "checkpoint")
+    continued = network(habit)
+    fit(continued, data, epochs=3, checkpoint=tmp_path / "checkpoint")
+    assert continued(data[0]).tobytes() == straight(data[0]).tobytes()
+
+
+def test_every_habit_is_moved(habit, data):
+    x = data[0].astype("float64")
+    model = network(habit)
+    expected = model(data[0])
+    move(model, dtype="float64")
+    np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-4)
+    assert {str(p.dtype) for p in parameters(model)} == {"float64"}
+    assert {str(a.dtype) for a in named_state(model).values()} <= {"float64"}
+
+
+def test_layers_run_on_another_library(habit, data, xp):
+    if habit in ("rng without default",):
+        pytest.skip("its noise is NumPy's")
+    model = network(habit)
+    expected = model(data[0][:5])
+    for p in parameters(model):
+        p.data = xp.asarray(p.data)
+    from tinyadv.owned import set_state
+
+    set_state(model, {name: xp.asarray(a) for name, a in named_state(model).items()})
+    np.testing.assert_allclose(to_device(model(xp.asarray(data[0][:5])), "cpu"), expected, rtol=1e-5, atol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What is found
+
+
+def test_names_lead_to_the_parameters():
+    assert list(named_parameters(InDict())) == ["params.W", "params.b"]
+    assert list(named_parameters(InDeque())) == ["weights.0", "weights.1"]
+    assert list(named_parameters(InSlots())) == ["W", "_InSlots__b"]
+    assert list(named_parameters(Residual(Affine(2, 2), Linear(2, 2, generator(0))))) == [
+        "inner.0.b", "inner.0.W", "inner.1.W", "inner.1.b",
+    ]  # fmt: skip
+    assert list(named_parameters(closure())) == ["W"]
+    assert list(named_parameters(partial(lambda W, x: x @ W, Tensor(numbers(2, 2))))) == ["args.0"]
+
+
+def test_each_parameter_counts_once():
+    layer = Affine(D, D)
+    layer.all = [layer.W, layer.b]
+    twice = Network("mine", {}, [layer, layer], "softmax")
+    assert list(named_parameters(twice)) == ["layers.0.b", "layers.0.W"]
+    x, y = numbers(5, D), np.arange(5) % D
+    W = layer.W.data.copy()
+    (g,) = grad(twice.loss(twice(Tensor(x)), y), [layer.W])
+    _, gradients = losses.clean_objective(twice, x, y, None)
+    SGD(twice, Schedule(0.5, momentum=0.0, final_momentum=0.0)).step(gradients)
+    np.testing.assert_allclose(layer.W.data, W - 0.5 * g, rtol=1e-6)
+
+
+def test_ties_survive_a_file(tmp_path):
+    def make(*, is_tied):
+        first = Affine(D, D)
+        return Network("mine", {}, [first, ops.tanh, first if is_tied else Affine(D, D)], "softmax")
+
+    save(make(is_tied=True), tmp_path / "tied")
+    back = load(tmp_path / "tied", into=make(is_tied=True))
+    assert back.layers[0].W is back.layers[2].W
+    for a, b in ((True, False), (False, True)):
+        save(make(is_tied=a), tmp_path / "file")
+        with pytest.raises(StorageError, match=r"layers.2 (the same as layers.0|Affine), not"):
+            load(tmp_path / "file", into=make(is_tied=b))
+
+
+def objects(*values):
+    array = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        array[i] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda W: {W, 1}, "layer is a set, which cannot be searched"),
+        (lambda W: frozenset([W]), "layer is a frozenset, which"),
+        (lambda W: map(Tensor, []), "layer is a map, which"),
+        (lambda W: (w for w in [W]), "layer is a generator, which"),
+        (lambda W: {"W": W}.values(), "layer is a dict_values, which"),
+        (lambda W: objects(W), "layer is an array of objects, which"),
+        (
+            lambda W: 0.1 * W,
+            "layer is computed by multiply, from Tensors that are no parameters: .* Tensor\\(0.1 \\* a",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_named(value, message):
+    class Holder:
+        def __init__(self):
+            self.layer = value(Tensor(numbers(2, 2)))
+
+    with pytest.raises(TypeError, match=message):
+        parameters(Holder())
+
+
+def test_two_parameters_of_one_name_are_named():
+    with pytest.raises(ValueError, match="two parameters have the name 1"):
+        parameters({1: Tensor(numbers(2)), "1": Tensor(numbers(2))})
+
+
+def test_a_list_of_tensors_owns_them_and_numbers_own_nothing():
+    W = Tensor(numbers(2, 2))
+    assert named_parameters([W, W]) == {"0": W}
+    assert named_parameters({"names": ("a", 1, None), "f": abs, "rng": generator(0)}) == {}
+
+
+def test_deep_structures_are_no_deeper_than_the_stack():
+    chain = Tensor(numbers(1))
+    for _ in range(20_000):
+        chain = [chain]
+    assert len(parameters(chain)) == 1
+    while isinstance(chain, list):  # a chain is freed link by link
+        chain = chain[0]
+
+
+def test_searching_keeps_nothing_alive():
+    layer = Affine(D, H)
+    gone = id(layer)
+    parameters(layer)
+    describe(layer)
+    del layer
+    gc.collect()
+    assert not [o for o in gc.get_objects() if id(o) == gone and isinstance(o, Affine)]
+
+
+def test_layers_say_which_axes_are_incoming():
+    layer = Affine(D, H)
+    layer.incoming_axes = {"W": 0}
+    assert incoming_axes(Network("mine", {}, [Relu(), layer], "softmax")) == {"layers.1.W": (0,)}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Layers that are none
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Relu, "layer 1 is the class Relu: wanted an object"),
+        (numbers(2, 2), "layer 1 is a ndarray"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_is_no_layer_is_named(layer, message):
+    with pytest.raises(TypeError, match=message):
+        Network("mine", {}, [ops.relu, layer], "softmax")
+
+
+def test_a_layer_that_forgets_to_return_is_named():
+    class Forgetful:
+        def __call__(self, x):
+            x + 1.0
+
+    model = Network("mine", {}, [ops.relu, Forgetful()], "softmax")
+    with pytest.raises(TypeError, match="layer 1, Forgetful, gives a NoneType: wanted an array or a Tensor"):
+        model(numbers(2, 2))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Models of one's own class
+
+
+class Model:
+    def __init__(self, seed=0):
+        self.first, self.last = Affine(D, H, seed), Affine(H, K, seed + 1)
+
+    def __call__(self, x):
+        return self.last(ops.relu(self.first(x)))
+
+    def loss(self, outputs, y):
+        return losses.softmax_cross_entropy(outputs, y)
+
+    def probabilities(self, outputs):
+        return ops.softmax(outputs)
+
+
+@pytest.mark.parametrize(
+    "objective", [losses.clean_objective, losses.adversarial_objective, losses.noise_objective,
+                  losses.through_attack_objective, partial(losses.adversarial_objective, attacked="training", eps=0.1)],
+)  # fmt: skip
+def test_a_model_of_one_s_own_class_trains_and_is_saved(objective, data, tmp_path):
+    model, (x, y) = Model(), data
+    fit(model, data, objective=objective, checkpoint=tmp_path / "checkpoint")
+    assert metrics.evaluate(model, x, y).error < 0.05
+    assert metrics.evaluate(model, attacks.pgd(model, x, y, 0.5, steps=3), y).error > 0.1
+    save(model, tmp_path / "mine")
+    assert load(tmp_path / "mine", into=Model(5))(Tensor(x)).data.tobytes() == model(Tensor(x)).data.tobytes()
+    with pytest.raises(StorageError, match="another model than the one given: it has class Model, not Affine"):
+        load(tmp_path / "mine", into=Affine(D, H))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What is saved is what is loaded
+
+
+def append_layer(q):
+    q.layers.append(lambda z: 2.0 * z)
+
+
+CHANGES = {
+    "another layer": lambda q: q.layers.__setitem__(1, ops.tanh),
+    "an appended layer": append_layer,
+    "an inserted normalising layer": lambda q: q.layers.insert(0, BatchNorm()),
+    "a subclass": lambda q: setattr(q.layers[1], "__class__", type("Leaky", (Relu,), {})),
+    "another top": lambda q: setattr(q, "top", "sigmoid"),
+    "another number": lambda q: setattr(q.layers[0], "SQUARE", 0.5),
+    "a subclass of Network": lambda q: setattr(q, "__class__", type("Mine", (Network,), {})),
+    "other arguments": lambda q: q.arguments.__setitem__("units", 5),
+    "another builder": lambda q: setattr(q, "builder", "mine"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_network_is_not_loaded_as_the_unchanged_one(change, tmp_path):
+    def make(*changes):
+        q = models.quadratic_network(4, 1, inputs=D, classes=K, rng=generator(0))
+        for each in changes:
+            CHANGES[each](q)
+        return q
+
+    changed = make(change)
+    save(changed, tmp_path / "file")
+    with pytest.raises(StorageError, match="a model of one's own"):
+        load(tmp_path / "file")
+    with pytest.raises(StorageError, match="holds another model than the one given: it has "):
+        load(tmp_path / "file", into=make())
+    x = numbers(9, D)
+    assert load(tmp_path / "file", into=make(change))(x).tobytes() == changed(x).tobytes()
+
+
+def test_dropout_with_another_keep_is_another_network(tmp_path):
+    model = models.maxout_network(4, 2, inputs=D, classes=K, rng=generator(0))
+    model.layers[0].keep = 0.7
+    save(model, tmp_path / "file")
+    other = models.maxout_network(4, 2, inputs=D, classes=K, rng=generator(0))
+    with pytest.raises(StorageError, match=r"it has layers.0.keep 0.7, not 0.8$"):
+        load(tmp_path / "file", into=other)
+
+
+def test_a_file_of_a_builder_s_network_is_loaded_into_an_equal_one_only(tmp_path):
+    model = models.maxout_network(4, 2, inputs=D, classes=K, rng=generator(0))
+    save(model, tmp_path / "file")
+    into = models.maxout_network(4, 2, inputs=D, classes=K, rng=generator(1))
+    assert load(tmp_path / "file", into=into) is into
+    assert into(numbers(3, D)).tobytes() == model(numbers(3, D)).tobytes()
+    into.layers[2].keep = 0.9
+    before = into.layers[1].W.data.copy()
+    into.layers[1].W.data = before
+    with pytest.raises(StorageError, match=r"layers.2.keep 0.5, not 0.9"):
+        load(tmp_path / "file", into=into)
+    assert into.layers[1].W.data is before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda m: m.layers[0].b.data.__setitem__(0, np.nan), "layers.0.b is NaN or infinite"),
+        (
+            lambda m: setattr(m.layers[0].W, "data", m.layers[0].W.data.astype("float64")),
+            "are float32, float64: wanted",
+        ),
+        (lambda m: setattr(m.layers[1].W, "data", m.layers[0].W.data.T), "layers.0.W and layers.1.W share memory"),
+        (lambda m: [setattr(p, "data", p.data.astype("float16")) for p in parameters(m)], "float16: wanted"),
+    ],
+)
+def test_what_would_not_be_loaded_is_not_saved(spoil, message, tmp_path):
+    model = Network("mine", {}, [Affine(D, D), Affine(D, D, 1)], "softmax")
+    spoil(model)
+    with pytest.raises(ValueError, match=f"this Network cannot be saved: .*{message}"):
+        save(model, tmp_path / "file")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_big_endian_and_transposed_parameters_come_back(tmp_path):
+    model = Network("mine", {}, [Affine(D, K)], "softmax")
+    expected = model(numbers(4, D))
+    W = model.layers[0].W
+    W.data = np.asfortranarray(W.data.astype(">f4"))
+    model.layers[0].b.data = model.layers[0].b.data.astype(">f4")
+    save(model, tmp_path / "file")
+    assert load(tmp_path / "file", into=Network("mine", {}, [Affine(D, K)], "softmax"))(numbers(4, D)).tobytes() == (
+        expected.tobytes()
+    )
+
+
+def test_running_means_are_in_the_file_and_in_the_best_epoch(data, tmp_path):
+    from tinyadv.training import Stopping
+
+    model = network("batch normalisation")
+    means = []
+
+    def validate(model):
+        means.append(model.layers[0].mean.copy())
+        return {"error": float(len(means))}
+
+    fit(model, data, validate=validate, stopping=Stopping("error", 2))
+    assert (model.layers[0].mean == means[1]).all()  # the first is from before training
+    assert (means[1] != means[2]).any()
+    save(model, tmp_path / "file")
+    assert (load(tmp_path / "file", into=network("batch normalisation")).layers[0].mean == means[1]).all()
+
+
+def test_a_copy_is_a_model_of_its_own(data):
+    model = Model()
+    other = copy.deepcopy(model)
+    fit(other, data, epochs=1)
+    assert model(data[0]).data.tobytes() == Model()(data[0]).data.tobytes()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Which start learns
+
+
+@pytest.mark.parametrize("make", [
+    lambda rng: Network("mine", {}, [Linear(D, H, rng), ops.relu, Linear(H, K, rng)], "softmax"),
+    lambda rng: Network("mine", {}, [Maxout(D, H, 3, rng), Maxout(H, H, 3, rng), Linear(H, K, rng)], "softmax"),
+    lambda rng: models.maxout_network(H, 3, inputs=D, classes=K, rng=rng),
+])  # fmt: skip
+def test_the_default_start_learns_from_few_images_in_few_epochs(make, data):
+    model, few = make(generator(0)), (data[0][:300], data[1][:300])
+    fit(model, few, epochs=10, objective=losses.clean_objective)
+    assert metrics.evaluate(model, *data).error < 0.05

@@ -1,0 +1,349 @@
+"""What an object owns: its parameters, its other arrays, and a description of the rest as plain data.
+
+The one idea: a layer or a model is any Python object, so it is searched: attributes, slots, lists, dicts, and whatever
+these hold, each object once. A Tensor is a parameter, which training changes; an array is state, as running means are,
+which is saved beside the parameters; everything else (sizes, names, functions) describes the object, which tells
+whether two are alike. Readers may skip all but `named_parameters`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, KeysView, Set, ValuesView
+from enum import Enum
+from functools import partial
+from hashlib import sha256
+from itertools import chain
+from math import isfinite
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
+from typing import Any, TypeAlias
+
+from .backend import Array, Generator, as_array, is_array, is_array_type, once_a_type, to_device
+from .tensor import Op, Tensor, raw
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_PLAIN_TYPES = frozenset(_PLAIN)
+_NAMED = (ModuleType, type, Enum, Op, BuiltinFunctionType)  # what a name says all about: nothing in it is searched
+_CONSTANT = (tuple, FunctionType, partial, MappingProxyType)  # what cannot be given other arrays
+_SEALED = (Set, KeysView, ValuesView, Iterator)  # without an order, or used up by looking
+
+
+Held: TypeAlias = tuple[str, Any, Any, Any]  # path, value, and where it is: holder, and the name or number there
+
+
+def walk(owner: Any, plain: bool = True) -> Iterator[Held]:
+    """All that `owner` holds, directly or not, depth first, in the order in which it was set.
+
+    What is met a second time (a shared layer, `self.parent`) is given again, but not searched again. Without `plain`,
+    numbers and texts are left out: this is asked at every step of a training.
+
+    Raises
+    ------
+    TypeError
+        If something cannot be searched for parameters: a set, which has no order; an iterator, which looking uses up.
+    """
+    seen = {id(owner)}
+    todo = [("", owner, _members(owner, ""))]
+    while todo:
+        path, holder, members = todo[-1]
+        for name, value in members:
+            kind = type(value)
+            if not plain and kind in _PLAIN_TYPES:
+                continue
+            here = f"{path}{name}"
+            yield here, value, holder, name
+            if kind is not Tensor and _is_searched(kind) and id(value) not in seen:
+                seen.add(id(value))
+                todo.append((f"{here}.", value, _members(value, here)))
+                break
+            if is_array_type(kind) and value.dtype.kind == "O":
+                raise _unsearchable(here, "an array of objects")
+        else:
+            todo.pop()
+
+
+@once_a_type
+def _is_searched(kind: type) -> bool:
+    """Whether values of a type are searched: no plain data, arrays or Tensors, nor what a name says all about."""
+    return not issubclass(kind, (*_PLAIN, *_NAMED, Tensor, Generator)) and not is_array_type(kind)
+
+
+def _members(value: Any, path: str) -> Iterator[tuple[Any, Any]]:
+    """What `value` itself holds, by name or by number."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return enumerate(value)
+    if kind is dict:
+        return iter(value.items())
+    held = getattr(value, "__dict__", {})
+    if _has_attributes_only(kind):
+        return iter(held.items())
+    return chain(_contents(value, path), held.items(), _declared(value))
+
+
+@once_a_type
+def _has_attributes_only(kind: type) -> bool:
+    special = (list, tuple, deque, dict, MappingProxyType, FunctionType, partial, MethodType, *_SEALED)
+    return not (issubclass(kind, special) or _slots(kind) or _class_parameters(kind))
+
+
+def _contents(value: Any, path: str) -> Iterator[tuple[Any, Any]]:
+    """What a container contains, or a function refers to."""
+    if isinstance(value, list | tuple | deque):
+        yield from enumerate(value)
+    elif isinstance(value, dict | MappingProxyType):
+        yield from value.items()
+    elif isinstance(value, FunctionType):
+        yield from _free_variables(value)
+    elif isinstance(value, partial):
+        yield from (("func", value.func), ("args", value.args), ("keywords", value.keywords))
+    elif isinstance(value, MethodType):
+        yield from (("self", value.__self__), ("function", value.__func__))
+    elif isinstance(value, _SEALED) and not (isinstance(value, Set) and all(isinstance(v, _PLAIN) for v in value)):
+        raise _unsearchable(path or "what was given", f"a {type(value).__name__}")
+
+
+def _unsearchable(path: str, what: str) -> TypeError:
+    return TypeError(f"{path} is {what}, which cannot be searched for parameters: keep them in a list or a dict")
+
+
+def _declared(value: Any) -> Iterator[tuple[str, Any]]:
+    """What stands in slots, and Tensors that stand in the class."""
+    for name in _slots(type(value)):
+        if hasattr(value, name):  # a slot may be empty
+            yield name, getattr(value, name)
+    for name in _class_parameters(type(value)):
+        yield name, getattr(value, name)
+
+
+def _free_variables(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """The variables around a function that it uses, and its defaults."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # not set yet
+            continue
+    defaults = function.__defaults__ or ()
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    yield from zip(names[len(names) - len(defaults) :], defaults, strict=True)
+    yield from (function.__kwdefaults__ or {}).items()
+
+
+@once_a_type
+def _slots(kind: type) -> tuple[str, ...]:
+    """Names of the slots that Python classes declare."""
+    declared = [base for base in kind.__mro__ if "__slots__" in vars(base)]
+    return tuple(n for base in declared for n, value in vars(base).items() if isinstance(value, MemberDescriptorType))
+
+
+@once_a_type
+def _class_parameters(kind: type) -> tuple[str, ...]:
+    """Names of Tensors that stand in a class instead of in its objects."""
+    return tuple({n: None for base in kind.__mro__ for n, value in vars(base).items() if isinstance(value, Tensor)})
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Parameters
+
+
+def each_parameter(owner: Any) -> Iterator[tuple[str, Tensor]]:
+    """Name and Tensor of each parameter, one after another, each once: a shared one by the first way that leads there.
+
+    Raises
+    ------
+    TypeError
+        If something cannot be searched (see `walk`), or a Tensor is the result of an operation on others that are no
+        parameters: an update would not change these.
+    """
+    found: set[int] = set()
+    for path, value, _, _ in walk(owner, plain=False):
+        if isinstance(value, Tensor) and id(value) not in found:
+            found.add(id(value))
+            if value.op is None:
+                yield path, value
+            elif not _uses_parameters(value, owner):
+                raise TypeError(
+                    f"{path} is computed by {value.op}, from Tensors that are no parameters: "
+                    "a parameter is made from an array, Tensor(0.1 * array)"
+                )
+
+
+def _uses_parameters(t: Tensor, owner: Any) -> bool:
+    """Whether a Tensor was computed from a parameter, as activations are that a layer keeps to look at."""
+    parameters = {id(v) for _, v, _, _ in walk(owner, plain=False) if isinstance(v, Tensor) and v.op is None}
+    todo, seen = [t], {id(t)}
+    while todo:
+        for arg in todo.pop().args:
+            if id(arg) in parameters:
+                return True
+            if isinstance(arg, Tensor) and id(arg) not in seen:
+                seen.add(id(arg))
+                todo.append(arg)
+    return False
+
+
+def named_parameters(owner: Any) -> dict[str, Tensor]:
+    """All Tensors that a network, a layer or any object owns, by the path that leads to each, as "layers.0.W".
+
+    Attributes, slots, lists, tuples, dicts and what they hold are searched, in the order in which they were set.
+
+    Raises
+    ------
+    TypeError
+        See `each_parameter`.
+    ValueError
+        If two have the same name, as below the keys 1 and "1" of a dict.
+    """
+    found: dict[str, Tensor] = {}
+    for name, p in each_parameter(owner):
+        if name in found:
+            raise ValueError(f"two parameters have the name {name}")
+        found[name] = p
+    return found
+
+
+def parameters(owner: Any) -> list[Tensor]:
+    """The Tensors of `named_parameters`: what to hand to `grad` and to an optimiser."""
+    return list(named_parameters(owner).values())
+
+
+def incoming_axes(owner: Any) -> dict[str, tuple[int, ...]]:
+    """Along which axes a unit's incoming weights lie, for the parameters whose layer says so; all others have rows.
+
+    A layer says so by an attribute `incoming_axes`, by the names of its own parameters: `{"W": 0}` for W
+    `(inputs, units)`, `{"W": (0, 1, 2)}` for kernels `(height, width, channels, units)`. Max-norm is what asks.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for path, value in [("", owner), *((f"{path}.", value) for path, value, _, _ in walk(owner, plain=False))]:
+        if not isinstance(value, _NAMED) and isinstance(axes := getattr(value, "incoming_axes", None), dict):
+            found |= {f"{path}{name}": (a,) if isinstance(a, int) else tuple(a) for name, a in axes.items()}
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------
+# State: arrays that are no parameters
+
+
+def named_state(owner: Any) -> dict[str, Array]:
+    """Arrays that a network, a layer or any object keeps beside its parameters, by path: running means, for instance.
+
+    Arrays that a function or a tuple holds are constants: they belong to the description.
+    """
+    found: dict[str, Array] = {}
+    ids: set[int] = set()
+    for path, value, holder, _ in walk(owner, plain=False):
+        if is_array(value) and id(value) not in ids and not isinstance(holder, _CONSTANT):
+            ids.add(id(value))
+            found[path] = value
+    return found
+
+
+def set_state(owner: Any, arrays: dict[str, Array]) -> None:
+    """Put arrays in the place of those of `named_state`, by path, wherever an object holds them."""
+    new = {id(array): arrays[path] for path, array in named_state(owner).items() if path in arrays}
+    for _, value, holder, name in list(walk(owner, plain=False)):
+        if id(value) in new and is_array(value) and not isinstance(holder, _CONSTANT):
+            if isinstance(holder, list | dict | deque):
+                holder[name] = new[id(value)]
+            else:
+                object.__setattr__(holder, name, new[id(value)])  # also of a frozen dataclass
+
+
+# ---------------------------------------------------------------------------------------------------------
+# A description
+
+
+def describe(owner: Any, contents: bool = False) -> dict[str, Any]:
+    """What an object is, as plain data: by path, numbers and texts, names of classes and functions, shapes of arrays.
+
+    A function is its name, its defaults and the variables around it; a `lambda`, which has no name, its code too.
+    Not in it: what a function finds in its module, and the text of a function or a class that has a name.
+
+    Parameters
+    ----------
+    contents : bool
+        Whether arrays stand there by the SHA-256 of their contents, not by their shapes alone.
+
+    Raises
+    ------
+    TypeError
+        With `contents`, for what has no contents that can be looked at: an open file, a lock.
+    """
+    first: dict[int, str] = {}
+    found = {"": _label(owner, "", contents)}
+    for path, value, _, _ in walk(owner):
+        if isinstance(value, _PLAIN):
+            found[path] = _label(value, path, contents)
+        elif id(value) in first:
+            found[path] = f"the same as {first[id(value)]}"
+        else:
+            first[id(value)] = path
+            found[path] = _label(value, path, contents)
+    return found
+
+
+def _label(value: Any, path: str, contents: bool) -> Any:
+    """One value as plain data, without what it holds."""
+    if type(value) in (bool, int, str, type(None)):
+        return value
+    if isinstance(value, Tensor) and value.op is not None:
+        return None  # activations that a layer keeps to look at: nothing, to a description
+    if isinstance(value, float):
+        return float(value) if isfinite(value) else repr(float(value))
+    if isinstance(value, ModuleType):
+        return value.__name__
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):  # a Tensor, an array, or a column of pandas
+        array = as_array(raw(value))
+        if array.ndim == 0 and not isinstance(value, Tensor) and not is_array(value):
+            return array.item()  # a number of NumPy's
+        text = f"{'parameter' if isinstance(value, Tensor) else 'array'} {tuple(array.shape)}"
+        return f"{text}, {array.dtype}, SHA-256 {digest(array)}" if contents else text
+    if isinstance(value, Generator):
+        return f"generator {value.bit_generator.state}" if contents else "generator"
+    if isinstance(value, FunctionType):
+        name = f"{value.__module__}.{value.__qualname__}"
+        return f"{name} {_code(value)}" if value.__name__ == "<lambda>" else name
+    if isinstance(value, Enum | Op | BuiltinFunctionType):
+        return repr(value)
+    if isinstance(value, bytes | complex | int | str):
+        return repr(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Set):
+        return f"{type(value).__name__} {sorted(map(repr, value))}"
+    if contents and not _has_contents(value):
+        raise TypeError(f"{path or 'this'} is a {type(value).__name__}, of which nobody can say whether it is the same")
+    return type(value).__qualname__
+
+
+def _has_contents(value: Any) -> bool:
+    known = isinstance(value, list | tuple | deque | dict | MappingProxyType | partial | MethodType)
+    return known or hasattr(value, "__dict__") or any("__slots__" in vars(base) for base in type(value).__mro__)
+
+
+def _code(function: FunctionType) -> str:
+    code = function.__code__
+    parts = repr((code.co_code, [c for c in code.co_consts if isinstance(c, _PLAIN)], code.co_names))
+    return sha256(parts.encode()).hexdigest()[:12]
+
+
+def digest(*arrays: Array) -> str:
+    """The SHA-256 of arrays: of their types, shapes and contents."""
+    total = sha256()
+    for array in arrays:
+        a = to_device(array, "cpu")
+        total.update(f"{a.dtype}:{a.shape};".encode())
+        total.update(a.tobytes() if not a.flags.c_contiguous else a.reshape(-1).view("uint8").data)
+    return total.hexdigest()
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """In words, what two descriptions say differently; None is like what is not there."""
+    return [
+        f"{path or 'class'} {str(found.get(path, 'missing'))[:200]}, not {str(wanted.get(path, 'missing'))[:200]}"
+        for path in [*wanted, *(path for path in found if path not in wanted)]
+        if found.get(path) != wanted.get(path)
+    ]

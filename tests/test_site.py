@@ -323,6 +323,30 @@ def test_spacing_is_mended(tex, shown, mathml):
     assert re.search(shown, re.sub(r"\s*\n\s*", "", mathml(tex)))
 
 
+@pytest.mark.parametrize(
+    ("tex", "shown"),
+    [
+        (r"\varepsilon = .25", "<mn>0.25</mn>"),
+        ("100{,}000", "<mn>100,000</mn>"),
+        ("(0, 100)", "<mn>0</mn><mo>,</mo><mn>100</mn>"),
+        (r"\frac{v}{\lVert v\rVert}", '<mo class="mathopen" stretchy="false"'),
+        (r"\left|\frac{a}{b}\right|", "<mrow><mo>|</mo>"),
+    ],
+)
+def test_numbers_and_bars_are_those_of_the_formula(tex, shown, mathml):
+    assert shown in re.sub(r"\s*\n\s*", "", mathml(tex))
+
+
+def test_the_font_has_what_elements_imply(mathml):
+    """A root's sign stands in no text: without it in the font, n is shown for the root of n."""
+    spec = importlib.util.spec_from_file_location("mathml", FOLDER / "mathml.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert ord("√") in module.characters([mathml(r"\sqrt n")])
+    assert ord("√") not in module.characters([mathml("n")])
+    assert {ord("‖"), ord("∑")} <= module.characters([mathml(r"\lVert x\rVert"), mathml(r"\sum_i x_i")])
+
+
 def test_a_formula_that_cannot_be_shown_says_which(mathml):
     with pytest.raises(ValueError, match=r"the formula '\\\\nonsense' cannot be shown: Unknown LaTeX command"):
         mathml(r"\nonsense")

@@ -36,6 +36,7 @@ ACCENTS = ("~", "˜", "ˆ", "^", "¯", "‾", "→", "˙")
 APPLIED = "\u2061"  # stands unseen between a function and its argument
 CLOSING = (")", "]", "}", "|", "‖")
 FONT = "STIXTwoMath-Regular.ttf"
+IMPLIED = {"msqrt": "√", "mroot": "√"}  # what an element draws although it is not in the text
 
 ElementTree.register_namespace("", NAMESPACE)
 
@@ -51,6 +52,7 @@ def mathml(tex: str, block: bool = False) -> str:
     same = re.sub(r"\\[A-Za-z]+", lambda match: SAME.get(match[0], match[0]), tex)
     same = re.sub(r"\{\\rm ([^{}]*)\}", r"{\\mathrm{\1}}", same)
     same = re.sub(r"frac(\d)(\d)", r"frac{\1}{\2}", same)
+    same = re.sub(r"(?<![\w.}])\.(\d)", r"0.\1", same)  # docutils takes the point of .25 for one of a sentence
     try:
         # what has a name in HTML alone becomes the character itself
         said = re.sub(r"&(?!amp;|lt;|gt;)\w+;", lambda match: unescape(match[0]), tex2mathml(same, as_block=block))
@@ -61,6 +63,8 @@ def mathml(tex: str, block: bool = False) -> str:
         _mend_accents(parent)
         _mend_brackets(parent)
         _mend_names(parent)
+        if "{,}" in tex:
+            _mend_thousands(parent)
     tree.set("alttext", " ".join(tex.split()))
     return ElementTree.tostring(tree, encoding="unicode")
 
@@ -78,7 +82,8 @@ def _mend_brackets(parent: ElementTree.Element) -> None:
     """Bars and braces in a row are no taller than a letter, and close to what they enclose; −1 after one is a sign."""
     found = [child for child in parent if _is(child, "mo") and (child.text or "") in BRACKETS]
     ends = [child for child in found if child is parent[0] or child is parent[-1]]
-    grows = _is(parent, "mrow") and (len(ends) == 2 or any(_is(child, "mtable") for child in parent))
+    plain = any(child.get("class") == "mathopen" for child in ends)  # \lvert and \lVert, not \left|
+    grows = _is(parent, "mrow") and ((len(ends) == 2 and not plain) or any(_is(child, "mtable") for child in parent))
     for bracket in found:
         if not (grows and bracket in ends):  # \left| ... \right|
             bracket.attrib |= {"stretchy": "false", "lspace": "0", "rspace": "0"}
@@ -103,6 +108,21 @@ def _mend_names(parent: ElementTree.Element) -> None:
             parent.insert(after, _space())
         if i and not _is(parent[i - 1], "mspace") and (not _is(parent[i - 1], "mo") or parent[i - 1].text in CLOSING):
             parent.insert(i, _space())
+
+
+def _mend_thousands(parent: ElementTree.Element) -> None:
+    """100{,}000 is one number: a comma between two numbers, three digits after it, has no space."""
+    for i in reversed(range(len(parent) - 2)):
+        first, comma, last = parent[i : i + 3]
+        if (
+            _is(first, "mn")
+            and _is(comma, "mo")
+            and comma.text == ","
+            and _is(last, "mn")
+            and len(last.text or "") == 3
+        ):
+            first.text = f"{first.text},{last.text}"
+            del parent[i + 1 : i + 3]
 
 
 def _is(element: ElementTree.Element, *names: str) -> bool:
@@ -137,6 +157,16 @@ def _block(translator, node) -> None:
     raise nodes.SkipNode
 
 
+def characters(formulas: list[str]) -> set[int]:
+    """The characters that a browser needs for formulas in MathML: those in them, and those that elements imply."""
+    used = {ord(c) for formula in formulas for c in formula}
+    for element, character in IMPLIED.items():
+        if any(f"<{element}" in formula for formula in formulas):
+            used.add(ord(character))
+    # a browser shows the letters of formulas as mathematical italics, which are characters of their own
+    return used | {*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C), *range(0x20, 0x7F)}
+
+
 def _font(app: Sphinx, exception: Exception | None) -> None:
     """Write the characters that the pages' formulas have as a font."""
     if exception:
@@ -146,9 +176,7 @@ def _font(app: Sphinx, exception: Exception | None) -> None:
 
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     pages = [path.read_text(encoding="utf-8") for path in Path(app.outdir).rglob("*.html")]
-    used = {ord(c) for page in pages for formula in re.findall(r"<math.*?</math>", page, re.S) for c in formula}
-    # a browser shows the letters of formulas as mathematical italics, which are characters of their own
-    used |= {*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C), *range(0x20, 0x7F)}
+    used = characters([formula for page in pages for formula in re.findall(r"<math.*?</math>", page, re.S)])
     options = subset.Options(flavor="woff", layout_features=["*"], notdef_outline=True)
     with subset.load_font(str(Path(ziamath.__file__).parent / "fonts" / FONT), options) as font:
         subsetter = subset.Subsetter(options)

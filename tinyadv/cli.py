@@ -677,6 +677,66 @@ def grade_command(
         scores.table(graded, Console(stderr=bool(printed)))
 
 
+@course_app.command("class")
+def class_command(
+    submissions: Annotated[
+        list[Path],
+        typer.Argument(metavar="SUBMISSION...", help="Folders or zip files, as Moodle and Canvas name them."),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where grades are written, and taken from if they are there.")
+    ],
+    only: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--lesson",
+            parser=_whole,
+            metavar="N",
+            autocompletion=_offer_lessons,
+            help="Only this lesson; may be repeated.",
+        ),
+    ] = None,
+    fail_under: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Exit code 1 if a submission earns less of its points, in %.")
+    ] = None,
+) -> None:
+    """Grade a class. A file for each student, tables for the class, and which mistakes it made; resumable."""
+    with _work():
+        from .course.classroom import grade_class, mistakes
+        from .course.grade import GradingError
+        from .course.scores import total
+
+        try:
+            with _input_errors():
+                if fail_under is not None and not 0 <= fail_under <= 100:
+                    raise ValueError(f"--fail-under is a share from 0 to 100, got {fail_under:g}")
+                graded = grade_class(submissions, out, only, typer.echo)
+        except GradingError as error:
+            raise typer.Exit(_complain(error, 1)) from error
+        typer.echo(f"\nWhat the class got wrong (all of it: {out / 'mistakes.csv'}):")
+        for lesson, exercise, count, said in sorted(mistakes(graded), key=lambda row: -row[2])[:10]:
+            typer.echo(f"{count:4} of {len(graded)}  lesson {lesson}, {exercise}: {said}")
+        totals = [total(list(one.exercises)) for one in graded]
+        if fail_under is not None and any(100 * earned < fail_under * max(points, 1) for earned, points in totals):
+            raise typer.Exit(1)
+
+
+@course_app.command("gradescope")
+def gradescope_command(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The zip file to upload to Gradescope.")],
+    only: Annotated[
+        list[int] | None,
+        typer.Option("--lesson", parser=_whole, metavar="N", autocompletion=_offer_lessons, help="Only this lesson."),
+    ] = None,
+) -> None:
+    """Write an autograder for Gradescope. A zip file with the package inside; it grades as `course grade` does."""
+    with _work(), _input_errors():
+        from .course.platforms import gradescope
+
+        gradescope(path, only)
+        typer.echo(f"{path}: upload it as the autograder of a programming assignment")
+
+
 @app.command()
 def doctor() -> None:
     """Report whether everything is in order. Versions, threads, GPU, data, the gradients of all operations."""

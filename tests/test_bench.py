@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from tinyadv import layers
-from tinyadv.bench import by_hand, floor, ours, runner, summary
+from tinyadv.bench import by_hand, convolution, floor, ours, runner, summary
 from tinyadv.bench.check import check_job
 from tinyadv.bench.command import _peers, bench_command
 from tinyadv.bench.growth import SIZES, jobs_along, plot
@@ -344,6 +344,20 @@ def test_growth_varies_one_size_at_a_time(tmp_path):
     assert (tmp_path / "growth.svg").stat().st_size > 1000
 
 
+def test_ways_of_convolution_take_turns_and_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(convolution, "SIZES", {"kernel": (1, 3), "channels": (2,), "batch": (1, 2)})
+    monkeypatch.setattr(convolution, "BASE", {"kernel": 3, "channels": 2, "batch": 2})
+    file, figure = tmp_path / "convolution.json", tmp_path / "convolution.svg"
+    result = bench("--convolution", "--rounds", "1", "--json", str(file), "--plot", str(figure))
+    assert result.exit_code == 0, result.output
+    rows = json.loads(file.read_text())["rows"]
+    assert [(row["axis"], row["size"]) for row in rows if row["way"] == "chosen"] == [
+        ("kernel", 1), ("kernel", 3), ("channels", 2), ("batch", 1), ("batch", 2)
+    ]  # fmt: skip
+    assert all(row["us_per_example"] > 0 for row in rows)
+    assert figure.stat().st_size > 1000
+
+
 # ---------------------------------------------------------------------------------------------------------
 # The command
 
@@ -361,6 +375,7 @@ def bench(*arguments):
         (["--against", "troch"], "no peer 'troch': there are ours, "),
         (["--device", "tpu"], "device is cpu or cuda, got 'tpu'"),
         (["--rounds", "0"], "rounds is at least 1"),
+        (["--growth", "--convolution"], "one of --growth, --convolution and --check at a time"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(arguments, message):
@@ -421,8 +436,17 @@ def test_the_summary_has_a_line_for_each_job_with_times_ratios_and_the_floor():
     ]
 
 
+def test_the_summary_of_a_peer_s_own_work():
+    row = {"job": "conv-small", "peer": "ours", "median_ms": 9000.0, "ratio": 0.7, "cpu_ms": 800.0, "cpu_ratio": 0.25}
+    found = summary.summary(written(row), "work")
+    assert found.table()[1] == [["conv-small", "800 ms (0.25)", "", ""]]
+    assert "milliseconds of a peer's own work" in found.around
+
+
 def test_without_committed_runs_there_is_no_summary(tmp_path, monkeypatch):
     monkeypatch.setattr(summary, "RESULTS", tmp_path)
+    assert summary.committed_of_images() is None
+    assert summary.convolution_plot() is None
     assert summary.committed("cpu") is None
     assert summary.growth_plot("cpu") is None
 

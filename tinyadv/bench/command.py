@@ -52,9 +52,15 @@ def bench_command(
     growth: Annotated[
         bool, typer.Option("--growth", help="Time against units, pieces, batch and depth instead.")
     ] = False,
-    plot: Annotated[Path, typer.Option(metavar="FILE", help="Where --growth draws its figure (.png or .svg).")] = Path(
-        "growth.png"
-    ),
+    convolution: Annotated[
+        bool,
+        typer.Option(
+            "--convolution", help="Time a convolution against kernel, channels and batch instead, on one thread."
+        ),
+    ] = False,
+    plot: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where --growth and --convolution draw their figure (.png or .svg).")
+    ] = Path("growth.png"),
     check: Annotated[bool, typer.Option("--check", help="Compare results instead of times.")] = False,
 ) -> None:
     """Time tinyadv beside other libraries on the paper's own job."""
@@ -67,13 +73,17 @@ def bench_command(
                 "rounds is at least 1, threads 0 to 1024, patience finite and not negative; "
                 f"got {rounds}, {threads}, {patience}"
             )
-        _check_targets(json_file, plot if growth else None)
+        if growth + convolution + check > 1:
+            raise BenchError("one of --growth, --convolution and --check at a time")
+        _check_targets(json_file, plot if growth or convolution else None)
     except (BenchError, DeviceError, ValueError) as error:
         print(f"tinyadv bench: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     settings: dict[str, Any] = {"threads": threads or cores(), "device": device, "say": _say}
     if check:
         _check(peers, names, json_file, settings)
+    elif convolution:
+        _convolution(rounds, plot, json_file)
     elif growth:
         _growth(peers, against, rounds, plot, json_file, {**settings, "patience": patience})
     else:
@@ -161,6 +171,18 @@ def _growth(
     _say(f"drawn: {path}")
 
 
+def _convolution(rounds: int, path: Path, file: Path | None) -> None:
+    from .convolution import measure, plot
+
+    rows = measure(rounds, _say)
+    _write(file, surroundings(1, "cpu"), rows, [])
+    picture = io.BytesIO()
+    plot(rows, picture, path.suffix[1:])
+    write_atomically(path, picture.getvalue())
+    _show("convolution: µs of work per example", rows, _CONVOLUTION_COLUMNS, file)
+    _say(f"drawn: {path}")
+
+
 def _check(peers: Sequence[Peer], names: Sequence[str], file: Path | None, settings: dict[str, Any]) -> None:
     from .check import check_job
 
@@ -198,6 +220,9 @@ _TIME_COLUMNS: list[Column] = [
 _GROWTH_COLUMNS: list[Column] = [
     ("along", "axis", ""), ("size", "size", "d"), ("peer", "peer", ""), ("µs per example", "us_per_example", ".1f"),
     ("ratio", "ratio", ".2f"), ("of floor", "of_floor", ".0%"), ("disturbed turns", "turns_disturbed", "d"),
+]  # fmt: skip
+_CONVOLUTION_COLUMNS: list[Column] = [
+    ("along", "axis", ""), ("size", "size", "d"), ("way", "way", ""), ("µs per example", "us_per_example", ".1f"),
 ]  # fmt: skip
 _CHECK_COLUMNS: list[Column] = [
     ("job", "job", ""), ("peer", "peer", ""), ("largest difference", "difference", ".1e"), ("same", "same", ""),

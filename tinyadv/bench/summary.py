@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..storage import StorageError, parse_json
+from . import convolution
 from .growth import LABELS, plot
 from .jobs import JOBS
 
+Clock = Literal["wall", "work"]
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = [name for name in LABELS if name != "floor"]
 
@@ -68,10 +70,16 @@ def committed(device: str = "cpu") -> Summary | None:
     return read(path) if path.exists() else None
 
 
-def read(path: Path) -> Summary:
+def committed_of_images() -> Summary | None:
+    """The committed run of the jobs on images, in the peers' own work on one thread; None if there is none."""
+    path = RESULTS / "images-cpu.json"
+    return read(path, "work") if path.exists() else None
+
+
+def read(path: Path, clock: Clock = "wall") -> Summary:
     """The summary of a file; StorageError if `tinyadv bench --json` did not write it."""
     try:
-        return summary(_loaded(path))
+        return summary(_loaded(path), clock)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise StorageError(f"{path} is not what `tinyadv bench --json` wrote: {error!r:.500}") from error
 
@@ -80,24 +88,29 @@ def _loaded(path: Path) -> Any:
     return parse_json(path.read_text(encoding="utf-8"))
 
 
-def summary(results: dict[str, Any]) -> Summary:
-    """The summary of what `tinyadv bench --json` wrote."""
+def summary(results: dict[str, Any], clock: Clock = "wall") -> Summary:
+    """The summary of what `tinyadv bench --json` wrote: times by the clock, or what a peer's own threads worked.
+
+    The latter is for runs on one thread on a machine that others used meanwhile.
+    """
     around = results["surroundings"]
     words = [f"{around['processor']}, {around['threads']} threads", around["gpu"] or ""]
+    words += ["milliseconds of a peer's own work"] if clock == "work" else []
     words += [f"Python {around['python']}, NumPy {around['numpy']}"]
     versions = {row["peer"]: row["version"] for row in results["rows"]}
     words += [versions[name] for name in ("torch", "jax", "autograd") if name in versions]
-    lines = [_line(name, [row for row in results["rows"] if row["job"] == name]) for name in JOBS]
+    lines = [_line(name, [row for row in results["rows"] if row["job"] == name], clock) for name in JOBS]
     return Summary("; ".join(word for word in words if word), [line for line in lines if line.ms])
 
 
-def _line(job: str, rows: list[dict[str, Any]]) -> Line:
+def _line(job: str, rows: list[dict[str, Any]], clock: Clock) -> Line:
+    ms, ratio = ("median_ms", "ratio") if clock == "wall" else ("cpu_ms", "cpu_ratio")
     peers = {row["peer"]: row for row in rows if row["peer"] in COLUMNS}
     ours = peers.get("ours", {})
     return Line(
         job,
-        {name: float(row["median_ms"]) for name, row in peers.items()},
-        {name: float(row["ratio"]) for name, row in peers.items() if row["ratio"] is not None},
+        {name: float(row[ms]) for name, row in peers.items()},
+        {name: float(row[ratio]) for name, row in peers.items() if row[ratio] is not None},
         *(None if ours.get(name) is None else float(ours[name]) for name in ("of_floor", "peak_MiB")),
     )
 
@@ -107,6 +120,16 @@ def markdown(result: Summary) -> str:
     heading, rows = result.table()
     lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *([f"`{row[0]}`", *row[1:]] for row in rows)]
     return f"{result.around}.\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def convolution_plot() -> bytes | None:
+    """The committed run of `tinyadv bench --convolution` drawn, as PNG; None if there is none."""
+    path = RESULTS / "convolution-cpu.json"
+    if not path.exists():
+        return None
+    file = io.BytesIO()
+    convolution.plot(_loaded(path)["rows"], file)
+    return file.getvalue()
 
 
 def growth_plot(device: str = "cpu") -> bytes | None:

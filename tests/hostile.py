@@ -178,6 +178,7 @@ def valid_networks() -> list[tuple[dict[str, Any], dict[str, Any]]]:
         models.rbf_network(**small, full=True, rng=rng),
         models.deep_rbf_network(4, **small, rng=rng),
         models.quadratic_network(4, **small, rng=rng),
+        models.conv_maxout_network((2, 3, 2), 4, size=10, classes=3, rng=rng),
     ]
     return [
         ({k: p.data for k, p in named_parameters(m).items()}, {"network": m.builder, "arguments": m.arguments})

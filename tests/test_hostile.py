@@ -153,6 +153,9 @@ BOMBS = {
     "text": ("rbf_network", {"inputs": 10**10, "classes": "ab"}),
     "beyond": ("softmax_regression", {"inputs": 2**70, "classes": 10}),
     "negative": ("rbf_network", {"inputs": -5, "classes": -5}),
+    "images": ("conv_maxout_network", {"size": 10**6, "channels": [1, 1, 1], "units": 10**6}),
+    "no images": ("conv_maxout_network", {"size": "ab"}),
+    "channels of channels": ("conv_maxout_network", {"channels": [[1], 2, 3]}),
 }
 
 

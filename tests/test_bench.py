@@ -459,6 +459,7 @@ def test_committed_runs_can_be_read_and_drawn():
     assert set(JOBS) - set(measured) <= {"dbm500", "dbm2087"} | later  # since the last run of all
     assert all({"ours", "by-hand", "torch", "torch-compile", "jax"} <= line.ms.keys() for line in found.lines)
     assert summary.growth_plot("cpu").startswith(b"\x89PNG")
+    assert summary.convolution_plot().startswith(b"\x89PNG")
 
 
 def test_a_peer_is_named_without_its_interpreter_unless_another_has_its_name():

@@ -117,6 +117,6 @@ def plot(rows: list[dict[str, Any]], file: str | os.PathLike[str] | BinaryIO, su
         panel.set_xticks(SIZES[axis], [str(size) for size in SIZES[axis]], fontsize=7)
         panel.minorticks_off()
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel("µs per example, forward and both gradients")
+    panels[0].set_ylabel("µs per example")
     panels[0].legend(fontsize=8)
     figure.savefig(file, format=suffix, dpi=150)

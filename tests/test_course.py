@@ -232,7 +232,7 @@ def test_plain_pytest_works_in_a_students_folder(tmp_path, monkeypatch):
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     assert "lesson 1, worst_change: 3 of 3 points\n" in done.stdout
-    assert "lesson 1, typical_change: 0 of 3 points\n    not done yet\n" in done.stdout
+    assert "not done yet: 1 of 2 exercises: lesson 1, typical_change\n" in done.stdout
     monkeypatch.chdir(tmp_path / "student")
     assert "      [1 of 2 exercises solved]\n" in contents.list_lessons()
 

@@ -81,7 +81,7 @@ def files_of(folder: Path) -> set[str]:
 def test_the_wheel_holds_the_whole_package_and_the_lessons(names):
     wanted = files_of(ROOT / "tinyadv")
     assert {f"tinyadv/data/mnist/{name}.xz" for name in MNIST_FILES} <= wanted
-    assert {"tinyadv/py.typed", "tinyadv/paper/claims.toml", "tinyadv/data/networks/maxout-naive.safetensors"} <= wanted
+    assert {"tinyadv/py.typed", "tinyadv/paper/claims.toml"} <= wanted
     lessons = {name.replace("lessons/", "tinyadv/_lessons/", 1) for name in files_of(ROOT / "lessons")}
     assert len([name for name in lessons if name.endswith(".py")]) >= 2
     assert "tinyadv/_lessons/site/conf.py" in lessons
@@ -97,7 +97,7 @@ def test_the_wheel_holds_nothing_else(names, wheel):
     assert {Path(name).suffix for name in extra} <= {".py", ".ipynb", ".md", ".css", ".js"}
     assert not [name for name in names if "cache" in name or name.endswith(".pyc")]
     assert not [name for name in names if "/test_" in name and not name.startswith("tinyadv/_exercises/test_lesson")]
-    assert wheel.stat().st_size < 32e6  # of which the embedded networks are at most 20 MB
+    assert wheel.stat().st_size < 12e6
 
 
 # The source distribution: these folders whole, these files, and what the build adds or needs.
@@ -113,10 +113,9 @@ def test_the_source_distribution_holds_the_checkout_and_nothing_else(sdist):
     wanted = set.union(SDIST_FILES, *(files_of(ROOT / folder) for folder in SDIST_FOLDERS))
     assert {member.name.partition("/")[2] for member in members} == wanted
     assert {Path(name).suffix for name in wanted} <= {
-        "", ".css", ".ipynb", ".js", ".json", ".lock", ".md", ".png", ".py", ".safetensors", ".toml", ".typed",
-        ".xz",
+        "", ".css", ".ipynb", ".js", ".json", ".lock", ".md", ".png", ".py", ".toml", ".typed", ".xz",
     }  # fmt: skip
-    assert sdist.stat().st_size < 40e6
+    assert sdist.stat().st_size < 20e6
 
 
 def test_the_source_distribution_gives_the_same_wheel(sdist, wheel, names, tmp_path):

@@ -56,8 +56,10 @@ def test_a_lock_is_held_by_one_at_a_time_and_let_go_when_its_holder_is_killed(pa
     first = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
     with first, storage_thread(path) as (waiting, inside):
         first.stdout.readline()
+        with locked(path.with_name("other")):
+            pass  # the library is imported now: the thread takes no time for that
         waiting.start()
-        assert not inside.wait(0.3)
+        assert not inside.wait(1)
         first.kill()
         assert inside.wait(10)
 

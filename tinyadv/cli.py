@@ -45,7 +45,6 @@ tinyadv {__version__}: Explaining and Harnessing Adversarial Examples, from scra
   tinyadv reproduce            measure the paper's claims on this machine, in minutes
   tinyadv claims               what each claim became, and how it is measured
   tinyadv attack NETWORK       attack a network that reproduce has trained
-  tinyadv audit NETWORK        what many attacks together leave of it
   tinyadv course grade DIR     grade a student's exercises
   tinyadv course site DIR      the lessons as a site, with a page for teachers
   tinyadv doctor               is everything in order here?
@@ -484,57 +483,6 @@ def explore(
 
 
 @app.command()
-def audit(
-    networks: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NETWORK...",
-            help="Trained networks: .safetensors files, or names of those that travel along, e.g. maxout-naive.",
-        ),
-    ],
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.npz", help="x (N, D) within 0 and 1, and y (N,); by default MNIST's test images."),
-    ] = None,
-    eps: Annotated[
-        float, typer.Option(parser=_real, metavar="EPS", help="How far each pixel may move, in the max norm.")
-    ] = 0.25,
-    radius: Annotated[
-        float, typer.Option(parser=_real, metavar="R", help="How far an image may move, in the L2 norm.")
-    ] = 2.0,
-    images: Annotated[int, typer.Option(parser=_whole, metavar="N", help="How many images, from the first.")] = 1000,
-    restarts: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Random starts of PGD.")] = 5,
-    queries: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Queries of the square attack.")] = 5000,
-    seed: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Of everything random.")] = 0,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, shares instead of percent.")] = False,
-    as_latex: Annotated[bool, typer.Option("--latex", help="As a LaTeX tabular.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the settings.")] = False,
-) -> None:
-    """How robust are networks? Many attacks on the same images; an image counts once, whichever of them fools it.
-
-    Each network is also shown the examples of the others. A network of 240 units takes minutes on two cores.
-    """
-    with _work(), _input_errors():
-        if as_csv + as_latex + as_json > 1:
-            raise ValueError("--csv, --latex and --json are three forms of one table: choose one")
-        from .paper import robustness
-
-        effort = robustness.Effort(eps=eps, radius=radius, restarts=restarts, queries=queries, seed=seed)
-        robustness.check(effort)
-        read = robustness.read_networks(networks)
-        x, y = robustness.read_images(data, images)
-        rows = robustness.audit_networks(read, x, y, effort, say=lambda line: typer.echo(line, err=True))
-        if as_csv:
-            typer.echo(robustness.as_csv(rows))
-        elif as_latex:
-            typer.echo(robustness.as_latex(rows, effort))
-        elif as_json:
-            typer.echo(robustness.as_json(rows, effort))
-        else:
-            typer.echo(robustness.as_text(rows, effort))
-
-
-@app.command()
 def lesson(
     number: Annotated[
         int | None,
@@ -556,16 +504,23 @@ def lesson(
 ) -> None:
     """Run a lesson, or list them. The list says what each answers, and what you have run and solved here."""
     with _work():
-        from .course import path_of, run_lesson, scale
+        from .course import own_lesson, path_of, run_lesson, scale
         from .course.contents import list_lessons
 
         with _input_errors():
-            path = path_of(number) if number is not None else None
+            path = (own_lesson(number) or path_of(number)) if number is not None else None
             scale(profile)
         if path is None:
             typer.echo(list_lessons())
         else:
-            run_lesson(path, profile)
+            try:
+                run_lesson(path, profile)
+            except NotImplementedError as error:  # a student's own lesson
+                if not str(error).startswith("exercise: "):
+                    raise
+                name = str(error).removeprefix("exercise: ")
+                said = f"{path} needs {name} to go on, an exercise that is not done yet"
+                raise typer.Exit(_complain(said, 1)) from error
 
 
 course_app = typer.Typer(help="Hand out the exercises, and grade what comes back.")
@@ -630,7 +585,7 @@ def site_command(
 
 @course_app.command("grade")
 def grade_command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a student handed in.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a student handed in: a folder, or a zip file.")],
     only: Annotated[
         list[int] | None,
         typer.Option(

@@ -29,6 +29,9 @@ if RUN:
 # Steps: whenever a file is made, written through, renamed or removed, just before and just after
 
 
+os_open = os.open
+
+
 def step():
     """One more step of this run, in whichever of its processes; in step CRASH_STEP CRASH_SIGNAL is sent.
 
@@ -36,7 +39,7 @@ def step():
     """
     if "CRASH_STEPS" not in os.environ:
         return
-    counter = os.open(os.environ["CRASH_STEPS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    counter = os_open(os.environ["CRASH_STEPS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(counter, b".")
     number = os.fstat(counter).st_size
     os.close(counter)
@@ -55,7 +58,7 @@ def counted(function):
     return call
 
 
-TOUCHING = {os: ("fsync", "chmod", "replace", "unlink", "rmdir"), tempfile: ("mkstemp", "mkdtemp")}
+TOUCHING = {os: ("open", "fsync", "chmod", "replace", "unlink", "rmdir"), tempfile: ("mkdtemp",)}
 for module, names in TOUCHING.items() if RUN else ():
     for name in names:
         setattr(module, name, counted(getattr(module, name)))

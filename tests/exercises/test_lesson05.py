@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyadv import Tensor, grad, losses, ops
-from tinyadv.course.judging import LEAK, close, judge, several
+from tinyadv.course.judging import LEAK, close, judge, leaks, several
 from tinyadv.optim import project_rows
 
 # ---------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_large_logits_float32_and_the_callers_array(lesson):
     assert (z == before).all(), (
         "your function changed z itself: `z -= ...` works on the caller's array, z = z - ... does not"
     )
-    assert np.asarray(g).dtype == np.float32, LEAK
+    assert not leaks(g), LEAK
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_other_shapes_and_float32(lesson):
     answer = several(lesson.linear_backward(g, x, W), "dJ/dx, dJ/dW, dJ/db")
     for name, given, shape in zip("xWb", answer, ((5, 3), (2, 3), (2,)), strict=True):
         assert np.shape(given) == shape, f"dJ/d{name} has the shape {np.shape(given)}, {name} has {shape}"
-        assert np.asarray(given).dtype == np.float32, LEAK
+        assert not leaks(given), LEAK
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_one_piece_is_a_linear_layer_and_float32_stays(lesson):
     g = np.random.default_rng(4).standard_normal((4, 3)).astype("float32")
     given = lesson.maxout_backward(g, g[:, None] + 1)
     judge(given, g[:, None])
-    assert np.asarray(given).dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_pieces_rows_of_zeros_and_float32(lesson):
         given = lesson.max_norm(W, 1.5)
     assert np.isfinite(given).all(), "a row of zeros gave 0/0: its length is 0, and it has to stay 0"
     assert np.shape(given) == W.shape, f"W has the shape {W.shape} (P, U, D), your result {np.shape(given)}"
-    assert given.dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
     judge(given, projected(W, 1.5), [
         ("the units of all pieces were taken together: a row is the LAST axis of W (P, U, D)",
          W * np.minimum(1, 1.5 / np.sqrt((W**2).sum(axis=1, keepdims=True)))),

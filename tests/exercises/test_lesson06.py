@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinyadv import attacks
-from tinyadv.course.judging import LEAK, judge
+from tinyadv.course.judging import LEAK, as_array, judge, leaks
 
 # ---------------------------------------------------------------------------------------------------------
 # predicted_rise
@@ -42,7 +42,7 @@ def test_its_shape_and_float32(lesson):
     given = lesson.predicted_rise(g, 0.25)
     assert np.shape(given) == (3,), f"one number for each of 3 images is wanted, (3,); yours has {np.shape(given)}"
     assert np.array_equal(g, before), "your function changed g itself: return a new array"
-    assert np.asarray(given).dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -129,8 +129,8 @@ def test_where_the_gradient_is_zero_x_stays(lesson):
 @pytest.mark.exercise("rotated", points=2)
 def test_tiny_gradients_and_float32(lesson):
     x, g = (a.astype("float32") for a in points(5))
-    given = np.asarray(lesson.rotated(x, g, ANGLE))
-    assert given.dtype == np.float32, f"{LEAK} (np.cos and np.sin give float64 scalars, math.cos and math.sin do not)"
+    given = as_array(lesson.rotated(x, g, ANGLE))
+    assert not leaks(given), f"{LEAK} (np.cos and np.sin give float64 scalars, math.cos and math.sin do not)"
     right = attacks.rotated(x, g, ANGLE)
     tiny = g * np.float32(1e-25)
     with np.errstate(all="ignore"):

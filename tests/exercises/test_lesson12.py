@@ -5,7 +5,7 @@ import pytest
 
 from tinyadv import Tensor, attacks, grad, losses, models, ops, parameters
 from tinyadv.backend import generator
-from tinyadv.course.judging import LEAK, judge
+from tinyadv.course.judging import LEAK, as_array, judge, leaks
 
 EPS = 0.1
 
@@ -82,7 +82,7 @@ def test_where_all_members_are_fooled(lesson):
     z[0, 0], z[1, 0] = [-900, 0, 1], [-901, 2, 0]
     kept = z.copy()
     with np.errstate(all="ignore"):
-        given = np.asarray(lesson.by_probability(z, y))
+        given = as_array(lesson.by_probability(z, y))
     assert np.isfinite(given).all(), "0/0: all p_my are rounded to 0; r_m is a softmax over the members of log p_my"
     assert np.abs(given).max() > 0.1, (
         "0, since all p_my are rounded to 0: but someone is fooled least; r_m is a softmax over the members of log p_my"
@@ -90,7 +90,7 @@ def test_where_all_members_are_fooled(lesson):
     log_p = ops.log_softmax(z.astype("float64"))
     right = over(log_p[:, 0, 0], 0)[:, None, None] * (np.exp(log_p) - np.eye(3)[y])
     assert np.allclose(given, right, atol=1e-3), "wrong where p_my is tiny: take r_m from log p_my"
-    assert given.dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
     assert np.array_equal(z, kept), "your function changed z itself"
 
 
@@ -126,9 +126,9 @@ def test_the_gradient_of_the_mean_logit(lesson):
 def test_large_logits_and_float32(lesson):
     z, y, _ = logits(size=1000.0)
     with np.errstate(all="ignore"):
-        given = np.asarray(lesson.by_logit(z.astype("float32"), y))
+        given = as_array(lesson.by_logit(z.astype("float32"), y))
     assert np.isfinite(given).all(), "overflow: e^1000 is infinite; ops.softmax subtracts the maximum first"
-    assert given.dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -189,9 +189,9 @@ def test_rows_of_zeros_tiny_rows_and_float32(lesson):
          np.where(np.arange(5) == 2, 3 * right, right)),
     ])  # fmt: skip
     with np.errstate(all="ignore"):
-        tiny = np.asarray(lesson.shared((1e-30 * g).astype("float32")))
+        tiny = as_array(lesson.shared((1e-30 * g).astype("float32")))
     assert np.allclose(tiny, right, atol=1e-4), "squares of tiny entries are rounded to 0: `attacks.unit` sees to that"
-    assert tiny.dtype == np.float32, LEAK
+    assert not leaks(tiny), LEAK
 
 
 # ---------------------------------------------------------------------------------------------------------

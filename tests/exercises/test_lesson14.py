@@ -7,7 +7,7 @@ import pytest
 
 from tinyadv import attacks, models, parameters
 from tinyadv.backend import generator
-from tinyadv.course.judging import LEAK, judge
+from tinyadv.course.judging import LEAK, judge, leaks
 
 EPS, D, K, N = 0.2, 12, 4, 4  # N = K: an argmax over the wrong axis gives labels, not an error
 
@@ -103,7 +103,7 @@ def test_the_box_and_float32(lesson):
     assert given is not None, "your function returns nothing: is there a `return`?"
     out = float(np.abs(given - x).max())
     assert out < EPS + 1e-6, f"a pixel is {out:.3g} away from x: outside of the box of {EPS}"
-    assert np.asarray(given).dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_the_prediction_is_that_for_the_clean_image_and_float32_stays(lesson):
     model, x, _, _ = network("float32", seed=3)
     given = called(lesson.predicted_label_fgsm, model, x, EPS)
     assert given is not None, "your function returns nothing: is there a `return`?"
-    assert np.asarray(given).dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
     judge(np.asarray(given).astype("float64"), attacks.fgsm(model, x, model(x).argmax(axis=1), EPS).astype("float64"))
 
 
@@ -230,7 +230,7 @@ def test_a_label_with_tiny_p_and_float32(lesson):
     assert np.isfinite(given).all(), "not finite where the label's own logit is very small: it is no part of q"
     q = 1 / (1 + math.e)
     judge(np.round(given, 5), np.round([[-1, q, 1 - q], [1 - q, q, -1]], 5))
-    assert np.asarray(given).dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
 
 
 # ---------------------------------------------------------------------------------------------------------

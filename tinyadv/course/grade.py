@@ -28,26 +28,30 @@ import errno
 import hashlib
 import hmac
 import json
+import lzma
 import os
+import re
 import secrets
 import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from time import monotonic, sleep
 from typing import Any
 
 from ..machine import cores, thread_caps
 from ..storage import remove_folder, temporary_folder
-from .exercises import exercises, find, one_line
+from .exercises import LARGEST, exercises, find, one_line
 from .export import INI, PACKAGE, graded_lessons, tests_folder
 from .scores import Check, Exercise
 
@@ -55,7 +59,7 @@ SECONDS = 20.0  # of processor time for an exercise
 PATIENCE = 3.0  # by the clock it may take that many times as long
 GRACE = 60.0  # and this many seconds more until its tests begin
 MEMORY = 2 << 30
-LARGEST = 4 << 20  # bytes of a lesson's file, and of what a process may say
+SAID = 4 << 20  # bytes that a process may say
 WRITTEN, ENTRIES = 64 << 20, 2000  # bytes that an exercise may write, and files and folders; looked at every PULSE s
 PULSE = 0.1
 FOLDERS = "tinyadv-grade-"
@@ -73,7 +77,7 @@ def grade(
     Parameters
     ----------
     folder : Path
-        Nothing is written there; its tests are not looked at.
+        Or a zip file of one. Nothing is written there; its tests are not looked at.
     only : iterable of int, optional
         These lessons; by default all that have exercises.
     seconds : float
@@ -95,8 +99,12 @@ def grade(
     OSError
         If the disk is full, or there is no place for temporary files: that costs nobody points.
     """
+    if folder.is_file() and zipfile.is_zipfile(folder):
+        with temporary_folder(prefix=FOLDERS) as unpacked:
+            _unpack(folder, unpacked)
+            return grade(unpacked, only, seconds, memory)
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder: wanted one with the lessons that a student handed in")
+        raise ValueError(f"{folder} is no folder: wanted one, or a zip file, with the lessons that a student handed in")
     if find_spec("pytest") is None:
         raise ValueError("grading needs pytest, which is not installed: pip install 'tinyadv[course]'")
     there = graded_lessons()
@@ -115,6 +123,29 @@ def grade(
         finally:  # stopped by Ctrl-C, say: what has not begun is cancelled by now, and for the rest nobody waits
             for process in list(running):
                 process.kill()
+
+
+def _unpack(file: Path, folder: Path) -> None:
+    """Write the lessons in a zip file into a folder; anything else in it is not looked at.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or needs a password.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist()[:ENTRIES]:
+                place = PurePosixPath(member.filename)
+                named = re.fullmatch(r"lesson[0-9]{2}_.*\.(py|ipynb)", place.name)
+                if not named or place.is_absolute() or not {"..", "__MACOSX"}.isdisjoint(place.parts):
+                    continue
+                with archive.open(member) as packed:
+                    content = packed.read(LARGEST + 1)  # one byte more than is graded: it is said to be too large
+                (folder / place).parent.mkdir(parents=True, exist_ok=True)
+                (folder / place).write_bytes(content)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{file} cannot be unpacked: {error}") from error
 
 
 def tests_of(number: int, names: list[str]) -> dict[str, dict[str, float]]:
@@ -211,7 +242,7 @@ def _tried(
         if _filled_the_disk(work):
             ended = "it filled the disk: does it write a file in a loop?"
         messages = _signed(_first_bytes(said), key)
-        if said.seek(0, os.SEEK_END) > LARGEST:
+        if said.seek(0, os.SEEK_END) > SAID:
             ended = "your code wrote where only the grader may write"
         cases = Counter(name for kind, name, _ in messages if kind == "case")
         if set(cases) != set(tests):
@@ -328,7 +359,7 @@ def _too_much(folder: str) -> str:
 
 def _first_bytes(file: Any) -> bytes:
     file.seek(0)
-    content: bytes = file.read(LARGEST)
+    content: bytes = file.read(SAID)
     return content
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from numpy import absolute, allclose, argmax, asarray, inf, nan_to_num, shape, unravel_index
+from numpy import absolute, allclose, argmax, asarray, float32, inf, nan_to_num, shape, unravel_index
 
 from .exercises import feedback, one_line
 
@@ -39,6 +39,21 @@ def judge(given: Any, right: Any, mistakes: Iterable[tuple[str, Any]] = ()) -> N
     worst = unravel_index(argmax(off), off.shape)
     where = f"entry {', '.join(map(str, worst))}: " if worst else ""
     raise AssertionError(f"{where}{given[worst]:.6g} should be {right[worst]:.6g}")
+
+
+def leaks(given: Any) -> bool:
+    """Whether float32 became float64 in an answer. Numbers of Python, alone or in lists, have no such types."""
+    if type(given) in (int, float, bool):
+        return False
+    if isinstance(given, list | tuple):
+        return any(map(leaks, given))
+    return bool(asarray(given).dtype != float32)
+
+
+def as_array(given: Any) -> Any:
+    """An answer as an array: numbers of Python, which have no precision of their own, as float32."""
+    array = asarray(given)
+    return array.astype(float32) if array.dtype.kind == "f" and not leaks(given) else array
 
 
 def several(answer: Any, names: str) -> Any:

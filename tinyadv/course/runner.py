@@ -227,9 +227,14 @@ def _decides(kind: type, file: str) -> bool:
         function = vars(kind).get(name)
         if isinstance(function, FunctionType):
             where = function.__code__.co_filename
-            if where == file or (_nameless(where) and "__dataclass_fields__" not in vars(kind)):
+            if _path(where) == _path(file) or (_nameless(where) and "__dataclass_fields__" not in vars(kind)):
                 return True
     return False
+
+
+def _path(file: str) -> str:
+    """The file of a submission that code is from: each cell of a notebook has a name of its own."""
+    return file.partition("#cell ")[0]
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from tinyadv import Tensor, grad, losses
 from tinyadv.course import compare, figure, profile
 from tinyadv.datasets import Split, mnist, pair
 from tinyadv.metrics import wilson
-from tinyadv.paper.figures import show_image
+from tinyadv.paper.draw import show_image
 
 EPOCHS = {"quick": 20, "lesson": 50, "paper": 200}  # how often training goes through all images
 

@@ -32,7 +32,7 @@ from tinyadv.course import compare, figure, profile
 from tinyadv.datasets import Split, mnist, pair
 from tinyadv.losses import clean_objective
 from tinyadv.optim import SGD, Schedule
-from tinyadv.paper.figures import show_image
+from tinyadv.paper.draw import show_image
 from tinyadv.progress import Console
 from tinyadv.training import train
 

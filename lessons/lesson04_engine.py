@@ -37,7 +37,7 @@ import tinyadv
 from tinyadv.course import compare, figure, profile
 from tinyadv.course.graph import draw_graph
 from tinyadv.datasets import mnist, pair
-from tinyadv.paper.figures import show_image
+from tinyadv.paper.draw import show_image
 
 EPS = 0.25
 IMAGES = {"quick": 1000, "lesson": 5000, "paper": 10_000}

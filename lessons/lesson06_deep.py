@@ -31,9 +31,9 @@ import numpy as np
 from tinyadv import attacks, losses, metrics, ops, parameters
 from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
-from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE, show_image
-from tinyadv.paper.measuring import in_float64
-from tinyadv.paper.section8 import pieces_along
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE, show_image
+from tinyadv.paper.measure.common import in_float64
+from tinyadv.paper.measure.section8 import pieces_along
 
 EPS = 0.25
 DEGREES = (0, 5, 10, 15, 20, 25, 30)

@@ -34,7 +34,7 @@ import numpy as np
 from tinyadv import Tensor, grad, losses, ops
 from tinyadv.course import compare, figure, profile
 from tinyadv.datasets import Split, mnist, pair
-from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
 
 EPOCHS = {"quick": 10, "lesson": 20, "paper": 100}
 EPS = 0.25

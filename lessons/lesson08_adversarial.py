@@ -38,7 +38,7 @@ from tinyadv import Tensor, attacks, grad, losses, metrics, models, parameters
 from tinyadv.backend import generator
 from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
-from tinyadv.paper.figures import BLUE, ORANGE
+from tinyadv.paper.draw import BLUE, ORANGE
 from tinyadv.paper.results import committed
 
 EPS = 0.25

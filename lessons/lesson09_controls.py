@@ -39,7 +39,7 @@ from tinyadv import Tensor, attacks, grad, losses, metrics, models, ops, paramet
 from tinyadv.backend import generator
 from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
-from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
 
 EPS = 0.25
 FIRST_HIDDEN = 1  # layer 0 of a maxout network is dropout on the pixels

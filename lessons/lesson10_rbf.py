@@ -31,8 +31,8 @@ import numpy as np
 from tinyadv import Tensor, attacks, grad, metrics, ops, parameters
 from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
-from tinyadv.paper.figures import BLUE, GREEN, ORANGE
-from tinyadv.paper.measuring import under_fgsm
+from tinyadv.paper.draw import BLUE, GREEN, ORANGE
+from tinyadv.paper.measure.common import under_fgsm
 
 EPS = 0.25
 
@@ -172,7 +172,9 @@ if __name__ == "__main__":
     networks, size, rng = lab(), scale(profile()), np.random.default_rng(0)
     x, y = networks.data.test
     recipe = recipes.rbf_network(size, 0)
-    models = {J.top: J for J in (networks.network(r) for r in (recipe, *recipes.rbf_otherwise(size, 0)[:2]))}
+    others = recipes.rbf_otherwise(size, 0)
+    kinds = (recipe, others["cross_entropy"], others["true_class"])
+    models = {J.top: J for J in map(networks.network, kinds)}
     for name, model in models.items():
         some, mu, s = (a.astype("float64") for a in (x[:20], *(p.data for p in parameters(model))))
         full = np.exp(s)[:, None] * np.eye(784) + 1e-4 * rng.standard_normal((10, 784, 784))
@@ -233,7 +235,7 @@ if __name__ == "__main__":
 
 # %%
 if __name__ == "__main__":
-    deep = networks.network(recipes.quadratic(size, 0)[-2])  # RBF units on RBF units
+    deep = networks.network(recipes.quadratic(size, 0)["rbf_squared:0.1@0.5"])  # RBF units on RBF units
     attacked = metrics.evaluate(deep, attacks.fgsm(deep, x[:1000], y[:1000], EPS), y[:1000])
     resists = attacked.confidence_on_mistakes < 0.1
     training_error = metrics.evaluate(deep, *networks.data.train).error

@@ -32,7 +32,7 @@ import numpy as np
 from tinyadv import attacks, metrics, models
 from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
-from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
 
 EPS = 0.25
 NAMES = ("softmax", "maxout", "rbf")

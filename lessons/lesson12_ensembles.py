@@ -34,8 +34,8 @@ import numpy as np
 from tinyadv import Tensor, attacks, grad, metrics, models, ops
 from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
-from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE
-from tinyadv.paper.section9 import Against, Average
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
+from tinyadv.paper.measure.section9 import Against, Average
 
 EPS = 0.25
 

@@ -42,7 +42,7 @@ from tinyadv import attacks, metrics, models, ops, parameters
 from tinyadv.backend import generator
 from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
-from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE, show_image
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE, show_image
 
 EPS = 0.25  # of the fooling step, as of all attacks on MNIST
 SAMPLES = 10_000  # of noise

@@ -28,10 +28,11 @@ import numpy as np
 from tinyadv import Tensor, attacks, grad, metrics, models
 from tinyadv.backend import generator, noise
 from tinyadv.course import compare, figure, lab, profile, scale
-from tinyadv.paper import recipes, variations
-from tinyadv.paper.figures import BLUE, GREEN, GREY, ORANGE
+from tinyadv.paper import recipes
+from tinyadv.paper.claims import claims
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
 from tinyadv.paper.results import committed
-from tinyadv.paper.verdict import verdict
+from tinyadv.paper.show import gradients, note
 
 EPS = 0.25
 NAMES = ("naive", "adversarially trained")
@@ -192,9 +193,9 @@ if __name__ == "__main__":
 # %%
 if __name__ == "__main__":
     print("the paper's number, ours with the exact gradient, ours with p - t rounded:")
-    for r in variations.rounding(committed()):
-        paper, ours, rounded = (f"{share:.1%}" for share in (r.quantity.paper, r.exact, r.rounded))
-        print(f"  {r.claim}{r.training}, {r.quantity.label}: {paper}, {ours}, {rounded}")
+    for row in gradients(committed()):
+        training = f" ({row.training})" if row.training else ""
+        print(f"  {row.claim}{training}, {row.quantity.label}: {', '.join(row.cells)}")
 
 # %% [markdown]
 # The paper's 89.4 % is what float32 leaves of more than 99 %.
@@ -300,7 +301,7 @@ if __name__ == "__main__":
 
 # %%
 if __name__ == "__main__":
-    print(*verdict(committed()["adv-robust-1600"]), sep="\n")
+    print(note(claims()["adv-robust-1600"], committed()["adv-robust-1600"]))
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from typing import Any
 
 from tinyadv import attacks, datasets, losses, metrics, models, optim
 from tinyadv.paper import appendix, lab, reproduce  # noqa: F401  (reproduce brings all measuring functions)
-from tinyadv.paper.measuring import MEASURES
-from tinyadv.paper.recipes import PROFILES
+from tinyadv.paper.measure import MEASURES
+from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, Result, load_results
 from tinyadv.training import DivergedError
 

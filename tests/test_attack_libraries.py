@@ -40,7 +40,7 @@ import pytest
 from tinyadv import attacks, datasets, losses, metrics, models, optim, training
 from tinyadv.backend import generator
 from tinyadv.layers import parameters
-from tinyadv.paper import section2
+from tinyadv.paper.measure import section2
 
 pytestmark = [pytest.mark.libraries, pytest.mark.filterwarnings("ignore")]  # their warnings are not ours to mend
 

@@ -20,9 +20,9 @@ import tinyadv
 from tinyadv import cli, course, models
 from tinyadv.backend import generator
 from tinyadv.machine import cores
+from tinyadv.paper.claims import claims
 from tinyadv.paper.lab import Lab
-from tinyadv.paper.measuring import MEASURES
-from tinyadv.paper.registry import claims
+from tinyadv.paper.measure import MEASURES
 from tinyadv.paper.results import STATUSES, committed
 from tinyadv.storage import StorageError
 from tinyadv.training import DivergedError
@@ -51,7 +51,7 @@ def command(capsys, monkeypatch, tmp_path):
 def jobs(monkeypatch):
     """The jobs that `reproduce` would run, instead of running them."""
     kept = []
-    monkeypatch.setattr("tinyadv.paper.reproduce.reproduce", lambda job, say: (kept.append(job) or {}, {}))
+    monkeypatch.setattr("tinyadv.paper.run.reproduce", lambda job, say: (kept.append(job) or {}, {}))
     return kept
 
 
@@ -241,7 +241,7 @@ def test_what_stops_the_work_is_one_line(error, code, said, command, monkeypatch
     def stop(*_):
         raise error
 
-    monkeypatch.setattr("tinyadv.paper.reproduce.reproduce", stop)
+    monkeypatch.setattr("tinyadv.paper.run.reproduce", stop)
     found, out, err = command("reproduce", "--only", "linear-growth")
     assert (found, out) == (code, "")
     assert err.splitlines()[1:] == [f"tinyadv: {said}"]
@@ -261,7 +261,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch, tmp_path):
         raise ValueError("shapes do not fit")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tinyadv.paper.reproduce.reproduce", stop)
+    monkeypatch.setattr("tinyadv.paper.run.reproduce", stop)
     with pytest.raises(ValueError, match="shapes do not fit"):
         cli.main(["reproduce", "--only", "linear-growth"])
 
@@ -480,7 +480,7 @@ def test_json_on_standard_output_loses_no_character(encoding, printed):
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_what_was_measured_is_written_and_printed_in_any_encoding(encoding, printed, tmp_path, monkeypatch):
     measured = {"linear-growth": committed()["linear-growth"]}
-    monkeypatch.setattr("tinyadv.paper.reproduce.reproduce", lambda job, say: (measured, {}))
+    monkeypatch.setattr("tinyadv.paper.run.reproduce", lambda job, say: (measured, {}))
     code, content = printed(encoding, "reproduce", "--only", "linear-growth", "--out", "out")
     assert (code, b"1 claim: 1 reproduced" in content) == (0, True)
 

@@ -19,8 +19,8 @@ from tinyadv import cli, course, ops
 from tinyadv.course import contents, doctor, export, judging
 from tinyadv.course.contents import list_lessons
 from tinyadv.machine import blas_threads
-from tinyadv.paper.recipes import PROFILES
-from tinyadv.paper.registry import claims
+from tinyadv.paper.claims import claims
+from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import committed, format_value
 
 

@@ -13,7 +13,7 @@ from tinyadv.backend import generator
 from tinyadv.datasets import mnist, pair
 from tinyadv.gallery import attack_test_images
 from tinyadv.layers import parameters
-from tinyadv.paper import figures
+from tinyadv.paper import draw as figures
 
 
 @pytest.fixture(scope="module")

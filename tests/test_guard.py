@@ -15,7 +15,7 @@ import guard
 import numpy as np
 import pytest
 
-from tinyadv.paper.measuring import MEASURES
+from tinyadv.paper.measure import MEASURES
 from tinyadv.paper.results import Measurement, Result, load_results
 
 PUBLISHED = guard.Path(guard.reproduce.__file__).parent / "results" / "quick.json"

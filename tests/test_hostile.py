@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from tinyadv import models, storage, training
 from tinyadv.course import contents
 from tinyadv.course import exercises as exercises_module
-from tinyadv.paper import registry, results
+from tinyadv.paper import claims as registry
+from tinyadv.paper import results
 from tinyadv.storage import DEEPEST, StorageError, parse_json
 
 ROOT = Path(__file__).parents[1]

@@ -23,7 +23,7 @@ from tinyadv.course.cells import unguarded, works
 from tinyadv.course.exercises import source_of
 from tinyadv.course.export import notebook
 from tinyadv.paper import lab
-from tinyadv.paper.registry import claims
+from tinyadv.paper.claims import claims
 
 FOLDER = Path(__file__).parents[1] / "lessons"
 LESSONS = sorted(FOLDER.glob("lesson*.py"))
@@ -605,7 +605,7 @@ def test_lesson_12_what_members_share_is_what_is_left_of_their_mean():
 
 
 def test_lesson_12_no_image_costs_the_ensemble_more_than_its_members_on_average():
-    from tinyadv.paper.section9 import Against
+    from tinyadv.paper.measure.section9 import Against
 
     members, x, y = two_members()
     z = np.concatenate([member(x) for member in members], axis=1)

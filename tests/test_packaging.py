@@ -143,9 +143,9 @@ def test_it_works_where_there_is_no_checkout(unpacked, tmp_path):
     """The unpacked wheel comes before the checkout on the path, and nothing of the checkout may be looked at."""
     loaded = python(
         "-c",
-        "import sys, tinyadv, tinyadv.cli, tinyadv.course, tinyadv.paper.reproduce\n"
+        "import sys, tinyadv, tinyadv.cli, tinyadv.course, tinyadv.paper.run\n"
         "assert tinyadv.datasets.mnist().test.x.shape == (10_000, 784)\n"
-        "assert len(tinyadv.paper.registry.claims()) == 46\n"
+        "assert len(tinyadv.paper.claims.claims()) == 46\n"
         "print(*(m.__file__ for name, m in sys.modules.items() if name.partition('.')[0] == 'tinyadv'), sep='\\n')",
         path=str(unpacked),
         cwd=tmp_path,

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tinyadv.paper.readme import updated
+from tinyadv.paper.show.readme import updated
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -19,7 +19,7 @@ def test_the_snippet_is_short_and_runs(capsys):
 
 def test_the_table_is_current():
     text = README.read_text(encoding="utf-8")
-    assert updated(text) == text, "the committed results changed: run python -m tinyadv.paper.readme"
+    assert updated(text) == text, "the committed results changed: run python -m tinyadv.paper.show.readme"
 
 
 def test_every_path_that_it_names_exists():

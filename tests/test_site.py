@@ -28,7 +28,7 @@ from tinyadv import cli, course
 from tinyadv.course import pages, site
 from tinyadv.course.exercises import exercises
 from tinyadv.course.notebook import described, html, in_notebook
-from tinyadv.paper.registry import claims
+from tinyadv.paper.claims import claims
 from tinyadv.paper.results import committed
 from tinyadv.storage import fill_folder
 

@@ -25,8 +25,9 @@ from .bench.command import bench_command
 from .storage import STANDARD_OUTPUT, descriptor, write_atomically
 
 if TYPE_CHECKING:
-    from .paper.registry import Claim
+    from .paper.claims import Claim
     from .paper.results import Result
+    from .paper.workers import Extension
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -226,7 +227,7 @@ def _ids(texts: Iterable[str]) -> list[str]:
 
 def _offer_claims(incomplete: str) -> list[tuple[str, str]]:
     """Claim ids, also after a comma."""
-    from .paper.registry import claims as registry
+    from .paper.claims import claims as registry
 
     before, comma, begun = incomplete.rpartition(",")
     found = [claim for claim in registry().values() if claim.id.startswith(begun)]
@@ -234,7 +235,7 @@ def _offer_claims(incomplete: str) -> list[tuple[str, str]]:
 
 
 def _offer_profiles(incomplete: str) -> list[str]:
-    from .paper.recipes import PROFILES
+    from .paper.profiles import PROFILES
 
     return [name for name in PROFILES if name.startswith(incomplete)]
 
@@ -301,18 +302,28 @@ def reproduce(
         str | None,
         typer.Option(metavar="ADDRESS", help="Work on a dask.distributed cluster instead: tcp://HOST:PORT."),
     ] = None,
+    claims: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Measure one's own claims, in the form of claims.toml, by --module's functions."
+        ),
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The module that measures and draws the claims of --claims.")
+    ] = None,
 ) -> None:
     """Measure the paper's claims. Prints them beside the paper's numbers; writes results, figures and a report."""
     with _work("interrupted; the same command goes on from here"):
         from rich.console import Console
 
-        from .paper.reproduce import plan
-        from .paper.reproduce import reproduce as run
-        from .paper.tables import table
+        from .paper.run import plan
+        from .paper.run import reproduce as run
+        from .paper.show.terminal import table
         from .progress import say
 
         with _input_errors():
-            job = plan(_ids(only or ()), profile, seeds, device, out, workers, scheduler, units)
+            own = _extension(claims, module)
+            job = plan(_ids(only or ()), profile, seeds, device, out, workers, scheduler, units, own)
         scale = f"profile {profile}" + (f" with {units} units" if units else "")
         what = f"{len(job.ids)} claim{'s' * (len(job.ids) != 1)}, {scale}"
         say(f"{what}, seed{'s' * (len(job.seeds) != 1)} {', '.join(map(str, job.seeds))}, on {device}, {job.where}")
@@ -323,6 +334,20 @@ def reproduce(
         if failed:
             reasons = "; ".join(f"{name} ({why})" for name, why in failed.items())
             raise typer.Exit(_complain(f"{len(failed)} of {len(job.ids)} claims not measured: {reasons}", 1))
+
+
+def _extension(file: Path | None, module: str | None) -> Extension | None:
+    """One's own claims, as --claims and --module name them."""
+    from .paper.workers import Extension
+
+    if (file is None) != (module is None):
+        raise ValueError("--claims and --module belong together: what the claims are, and what measures them")
+    if file is None or module is None:
+        return None
+    try:
+        return Extension(file.read_text(encoding="utf-8"), module)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--claims {file} cannot be read: {error}") from error
 
 
 @app.command()
@@ -336,24 +361,36 @@ def claims(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON: everything about each claim.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="As CSV: a line for each number, with what each seed gave.")
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="As a longtable in LaTeX.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of a run, for our values.")] = OUT,
 ) -> None:
     """List the paper's claims. Each with the paper's value, ours where there is one, and how they compare."""
     with _work():
         from rich.console import Console
 
-        from .paper.registry import claims as registry
-        from .paper.registry import select
+        from .paper.claims import claims as registry
+        from .paper.claims import select
         from .paper.results import committed, load_results, merge
-        from .paper.tables import table
+        from .paper.show.terminal import table
+        from .paper.show.text import csv_table, latex_table, markdown_table
 
         with _input_errors():
+            if sum((as_json, as_csv, as_markdown, as_latex)) > 1:
+                raise ValueError("wanted at most one of --json, --csv, --markdown and --latex")
             chosen = select(_ids(ids) if ids else registry())
             path = out / "results.json"
             results = merge(committed(), load_results(path)[0] if path.exists() else {})
         if as_json:
             listing = [_described(claim, results.get(claim.id)) for claim in chosen]
             typer.echo(json.dumps(listing, indent=1, ensure_ascii=not _speaks_unicode(), allow_nan=False))
+            return
+        forms = {csv_table: as_csv, markdown_table: as_markdown, latex_table: as_latex}
+        for written in (form for form, wanted in forms.items() if wanted):
+            typer.echo(written(results, [claim.id for claim in chosen]), nl=False)
             return
         console = Console()
         table(results, console, [claim.id for claim in chosen])
@@ -368,10 +405,13 @@ def claims(
 
 
 def _described(claim: Claim, result: Result | None) -> dict[str, Any]:
-    """Everything about a claim as what JSON can say; `values` are means over seeds, null where there is no number."""
-    from .paper.results import status
-    from .paper.tables import rows
+    """Everything about a claim as what JSON can say: null where there is no number.
 
+    "ours" is the mean over seeds, "interval" its 95 % interval, "values" what each of the seeds gave.
+    """
+    from .paper.show import entry
+
+    one = entry(claim, result)
     quantities = [
         {
             "name": q.name,
@@ -381,6 +421,7 @@ def _described(claim: Claim, result: Result | None) -> dict[str, Any]:
             "tolerance": q.tolerance,
             "ours": _finite(result.mean(q.name)) if result else None,
             "interval": result.interval(q.name) if result else None,
+            "values": [_finite(m.values.get(q.name, math.nan)) for m in result.measurements] if result else [],
         }
         for q in claim.quantities
     ]
@@ -392,11 +433,12 @@ def _described(claim: Claim, result: Result | None) -> dict[str, Any]:
         "paper": claim.paper,
         "definition": " ".join(claim.definition.split()),
         "predicate": " ".join(claim.predicate.split()) if claim.predicate else None,
-        "status": status(claim, result),
+        "status": one.status,
         "profile": result.profile if result else None,
-        "scale": result.scale if result else None,
+        "scale": "; ".join(one.scale) if result else None,
+        "note": one.note or None,
         "seeds": result.seeds if result else [],
-        "ours": {row.label: row.ours for row in rows(claim, result)} if result else None,
+        "ours": {row.label: row.ours for row in one.rows} if result else None,
         "quantities": quantities,
     }
 

@@ -83,7 +83,7 @@ def _picture(x: Any, x_adv: Any, y: Any, said_clean: Any, said_attacked: Any) ->
     matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
 
-    from .paper.figures import GREEN, ORANGE, STYLE, show_image
+    from .paper.draw import GREEN, ORANGE, STYLE, show_image
 
     shown = min(10, len(x))
     digits = {-1: 3, 1: 7} if y.dtype.kind == "f" else {}  # logistic regression tells threes from sevens

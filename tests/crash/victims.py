@@ -104,8 +104,8 @@ def inline(out):
     """Reproduce, one task after the other in this process."""
     world()
     from tinyadv.paper.lab import Lab
-    from tinyadv.paper.reproduce import plan, reproduce
-    from tinyadv.paper.tasks import Inline
+    from tinyadv.paper.run import plan, reproduce
+    from tinyadv.paper.workers import Inline
     from tinyadv.progress import say
 
     job = plan(["rubbish-softmax", "rubbish-maxout-softmax"], "quick", 2, "cpu", out)
@@ -163,7 +163,7 @@ PLACES = {"training": training, "inline": inline, "workers": workers, "grading":
 def plant(fault):
     """Make the package worse, in the way that CRASH_PLANT names."""
     from tinyadv import storage, training
-    from tinyadv.paper import tasks
+    from tinyadv.paper import workers as tasks
 
     if fault == "files are written in place":
         os.replace = written_in_place

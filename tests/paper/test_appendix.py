@@ -7,18 +7,18 @@ from inspect import signature
 import numpy as np
 import pytest
 from matplotlib.colors import same_color
-from tiny import TINY, GivenLab, networks, tiny_mnist, use
+from tiny import TINY, GivenLab, measure, networks, tiny_mnist, use
 
 from tinyadv import metrics
 from tinyadv.backend import generator
 from tinyadv.layers import parameters
 from tinyadv.losses import rubbish_objective
 from tinyadv.models import maxout_network
-from tinyadv.paper import appendix, recipes
-from tinyadv.paper.figures import BLUE, FIGURES, GREY, ORANGE, pixels
-from tinyadv.paper.measuring import MEASURES, reason
-from tinyadv.paper.recipes import PROFILES
-from tinyadv.paper.registry import claims
+from tinyadv.paper import recipes
+from tinyadv.paper.claims import claims
+from tinyadv.paper.draw import BLUE, GREY, ORANGE, drawings, pixels
+from tinyadv.paper.measure import MEASURES, appendix
+from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, Result, check, status
 
 MAXOUT = ("maxout_network", "clean", "softmax")
@@ -87,54 +87,27 @@ def test_outputs_of_another_size(claim):
     recipe = MEASURES[claim].recipes(TINY, 0)[0]
     network = given((recipe.network, "clean", recipe.arguments.get("top")))
     z = network(gaussian("rubbish", 200)).astype("float64")
-    table = m.details["variations"]
-    assert [row[0] for row in table["rows"]] == [f"outputs × {scale:g}" for scale in appendix.SCALES]
-    assert all(len(row) == len(table["columns"]) == len(table["formats"]) for row in table["rows"])
-    for scale, (_, error, confidence) in zip(appendix.SCALES, table["rows"], strict=True):
+    assert list(m.variations) == [f"outputs:{scale:g}" for scale in appendix.SCALES]
+    for scale, (error, confidence) in zip(appendix.SCALES, map(dict.values, m.variations.values()), strict=True):
         s = scale * z
         p = 1 / (1 + np.exp(-s)) if network.top == "sigmoid" else np.exp(s)
         p = (p / p.sum(axis=1, keepdims=True) if network.top == "softmax" else p).max(axis=1)
         assert error == (p > 0.5).mean()
         assert confidence == pytest.approx(p[p > 0.5].mean() if error else math.nan, abs=1e-5, nan_ok=True)
-    (own,) = (row for row in table["rows"] if row[0] == "outputs × 1")
-    assert own[1:] == pytest.approx([m.values["error"], m.values["confidence_on_mistakes"]], abs=1e-6, nan_ok=True)
+    own = {name: m.values[name] for name in ("error", "confidence_on_mistakes")}
+    assert m.variations["outputs:1"] == pytest.approx(own, abs=1e-6, nan_ok=True)
 
 
-def rubbish_result(*rows):
-    rows = [[f"outputs × {scale:g}", error, confidence] for scale, error, confidence in rows]
-    error, confidence = next(row[1:] for row in rows if row[0] == "outputs × 1")
-    values = {"error": error, "confidence_on_mistakes": confidence}
-    table = {"columns": ["outputs", "rubbish error", "confidence on mistakes"], "rows": rows}
-    return result("rubbish-maxout-softmax", Measurement(values, details={"variations": table}))
-
-
-def test_what_the_size_of_the_weights_explains():
-    explained = reason(rubbish_result((1, 0.9, 0.85), (2, 0.98, 0.92), (3, 0.99, 0.95)))
-    assert explained == (
-        "With outputs × 2, which changes no class, 98.0 % of the samples would be claimed with a confidence of 92.0 %: "
-        "the size of the weights is enough to explain it."
-    )
-    assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.98, 0.80))).endswith(
-        "its size alone does not give the paper's numbers."
-    )
-    assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.8, 0.80))).startswith("No other size of the top layer")
-    assert reason(rubbish_result((1, 0.98, 0.92), (2, 0.99, 0.99))) == ""  # it does not differ
-    assert reason(rubbish_result((1, 0.97, 0.85), (2, 0.97, 0.92), (3, 0.98, 0.99))).startswith("With outputs × 2,")
-    assert reason(rubbish_result((1, 0.9, 0.85), (2, 0.0, math.nan))).startswith("No other size of the top layer")
-
-
-def test_a_longer_trained_network_stands_below_and_in_the_reason(monkeypatch):
+def test_a_longer_trained_network_is_a_variation(monkeypatch):
     use(monkeypatch, tiny_mnist())
     lab = GivenLab(dtype="float32")
     network, longer = (lab.given["maxout_network", kind, "softmax"] for kind in ("clean", "adversarial"))
-    claim = MEASURES["rubbish-maxout-softmax"].function
-    m, wanted = claim(lab, 0, network, longer), claim(lab, 0, longer).values
-    row = ["trained for 2 epochs", wanted["error"], wanted["confidence_on_mistakes"]]
-    assert m.details["variations"]["rows"][-1] == row
-    assert row[1:] != [m.values["error"], m.values["confidence_on_mistakes"]]
-    assert reason(result("rubbish-maxout-softmax", m)).endswith(
-        f" Trained for 2 epochs, the first seed's network gives {100 * row[1]:.1f} % and {100 * row[2]:.1f} %."
-    )
+    m = measure("rubbish-maxout-softmax", lab, naive=network, longer=longer)
+    alone = measure("rubbish-maxout-softmax", lab, naive=longer)
+    wanted = {name: alone.values[name] for name in ("error", "confidence_on_mistakes")}
+    assert m.variations["longer"] == wanted | {"epochs": 2}
+    assert wanted["error"] != m.values["error"]
+    assert "longer" not in alone.variations
 
 
 def test_skew_is_of_the_samples_of_the_other_claim():
@@ -163,17 +136,6 @@ def test_skew_of_nothing_is_not_a_number(monkeypatch):
     m = MEASURES["rubbish-skew"](lab, TINY, 0)
     assert all(map(math.isnan, m.values.values()))
     assert m.intervals == {}
-    assert reason(result("rubbish-skew", m)) == "A network claims none of the samples."
-
-
-def test_which_class_is_the_most_frequent():
-    def skewed(*counts):
-        values = {"share_fives": 0.0, "share_eights": 0.0}
-        return reason(result("rubbish-skew", *(Measurement(values, details={"by_class": list(c)}) for c in counts)))
-
-    assert skewed((3, 1) + (0,) * 8) == "This network's most frequent class is 0 (75.0 %)."
-    assert "changes with the seed: 0 (75.0 %), 1 (100.0 %)" in skewed((3, 1) + (0,) * 8, (0, 4) + (0,) * 8)
-    assert "the same, with its own share: 1 (50.0 %), 1 (100.0 %)" in skewed((1, 2, 1) + (0,) * 7, (0, 4) + (0,) * 8)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -235,8 +197,9 @@ def test_fooling_step():
     by_size = m.details["by_size"]
     assert by_size.keys() == {"gradient", "sign", "raw"}
     assert len({*map(tuple, by_size.values())}) == 3
-    rows = m.details["variations"]["rows"]
-    assert rows[2] == ["ε = 0.25", *(by_size[way][2] for way in ("gradient", "sign", "raw"))]
+    ends = {"gradient": "", "sign": "_sign", "raw": "_raw"}
+    for i, size in enumerate(appendix.SIZES):
+        assert m.variations[f"step:{size:g}"] == {f"success_mean_mnist{ends[way]}": by_size[way][i] for way in ends}
 
 
 def test_which_digits_are_the_hardest_and_the_easiest(monkeypatch):
@@ -254,7 +217,6 @@ def test_mnist_cannot_reproduce_what_the_paper_says_of_cifar(claim):
     found = result(claim, undisturbed(claim))
     check(found)
     assert status(claims()[claim], found) == "not run"
-    assert "CIFAR-10" in reason(found)
     assert claims()[claim].data == "CIFAR-10"
     assert {q.name for q in claims()[claim].published}.isdisjoint(found.measurements[0].values)
 
@@ -359,14 +321,17 @@ def test_rubbish_training():
             wrong.append(probabilities(network, x).argmax(axis=1) != y)
             rows.append([(probabilities(network, new).max(axis=1) > 0.5).mean(), wrong[-1].mean(), fooled[-1]])
             assert list(m.details["fooled"].values())[len(rows) - 1] == pytest.approx(fooled)
-    assert [row[1:] for row in m.details["variations"]["rows"]] == [pytest.approx(row) for row in rows]
-    assert m.values == pytest.approx({
-        "clean_error_without": rows[0][1], "error": rows[1][0], "clean_error": rows[1][1],
-        "fooled_after_steps": rows[1][2],
-    })  # fmt: skip
+    names = ("error", "clean_error", "fooled_after_steps")
+    for key, row in zip(("without", "trained", "sigmoids"), rows, strict=True):
+        assert m.variations[key] == pytest.approx(dict(zip(names, row, strict=True)))
+        assert m.details["fooled"][key][-1] == pytest.approx(row[2])
     d = wrong[1].astype(float) - wrong[0]
     half = 1.959964 * d.std(ddof=1) / math.sqrt(len(d))
-    assert m.details["cost"] == pytest.approx([d.mean(), d.mean() - half, d.mean() + half])
+    assert m.values == pytest.approx({
+        "clean_error_without": rows[0][1], "error": rows[1][0], "clean_error": rows[1][1],
+        "fooled_after_steps": rows[1][2], "clean_cost": d.mean(),
+    })  # fmt: skip
+    assert m.intervals["clean_cost"] == pytest.approx((d.mean() - half, d.mean() + half))
     assert m.holds == (d.mean() <= half and rows[1][2] >= 0.5)
 
 
@@ -380,9 +345,7 @@ def test_the_predicate_of_rubbish_training_can_fail(monkeypatch, cost, fooled, h
     monkeypatch.setattr(appendix, "_iterated", lambda network, x, k: [1.0, fooled])
     m = MEASURES["rubbish-training"](lab, TINY, 0)
     assert m.holds is holds
-    m.values["error"], told = 0.25, reason(result("rubbish-training", m))
-    assert ("clean images cost 20.00 points" in told) == (cost[1] > 0)
-    assert ("only 40.0 % are fooled after 4 steps" in told) == (fooled < 0.5)
+    assert (m.values["clean_cost"], m.intervals["clean_cost"]) == (cost[0], cost[1:])
 
 
 def test_the_networks_of_rubbish_training_differ_in_rubbish_alone():
@@ -412,7 +375,7 @@ def drawn(claim):
     from matplotlib.figure import Figure as Canvas
 
     details = result(claim, undisturbed(claim)).measurements[0].details
-    FIGURES[claim].draw(canvas := Canvas(), details)
+    drawings()[claim].draw(canvas := Canvas(), details)
     return canvas, details
 
 
@@ -463,7 +426,13 @@ def test_figure_5():
 def test_the_figure_of_rubbish_training():
     canvas, details = drawn("rubbish-training")
     shown = lines(canvas.axes[0])
-    assert list(shown) == ["without rubbish training", "uniform under a softmax", "none under sigmoids"]
-    for name, (x, y, _) in shown.items():
+    labels = {
+        "without": "without rubbish training",
+        "trained": "uniform under a softmax",
+        "sigmoids": "none under sigmoids",
+    }
+    assert list(shown) == list(labels.values())
+    for name, label in labels.items():
+        x, y, _ = shown[label]
         assert (x, y) == (list(range(5)), pytest.approx([100 * s for s in details["fooled"][name]]))
     assert shown["uniform under a softmax"][2] == BLUE

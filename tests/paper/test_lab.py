@@ -23,7 +23,7 @@ from tinyadv.optim import SGD, Schedule
 from tinyadv.paper import lab as laboratory
 from tinyadv.paper import recipes, stage2
 from tinyadv.paper.lab import EPS, OBJECTIVES, Lab, Recipe
-from tinyadv.paper.recipes import PROFILES
+from tinyadv.paper.profiles import PROFILES
 from tinyadv.progress import Silent
 from tinyadv.storage import load_arrays, save_arrays
 
@@ -161,17 +161,6 @@ def test_sigmoids_with_the_mean_of_the_classes_as_j(data, tmp_path):
         np.testing.assert_allclose(p.data, q.data, rtol=1e-4, atol=1e-6)
 
 
-def test_a_profile_says_in_what_it_is_smaller_than_the_paper():
-    quick, paper = PROFILES["quick"], PROFILES["paper"]
-    adversarial = recipes.maxout(quick, 0, quick.units, adversarial=True)
-    assert quick.scale(adversarial, 1600) == [
-        "240 units where the paper has 1600",
-        f"adversarial training for {adversarial.epochs} epochs on 50,000 images",
-    ]
-    assert paper.scale(recipes.maxout(paper, 0, 1600), 1600) == []
-    assert quick.scale(recipes.softmax_regression(quick, 0)) == []
-
-
 def test_profiles_only_grow():
     sizes = [(p.seeds, p.units, *(p.epochs[kind] for kind in sorted(p.epochs))) for p in PROFILES.values()]
     assert list(PROFILES) == ["quick", "lesson", "paper"]
@@ -218,7 +207,7 @@ def test_a_network_is_trained_once_and_then_loaded_to_the_same_bits(tmp_path, da
     assert len(trainings) == 1
     later = Lab(tmp_path)
     assert bits(later.network(SMALL)) == bits(trained) != bits(later._untrained(SMALL))
-    assert later.log(later.network(SMALL)) == lab.log(trained)
+    assert later.trained(SMALL).log == lab.trained(SMALL).log
     assert len(trainings) == 1
     assert bits(load(lab.path(SMALL))) == bits(trained)  # as the command line reads it
     assert [path.name for path in tmp_path.iterdir()] == [f"{SMALL.hash}.safetensors"]  # no checkpoint is left
@@ -226,7 +215,7 @@ def test_a_network_is_trained_once_and_then_loaded_to_the_same_bits(tmp_path, da
 
 def test_the_log_has_the_errors_on_the_validation_images(tmp_path, data):
     lab = Lab(tmp_path)
-    log = lab.log(network := lab.network(SMALL))
+    network, log = lab.network(SMALL), lab.trained(SMALL).log
     assert [entry["epoch"] for entry in log] == [1, 2, 3]
     clean = evaluate(network, *data.validation)
     assert (log[-1]["error"], log[-1]["confidence"]) == (clean.error, clean.confidence)
@@ -350,7 +339,7 @@ def test_a_damaged_checkpoint_is_named_and_the_training_starts_over(tmp_path, da
     lab._checkpoint(SMALL, "train").write_bytes(b"not a checkpoint")
     assert bits(lab.network(SMALL)) == wanted
     said = capsys.readouterr().err
-    assert f"{SMALL.hash}.train.checkpoint" in said
+    assert f"{SMALL.hash}.{laboratory.training()}.train.checkpoint" in said
     assert said.endswith("the training starts from the beginning\n")
     assert said.count("\n") == 1
 
@@ -397,8 +386,8 @@ def test_stage_2_is_this_literal_loop(tmp_path, data, recipe):
     lab = Lab(tmp_path)
     model = lab.network(recipe)
     first = Lab(tmp_path).network(recipe.first)
-    log, best = lab.log(model), lab.epochs(model)
-    assert log == lab.log(lab.network(recipe.first))
+    log, best = lab.trained(recipe).log, lab.trained(recipe).epochs
+    assert log == lab.trained(recipe.first).log
     assert best == min(log, key=lambda entry: entry["error"])["epoch"]
     objective = partial(OBJECTIVES[recipe.objective], **recipe.options)
 
@@ -450,7 +439,7 @@ def test_stage_2_leaves_the_first_network_and_both_are_read_again(tmp_path, data
     monkeypatch.setattr(laboratory, "stage2", None)
     again = Lab(tmp_path)
     assert (bits(again.network(STAGED)), again.stage2(STAGED)) == (after, lab.stage2(STAGED))
-    assert again.log(again.network(STAGED)) == lab.log(lab.network(STAGED))
+    assert again.trained(STAGED).log == lab.trained(STAGED).log
     assert len(trainings) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         f"{recipe.hash}.safetensors" for recipe in (STAGED, STAGED.first)
@@ -463,7 +452,7 @@ def test_an_interrupted_stage_2_goes_on_to_the_same_bits(tmp_path, data, monkeyp
     undisturbed = Watching()
     wanted = Lab(tmp_path / "undisturbed", progress=undisturbed)
     wanted.network(STAGED)
-    assert len(wanted.log(wanted.network(STAGED))) < 9 < undisturbed.epochs
+    assert len(wanted.trained(STAGED).log) < 9 < undisturbed.epochs
     with pytest.raises(KeyboardInterrupt):
         Lab(tmp_path, progress=Watching(at)).network(STAGED)
     rest = Watching()
@@ -487,10 +476,10 @@ def test_the_epochs_that_one_seed_chose_serve_for_others(tmp_path, data, trainin
     model = lab.network(recipe)
     chooser = replace(PROTOCOL, retrain=False, seed=0)
     assert recipe.first == chooser
-    assert lab.epochs(model) == lab.epochs(lab.network(chooser)) < PROTOCOL.epochs
+    assert lab.trained(recipe).epochs == lab.trained(chooser).epochs < PROTOCOL.epochs
     lab.network(replace(recipe, seed=4))
     assert [(t["seed"], len(t["x"])) for t in trainings] == [(0, 200), (3, 300), (4, 300)]
-    assert [t["epochs"] for t in trainings] == [4, lab.epochs(model), lab.epochs(model)]
+    assert [t["epochs"] for t in trainings] == [4, *[lab.trained(recipe).epochs] * 2]
     own = replace(recipe, seed=0)
     assert bits(lab.network(own)) == bits(lab.network(replace(own, chosen_with=None))) != bits(model)
 
@@ -510,6 +499,40 @@ def test_a_protocol_that_has_nothing_to_go_on_from_is_refused(options, message):
 
 
 # ---------------------------------------------------------------------------------------------------------
+# One folder never mixes programs
+
+
+def test_a_network_of_another_program_is_kept_aside_and_trained_again(tmp_path, data, trainings, capsys, monkeypatch):
+    before = bits(Lab(tmp_path).network(SMALL))
+    old = laboratory.training()
+    monkeypatch.setattr(laboratory, "training", lambda: "0123456789ab")
+    assert not Lab(tmp_path).has(SMALL)
+    capsys.readouterr()
+    assert bits(Lab(tmp_path).network(SMALL)) == before
+    assert len(trainings) == 2
+    aside = f"{SMALL.hash}.{old}.safetensors"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [aside, f"{SMALL.hash}.safetensors"]
+    assert bits(load(tmp_path / aside)) == before
+    assert load_arrays(tmp_path / f"{SMALL.hash}.safetensors")[1]["program"] == "0123456789ab"
+    Lab(tmp_path).network(SMALL)
+    assert len(trainings) == 2
+
+
+def test_a_checkpoint_of_another_program_is_not_gone_on_with(tmp_path, data, capsys, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        Lab(tmp_path, progress=Watching(2)).network(SMALL)
+    (kept,) = tmp_path.glob("*.checkpoint")
+    monkeypatch.setattr(laboratory, "training", lambda: "0123456789ab")
+    rest = Watching()
+    Lab(tmp_path, progress=rest).network(SMALL)
+    assert rest.epochs == SMALL.epochs
+    said = capsys.readouterr().err
+    assert said == f"{kept.name} is of another version of the program; the training starts from the beginning\n"
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
+# ---------------------------------------------------------------------------------------------------------
 # Which images
 
 
@@ -522,7 +545,7 @@ def test_the_protocol_chooses_the_epochs_on_the_validation_images_and_trains_fro
     model = lab.network(recipe)
     first, second = trainings
     assert np.array_equal(first["x"], data.train.x)
-    assert (first["epochs"], len(lab.log(model))) == (9, 4)  # patience ends it after two epochs more
+    assert (first["epochs"], len(lab.trained(recipe).log)) == (9, 4)  # patience ends it after two epochs more
     assert np.array_equal(second["x"], np.concatenate([data.train.x, data.validation.x]))
     assert np.array_equal(second["y"], np.concatenate([data.train.y, data.validation.y]))
     assert (second["epochs"], second["stopping"], second["validate"]) == (2, None, None)
@@ -570,7 +593,7 @@ def test_threes_are_minus_one_and_sevens_one(tmp_path, data, trainings):
         assert np.array_equal(x, whole.x[kept], equal_nan=True)
     lab.network(recipes.logistic_regression(TINY, 0))
     assert np.array_equal(trainings[0]["x"], lab.three_or_seven("train").x)
-    assert lab.log(lab.network(recipes.logistic_regression(TINY, 0)))[-1]["error"] < 0.2
+    assert lab.trained(recipes.logistic_regression(TINY, 0)).log[-1]["error"] < 0.2
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -9,16 +9,15 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from invented import HOSTILE, WANTED, invented, measured
+from invented import HOSTILE, WANTED, invented, measured, noted
 
 from tinyadv.bench import summary
-from tinyadv.paper import report, variations
-from tinyadv.paper.registry import claims
-from tinyadv.paper.report import page, write_report
-from tinyadv.paper.results import Figure, Measurement, Result, status
-from tinyadv.paper.tables import markdown_rounding, rows
-from tinyadv.paper.variations import ROUNDED
-from tinyadv.paper.verdict import verdict
+from tinyadv.paper.claims import claims
+from tinyadv.paper.draw import Drawing
+from tinyadv.paper.results import Measurement, Result, committed, status
+from tinyadv.paper.show import entry, report, rows, without_note
+from tinyadv.paper.show.report import page, write_report
+from tinyadv.paper.show.text import markdown_gradients
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 800, 300) + b"the rest"
@@ -71,13 +70,20 @@ def unpublished(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def results():
+def results(monkeypatch):
+    """Invented results; of two of their claims there are figures, of which one was drawn."""
+    noted(monkeypatch, "adv-robust-1600", "fewer epochs")
+    robust, lost = (Drawing(claim, *text, None) for claim, text in DRAWINGS.items())
+    monkeypatch.setattr(report, "drawings", lambda: {d.claim: d for d in (robust, lost)})
     return invented()
+
+
+DRAWINGS = {"adv-robust-1600": ("Robustness", "Error against epochs."), "rubbish-rbf": ("Lost", "Gone.")}
 
 
 @pytest.fixture
 def figures(tmp_path):
-    (tmp_path / "robust.png").write_bytes(PNG)
+    (tmp_path / "adv-robust-1600.png").write_bytes(PNG)
     return tmp_path
 
 
@@ -132,7 +138,7 @@ def test_links_within_the_page_lead_somewhere(results, figures):
     parsed = Page(page(results, MANIFEST, figures))
     ids = {a["id"] for _, a in parsed.tags if "id" in a}
     targets = {a["href"][1:] for a in parsed.all("a") if a["href"].startswith("#")}
-    assert targets == {"robust.png", "lost.png", "adv-robust-1600"}  # the last one from its figures and its verdict
+    assert targets == {"adv-robust-1600.png", "rubbish-rbf.png", "adv-robust-1600", "rubbish-rbf"}
     assert targets <= ids
 
 
@@ -152,32 +158,26 @@ def test_figures_are_inside_and_described(results, figures):
     assert image["alt"] == "Robustness. Error against epochs."
     assert (image["width"], image["height"]) == ("800", "300")
     assert [a.get("class") for a in parsed.all("figure")] == ["wide", None]
-    assert "lost.png was not drawn." in parsed.text
-
-
-def test_svg_figures_cannot_run_anything(results, figures):
-    """As the source of an image, and not as markup of the page."""
-    results["adv-robust-1600"].figures = [Figure("a.svg", "A", "About a.")]
-    (figures / "a.svg").write_text("<svg onload='alert(1)'><script>alert(2)</script></svg>")
-    text = page(results, MANIFEST, figures)
-    assert Page(text).all("img")[0]["src"].startswith("data:image/svg+xml;base64,")
-    assert "alert" not in text
+    assert "rubbish-rbf.png was not drawn." in parsed.text
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\nshort"])
 def test_a_damaged_figure_does_not_stop_the_report(results, figures, content):
-    (figures / "robust.png").write_bytes(content)
+    (figures / "adv-robust-1600.png").write_bytes(content)
     assert Page(page(results, MANIFEST, figures)).problems == []
 
 
-def test_hostile_texts_stay_texts(results, figures):
+def test_hostile_texts_stay_texts(results, figures, monkeypatch):
     evil = results["adv-robust-1600"]
-    evil.scale, evil.reason, evil.profile, evil.device = HOSTILE + "1", HOSTILE + "2", HOSTILE + "3", HOSTILE + "4"
-    evil.versions = {HOSTILE + "5": HOSTILE + "6"}
-    evil.figures = [Figure("robust.png", HOSTILE + "7", HOSTILE + "8")]
-    evil.measurements[0].recipes = [HOSTILE + "9"]
+    plain = Page(page(results, MANIFEST, figures))
+    noted(monkeypatch, "adv-robust-1600", HOSTILE + "2")
+    evil.profile, evil.device, evil.versions = HOSTILE + "3", HOSTILE + "4", {HOSTILE + "5": HOSTILE + "6"}
+    drawing = Drawing("adv-robust-1600", HOSTILE + "7", HOSTILE + "8", None)
+    monkeypatch.setattr(report, "drawings", lambda: {"adv-robust-1600": drawing})
+    recipe = {"network": "maxout_network", "objective": HOSTILE + "1"}
+    evil.measurements[0].networks = {"one": {"hash": HOSTILE + "9", "recipe": recipe}}
     manifest = {key: HOSTILE + key for key in MANIFEST} | {HOSTILE + "10": {HOSTILE + "11": [HOSTILE + "12"]}}
-    plain, parsed = Page(page(results, MANIFEST, figures)), Page(page(results, manifest, figures))
+    parsed = Page(page(results, manifest, figures))
     assert parsed.problems == []
     names = {name for name, _ in plain.tags}
     assert {name for name, _ in parsed.tags} <= names
@@ -270,17 +270,15 @@ def test_durations(seconds, text):
 # --- what stands under a claim, and the parts of a long page ---------------------------------------------------
 
 
-def varied(*tables, violations=((), ())):
-    """adv-robust-1600 with tables of variations and audits, one for each seed."""
+def varied(*seeds, violations=((), ())):
+    """adv-robust-1600 with variations and an audit, for each seed."""
     found = []
-    for seed, (rows_, broken) in enumerate(zip(tables, violations, strict=False)):
-        formats = ["text", "percent", "number"]
-        details = {"variations": {"columns": ["choice", "error", "norm"], "rows": rows_, "formats": formats}}
-        audited = [["naive", "FGSM", 10000, 0.9 + 0.02 * seed, 0.89, 0.91], ["naive", "(zeros)", 50, 0.125, None, None]]
+    for seed, (variations, broken) in enumerate(zip(seeds, violations, strict=False)):
+        audited = [["naive", "fgsm", 10000, 0.9 + 0.02 * seed, 0.89, 0.91], ["naive", "zeros", 50, 0.125, None, None]]
         columns = ["network", "attack", "images", "error", "low", "high"]
-        details["audit"] = {"columns": columns, "rows": audited, "violations": list(broken)}
-        found.append(Measurement({"error": 0.286}, {}, True, details))
-    return Result("adv-robust-1600", "quick", "cpu", list(range(len(tables))), found)
+        details = {"audit": {"columns": columns, "rows": audited, "violations": list(broken)}}
+        found.append(Measurement({"error": 0.286}, {}, True, variations, details))
+    return Result("adv-robust-1600", "quick", "cpu", list(range(len(seeds))), found)
 
 
 def under(result, figures):
@@ -290,65 +288,81 @@ def under(result, figures):
     return Page(part).text, Page(part)
 
 
-def test_variations_stand_under_the_claim(figures):
-    text, parsed = under(varied([["by masks", 0.5, 12.5], ["plain", 0.25, None]]), figures)
-    assert "Variations of what the paper leaves open choice error norm by masks 50.0 % 12.5 plain 25.0 % —" in text
+def validation(error, norm, epochs=8):
+    return {"validation": {"error": error, "weights_l1": norm, "epochs": epochs}}
+
+
+def test_variations_stand_under_the_claim_by_their_labels(figures):
+    masked = {"validation-masked": {"error": 0.25, "weights_l1": math.nan, "epochs": 3}}
+    text, parsed = under(varied(validation(0.5, 12.5) | masked), figures)
+    assert "Variations of what the paper leaves open variation FGSM error ‖W‖₁ of the first layer on the " in text
+    assert "on the validation images, at the end 50.0 % 12.5 on the validation images, attack under" in text
+    assert "under this batch's masks, 3 epochs 25.0 % —" in text
     assert parsed.all("details")[0]["class"] == "variations"
     assert "open" in parsed.all("details")[0]  # it differs: this may be why
     assert {a["scope"] for a in parsed.all("th")} == {"col", "row"}
 
 
-def test_variations_of_several_seeds_are_means_where_they_are_of_the_same_things(figures):
-    text, _ = under(varied([["a", 0.5, 1.0]], [["a", 0.3, 2.0]]), figures)
-    assert "leaves open, mean of 2 seeds choice error norm a 40.0 % 1.5" in text
-    text, _ = under(varied([["a", 0.5, 1.0]], [["a", None, 2.0]]), figures)
-    assert "a — 1.5" in text  # not a number for one seed is not a number
-    text, _ = under(varied([["20 epochs", 0.5, 1.0]], [["31 epochs", 0.3, 2.0]]), figures)
-    assert "leaves open, seed 0 choice error norm 20 epochs 50.0 % 1 " in text
-    one_lacks_it = varied([["a", 0.5, 1.0]], [["a", 0.3, 2.0]])
-    del one_lacks_it.measurements[1].details["variations"]
-    assert "Variations" not in under(one_lacks_it, figures)[0]
+def test_the_definition_stands_first_where_it_has_all_the_numbers(figures):
+    result = measured("fgsm-maxout", {"error": 0.9, "confidence_on_mistakes": 0.8})
+    result.measurements[0].variations = {"clipped": {"error": 0.7, "confidence_on_mistakes": 0.6}}
+    text, _ = under(result, figures)
+    assert "FGSM error confidence on mistakes as defined 90.0 % 80.0 % clipped to [0, 1] 70.0 % 60.0 %" in text
+
+
+def test_variations_of_several_seeds_are_means_over_those_that_have_them(figures):
+    text, _ = under(varied(validation(0.5, 1.0), validation(0.3, 2.0)), figures)
+    assert "leaves open, mean of 2 seeds variation" in text
+    assert "at the end 40.0 % 1.5" in text
+    text, _ = under(varied(validation(0.5, 1.0), validation(math.nan, 2.0)), figures)
+    assert "at the end — 1.5" in text  # not a number for one seed is not a number
+    text, _ = under(varied(validation(0.5, 1.0), {}), figures)
+    assert "at the end (of 1 of 2 seeds) 50.0 % 1" in text
 
 
 def test_no_variations_are_no_table(figures):
-    assert "Variations" not in under(varied([["as defined", 0.5, 1.0]]), figures)[0]
-    assert "Variations" in under(varied([["as defined", 0.5, 1.0], ["a", 0.5, 1.0]]), figures)[0]
+    assert "Variations" not in under(varied({}), figures)[0]
 
 
 def test_the_audit_stands_under_the_claim(figures):
-    text, parsed = under(varied([["a", 0.5, 1.0]]), figures)
+    text, parsed = under(varied({}), figures)
     assert "Masking audit ✓ The order of attacks holds everywhere. Network Attack Images Error" in text
-    assert "naive FGSM 10,000 90.0 % [89.0, 91.0] naive (zeros) 50 12.5 %" in text
+    assert "naive FGSM 10,000 90.0 % [89.0, 91.0] naive (input gradients exactly 0) 50 12.5 %" in text
     assert "[nan" not in text
-    text, parsed = under(
-        varied([["a", 0.5, 1.0]], [["a", 0.5, 1.0]], violations=((), ("FGSM less than <noise>",))), figures
-    )
-    assert "Masking audit, mean of 2 seeds ⚠ order broken , seed 1: FGSM less than <noise> Network" in text
+    broken = ["naive", "fgsm", "noise", 10_000, 0.1, 0.25]
+    text, parsed = under(varied({}, {}, violations=((), (broken,))), figures)
+    said = "naive: random signs 25.0 %, FGSM 10.0 % only, on the same 10,000 images"
+    assert f"Masking audit, mean of 2 seeds ⚠ order broken , seed 1: {said} Network" in text
     assert "holds everywhere" not in text
     assert "naive FGSM 10,000 91.0 % [" in text
     assert [a["class"] for a in parsed.all("ul")] == ["violations"]
 
 
-@pytest.mark.parametrize("details", [{}, {"variations": {"rows": []}}, {"audit": "nonsense"}, {"variations": None}])
+@pytest.mark.parametrize("details", [{}, {"audit": "nonsense"}, {"audit": None}])
 def test_without_tables_nothing_stands_under_the_claim(results, figures, details):
     results["rubbish-rbf"].measurements[0].details = details
     assert 'class="more"' not in page(results, MANIFEST, figures)
 
 
-def test_hostile_tables_stay_texts(figures):
-    result = varied([[HOSTILE, 0.5, 1.0]], violations=((HOSTILE,),))
+def test_hostile_tables_stay_texts(figures, monkeypatch):
+    monkeypatch.setattr(report, "drawings", dict)
+    claim = claims()["adv-robust-1600"]
+    labels = dict.fromkeys(claim.variations, HOSTILE)
+    monkeypatch.setitem(claims(), claim.id, replace(claim, variations=labels))
+    broken = [HOSTILE, HOSTILE, HOSTILE, 10, 0.1, 0.2]
+    result = varied(validation(0.5, 1.0), violations=((broken,),))
     result.measurements[0].details["audit"]["rows"][0][:2] = [HOSTILE, HOSTILE]
-    result.measurements[0].details["variations"]["columns"][1] = HOSTILE
     parsed = Page(page({result.claim: result}, MANIFEST, figures))
     assert parsed.problems == []
     assert not {"script", "img"} & {name for name, _ in parsed.tags}
 
 
-def test_a_claim_on_other_data_says_so_and_why_it_is_not_run(figures):
-    result = measured("fooling-step", {"success_mean_mnist": 0.67}, reason="Only digits were tried.")
+def test_a_claim_on_other_data_says_so_and_why_it_is_not_run(figures, monkeypatch):
+    noted(monkeypatch, "fooling-step", "Only digits were tried: {success_mean_mnist}.")
+    result = measured("fooling-step", {"success_mean_mnist": 0.67})
     text = Page(page({"fooling-step": result}, MANIFEST, figures)).text
     assert "fooling-step §A · on CIFAR-10 One gradient step" in text
-    assert "Why: Only digits were tried." in text
+    assert "Why: Only digits were tried: 67.0 %." in text
     assert "mean over the ten digits of MNIST 67.0 %" in text
     assert "46 claims: 46 not run." in text
 
@@ -394,11 +408,14 @@ def test_the_published_benchmark_has_a_section_of_its_own(results, figures, monk
 
 
 def test_what_rounding_does_stands_beside_the_paper(figures):
-    rows = [["as defined", 0.9, 0.8], [ROUNDED, 0.7, 0.97], ["as defined, longer", 0.9, 0.9],
-            [f"{ROUNDED}, longer", 0.86, 0.5]]  # fmt: skip
-    result = Result("noise-sign", "quick", "cpu", [0], [
-        Measurement({"error": 0.9}, details={"variations": variations.table(["FGSM", "error", "confidence"], rows)}),
-    ])  # fmt: skip
+    longer = {"confidence_on_mistakes": 0.9, "epochs": 100}
+    variations = {
+        "rounded": {"error": 0.7, "confidence_on_mistakes": 0.97},
+        "longer": {"error": 0.9, **longer},
+        "longer-rounded": {"error": 0.86, **longer, "confidence_on_mistakes": 0.5},
+    }
+    measurement = Measurement({"error": 0.9, "confidence_on_mistakes": 0.8}, variations=variations)
+    result = Result("noise-sign", "quick", "cpu", [0], [measurement])
     text = page({"noise-sign": result}, MANIFEST, figures)
     part = text[text.index('<section id="rounding"') :]
     part = " ".join(" ".join(Page(part[: part.index("</section>") + 10]).texts).split())
@@ -407,80 +424,50 @@ def test_what_rounding_does_stands_beside_the_paper(figures):
     )
     assert said.format(1) in part, "the longest training's error, 86 %, but not its confidence"
     assert "noise-sign : FGSM error 86.2 % 90.0 % 70.0 %" in part
-    assert "noise-sign , longer: confidence on mistakes 97.3 % 90.0 % 50.0 %" in part
-    text = markdown_rounding({"noise-sign": result})
+    assert "noise-sign : confidence on mistakes (trained for 100 epochs) 97.3 % 90.0 % 50.0 %" in part
+    text = markdown_gradients({"noise-sign": result})
     assert said.format(1) in text
-    assert "| `noise-sign`, longer: FGSM error | 86.2 % | 90.0 % | 86.0 % |" in text
-    rows = result.measurements[0].details["variations"]["rows"]
-    rows[2][0] = "not as defined, longer"  # without its like with the exact gradient a rounded number says nothing
-    assert "longer" not in markdown_rounding({"noise-sign": result}).split("| --- |")[1]
-    rows[1:] = [[ROUNDED, 0.9, 0.81]]
-    text = markdown_rounding({"noise-sign": result})  # of two that are shown alike neither is nearer
+    assert "| `noise-sign`: FGSM error (trained for 100 epochs) | 86.2 % | 90.0 % | 86.0 % |" in text
+    del variations["longer"]  # without its like with the exact gradient a rounded number says nothing
+    assert "100 epochs" not in markdown_gradients({"noise-sign": result})
+    measurement.variations = {"rounded": {"error": 0.9, "confidence_on_mistakes": 0.81}}
+    text = markdown_gradients({"noise-sign": result})  # of two that are shown alike neither is nearer
     assert said.format(1) in text
     assert "| `noise-sign`: FGSM error | 86.2 % | 90.0 % | 90.0 % |" in text
-    del result.measurements[0].details["variations"]["rows"][1:]
-    assert markdown_rounding({"noise-sign": result}) == ""
+    measurement.variations = {}
+    assert markdown_gradients({"noise-sign": result}) == ""
     assert 'id="rounding"' not in page({"noise-sign": result}, MANIFEST, figures)
 
 
-# --- what the audit does to the paper's number ------------------------------------------------------------------
+# --- notes ------------------------------------------------------------------------------------------------------
 
 
-def robust(**values):
-    usual = {"error": 0.2, "naive_error": 0.95, "error_first": 0.22, "pgd_error": 0.61, "noise_error": 0.05,
-             "transfer_error": 0.24, "zero_gradient_share": 0.0, "error_some_size": 0.4}  # fmt: skip
-    return measured("adv-robust-1600", usual | values, holds=True, scale="240 units")
+def test_a_note_has_the_numbers_in_it_and_leaves_out_what_was_not_measured(monkeypatch):
+    text = """Ours is {error}, the paper's {paper/error}.
+    Trained for longer it is {longer/error}.
+    With confidence {confidence_on_mistakes} and {wrong_label_probability}.
+    Nobody knows why."""
+    noted(monkeypatch, "fgsm-maxout", text)
+    result = measured("fgsm-maxout", {"error": 0.5, "confidence_on_mistakes": math.nan})
+    shown = entry(claims()["fgsm-maxout"], result)
+    assert shown.note == "Ours is 50.0 %, the paper's 89.4 %. Nobody knows why."
+    result.measurements[0].variations = {"longer": {"error": 0.75}}
+    assert "Trained for longer it is 75.0 %. Nobody" in entry(claims()["fgsm-maxout"], result).note
 
 
-def test_the_verdict_follows_from_the_numbers():
-    first, second, third = (part.replace("\u00a0", " ") for part in verdict(robust()))
-    assert "the paper reports an error of 17.9 % under FGSM(.25). Ours (240 units) is 20.0 % [19.5, 20.5]." in first
-    assert "against one step the training helps." in first
-    assert "its error is 61.0 % [60.5, 61.5], that of FGSM 22.0 % [21.5, 22.5]." in second
-    assert "at least 50 % do not withstand twenty" in second  # (.61 - .22) / (1 - .22)
-    assert "the paper’s 17.9 % is therefore no more than a lower bound" in second
-    assert "Random signs of the same size give 5.0 % [4.5, 5.5]: less than FGSM" in third
-    assert (
-        "fools 22.0 % [21.5, 22.5], some step of .05 to .25 along the same gradient 40.0 % [39.5, 40.5]: the" in third
-    )
-    assert "taught the network the size of the step" in third
-    assert "24.0 % [23.5, 24.5]: more than the network’s own." in third
-    assert "19.6 % to 17.9 %, show the same" in third
-    assert "Of the entries of the input gradients 0.00 %" in third
+def test_a_note_is_shown_where_something_differs_is_close_or_is_not_run(monkeypatch):
+    noted(monkeypatch, "rubbish-rbf", "A note.")
+    claim = claims()["rubbish-rbf"]
+    for error, word, shown in ((0.0, "reproduced", ""), (0.5, "differs", "A note.")):
+        one = entry(claim, measured("rubbish-rbf", {"error": error}))
+        assert (one.status, one.note) == (word, shown)
+    assert entry(claim, None).note == ""
 
 
-@pytest.mark.parametrize(
-    ("values", "wanted", "unwanted"),
-    [
-        ({"pgd_error": 0.221}, "hardly more than one, by no more than chance would", "lower bound"),
-        ({"pgd_error": 0.1}, "neither figure can be trusted", "lower bound"),
-        ({"pgd_error": 0.98867, "error_first": 0.22133}, "at least 98 % do not withstand", "99 %"),  # 98.55 %
-        ({"naive_error": 0.1}, "does not even help", "the training helps"),
-        ({"error_some_size": 0.225}, "shorter steps hardly add to it", "taught"),
-        ({"noise_error": 0.3}, "more than FGSM, whose direction", "less than FGSM"),
-        ({"transfer_error": 0.1}, "less than the network’s own, as it is where", "misleads the attack"),
-    ],
-)
-def test_another_result_gives_another_verdict(values, wanted, unwanted):
-    told = " ".join(verdict(robust(**values))).replace("\u00a0", " ")
-    assert wanted in told
-    assert unwanted not in told
-
-
-def test_the_verdict_speaks_of_nothing_that_was_not_measured(results, figures):
-    assert verdict(measured("adv-robust-1600", {}, holds=True)) == []
-    assert len(verdict(measured("adv-robust-1600", {"error": 0.2}, holds=True))) == 1
-    told = " ".join(verdict(robust(pgd_error=math.nan)))
-    assert "PGD" not in told
-    rows_ = [["naive", "PGD, 100 steps", 100, 0.99, 0, 1], ["adversarially trained", "PGD, 100 steps", 100, 0.7, 0, 1]]
-    hundred = robust()
-    hundred.measurements[0].details["audit"] = {"rows": rows_, "violations": []}
-    assert "A hundred steps, on the first 100 images, give 70.0\u00a0%." in verdict(hundred)[1]
-
-
-def test_the_page_has_the_verdict_only_with_its_result(results, figures):
-    with_it = Page(page(results, MANIFEST, figures))
-    assert "What the audit does to the paper’s 17.9" in with_it.text
-    assert [a["id"] for a in with_it.all("section")].count("audit") == 1
-    del results["adv-robust-1600"]
-    assert "What the audit does" not in Page(page(results, MANIFEST, figures)).text
+def test_every_committed_result_that_is_not_reproduced_has_a_note():
+    for largest in ("quick", "lesson", "paper"):
+        assert without_note(committed(largest)) == []
+    claim = claims()["fgsm-maxout"]
+    with pytest.MonkeyPatch.context() as patch:
+        noted(patch, claim.id, None)
+        assert without_note(committed()) == [claim.id]

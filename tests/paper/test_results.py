@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tinyadv.paper import results as module
-from tinyadv.paper.registry import Claim, Quantity, claims
+from tinyadv.paper.claims import Claim, Quantity, claims
 from tinyadv.paper.results import (
-    Figure,
     Measurement,
     Result,
     ResultsError,
@@ -220,12 +219,30 @@ def test_a_result_has_a_measurement_for_each_seed():
 
 def test_check_names_what_does_not_fit_the_registry():
     check(result(Measurement({"error": 0.9, "confidence_on_mistakes": 0.8, "clean_error": 0.07})))
-    with pytest.raises(ValueError, match=r"fgsm-softmax, seed 0: .* lacks confidence_on_mistakes, .* not know eror$"):
-        check(result(Measurement({"error": 0.9, "eror": 0.9})))
-    with pytest.raises(ValueError, match=r"lacks holds, .* does not know nothing"):
+    with pytest.raises(ValueError, match=r"fgsm-softmax, seed 0: the measurement lacks confidence_on_mistakes$"):
+        check(result(Measurement({"error": 0.9})))
+    with pytest.raises(ValueError, match=r"logistic-exact, seed 0: the measurement lacks holds$"):
         check(result(Measurement({}), claim="logistic-exact"))
-    with pytest.raises(ValueError, match="does not know typo"):
+    with pytest.raises(ValueError, match="logistic-exact has no quantity 'typo': there are loss_difference, "):
         check(result(Measurement({}, {"typo": (0.0, 1.0)}, holds=True), claim="logistic-exact"))
+    for key, values, message in (
+        ("dcay:1:2", {}, "has no variation 'dcay': there are decay$"),
+        ("decay:1", {}, "the variation 'decay:1' lacks what its label names"),
+        ("decay:1:2", {"eror": 1.0}, "has no quantity 'eror'"),
+    ):
+        with pytest.raises(ValueError, match=f"fgsm-softmax.* {message}"):
+            check(result(Measurement({"error": 0.9, "confidence_on_mistakes": 0.8}, variations={key: values})))
+
+
+def test_variations_are_means_over_the_seeds_that_have_them():
+    first = {"clipped": {"error": 0.5, "certain_share": NAN}, "longer": {"error": 0.25, "epochs": 20.0}}
+    second = {"clipped": {"error": 0.75, "certain_share": 1.0}, "rounded": {"error": 0.5}}
+    r = result(*(Measurement({}, variations=v) for v in (first, second)), claim="fgsm-maxout")
+    clipped, longer = r.variations()
+    assert (clipped.key, clipped.label, clipped.seeds) == ("clipped", "clipped to [0, 1]", 2)
+    assert clipped.values["error"] == 0.625
+    assert math.isnan(clipped.values["certain_share"])  # of one seed it is not a number
+    assert (longer.label, longer.values, longer.seeds) == ("trained for 20 epochs", {"error": 0.25, "epochs": 20.0}, 1)
 
 
 # --- numbers as text ------------------------------------------------------------------------------------------
@@ -275,14 +292,15 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=8,
 )
-figures = st.builds(Figure, st.sampled_from(["a.png", "fig-2_b.svg", "A.1.png"]), text, text)
 measurements = st.builds(
     Measurement,
     values=st.dictionaries(text, number, max_size=3),
     intervals=st.dictionaries(text, st.tuples(number, number), max_size=2),
     holds=st.none() | st.booleans(),
-    details=st.dictionaries(text, plain, max_size=3),
-    recipes=st.lists(text, max_size=2),
+    variations=st.dictionaries(text, st.dictionaries(text, number, max_size=2), max_size=1),
+    details=st.dictionaries(text.filter(lambda name: name != "audit"), plain, max_size=3),
+    networks=st.dictionaries(text, st.dictionaries(text, text, max_size=1), max_size=1),
+    later=st.dictionaries(text.map("later {}".format), text, max_size=1),
 )
 
 
@@ -291,9 +309,9 @@ def any_result(draw):
     seeds = draw(st.lists(st.integers(0, 10**9), min_size=1, max_size=3, unique=True))
     return Result(
         claim=draw(st.sampled_from(list(claims()))), profile=draw(text), device=draw(text), seeds=seeds,
-        measurements=[draw(measurements) for _ in seeds], scale=draw(text),
-        figures=draw(st.lists(figures, max_size=2)), seconds=draw(finite), reason=draw(text),
+        measurements=[draw(measurements) for _ in seeds], seconds=draw(finite),
         versions=draw(st.dictionaries(text, text, max_size=2)),
+        later=draw(st.dictionaries(text.map("later {}".format), text, max_size=1)),
     )  # fmt: skip
 
 
@@ -302,9 +320,10 @@ def test_json_round_trip(r):
     data = json.loads(json.dumps(r.to_json(), allow_nan=False))
     back = Result.from_json(data)
     assert back.to_json() == r.to_json()
-    assert (back.claim, back.seeds, back.figures, back.versions) == (r.claim, r.seeds, r.figures, r.versions)
+    assert (back.claim, back.seeds, back.versions, back.later) == (r.claim, r.seeds, r.versions, r.later)
     for a, b in zip(back.measurements, r.measurements, strict=True):
-        assert (a.holds, a.recipes, a.details) == (b.holds, b.recipes, b.details)
+        assert (a.holds, a.networks, a.details, a.later) == (b.holds, b.networks, b.details, b.later)
+        assert a.variations.keys() == b.variations.keys()
         assert a.values.keys() == b.values.keys()
         for name, value in b.values.items():
             assert a.values[name] == value if math.isfinite(value) else math.isnan(a.values[name])
@@ -324,11 +343,16 @@ def test_file_round_trip(tmp_path, listed, manifest):
 
 def test_arrays_and_array_scalars_are_written_as_numbers(tmp_path):
     details = {"curve": np.array([1.0, NAN], np.float32), "n": np.int64(3), "yes": np.bool_(True), "t": (1, 2)}
-    r = result(Measurement({"error": np.float32(0.5)}, {"error": (np.float64(0.4), 0.6)}, np.bool_(True), details))
+    values, intervals = {"error": np.float32(0.5)}, {"error": (np.float64(0.4), 0.6)}
+    r = result(Measurement(values, intervals, np.bool_(True), {"clipped": {"error": np.float32(0.25)}}, details))
     save_results(tmp_path / "r.json", {r.claim: r}, {"versions": {"numpy": np.__version__}})
     back = load_results(tmp_path / "r.json")[0][r.claim].measurements[0]
     assert back == Measurement(
-        {"error": 0.5}, {"error": (0.4, 0.6)}, True, {"curve": [1.0, None], "n": 3, "yes": True, "t": [1, 2]}
+        {"error": 0.5},
+        {"error": (0.4, 0.6)},
+        True,
+        {"clipped": {"error": 0.25}},
+        {"curve": [1.0, None], "n": 3, "yes": True, "t": [1, 2]},
     )
 
 
@@ -342,7 +366,7 @@ def test_what_json_cannot_say_is_named_before_anything_is_written(tmp_path):
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "results.json"
-    r = result(one(0.9993, (0.998, 1.0)), figures=[Figure("a.png", "A", "About a.")])
+    r = result(one(0.9993, (0.998, 1.0)))
     save_results(path, {r.claim: r}, {"profile": "quick"})
     return path
 
@@ -374,11 +398,13 @@ def test_layout_alone_is_not_damage(saved):
         (b"9" * 10_000, "is not a readable results file"),
         (b"[]", "is JSON, but not results"),
         (b"3", "is JSON, but not results"),
-        (b'"tinyadv results 1"', "is JSON, but not results"),
+        (b'"tinyadv results 2"', "is JSON, but not results"),
         (b"{}", "is JSON, but not results"),
-        (b'{"format": "tinyadv results 2"}', "is JSON, but not results of the form 'tinyadv results 1'"),
-        (b'{"format": "tinyadv results 1"}', "is damaged or was edited"),
-        (b'{"format": "tinyadv results 1", "sha256": 3}', "is damaged or was edited"),
+        (b'{"format": "tinyadv result"}', "is JSON, but not results of the form 'tinyadv results 2'"),
+        (b'{"format": "tinyadv results 1"}', "was written by an earlier version of tinyadv, as 'tinyadv results 1'"),
+        (b'{"format": "tinyadv results 3"}', "was written by a later version of tinyadv, as 'tinyadv results 3'"),
+        (b'{"format": "tinyadv results 2"}', "is damaged or was edited"),
+        (b'{"format": "tinyadv results 2", "sha256": 3}', "is damaged or was edited"),
     ],
 )  # fmt: skip
 def test_files_that_are_not_results(tmp_path, content, message):
@@ -408,7 +434,6 @@ def signed(path, change):
     ("change", "message"),
     [
         (lambda d: d.pop("manifest"), "file: manifest is missing"),
-        (lambda d: d.update(extra=1), "file: unknown entries extra"),
         (lambda d: d.update(manifest=[]), r"file: manifest: wanted a table, got \[\]"),
         (lambda d: d.update(results={}), "file: results: wanted a list, got {}"),
         (lambda d: d.update(results=[3]), "result: wanted a table, got int"),
@@ -417,12 +442,10 @@ def signed(path, change):
         (lambda d: d["results"][0].update(seeds=[0.5]), "fgsm-softmax: seeds: wanted an integer, got 0.5"),
         (lambda d: d["results"][0].update(seeds=[True]), "fgsm-softmax: seeds: wanted an integer, got True"),
         (lambda d: d["results"][0].update(seeds=[0, 1]), "a result has one measurement for each of its seeds"),
-        (lambda d: d["results"][0].update(status="reproduced"), "fgsm-softmax: unknown entries status"),
         (lambda d: d["results"][0].update(seconds=None), "seconds: wanted a number, got None"),
         (lambda d: d["results"][0].update(seconds=True), "seconds: wanted a number, got True"),
         (lambda d: d["results"][0].update(seconds=10**400), "seconds: wanted a number that fits"),
         (lambda d: d["results"][0].update(profile=3), "profile: wanted a text, got 3"),
-        (lambda d: d["results"][0].update(claim="no-claim"), "that claims.toml does not know: no-claim"),
         (lambda d: d["results"].append(d["results"][0]), "more than one result of the same claim"),
         (lambda d: d["results"][0]["measurements"][0].update(holds=1), "holds: wanted true, false or null, got 1"),
         (
@@ -434,9 +457,18 @@ def signed(path, change):
             "intervals: wanted two numbers",
         ),
         (lambda d: d["results"][0]["measurements"][0].update(details=3), "details: wanted a table, got 3"),
-        (lambda d: d["results"][0]["measurements"][0].update(recipes="abc"), "recipes: wanted a list, got 'abc'"),
-        (lambda d: d["results"][0]["figures"][0].update(name="../a.png"), "a figure's name is a plain file name"),
-        (lambda d: d["results"][0]["figures"][0].pop("title"), "figure: title is missing"),
+        (lambda d: d["results"][0]["measurements"][0].update(networks="abc"), "networks: wanted a table, got 'abc'"),
+        (lambda d: d["results"][0]["measurements"][0].update(networks={"a": 1}), "networks: wanted a table, got 1"),
+        (lambda d: d["results"][0]["measurements"][0].update(variations=[]), r"variations: wanted a table, got \[\]"),
+        (
+            lambda d: d["results"][0]["measurements"][0].update(variations={"a": {"error": "x"}}),
+            "variations: wanted a number, got 'x'",
+        ),
+        (lambda d: d["results"][0]["measurements"][0].pop("variations"), "variations is missing"),
+        (
+            lambda d: d["results"][0]["measurements"][0].update(details={"audit": {}}),
+            "details: wanted a list, got None",
+        ),
     ],
 )
 def test_a_stranger_s_file_is_checked_entry_by_entry(saved, change, message):
@@ -492,10 +524,26 @@ def test_of_the_committed_results_each_claim_has_the_largest_profile(largest):
     assert {profile.profile for profile in committed().values()} >= {"lesson", "paper"}
 
 
-@pytest.mark.parametrize("name", ["../a.png", "/a.png", "a\\b.png", "a.exe", "", ".png", "a.png\n", "a\0.png", "ä.png"])
-def test_a_figures_name_is_a_plain_file_name(name):
-    with pytest.raises(ValueError, match="plain file name"):
-        Figure(name, "title", "caption")
+def test_what_a_later_version_wrote_is_kept(saved):
+    """Claims and fields that this version does not know: they are read, shown nowhere, and written back."""
+
+    def change(document):
+        document["results"][0] |= {"energy": 3.5}
+        document["results"][0]["measurements"][0] |= {"temperature": [1, None]}
+        document["results"].append({**document["results"][0], "claim": "of-a-later-version"})
+
+    signed(saved, change)
+    results, manifest = load_results(saved)
+    assert list(results) == ["fgsm-softmax", "of-a-later-version"]
+    assert [claim.id for claim, found, _ in statuses(results) if found] == ["fgsm-softmax"]
+    new = {"rubbish-rbf": result(one(0.0), claim="rubbish-rbf")}
+    merged = merge(results, new)
+    assert list(merged) == ["fgsm-softmax", "rubbish-rbf", "of-a-later-version"]
+    save_results(saved, merged, manifest)
+    first, _, last = json.loads(saved.read_text())["results"]
+    for entry in (first, last):
+        assert (entry["energy"], entry["measurements"][0]["temperature"]) == (3.5, [1, None])
+    assert last["claim"] == "of-a-later-version"
 
 
 def test_the_file_is_written_whole_or_not_at_all(saved, monkeypatch):

@@ -11,10 +11,9 @@ from tiny import TINY, GivenLab, tiny_mnist, use
 
 from tinyadv import metrics
 from tinyadv.layers import parameters
-from tinyadv.paper import section2
-from tinyadv.paper.figures import FIGURES, pixels
-from tinyadv.paper.measuring import MEASURES
-from tinyadv.paper.registry import claims
+from tinyadv.paper.claims import claims
+from tinyadv.paper.draw import drawings, pixels
+from tinyadv.paper.measure import MEASURES, section2
 from tinyadv.paper.results import Result, check
 
 CLAIM, MAXOUT = "lbfgs-baseline", ("maxout_network", "clean", "softmax")
@@ -188,7 +187,7 @@ def test_the_figure_shows_the_images(lab):
     from matplotlib.figure import Figure as Canvas
 
     details = measured(lab).details
-    FIGURES[CLAIM].draw(canvas := Canvas(), details)
+    drawings()[CLAIM].draw(canvas := Canvas(), details)
     n = len(details["label"])
     assert n > 1
     for row, kind in enumerate(("clean", "lbfgs", "fgsm")):
@@ -197,7 +196,7 @@ def test_the_figure_shows_the_images(lab):
             assert np.array_equal(axes.get_images()[0].get_array().ravel(), pixels(details[kind][k]))
             said = (str(details["label"][k]), f"says {details['target'][k]}", "")[row]
             assert axes.get_title() == said
-    FIGURES[CLAIM].draw(Canvas(), {**details, "label": [], "target": [], "clean": [], "lbfgs": [], "fgsm": []})
+    drawings()[CLAIM].draw(Canvas(), {**details, "label": [], "target": [], "clean": [], "lbfgs": [], "fgsm": []})
 
 
 def test_without_scipy_it_says_what_to_install(lab, monkeypatch):
@@ -216,5 +215,5 @@ def test_without_scipy_it_says_what_to_install(lab, monkeypatch):
 def test_scipy_is_not_imported_before_it_is_needed():
     import subprocess
 
-    program = "import sys, tinyadv.paper.section2; sys.exit('scipy' in sys.modules)"
+    program = "import sys, tinyadv.paper.measure.section2; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Section 4's trajectories and rotation, computed a second time by hand; and that its sentences follow the numbers."""
+"""Section 4's trajectories and rotation, computed a second time by hand."""
 
 import math
 from dataclasses import replace
@@ -6,17 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
-from tiny import LOG, TINY, GivenLab, tiny_mnist, use
+from tiny import LOG, TINY, GivenLab, measure, tiny_mnist, use
 
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import parameters
 from tinyadv.models import build
-from tinyadv.paper import rounding, section4
-from tinyadv.paper.figures import BLUE, FIGURES, GREEN, GREY, ORANGE
-from tinyadv.paper.measuring import EXPLANATIONS, MEASURES, attack
-from tinyadv.paper.registry import claims
-from tinyadv.paper.results import Measurement, Result, check
+from tinyadv.paper import rounding
+from tinyadv.paper.attacking import attack
+from tinyadv.paper.claims import claims
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE, drawings
+from tinyadv.paper.measure import MEASURES, section4
+from tinyadv.paper.results import Result, check
 
 IMAGES = 60
 SOFTMAX, MAXOUT = ("softmax_regression", "clean", None), ("maxout_network", "clean", "softmax")
@@ -75,30 +76,14 @@ def test_the_trajectory_is_that_of_a_training_by_hand(lab, l2):
         assert entry["confidence_on_mistakes"] == pytest.approx(p.max(axis=1)[wrong].mean())
 
 
-def test_the_table_holds_the_trajectories_and_the_network(lab):
+def test_the_variations_are_the_trajectories_at_their_start_middle_and_end(lab):
     m = measured("fgsm-softmax", lab)
-    table = m.details["variations"]
     keys = ("weights_l1", "clean_error", "error", "confidence_on_mistakes")
-    assert [len(row) for row in table["rows"]] == [len(table["columns"])] * 5 == [len(table["formats"])] * 5
-    assert table["rows"][1] == ["decay 0, after epoch 2", *(m.details["trajectories"]["0"][1][k] for k in keys)]
-    assert table["rows"][2] == ["decay 0.01, after epoch 1", *(m.details["trajectories"]["0.01"][0][k] for k in keys)]
-    assert table["rows"][4] == ["the network measured", *(m.values[k] for k in keys)]
-
-
-def test_why_softmax_names_the_ends_of_the_range():
-    rows = [
-        ["a", 100.0, 0.1, 0.99, 0.6],
-        ["b", 900.0, 0.08, 1.0, 0.95],
-        ["c", 5.0, 0.2, 0.9, None],
-        ["m", 1, 0, 0, 1.0],
-    ]
-
-    def why(rows):
-        m = Measurement({}, details={"variations": {"rows": rows}})
-        return EXPLANATIONS["fgsm-softmax"](Result("fgsm-softmax", "tiny", "cpu", [0], [m]))
-
-    assert "from 60.0 % at ‖W‖₁ = 100 (a) to 95.0 % at 900 (b), at FGSM errors of 99.0 % and 100.0 %" in why(rows)
-    assert why(rows[2:]) == ""  # no confidence anywhere but in the network measured: nothing to say
+    assert list(m.variations) == ["decay:0:1", "decay:0:2", "decay:0.01:1", "decay:0.01:2"]
+    for key, values in m.variations.items():
+        _, l2, epoch = key.split(":")
+        assert values == {k: m.details["trajectories"][l2][int(epoch) - 1][k] for k in keys}
+    assert m.details["measured"] == {k: m.values[k] for k in keys}
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -113,31 +98,18 @@ def test_the_log_is_that_of_the_training(lab):
 
 def test_the_variations_are_clipping_rounding_and_length(lab):
     m = MEASURES["fgsm-maxout"](lab, replace(TINY, variations=True), 0)
-    v, rows = m.values, m.details["variations"]["rows"]
-    assert [row[0] for row in rows[:3]] == ["as defined", "clipped to [0, 1]", "the gradient p − t rounded in float32"]
-    assert [row[0] for row in rows[3:]] == [f"{row[0]}, {len(LOG)} epochs" for row in rows[:3]]
-    assert [row[1] for row in rows[:3]] == [v["error"], v["error_clipped"], v["error_rounded"]]
-    assert all(row[3] == v["certain_share"] for row in rows[:3])
-    assert len(measured("fgsm-maxout", lab).details["variations"]["rows"]) == 3  # without variations
-    lengths = [r.epochs for r in MEASURES["fgsm-maxout"].recipes(replace(TINY, variations=True), 0)]
-    assert lengths[1] == 5 * lengths[0]
-
-
-def why_maxout(error, rounded, share=0.15):
-    names = ["as defined", "the gradient p − t rounded in float32"]
-    rows = [[names[0], error, 0.885, share], [names[1], rounded, 0.9, share]]
-    values = {"error": error, "error_rounded": rounded, "certain_share": share}
-    m = Measurement(values, details={"variations": {"rows": rows}})
-    return EXPLANATIONS["fgsm-maxout"](Result("fgsm-maxout", "tiny", "cpu", [0], [m]))
-
-
-def test_why_maxout_tells_of_rounding_where_it_matters():
-    text = why_maxout(0.998, 0.92)
-    assert "“the gradient p − t rounded in float32”, comes nearer" in text
-    assert "On 15.0 % of the images p of the true class rounds to 1" in text
-    assert text.endswith("the FGSM error is 92.0 %.")
-    assert "rounds to 1" not in why_maxout(0.998, 0.997, 0.01)
-    assert why_maxout(math.nan, math.nan) == ""
+    v, varied = m.values, m.variations
+    assert list(varied) == ["clipped", "rounded", "longer", "longer-clipped", "longer-rounded"]
+    for key in ("clipped", "rounded"):
+        assert varied[key]["error"] == v[f"error_{key}"]
+        assert varied[key]["confidence_on_mistakes"] == pytest.approx(v[f"confidence_on_mistakes_{key}"], nan_ok=True)
+        assert varied[f"longer-{key}"] == {**varied[key], "epochs": len(LOG)}  # here the same network
+        assert varied[key]["certain_share"] == v["certain_share"]
+    assert varied["longer"]["error"] == v["error"]
+    assert list(measured("fgsm-maxout", lab).variations) == ["clipped", "rounded"]  # where nothing is varied
+    naive, longer = MEASURES["fgsm-maxout"].named(replace(TINY, variations=True), 0).values()
+    assert longer.epochs == 5 * naive.epochs
+    assert {name: used.get("varied") for name, used in m.networks.items()} == {"naive": None, "longer": True}
 
 
 def test_in_float64_nothing_is_lost(lab):
@@ -244,14 +216,14 @@ def test_each_part_of_the_rotation_s_predicate_can_fail(lab, monkeypatch, name):
 
 
 def test_both_networks_have_to_err_at_the_same_angle(lab):
-    function, softmax_only = MEASURES["rotation-attack"].function, lab.given[SOFTMAX]
+    softmax_only = lab.given[SOFTMAX]
     blind = GivenLab().given[MAXOUT]
     parameters(blind)[-2].data[:] = 0.0  # says the same of every image, whatever the angle: 0, mostly
     parameters(blind)[-1].data[:] = np.arange(10) == 0
     lab.data = MNIST(*lab.data[:2], Split(lab.data.test.x, lab.data.test.y * 0))
-    assert function(lab, 0, softmax_only, softmax_only).holds
-    assert not function(lab, 0, softmax_only, blind).holds
-    assert not function(lab, 0, blind, softmax_only).holds
+    assert measure("rotation-attack", lab, softmax=softmax_only, maxout=softmax_only).holds
+    assert not measure("rotation-attack", lab, softmax=softmax_only, maxout=blind).holds
+    assert not measure("rotation-attack", lab, softmax=blind, maxout=softmax_only).holds
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -259,7 +231,7 @@ def test_both_networks_have_to_err_at_the_same_angle(lab):
 
 
 def drawn(claim, details):
-    FIGURES[claim].draw(canvas := Canvas(), details)
+    drawings()[claim].draw(canvas := Canvas(), details)
     return canvas.axes
 
 

@@ -6,19 +6,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
-from tiny import TINY, GivenLab, tiny_mnist, use
+from tiny import TINY, GivenLab, measure, tiny_mnist, use
 
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import parameters
 from tinyadv.metrics import wilson
-from tinyadv.paper import recipes, section5
-from tinyadv.paper.figures import BLUE, FIGURES, GREEN, GREY, ORANGE
+from tinyadv.paper import recipes
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE, drawings
 from tinyadv.paper.lab import Recipe
-from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
-from tinyadv.paper.recipes import PROFILES
-from tinyadv.paper.registry import claims
-from tinyadv.paper.results import Measurement, Result, check
+from tinyadv.paper.measure import MEASURES, section5
+from tinyadv.paper.profiles import PROFILES
+from tinyadv.paper.results import Result, check
 
 CLEAN, ADVERSARIAL = (("logistic_regression", objective, None) for objective in ("clean", "adversarial"))
 
@@ -33,7 +32,6 @@ def lab(monkeypatch):
 def measured(claim, lab):
     m = MEASURES[claim](lab, TINY, 0)
     check(Result(claim, "tiny", "cpu", [0], [m]))
-    assert m.values.keys() == {q.name for q in claims()[claim].quantities}
     return m
 
 
@@ -47,7 +45,7 @@ def lines(axes):
 
 
 def drawn(claim, details):
-    FIGURES[claim].draw(canvas := Canvas(), details)
+    drawings()[claim].draw(canvas := Canvas(), details)
     return canvas.axes
 
 
@@ -118,28 +116,15 @@ def test_trainings_that_differ_fail_the_predicate(lab, monkeypatch, what):
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Why logistic-3v7 differs
+# logistic-3v7 with other decays
 
 
 def test_the_variations_of_logistic_3v7(lab):
     m = measured("logistic-3v7", lab)
-    rows = m.details["variations"]["rows"]
-    assert [row[0] for row in rows][:2] == ["as measured", "falling learning rate, L2 decay 0"]
-    assert len(rows) == 1 + len(section5.DECAYS)
-    for row in rows:  # this lab gives the same network for all of them
-        assert row[1:] == [m.values[k] for k in ("weights_l1", "clean_error", "error")]
+    assert list(m.variations) == [f"decay:{l2:g}" for l2 in section5.DECAYS]
+    for values in m.variations.values():  # this lab gives the same network for all of them
+        assert values == {k: m.values[k] for k in ("weights_l1", "clean_error", "error")}
     assert [r.options for r in MEASURES["logistic-3v7"].recipes(TINY, 0)][1:] == [{"l2": c} for c in section5.DECAYS]
-
-
-def test_why_3v7_names_the_ends_of_the_range():
-    tables = [
-        [["as measured", 70.0, 0.02, 1.0], ["falling", 30.0, 0.024, 0.97]],
-        [["as measured", 80.0, 0.03, 0.99], ["falling", 40.0, 0.026, 0.97]],
-    ]
-    measurements = [Measurement({}, details={"variations": {"rows": rows}}) for rows in tables]
-    text = EXPLANATIONS["logistic-3v7"](Result("logistic-3v7", "tiny", "cpu", [0, 1], measurements))
-    assert "2.50 % clean and 97.0 % attacked at ‖w‖₁ = 35 (falling)" in text
-    assert "2.50 % clean and 99.5 % attacked at ‖w‖₁ = 75 (as measured)" in text
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -273,14 +258,17 @@ def test_stuck(lab, monkeypatch, change, holds):
     monkeypatch.setattr(section5, "metrics", Errors(lab, grid))
     monkeypatch.setattr(section5, "training_error", lambda lab, network: grid[network][0])
     monkeypatch.setattr(section5, "weights_l1", lambda network: float(len(network)))
-    m = MEASURES["l1-maxout-stuck"].function(lab, 0, *grid)
+    without, *decayed = grid
+    given = dict(zip(section5.LAMBDAS, decayed, strict=True))
+    m = measure("l1-maxout-stuck", lab, without=without, decayed=given)
     assert m.holds is holds
     best = min(grid[name][1] for name in "bcd")
     assert m.values == {"error_without_decay": 0.02, "training_error": grid["a"][0], "best_error": best}
     assert m.intervals["best_error"] == wilson(round(10_000 * best), 10_000)
-    rows = m.details["variations"]["rows"]
-    assert [row[0] for row in rows] == ["0", "0.0025", "0.0001", "0.00003", "0.00001"]
-    assert [tuple(row[1:3]) for row in rows] == list(grid.values())
+    coefficients = ("0", "0.0025", "0.0001", "0.00003", "0.00001")
+    assert list(m.variations) == [f"lambda:{coefficient}" for coefficient in coefficients]
+    found = [(values["training_error"], values["clean_error"]) for values in m.variations.values()]
+    assert found == list(grid.values())
 
 
 def test_stuck_on_networks_and_its_figure(lab):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
 from test_sections import EPS, ByHand
-from tiny import LOG, TINY, GivenLab, made_sure, rounded_fgsm, tiny_mnist, use
+from tiny import LOG, TINY, GivenLab, made_sure, measure, rounded_fgsm, tiny_mnist, use
 
 from tinyadv import losses, metrics, training
 from tinyadv.backend import generator
@@ -18,15 +18,13 @@ from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import named_parameters, parameters
 from tinyadv.models import build
 from tinyadv.optim import SGD, Schedule
-from tinyadv.paper import audit, recipes, section6
+from tinyadv.paper import audit, recipes
 from tinyadv.paper import lab as laboratory
-from tinyadv.paper.figures import BLUE, FIGURES, GREY, ORANGE, STYLE, pixels
-from tinyadv.paper.lab import Lab
-from tinyadv.paper.measuring import EXPLANATIONS, MEASURES, reason
-from tinyadv.paper.recipes import PROFILES
-from tinyadv.paper.registry import claims
+from tinyadv.paper.draw import BLUE, GREY, ORANGE, STYLE, drawings, pixels
+from tinyadv.paper.lab import Lab, Trained
+from tinyadv.paper.measure import MEASURES, section6
+from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Result, check
-from tinyadv.paper.variations import ROUNDED
 
 NAIVE, TRAINED = ("maxout_network", "clean", "softmax"), ("maxout_network", "adversarial", "softmax")
 OURS = (
@@ -81,22 +79,8 @@ def log_of(errors, adversarial=None, confidences=None):
 def drawn(claim, details):
     with mpl.rc_context(STYLE):
         canvas = Canvas()
-        FIGURES[claim].draw(canvas, json.loads(json.dumps(details)))
+        drawings()[claim].draw(canvas, json.loads(json.dumps(details)))
     return canvas.axes
-
-
-def test_all_rows_are_measured_explained_and_in_the_quick_profile(lab):
-    for claim in OURS:
-        measure = MEASURES[claim]
-        assert measure.quick, claim
-        assert claim in EXPLANATIONS, claim
-        m = measured(claim, lab)
-        assert m.values.keys() == {q.name for q in claims()[claim].quantities}, claim
-        if claim == "adv-stopping" and m.holds:
-            continue  # its reason is that of the seed for which it does not hold
-        text = EXPLANATIONS[claim](result_of(claim, m, m))
-        assert text == "" or text.endswith("."), claim
-        assert "nan" not in text, claim
 
 
 def test_the_quick_profile_trains_nothing_for_them_that_others_do_not_need():
@@ -111,12 +95,6 @@ def measure_units(profile):
     return {recipe.arguments["units"] for some in of for recipe in some}
 
 
-def test_the_scale_names_smaller_networks_but_not_the_one_with_240_units_that_is_there_for_comparison():
-    measure = MEASURES["maxout-1600-naive"]
-    assert measure.scale(PROFILES["quick"]).startswith("240 units where the paper has 1600; naive training for ")
-    assert measure.scale(PROFILES["paper"]) == ""
-
-
 # ---------------------------------------------------------------------------------------------------------
 # Numbers
 
@@ -126,7 +104,7 @@ def test_clean_errors(lab):
     m = measured("maxout-1600-naive", lab)
     assert m.values == {"clean_error": naive.report(x, y)["error"], "clean_error_240": naive.report(x, y)["error"]}
     large, small = (lab.given[kind] for kind in (TRAINED, NAIVE))
-    m = MEASURES["maxout-1600-naive"].function(lab, 0, large, small)
+    m = measure("maxout-1600-naive", lab, large=large, small=small)
     assert m.values == {"clean_error": trained.report(x, y)["error"], "clean_error_240": naive.report(x, y)["error"]}
     lab.logs["adversarial"] = log_of([0.3, 0.1, 0.2, 0.1], [0.9, 0.5, 0.4, 0.6])
     m = measured("adv-train-1600", lab)
@@ -141,10 +119,8 @@ def test_transfer_and_confidence(lab):
     assert m.values["error_naive_to_trained"] == trained.report(of_naive, y)["error"]
     assert m.values["error_trained_to_naive"] == naive.report(of_trained, y)["error"]
     assert m.values["error_naive_to_trained"] != m.values["error_trained_to_naive"]
-    assert m.details["own"] == {
-        "naive": naive.report(of_naive, y)["error"],
-        "adversarially trained": trained.report(of_trained, y)["error"],
-    }
+    assert m.values["own_error_naive"] == naive.report(of_naive, y)["error"]
+    assert m.values["own_error_trained"] == trained.report(of_trained, y)["error"]
     report, m = trained.report(of_trained, y), measured("adv-confidence", lab)
     assert m.values == {name: pytest.approx(report[name]) for name in m.values}
     assert m.details["adversarial_error"] == [0.0, 0.5]
@@ -156,34 +132,36 @@ def test_transfer_by_the_rounded_gradient_and_from_a_longer_trained_network(monk
     naive, trained, others = lab.given[NAIVE], lab.given[TRAINED], GivenLab(dtype="float32").given
     longer, second = others[NAIVE], others[("maxout_network", "rubbish", "softmax")]  # another one
     made_sure(longer, 40.0)
-    m = MEASURES["adv-transfer"].function(lab, 0, naive, trained, longer, second)
+    m = measure("adv-transfer", lab, naive=naive, trained=trained, longer_naive=longer, longer_trained=second)
     x, y = lab.data.test
     assert (section6.attack(longer, x, y) != rounded_fgsm(longer, x, y)).any(axis=1).sum() > 3
-    wanted = []
-    for end, (a, b) in (("", (naive, trained)), (", both trained for 2 epochs", (longer, second))):
-        for name, of in (("as defined", section6.attack), (ROUNDED, rounded_fgsm)):
-            shown = ((b, of(a, x, y)), (a, of(b, x, y)))
-            wanted.append([name + end, *(pytest.approx((n(made).argmax(axis=1) != y).mean()) for n, made in shown)])
-    assert m.details["variations"]["rows"] == wanted
-    assert wanted[0][1:] == [m.values["error_naive_to_trained"], m.values["error_trained_to_naive"]]
-    why = EXPLANATIONS["adv-transfer"](result_of("adv-transfer", m))
-    assert "Of 3 variations of what the paper leaves open" in why
+    for found, (a, b), of in (
+        (m.values, (naive, trained), section6.attack),
+        (m.variations["rounded"], (naive, trained), rounded_fgsm),
+        (m.variations["longer"], (longer, second), section6.attack),
+        (m.variations["longer-rounded"], (longer, second), rounded_fgsm),
+    ):
+        for name, made_on, to in (("naive_to_trained", a, b), ("trained_to_naive", b, a)):
+            error = (to(of(made_on, x, y)).argmax(axis=1) != y).mean()
+            assert found[f"error_{name}"] == pytest.approx(error)
+    assert list(m.variations) == ["rounded", "longer", "longer-rounded"]
+    assert m.variations["longer"]["epochs"] == m.variations["longer-rounded"]["epochs"] == 2
 
 
 def test_robustness_has_an_audit_of_both_networks_and_the_numbers_are_its(lab):
     m = measured("adv-robust-1600", lab)
     table = m.details["audit"]
     rows = {(network, attack): (n, error, low, high) for network, attack, n, error, low, high in table["rows"]}
-    assert {network for network, _ in rows} == {"naive", "adversarially trained"}
+    assert {network for network, _ in rows} == {"naive", "trained"}
     for name, key in (
-        ("clean_error", "none"), ("error", "FGSM"), ("noise_error", "random signs"), ("pgd_error", "PGD, 20 steps"),
-        ("transfer_error", "FGSM examples of naive"),
+        ("clean_error", "clean"), ("error", "fgsm"), ("noise_error", "noise"), ("pgd_error", "pgd-20"),
+        ("transfer_error", "brought:naive"),
     ):  # fmt: skip
-        n, error, low, high = rows["adversarially trained", key]
+        n, error, low, high = rows["trained", key]
         assert (m.values[name], m.intervals[name]) == (error, (low, high))
-        assert n == (20 if key.startswith("PGD") else 100)
-    assert rows["naive", "FGSM"][1] == m.values["naive_error"]
-    assert rows["adversarially trained", "(input gradients exactly 0)"][1] == m.values["zero_gradient_share"]
+        assert n == (20 if key.startswith("pgd") else 100)
+    assert rows["naive", "fgsm"][1] == m.values["naive_error"]
+    assert rows["trained", "zeros"][1] == m.values["zero_gradient_share"]
     assert table["violations"] == []
 
 
@@ -192,7 +170,7 @@ def test_fgsm_of_some_size_fools_whom_one_of_them_fools(lab, monkeypatch):
     m, model, (x, y) = measured("adv-robust-1600", lab), lab.given[TRAINED], lab.data.test
     x, y = x[: audit.FIRST], y[: audit.FIRST]
     wrong = [(model(section6.attack(model, x, y, eps)).argmax(axis=1) != y).mean() for eps in m.details["eps"]]
-    assert m.details["adversarial"] == wrong
+    assert m.details["curves"]["trained"] == wrong
     assert m.values["error_first"] == wrong[5] <= m.values["error_some_size"]
     one_by_one = np.eye(7, 20, dtype=bool)  # each size of 0, .05, ..., .3 fools another image
     one_by_one[2:5] = False
@@ -210,7 +188,7 @@ def test_pgd_with_either_number_of_steps_has_to_find_as_much_as_fgsm(lab, monkey
     )
     m = measured("adv-robust-1600", lab)
     assert not m.holds
-    assert any(f"PGD, {steps} steps only" in text for text in m.details["audit"]["violations"])
+    assert any(stronger == f"pgd-{steps}" for _, stronger, *_ in m.details["audit"]["violations"])
 
 
 def test_only_a_profile_with_variations_trains_under_masks():
@@ -226,15 +204,17 @@ def test_only_a_profile_with_variations_trains_under_masks():
 
 def test_variations_are_the_logs_at_a_quarter_half_and_end_and_under_masks():
     log = log_of([0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.99] * 3 + [0.9, 0.8, 0.7, 0.6, 0.5], [0.3] * 8)
-    table = section6._silent_choices(log, log_of([0.25, 0.15], [0.95, 0.65], [math.nan, 0.45]))
-    assert table["rows"] == [
-        ["attack on the network without dropout, 8 epochs", 0.5, 0.3, 0.1],
-        ["the same, 4 epochs", 0.9, 0.3, 0.5],
-        ["the same, 2 epochs", 0.99, 0.3, 0.7],
-        ["attack under this batch's masks, 2 epochs", 0.65, 0.45, 0.15],
-    ]
-    assert len(table["columns"]) == len(table["formats"]) == 4
-    assert [len(section6._silent_choices(log[:n])["rows"]) for n in (1, 2, 3, 4)] == [1, 2, 3, 3]
+    masked = Trained(None, log_of([0.25, 0.15], [0.95, 0.65], [math.nan, 0.45]), 2)
+    found = section6._while_training(Trained(None, log, 8), masked)
+    assert {key: tuple(values.values()) for key, values in found.items()} == {
+        "validation": (0.5, 0.3, 0.1, 8),
+        "validation-half": (0.9, 0.3, 0.5, 4),
+        "validation-quarter": (0.99, 0.3, 0.7, 2),
+        "validation-masked": (0.65, 0.45, 0.15, 2),
+    }
+    lengths = [len(section6._while_training(Trained(None, log, n), None)) for n in (1, 2, 3, 4)]
+    assert lengths == [1, 2, 3, 3]
+    assert section6._while_training(Trained(None, log, 3), None)["validation"]["epochs"] == 3  # not what came after
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -272,24 +252,6 @@ def test_it_can_fail(lab, error, adversarial, flat, fall, holds):
     assert m.holds is holds
 
 
-def test_why_early_stopping_showed_nothing(lab):
-    late = stopping(lab, [0.03, 0.02, 0.01], [0.5, 0.4, 0.3])
-    assert "After 3 epochs the training has no flat stretch yet" in EXPLANATIONS["adv-stopping"](
-        result_of("adv-stopping", late)
-    )
-    little = stopping(lab, [0.03, 0.011, 0.01], [0.5, 0.305, 0.3])
-    held = stopping(lab, [0.03, 0.011, 0.01], [0.5, 0.4, 0.3])
-    assert reason(result_of("adv-stopping", held, little)) == (
-        "With seed 1: The flat stretch begins at epoch 2 of 3; from there the adversarial validation error falls by "
-        "0.50 points, and the validation error can fall by 0.10."
-    )
-    assert reason(result_of("adv-stopping", held)) == ""
-    said = reason(result_of("adv-stopping", late, held, little))
-    assert said.startswith("With seeds 0, 2: After 3 epochs the training has no flat stretch yet")
-    assert said.endswith("The flat stretch begins at epoch 2 of 3; from there the adversarial validation error falls "
-                         "by 0.50 points, and the validation error can fall by 0.10.")  # fmt: skip
-
-
 def test_the_figure_of_both_errors(lab):
     m = stopping(lab, [0.5, 0.011, 0.01, 0.0], [0.9, 0.4, 0.3, 0.35])
     (axes,) = drawn("adv-stopping", m.details)
@@ -308,96 +270,18 @@ def test_the_figure_of_both_errors(lab):
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Reasons: made of the logs
+# Confidence
 
 
-def test_a_training_that_was_not_finished_is_told_from_one_that_was(lab):
-    lab.logs["clean"] = log_of([0.2, 0.1, 0.05, 0.04])
-    lab.logs["adversarial"] = log_of([0.2, 0.015, 0.05, 0.04])
-    m = measured("adv-train-240", lab)
-    assert EXPLANATIONS["adv-train-240"](result_of("adv-train-240", m)) == (
-        "On the validation images the naive network's error was still falling when training ended, from 10.0 % after 2 "
-        "epochs to 4.00 % after 4, and that of the adversarially trained one was lowest, 1.50 %, after 2 of 4 epochs, "
-        "so that longer training alone promises nothing: naive training gained more in its second half."
-    )
-
-
-def test_after_early_stopping_nothing_is_said_of_the_epochs_that_it_threw_away(lab):
-    """The networks are those of the epochs chosen, though both logs go on, one of them downwards."""
-    lab.logs["clean"] = log_of([0.2, 0.1, 0.05, 0.06])
-    lab.logs["adversarial"] = log_of([0.2, 0.15, 0.05, 0.04], [0.9, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8])
-    lab.chosen = {"clean": 3, "adversarial": 2}
-    m = measured("adv-train-240", lab)
-    assert EXPLANATIONS["adv-train-240"](result_of("adv-train-240", m)) == (
-        "On the validation images the naive network's error was lowest, 5.00 %, after 3 of 4 epochs, which early "
-        "stopping chose, and that of the adversarially trained one was lowest, 4.00 %, after 4 of 4 epochs (15.0 % "
-        "after the 2 that early stopping chose)."
-    )
-    robust = measured("adv-robust-1600", lab).details["variations"]["rows"]
-    assert [row[0] for row in robust] == ["attack on the network without dropout, 2 epochs", "the same, 1 epochs"]
-    assert [row[1] for row in robust] == [0.2, 0.9]
-    confidence = measured("adv-confidence", lab)
-    assert confidence.details["epoch"] == [1, 2]
-    assert EXPLANATIONS["adv-confidence"](result_of("adv-confidence", confidence)).startswith(
-        "On the validation images the confidence on mistakes still rose towards the end of training, 50.0 % after 1 "
-        "epochs and 60.0 % after 2, where the FGSM error is 20.0 %."
-    )
-
-
-def test_the_reason_is_of_all_seeds(lab):
-    texts = []
-    for errors in ([0.8, 0.6, 0.4, 0.2], [0.6, 0.4, 0.3, 0.1]):
-        lab.logs["clean"] = log_of(errors)
-        texts.append(measured("maxout-1600-naive", lab))
-    assert EXPLANATIONS["maxout-1600-naive"](result_of("maxout-1600-naive", *texts)) == (
-        "The error on the validation images was still falling when training ended, from 50.0 % after 2 epochs to "
-        "15.0 % after 4."
-    )
-
-
-@pytest.mark.parametrize(
-    ("under_masks", "said"),
-    [(0.9, "is 90.0 %: the masks move it most."), (0.3, "is 30.0 %: the length of training moves it most.")],
-)
-def test_which_silent_choice_moves_robustness(lab, under_masks, said):
-    lab.logs["adversarial"] = log_of([0.1] * 4, [0.9, 0.5, 0.3, 0.2])
-    m = measured("adv-robust-1600", lab)
-    assert EXPLANATIONS["adv-robust-1600"](result_of("adv-robust-1600", m)) == (
-        "On the validation images the FGSM error was still falling when training ended, from 50.0 % after 2 epochs to "
-        "20.0 % after 4."
-    )
-    assert math.isnan(m.details["below_paper"])
-    m.details["variations"] = section6._silent_choices(lab.logs["adversarial"], log_of([0.1] * 4, [under_masks] * 4))
-    assert EXPLANATIONS["adv-robust-1600"](result_of("adv-robust-1600", m)).endswith(said)
-
-
-def test_when_robustness_passes_the_paper(lab):
-    """Of the epochs that made the network: those that early stopping threw away may go lower, and say nothing."""
-    texts = []
-    for errors in ([0.5, 0.17, 0.3, 0.1], [0.5, 0.4, 0.3, 0.178]):
-        lab.logs["adversarial"] = log_of([0.1] * 4, errors)
-        texts.append(measured("adv-robust-1600", lab))
-    assert EXPLANATIONS["adv-robust-1600"](result_of("adv-robust-1600", *texts)) == (
-        "On the validation images the FGSM error was still falling when training ended, from 28.5 % after 2 epochs to "
-        "13.9 % after 4; it was first below the paper's 17.9 % after 3 epochs."
-    )
-    lab.chosen["adversarial"] = 3
-    assert math.isnan(measured("adv-robust-1600", lab).details["below_paper"])
-
-
-def test_why_confidence_differs(lab):
+def test_the_confidence_after_each_epoch_up_to_the_one_that_early_stopping_chose(lab):
     lab.logs["adversarial"] = log_of([0.1] * 4, [0.9, 0.5, 0.3, 0.2], [math.nan, 0.3, 0.4, 0.6])
+    lab.chosen = {"adversarial": 3}
     m = measured("adv-confidence", lab)
-    assert EXPLANATIONS["adv-confidence"](result_of("adv-confidence", m)) == (
-        "On the validation images the confidence on mistakes still rose towards the end of training, 30.0 % after 2 "
-        "epochs and 60.0 % after 4, where the FGSM error is 20.0 %."
-    )
-    (axes,) = drawn("adv-confidence", {**m.details, section6.CONFIDENCE: [None, 0.3, 0.4, 0.6]})
+    assert m.details["epoch"] == [1, 2, 3]
+    (axes,) = drawn("adv-confidence", {**m.details, section6.CONFIDENCE: [None, 0.3, 0.4]})
     confidence, error = axes.get_lines()
-    assert list(confidence.get_ydata()) == pytest.approx([math.nan, 30, 40, 60], nan_ok=True)
-    assert list(error.get_ydata()) == pytest.approx([90, 50, 30, 20])
-    lab.logs["adversarial"] = log_of([0.1] * 2, [0.9, 0.5], [math.nan, 0.3])
-    assert EXPLANATIONS["adv-confidence"](result_of("adv-confidence", measured("adv-confidence", lab))) == ""
+    assert list(confidence.get_ydata()) == pytest.approx([math.nan, 30, 40], nan_ok=True)
+    assert list(error.get_ydata()) == pytest.approx([90, 50, 30])
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -423,15 +307,13 @@ def test_locality_is_that_of_the_filters_that_ever_win(lab):
     m = measured("fig3-filters", lab)
     assert m.values["locality_naive"] == pytest.approx(np.mean(local))
     assert m.holds == (m.values["locality_trained"] > m.values["locality_naive"])
-    rows = {name: values for name, *values in m.details["variations"]["rows"]}
-    assert rows["filters that are not dead"][0] == wins.sum()
-    assert rows["best 9 × 9 window, % of the squared weights"] == [
-        pytest.approx(100 * m.values[name]) for name in ("locality_naive", "locality_trained")
-    ]
-    swapped = MEASURES["fig3-filters"].function(lab, 0, other, network)
+    assert m.values["filters_naive"] == wins.sum()
+    assert m.values["pixels_used_naive"] == pytest.approx(metrics.pixels_used(W[wins]).mean())
+    assert m.values["spread_naive"] == pytest.approx(metrics.spread(W[wins]).mean())
+    swapped = measure("fig3-filters", lab, naive=other, trained=network)
     assert swapped.values["locality_trained"] == m.values["locality_naive"]
     assert swapped.holds != m.holds
-    assert not MEASURES["fig3-filters"].function(lab, 0, other, other).holds
+    assert not measure("fig3-filters", lab, naive=other, trained=other).holds
 
 
 def test_the_filters_that_are_drawn(lab):
@@ -454,20 +336,6 @@ def test_the_filters_that_are_drawn(lab):
     assert all(abs(pixels(text)).max() <= 1.0001 for texts in m.details["filters"].values() for text in texts)
 
 
-@pytest.mark.parametrize(
-    ("rows", "said"),
-    [
-        ([[0, 4, 3], [0, 100, 90], [0, 7, 6]], "say that the filters are more local."),
-        ([[0, 4, 3], [0, 100, 90], [0, 7, 8]], "contradict each other."),
-        ([[0, 4, 3], [0, 100, 110], [0, 7, 8]], "agree with that."),
-    ],
-)
-def test_other_readings_of_locality(lab, rows, said):
-    m = measured("fig3-filters", lab)
-    m.details["variations"]["rows"] = rows
-    assert EXPLANATIONS["fig3-filters"](result_of("fig3-filters", m)).endswith(said)
-
-
 # ---------------------------------------------------------------------------------------------------------
 # The protocol
 
@@ -483,8 +351,7 @@ def test_the_whole_protocol_on_a_tiny_world(tmp_path, monkeypatch):
     recipe = replace(recipe, patience=2, batch=50, schedule={"learning_rate": 0.5})
     recipe.arguments["scale"] = 0.1
     lab = Lab(tmp_path)
-    network = lab.network(recipe)
-    log = lab.log(network)
+    network, log = lab.network(recipe), lab.trained(recipe).log
     objective = partial(losses.adversarial_objective, eps=EPS, alpha=0.5, attacked="inference")
 
     def trained(x, y, epochs):
@@ -501,7 +368,7 @@ def test_the_whole_protocol_on_a_tiny_world(tmp_path, monkeypatch):
     errors = [f["adversarial_error"] for f in figures]
     best = min(range(len(log)), key=lambda k: errors[k]) + 1
     assert [entry["adversarial_error"] for entry in log] == errors[: len(log)]
-    assert lab.epochs(network) == best
+    assert lab.trained(recipe).epochs == best
     assert 1 < best == len(log) - 2 < 7  # patience ended it
     assert len(set(errors)) > 3
     model, run = trained(*MNIST(tiny.train, tiny.validation, nowhere).full_train, best)
@@ -509,15 +376,8 @@ def test_the_whole_protocol_on_a_tiny_world(tmp_path, monkeypatch):
     for name, p in named_parameters(model).items():
         assert np.array_equal(p.data, named_parameters(network)[name].data), name
     use(monkeypatch, tiny)
-    assert MEASURES["adv-train-1600"].function(lab_of(tmp_path, recipe), 0, network).values["epochs"] == best
-
-
-def lab_of(folder, recipe):
-    """A lab that has read the trained network of a recipe, and takes any network for it."""
-    lab = Lab(folder)
-    log, epochs = lab.log(lab.network(recipe)), lab.epochs(lab.network(recipe))
-    lab.log, lab.epochs = lambda network: log, lambda network: epochs
-    return lab
+    lab = Lab(tmp_path)
+    assert measure("adv-train-1600", lab, trained=lab.trained(recipe)).values["epochs"] == best
 
 
 def validation(model, x, y):
@@ -525,40 +385,20 @@ def validation(model, x, y):
     return {"adversarial_error": metrics.evaluate(model, attacked, y).error}
 
 
-@pytest.mark.parametrize(
-    ("errors", "falling"),
-    [
-        ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2], True),
-        ([0.9, 0.1, 0.5, 0.5, 0.4, 0.4, 0.3, 0.2], False),  # lower than half way, but it was lower before
-        ([0.9, 0.8, 0.7, 0.2, 0.5, 0.4, 0.1, 0.3], False),  # lowest late, but higher again at the end than half way
-    ],
-)
-def test_when_a_training_counts_as_unfinished(errors, falling):
-    lab = Told({"clean": log_of(errors)})
-    assert section6._unfinished(section6._course(lab, lab.given[NAIVE], "error")) == falling
-    lab.chosen["clean"] = len(errors) - 1
-    assert not section6._unfinished(section6._course(lab, lab.given[NAIVE], "error"))
-
-
-def test_longer_trained_networks_stand_below_and_in_the_reasons(lab):
+def test_longer_trained_networks_are_variations(lab):
     (x, y), others = lab.data.test, Told().given
     naive, trained, longer = lab.given[NAIVE], lab.given[TRAINED], others[("maxout_network", "rubbish", "softmax")]
 
-    def errors(*models):
-        return [float((model(x).argmax(axis=1) != y).mean()) for model in models]
+    def error(model):
+        return float((model(x).argmax(axis=1) != y).mean())
 
     lab.log = lambda network: LOG
-    m = MEASURES["adv-train-240"].function(lab, 0, naive, trained, longer, naive)
-    rows = [["as defined", *errors(naive, trained)], ["both trained for 2 epochs", *errors(longer, naive)]]
-    assert m.details["variations"]["rows"] == rows
-    assert "The one variation of what the paper leaves open" in EXPLANATIONS["adv-train-240"](
-        result_of("adv-train-240", m)
-    )
-    lab.log = lambda network: log_of([0.2, 0.1])
-    m = MEASURES["adv-confidence"].function(lab, 0, trained, longer)
+    m = measure("adv-train-240", lab, naive=naive, trained=trained, longer_naive=longer, longer_trained=naive)
+    assert m.values == {"naive_error": error(naive), "adversarially_trained_error": error(trained)}
+    assert m.variations == {
+        "longer": {"naive_error": error(longer), "adversarially_trained_error": error(naive), "epochs": 2}
+    }
+    m = measure("adv-confidence", lab, trained=trained, longer_trained=longer)
     report = ByHand(longer).report([ByHand(longer).fgsm(p, label) for p, label in zip(x, y, strict=True)], y)
-    row = ["trained for 2 epochs", pytest.approx(report["confidence_on_mistakes"]), report["error"]]
-    assert m.details["variations"]["rows"][1:] == [row]
-    assert "The one variation of what the paper leaves open" in EXPLANATIONS["adv-confidence"](
-        result_of("adv-confidence", m)
-    )
+    confidence = pytest.approx(report["confidence_on_mistakes"])
+    assert m.variations == {"longer": {"confidence_on_mistakes": confidence, "error": report["error"], "epochs": 2}}

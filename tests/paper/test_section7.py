@@ -9,13 +9,14 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
 from test_sections import ByHand, agree, named, under_attack
-from tiny import LOG, TINY, GivenLab, tiny_mnist, use
+from tiny import LOG, TINY, GivenLab, measure, tiny_mnist, use
 
 from tinyadv.datasets import MNIST, Split
 from tinyadv.models import Network
 from tinyadv.paper import recipes
-from tinyadv.paper.figures import BLUE, FIGURES, GREY, ORANGE
-from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
+from tinyadv.paper.draw import BLUE, GREY, ORANGE, drawings
+from tinyadv.paper.measure import MEASURES
+from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Result
 
 IMAGES = 60
@@ -58,47 +59,34 @@ def test_the_variations_of_the_rbf_network(monkeypatch):
     lab = world(monkeypatch)
     (x, y), few = lab.data.test, measured("rbf-fgsm", lab)
     m = MEASURES["rbf-fgsm"](lab, replace(TINY, variations=True), 0)
-    assert few.details["variations"]["rows"] == m.details["variations"]["rows"][:5]  # of the others J alone
-    table = m.details["variations"]
-    assert table["columns"] == ["variation", "error", "confidence_on_mistakes", "clean_confidence", "clean_error"]
-    rows = {name: numbers for name, *numbers in table["rows"]}
-    assert next(iter(rows)) == "as defined"
-    assert list(rows)[3:] == list(recipes.RBF_OTHERWISE)
+    assert list(m.variations) == ["attack_cross_entropy", "clipped", *recipes.RBF_OTHERWISE]
+    assert few.variations == {key: m.variations[key] for key in list(m.variations)[:4]}  # of the others J alone
     own = lab.given["rbf_network", "clean", "rbf-squared"]
     hand, climber = ByHand(own), ByHand(own)
     climber.top = "rbf"
     report = hand.report([climber.fgsm(a, b) for a, b in zip(x, y, strict=True)], y)
     clean = hand.report(x, y)
-    wanted = [report["error"], report["confidence_on_mistakes"], clean["confidence"], clean["error"]]
-    assert rows["the attack climbs the sum of binary cross-entropies"] == pytest.approx(wanted)
-    for name, top in (("J is −log p of the true class", "rbf-true-class"), ("as defined", "rbf-squared")):
+    assert m.variations["attack_cross_entropy"] == pytest.approx({
+        "error": report["error"], "confidence_on_mistakes": report["confidence_on_mistakes"],
+        "clean_confidence": clean["confidence"], "clean_error": clean["error"],
+    })  # fmt: skip
+    for found, top in ((m.variations["true_class"], "rbf-true-class"), (m.values, "rbf-squared")):
         by = ByHand(lab.given["rbf_network", "clean", top])
         report = by.report([by.fgsm(a, b) for a, b in zip(x, y, strict=True)], y)
-        assert rows[name][:2] == pytest.approx([report["error"], report["confidence_on_mistakes"]])
-
-
-def test_why_an_rbf_network_differs_names_the_nearest_variation(monkeypatch):
-    m = measured("rbf-fgsm", world(monkeypatch))
-    rows = m.details["variations"]["rows"]
-    rows[3][1:4] = [0.554, 0.012, 0.606]
-    text = EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m, m))
-    assert f"“{rows[3][0]}” comes nearest to the paper's 55.4 %, 1.2 % and 60.6 %: 55.4 %, 1.20 % and 60.6 %" in text
-    rows[0][1:4] = [0.554, 0.012, 0.606]
-    assert f"Of {len(rows) - 1} variations" in EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m, m))
-    assert "none comes nearer" in EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m, m))
-    for row in rows:
-        row[2] = math.nan  # no mistakes anywhere
-    assert EXPLANATIONS["rbf-fgsm"](saved("rbf-fgsm", m)) == ""
+        for name in ("error", "confidence_on_mistakes"):
+            assert found[name] == pytest.approx(report[name])
 
 
 def test_every_seed_has_the_other_costs_and_the_first_of_a_profile_that_varies_choices_everything():
-    quick, lesson, paper = (recipes.PROFILES[name] for name in ("quick", "lesson", "paper"))
+    quick, lesson, paper = (PROFILES[name] for name in ("quick", "lesson", "paper"))
     every, few = recipes.rbf_otherwise(lesson, 0), recipes.rbf_otherwise(lesson, 3)
-    assert recipes.rbf_otherwise(quick, 0) == recipes.rbf_otherwise(paper, 0) == every[:2]
-    assert few == recipes.rbf_otherwise(quick, 3) == [replace(recipe, seed=3) for recipe in every[:2]]
-    assert len(every) == len(recipes.RBF_OTHERWISE) == len({r.hash for r in every})
-    assert [r.arguments["top"] for r in few] == ["rbf", "rbf-true-class"]
-    assert {r.seed for r in every} == {0}
+    two = {key: every[key] for key in ("cross_entropy", "true_class")}
+    assert recipes.rbf_otherwise(quick, 0) == recipes.rbf_otherwise(paper, 0) == two
+    assert few == recipes.rbf_otherwise(quick, 3) == {key: replace(recipe, seed=3) for key, recipe in two.items()}
+    assert every.keys() == recipes.RBF_OTHERWISE.keys()
+    assert len(every) == len({r.hash for r in every.values()})
+    assert [r.arguments["top"] for r in few.values()] == ["rbf", "rbf-true-class"]
+    assert {r.seed for r in every.values()} == {0}
 
 
 def test_the_class_of_an_rbf_network_is_found_on_the_log_scale(monkeypatch):
@@ -148,12 +136,14 @@ class Says:
 def deep(monkeypatch, numbers, maxout=(0.005, 0.9, 0.9)):
     """rbf-deep where every network has (training error, FGSM error, confidence); two learning rates each."""
     lab = world(monkeypatch)
-    from tinyadv.paper import section7
+    from tinyadv.paper.measure import section7
 
     monkeypatch.setattr(section7, "attack", lambda network, x, y: x)
     monkeypatch.setattr(recipes, "QUADRATIC", [(name, "", {}, (0.1, 0.5)) for name in "ab"])
-    said = [Says(lab, *n) for n in (maxout, (0.13, 0.55, 0.012), *numbers)]
-    return MEASURES["rbf-deep"].function(lab, 0, *said)
+    keys = ("a@0.1", "a@0.5", "b@0.1", "b@0.5")
+    tried = {key: Says(lab, *n) for key, n in zip(keys, numbers, strict=True)}
+    shallow = Says(lab, 0.13, 0.55, 0.012)
+    return measure("rbf-deep", lab, maxout=Says(lab, *maxout), shallow=shallow, deep=tried)
 
 
 @pytest.mark.parametrize(
@@ -177,29 +167,26 @@ def test_rbf_deep(monkeypatch, b, maxout, holds, resists):
     assert m.values["training_error_maxout"] == maxout
     lowest = m.values["training_error"]
     assert lowest == pytest.approx(b[0], abs=0.01) if resists else math.isnan(lowest)
-    text = EXPLANATIONS["rbf-deep"](saved("rbf-deep", m))
-    wanted = "None of the 2" if not resists else "“b” resists" if b[0] < 0.05 else "1 of 2 deep networks resist"
-    assert wanted in text
 
 
 def test_rbf_deep_on_networks_as_they_are_built(monkeypatch):
     lab = world(monkeypatch)
     m = measured("rbf-deep", lab)
     rows = m.details["networks"]
-    assert [row["name"] for row in rows] == [*(name for name, *_ in recipes.QUADRATIC), "shallow RBF", "maxout"]
+    assert [row["name"] for row in rows] == [*(name for name, *_ in recipes.QUADRATIC), "shallow", "maxout"]
     hand = ByHand(lab.given["rbf_network", "clean", "rbf-squared"])
     assert rows[-2]["training_error"] == hand.report(*lab.data.train)["error"]
     assert (
         rows[-2]["error"] == under_attack(lab.given["rbf_network", "clean", "rbf-squared"], *lab.data.test)[0]["error"]
     )
     assert len(recipes.quadratic(TINY, 0)) == sum(len(rates) for *_, rates in recipes.QUADRATIC)
-    assert isinstance(lab.network(recipes.quadratic(TINY, 0)[0]), Network)
+    assert isinstance(lab.network(recipes.quadratic(TINY, 0)["quadratic:0.03@0.1"]), Network)
 
 
 def test_the_figure_of_deep_networks(monkeypatch):
     m = deep(monkeypatch, [(0.02, 0.9, 0.8), (0.3, 0.9, 0.8), (0.3, 0.9, 0.8), (0.2, 0.9, 0.05)])
     details = saved("rbf-deep", m).measurements[0].details
-    FIGURES["rbf-deep"].draw(canvas := Canvas(), details)
+    drawings()["rbf-deep"].draw(canvas := Canvas(), details)
     (axes,) = canvas.axes
     keys = ("training_error", "error", "confidence_on_mistakes")
     for container, key in zip(axes.containers, keys, strict=True):

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
 from test_sections import ByHand
-from tiny import TINY, GivenLab, made_sure, rounded_fgsm, tiny_mnist, use
+from tiny import TINY, GivenLab, made_sure, measure, rounded_fgsm, tiny_mnist, use
 
 from tinyadv import models
 from tinyadv.backend import generator, noise
 from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import parameters
 from tinyadv.metrics import wilson
-from tinyadv.paper import recipes, section8
-from tinyadv.paper.figures import BLUE, FIGURES, GREEN
-from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
-from tinyadv.paper.results import Result, percent
-from tinyadv.paper.section8 import pieces_along
-from tinyadv.paper.variations import ROUNDED
+from tinyadv.paper import recipes
+from tinyadv.paper.draw import BLUE, GREEN, drawings
+from tinyadv.paper.draw.section8 import SHOWN
+from tinyadv.paper.measure import MEASURES, section8
+from tinyadv.paper.measure.section8 import pieces_along
+from tinyadv.paper.results import Result
 
 EPS, IMAGES = 0.25, 80
 MAXOUT, SOFTMAX, RBF = (
@@ -46,7 +46,7 @@ def saved(claim, m):
 
 
 def drawn(claim, details):
-    FIGURES[claim].draw(canvas := Canvas(), details)
+    drawings()[claim].draw(canvas := Canvas(), details)
     canvas.draw_without_rendering()
     return canvas
 
@@ -66,15 +66,21 @@ def said_by_hand(lab, eps=EPS, clip=False):
 def test_agreement_counts_all_mistakes_of_the_maxout_network(monkeypatch):
     lab = world(monkeypatch)
     m = measured("transfer-agreement", lab)
-    for row, (said, y) in ((0, said_by_hand(lab)), (1, said_by_hand(lab, clip=True)), (2, said_by_hand(lab, 0.15))):
+    for found, (said, y) in (
+        (m.values, said_by_hand(lab)),
+        (m.variations["clipped"], said_by_hand(lab, clip=True)),
+        (m.variations["eps:0.15"], said_by_hand(lab, 0.15)),
+    ):
         wrong = [i for i in range(IMAGES) if said["maxout"][i] != y[i]]
         assert 0 < len(wrong) < IMAGES
-        shares = [sum(said[k][i] == said["maxout"][i] for i in wrong) / len(wrong) for k in ("rbf", "softmax")]
-        errors = [sum(a != b for a, b in zip(said[k], y, strict=True)) / IMAGES for k in ("maxout", "softmax", "rbf")]
-        assert m.details["variations"]["rows"][row][1:] == pytest.approx([*shares, *errors])
-        if row == 0:
-            assert m.values == pytest.approx({"agreement_rbf": shares[0], "agreement_softmax": shares[1]})
-            assert m.intervals["agreement_rbf"] == wilson(round(shares[0] * len(wrong)), len(wrong))
+        for k in ("rbf", "softmax"):
+            agreed = sum(said[k][i] == said["maxout"][i] for i in wrong)
+            assert found[f"agreement_{k}"] == pytest.approx(agreed / len(wrong))
+            if found is m.values:
+                assert m.intervals[f"agreement_{k}"] == wilson(agreed, len(wrong))
+        for k in ("maxout", "softmax", "rbf"):
+            assert found[f"error_{k}"] == sum(a != b for a, b in zip(said[k], y, strict=True)) / IMAGES
+        assert len(found) == 5
 
 
 def test_agreement_under_the_rounded_gradient_and_of_a_longer_trained_network(monkeypatch):
@@ -84,20 +90,22 @@ def test_agreement_under_the_rounded_gradient_and_of_a_longer_trained_network(mo
     maxout, softmax, rbf = (lab.given[kind] for kind in (MAXOUT, SOFTMAX, RBF))
     longer = GivenLab(dtype="float32").given[MAXOUT]
     made_sure(longer, 40.0)
-    m = MEASURES["transfer-agreement"].function(lab, 0, maxout, softmax, rbf, rbf, longer)
-    *_, rounded, long, long_rounded = m.details["variations"]["rows"]
+    networks = {"maxout": maxout, "softmax": softmax, "rbf": rbf, "rbf_true_class": rbf}
+    m = measure("transfer-agreement", lab, **networks, longer=longer)
     x, y = lab.data.test
     exact = section8.attack(longer, x, y)
     assert (exact != rounded_fgsm(longer, x, y)).any(axis=1).sum() > 3, "some are sure enough for the two to differ"
-    for row, network, made, name in (
-        (rounded, maxout, rounded_fgsm(maxout, x, y), ROUNDED),
-        (long, longer, exact, "as defined, the maxout network trained for 2 epochs"),
-        (long_rounded, longer, rounded_fgsm(longer, x, y), f"{ROUNDED}, the maxout network trained for 2 epochs"),
+    for key, network, made in (
+        ("rounded", maxout, rounded_fgsm(maxout, x, y)),
+        ("longer", longer, exact),
+        ("longer-rounded", longer, rounded_fgsm(longer, x, y)),
     ):
         said = [n(made).argmax(axis=1) for n in (network, softmax, rbf)]
         wrong = said[0] != y
-        shares = [(s == said[0])[wrong].mean() for s in (said[2], said[1])]
-        assert row == [name, *map(pytest.approx, shares), *(pytest.approx((s != y).mean()) for s in said)]
+        wanted = {f"error_{k}": (s != y).mean() for k, s in zip(("maxout", "softmax", "rbf"), said, strict=True)}
+        wanted |= {f"agreement_{k}": (said[i] == said[0])[wrong].mean() for k, i in (("softmax", 1), ("rbf", 2))}
+        wanted |= {"epochs": 2} if "longer" in key else {}
+        assert m.variations[key] == pytest.approx(wanted)
 
 
 def test_agreement_where_both_err_counts_these_alone(monkeypatch):
@@ -111,9 +119,6 @@ def test_agreement_where_both_err_counts_these_alone(monkeypatch):
         assert m.intervals[f"agreement_{a}_{b}"] == wilson(agreed, len(both))
         sizes.add(len(both))
     assert len(sizes) > 1  # the denominators differ
-    assert "variations of what the paper leaves open" in EXPLANATIONS["transfer-both-wrong"](
-        saved("transfer-both-wrong", m)
-    )
 
 
 def test_without_a_mistake_there_is_no_agreement(monkeypatch):
@@ -121,9 +126,8 @@ def test_without_a_mistake_there_is_no_agreement(monkeypatch):
     y = lab.data.test.y
     monkeypatch.setattr(section8, "predict", lambda model, x: y)
     m = measured("transfer-agreement", lab)
-    assert all(map(math.isnan, m.values.values()))
+    assert all(math.isnan(m.values[f"agreement_{name}"]) for name in ("rbf", "softmax"))
     assert m.intervals == {}
-    assert EXPLANATIONS["transfer-agreement"](saved("transfer-agreement", m)) == ""
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -134,10 +138,15 @@ def eight(lab):
     return [lab.given[kind] for kind in (SOFTMAX, SOFTMAX, MAXOUT, ("maxout_network", "adversarial", "softmax"))] * 2
 
 
+def in_halves(networks):
+    """Eight networks by the names of the four architectures."""
+    return {kind: networks[2 * i : 2 * i + 2] for i, kind in enumerate(recipes.HALVES_OF)}
+
+
 def test_the_matrices_of_transfer(monkeypatch):
     lab, (x, y) = world(monkeypatch), tiny_mnist(dtype="float64").test
     networks = eight(lab)
-    m = MEASURES["transfer-subsets"].function(lab, 3, *networks)
+    m = measure("transfer-subsets", lab, 3, **in_halves(networks))
     x, y = lab.data.test
     signs = np.sign(noise(generator(3, "random signs"), x, 1.0))
     error, agreement = np.zeros((8, 8)), np.zeros((8, 8))
@@ -158,7 +167,7 @@ def test_the_matrices_of_transfer(monkeypatch):
         "error_other_architecture": error[halves == 0].mean(),
         "agreement": agreement[diagonal == 0].mean(),
     })  # fmt: skip
-    assert m.details["names"][:3] == ["softmax, half 1", "softmax, half 2", "maxout, half 1"]
+    assert m.details["names"][:3] == ["softmax/0", "softmax/1", "maxout/0"]
 
 
 @pytest.mark.parametrize(
@@ -182,12 +191,9 @@ def test_a_network_that_nothing_transfers_to_fails_the_claim_and_is_named(monkey
     original = section8.predict
     monkeypatch.setattr(section8, "predict", lambda model, x: y if model is right else original(model, x))
     monkeypatch.setattr(section8, "attack", lambda m, x, y: x if m is right else section8_attack(m, x, y))
-    m = MEASURES["transfer-subsets"].function(lab, 0, *networks[:7], right)
+    m = measure("transfer-subsets", lab, **in_halves([*networks[:7], right]))
     assert m.holds is False
     assert {7} < {i for pair in m.details["failing"] for i in pair}
-    text = EXPLANATIONS["transfer-subsets"](saved("transfer-subsets", m))
-    assert text.startswith(f"{len(m.details['failing'])} of 56 pairs fail")
-    assert text.endswith("with no common error.")
     canvas = drawn("transfer-subsets", saved("transfer-subsets", m).measurements[0].details)  # NaN and all
     assert len(canvas.axes) == 2
 
@@ -196,7 +202,7 @@ section8_attack = section8.attack
 
 
 def test_the_figure_of_the_matrices(monkeypatch):
-    m = MEASURES["transfer-subsets"].function(world(monkeypatch), 0, *eight(world(monkeypatch)))
+    m = measure("transfer-subsets", world(monkeypatch), **in_halves(eight(world(monkeypatch))))
     details = saved("transfer-subsets", m).measurements[0].details
     left, right = drawn("transfer-subsets", details).axes
     shown = np.array(left.get_images()[0].get_array())
@@ -318,8 +324,6 @@ def test_the_predicate_of_fig4(monkeypatch, share, bent, holds):
     monkeypatch.setattr(section8, "_line", planted)
     m = measured("fig4-eps-trace", lab)
     assert m.holds is holds
-    text = EXPLANATIONS["fig4-eps-trace"](saved("fig4-eps-trace", m))
-    assert ("5 are classified correctly over a quarter" in text) == (share == 0.6)
 
 
 def test_a_network_that_bends_elsewhere_is_noticed(monkeypatch):
@@ -339,7 +343,7 @@ def test_the_figure_of_the_line(monkeypatch):
     right = [e for e, z in zip(four["eps"], four["logits"], strict=True) if np.argmax(z) == 4]
     assert sorted(patch.get_x() for patch in axes.patches) == pytest.approx(sorted(e - 0.0625 for e in right))
     frames = []
-    for panel, e in zip(panels, section8.SHOWN, strict=True):
+    for panel, e in zip(panels, SHOWN, strict=True):
         pixels = np.asarray(panel.get_images()[0].get_array()).ravel()
         assert pixels == pytest.approx(np.array(four["x"]) + e * np.array(four["direction"]))
         assert panel.get_title() == f"{e:g}".replace("-", "−")
@@ -377,9 +381,9 @@ def test_universal_direction(monkeypatch):
     }
     for name, shift in shifts.items():
         wrong = np.array([hand.says(a + s) for a, s in zip(x, shift, strict=True)]) != y
-        assert m.details["errors"][name] == pytest.approx(wrong.mean()), name
+        assert m.values[name] == pytest.approx(wrong.mean()), name
         assert m.details["by_class"][name][3] == pytest.approx(wrong[y == 3].mean())
-    assert m.values == {name: m.details["errors"][name] for name in list(shifts)[1:]}
+    assert m.values.keys() == shifts.keys()
     assert m.intervals["error_common"] == wilson(round(m.values["error_common"] * IMAGES), IMAGES)
     assert m.details["patterns"] == [common[k].tolist() for k in range(10)]
 
@@ -394,7 +398,6 @@ def test_the_predicate_of_universal_direction(monkeypatch, own, common, random, 
     monkeypatch.setattr(section8, "predict", lambda m, x: np.where(np.arange(IMAGES) < next(shares) * IMAGES, -1, y))
     m = measured("universal-direction", lab)
     assert m.holds is holds
-    assert percent(common) in EXPLANATIONS["universal-direction"](saved("universal-direction", m))
 
 
 def test_the_figure_of_universal_direction(monkeypatch):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
-from tiny import TINY, GivenLab, tiny_mnist, use
+from tiny import TINY, GivenLab, measure, tiny_mnist, use
 
 from tinyadv import models
 from tinyadv.attacks import input_gradient
@@ -16,12 +16,11 @@ from tinyadv.datasets import MNIST, Split
 from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import parameters
 from tinyadv.paper import recipes
-from tinyadv.paper.figures import BLUE, FIGURES, GREY, ORANGE
-from tinyadv.paper.measuring import EXPLANATIONS, MEASURES
-from tinyadv.paper.recipes import PROFILES
+from tinyadv.paper.draw import BLUE, GREY, ORANGE, drawings
+from tinyadv.paper.measure import MEASURES
+from tinyadv.paper.measure.section9 import Against, Average
+from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Result
-from tinyadv.paper.section9 import Against, Average
-from tinyadv.paper.variations import ROUNDED
 from tinyadv.tensor import Tensor, grad
 
 EPS, D, K = 0.25, 6, 4
@@ -117,7 +116,7 @@ def measured(patch):
     use(patch, MNIST(train, validation, Split(test.x[-IMAGES:], test.y[-IMAGES:])))
     lab = GivenLab()
     members = members_of(lab)
-    return MEASURES["ensemble-12"].function(lab, 0, *members), members, lab.data.test
+    return measure("ensemble-12", lab, members=members), members, lab.data.test
 
 
 def saved(m):
@@ -156,13 +155,16 @@ def test_ensemble(monkeypatch):
     assert sizes["member"] == [error(of_one, 1), error(of_one, 2)]
     assert sizes["ensemble"] == [error(of_one, 1), error(made("probability", 2), 2)]
     assert sizes["clean"] == [error(x, 1), error(x, 2)]
-    rows = m.details["variations"]["rows"]
-    clipped = [error(made("probability").clip(0, 1)), error(of_one.clip(0, 1))]
-    assert rows[3] == ["clipped to [0, 1]", *clipped]
-    assert rows[0][1:] == [m.values["error_ensemble"], m.values["error_member"]]
-    name, *rounded = rows[4]  # in float64, with networks that are not sure, nothing is rounded away
-    assert (name, rounded) == (ROUNDED, [m.values["error_summed_losses"], m.values["error_member"]])
-    assert "variations of what the paper leaves open" in EXPLANATIONS["ensemble-12"](saved(m))
+    member = m.values["error_member"]
+    assert m.variations == {
+        "mean_logit": {"error_ensemble": m.values["error_mean_logit"], "error_member": member},
+        "summed_losses": {"error_ensemble": m.values["error_summed_losses"], "error_member": member},
+        "clipped": {
+            "error_ensemble": error(made("probability").clip(0, 1)), "error_member": error(of_one.clip(0, 1)),
+        },
+        # in float64, with networks that are not sure, nothing is rounded away
+        "rounded": {"error_ensemble": m.values["error_summed_losses"], "error_member": member},
+    }  # fmt: skip
 
 
 def logit_gradient(network, x, c):
@@ -192,23 +194,21 @@ def test_members_are_twelve_others_for_every_seed():
 
 
 def test_longer_trained_members_are_another_ensemble(monkeypatch):
-    """Of twelve and twelve networks: rows 5 and 6 are those that follow, row 0 and 4 the members."""
     _, (first, second, _), _ = measured(monkeypatch)
     lab, members, longer = GivenLab(), [first] * 12, [second] * 12
-    rows = MEASURES["ensemble-12"].function(lab, 0, *members, *longer).details["variations"]["rows"]
-    swapped = MEASURES["ensemble-12"].function(lab, 0, *longer, *members).details["variations"]["rows"]
-    assert rows[5][1:] == swapped[0][1:] != rows[0][1:]
-    assert rows[6][1:] == swapped[4][1:]
-    assert (rows[5][0], rows[6][0]) == (
-        "gradient of the mean probability, members trained for 2 epochs",
-        f"{ROUNDED}, members trained for 2 epochs",
-    )
+    m = measure("ensemble-12", lab, members=members, longer=longer)
+    swapped = measure("ensemble-12", lab, members=longer, longer=members)
+    for name in ("error_ensemble", "error_member"):
+        assert m.variations["longer"][name] == swapped.values[name]
+        assert m.variations["longer-rounded"][name] == swapped.variations["rounded"][name]
+    assert m.values != swapped.values
+    assert m.variations["longer"]["epochs"] == m.variations["longer-rounded"]["epochs"] == 2
 
 
 def test_the_figure_of_the_ensemble(monkeypatch):
     m, _, _ = measured(monkeypatch)
     details = saved(m).measurements[0].details
-    FIGURES["ensemble-12"].draw(canvas := Canvas(), details)
+    drawings()["ensemble-12"].draw(canvas := Canvas(), details)
     (axes,) = canvas.axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     names = {

@@ -12,19 +12,18 @@ from functools import cache
 
 import numpy as np
 import pytest
-from tiny import TINY, GivenLab, on_strict_device, tiny_mnist, use
+from tiny import TINY, GivenLab, measure, on_strict_device, tiny_mnist, use
 
-import tinyadv.paper.reproduce  # noqa: F401  (it imports all sections, and so fills MEASURES)
 from tinyadv import attacks, metrics, models
 from tinyadv.backend import generator, noise
 from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import parameters
 from tinyadv.ops import softplus
-from tinyadv.paper import appendix, audit, section2, section3, section5, section8
+from tinyadv.paper import audit
 from tinyadv.paper import lab as laboratory
-from tinyadv.paper.figures import pixels
-from tinyadv.paper.measuring import MEASURES
-from tinyadv.paper.registry import claims
+from tinyadv.paper.claims import claims
+from tinyadv.paper.draw import pixels
+from tinyadv.paper.measure import MEASURES, appendix, section2, section3, section5, section8
 from tinyadv.paper.results import Result, check
 
 EPS = 0.25
@@ -182,7 +181,8 @@ def test_what_is_measured_is_what_the_registry_names(monkeypatch):
         result = Result(claim, "tiny", "cpu", [3, 4], [measured(claim, lab, seed) for seed in (3, 4)])
         check(result)
         for m in result.measurements:
-            assert m.values.keys() == named, claim
+            varied = {name for values in m.variations.values() for name in values} - {"epochs"}
+            assert m.values.keys() | varied == named, claim
             assert m.intervals.keys() <= m.values.keys()
             assert (m.holds is None) == (claims()[claim].predicate is None or claim in OF_CIFAR)
         Result.from_json(result.to_json())  # the details are what JSON can say
@@ -288,12 +288,12 @@ def test_adv_train_240(monkeypatch):
     lab = world(monkeypatch, "adv-train-240")
     networks = pair_of_networks(lab)
     naive, trained = (ByHand(network).report(*lab.data.test)["error"] for network in networks)
-    m, function = measured("adv-train-240", lab), MEASURES["adv-train-240"].function
+    m = measured("adv-train-240", lab)
     agree(m, {"naive_error": naive, "adversarially_trained_error": trained})
     assert naive != trained
     assert m.holds == (trained < naive)
-    assert function(lab, 0, *reversed(networks)).holds == (naive < trained)
-    assert not function(lab, 0, networks[0], networks[0]).holds  # as good is not better
+    assert measure("adv-train-240", lab, naive=networks[1], trained=networks[0]).holds == (naive < trained)
+    assert not measure("adv-train-240", lab, naive=networks[0], trained=networks[0]).holds  # as good is not better
 
 
 def test_adv_robust(monkeypatch):
@@ -324,9 +324,11 @@ def test_adv_robust(monkeypatch):
     agree(m, named("adv-robust-1600", values))
     assert m.holds
     assert m.details["eps"] == [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
-    for name, by in (("naive", ByHand(naive)), ("adversarial", hand)):
+    for name, by in (("naive", ByHand(naive)), ("trained", hand)):
         curves = ([by.fgsm(a, b, e) for a, b in zip(x[:FIRST], y, strict=False)] for e in (0.05, 0.2))
-        assert [m.details[name][i] for i in (1, 4)] == [by.report(images, y[:FIRST])["error"] for images in curves]
+        assert [m.details["curves"][name][i] for i in (1, 4)] == [
+            by.report(images, y[:FIRST])["error"] for images in curves
+        ]
 
 
 @pytest.mark.parametrize(
@@ -550,7 +552,7 @@ def noticed(claim, defect):
         DEFECTS[defect](patch)
         wrong = measured(claim, lab)
     names = {name for name, v in wrong.values.items() if v != pytest.approx(right.values[name], rel=1e-6, nan_ok=True)}
-    if in_json(right.details) != in_json(wrong.details):
+    if in_json([right.details, right.variations]) != in_json([wrong.details, wrong.variations]):
         names.add("details")
     return names | ({"holds"} if right.holds and wrong.holds is False else set())
 

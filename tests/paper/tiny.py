@@ -10,9 +10,11 @@ from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split, mnist, pair
 from tinyadv.layers import parameters
 from tinyadv.models import build
-from tinyadv.paper import appendix, audit, lab, measuring, section2, section4, section5, section6, section7, section8
-from tinyadv.paper.lab import Lab, Recipe
-from tinyadv.paper.recipes import Profile
+from tinyadv.paper import audit, lab
+from tinyadv.paper.lab import Lab, Recipe, Trained
+from tinyadv.paper.measure import MEASURES, appendix, section2, section4, section5, section6, section7, section8
+from tinyadv.paper.measure import common as measuring
+from tinyadv.paper.profiles import Profile
 from tinyadv.tensor import Tensor, grad
 
 TINY = Profile(
@@ -176,6 +178,13 @@ class GivenLab(Lab):
             p.data = lab.to_device(q.data.astype(self.dtype), self.device)
         return copy
 
+    def trained(self, recipe):
+        return self.as_trained(self.network(recipe))
+
+    def as_trained(self, network):
+        """A network with the training that this lab says it had."""
+        return Trained(network, self.log(network), self.epochs(network))
+
     def network(self, recipe):
         kind = recipe.network, recipe.objective, recipe.arguments.get("top")
         if recipe.objective in ("noise", "through-attack", "hidden-layer") or recipe.network == "saturating_network":
@@ -189,6 +198,19 @@ class GivenLab(Lab):
 
     def epochs(self, network):
         return self.log(network)[-1]["epoch"]
+
+
+def measure(claim, lab, seed=0, **networks):
+    """A claim's measuring function on networks that are given by its names for them, or several in a list or table."""
+
+    def trained(some):
+        if isinstance(some, dict):
+            return {key: trained(one) for key, one in some.items()}
+        if isinstance(some, list):
+            return [trained(one) for one in some]
+        return some if some is None or isinstance(some, Trained) else lab.as_trained(some)
+
+    return MEASURES[claim].function(lab, seed, **{name: trained(some) for name, some in networks.items()})
 
 
 def made_sure(network, times):

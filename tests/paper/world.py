@@ -23,10 +23,10 @@ from tinyadv import training
 from tinyadv.bench import summary
 from tinyadv.datasets import MNIST, Split
 from tinyadv.metrics import evaluate
-from tinyadv.paper import lab, tasks  # noqa: F401  (first its claims, then ours)
-from tinyadv.paper.figures import FIGURES
+from tinyadv.paper import lab
+from tinyadv.paper.draw import drawings
 from tinyadv.paper.lab import Recipe
-from tinyadv.paper.measuring import EXPLANATIONS, measures
+from tinyadv.paper.measure import MEASURES, Measure
 from tinyadv.paper.results import Measurement
 
 EPOCHS = int(os.environ.get("WORLD_EPOCHS", "4"))
@@ -39,28 +39,31 @@ y = np.arange(300) % 10
 x = (0.5 * rng.random((10, 784))[y] + 0.5 * rng.random((300, 784))).astype("float32")
 MINI = MNIST(*(Split(x[part], y[part]) for part in (slice(200), slice(200, 250), slice(250, 300))))
 lab.mnist = lambda: MINI
-FIGURES.clear()  # which take time to draw
+drawings().clear()  # which take time to draw
 summary.RESULTS = Path("nowhere")  # so does that of the benchmark
-EXPLANATIONS.clear()
 
 
-@measures("rubbish-softmax", lambda profile, seed: [replace(RECIPE, seed=seed)])
 def first(lab, seed, network):
     misfortune("measure")
-    e = evaluate(network, *lab.data.test)
+    e = evaluate(network.network, *lab.data.test)
     return Measurement({"error": e.error, "confidence_on_mistakes": e.confidence}, {"error": e.intervals["error"]})
 
 
-@measures(
-    "rubbish-maxout-softmax",
-    lambda profile, seed: [
-        replace(RECIPE, seed=seed, objective="adversarial"),
-        replace(RECIPE, seed=seed, schedule={"learning_rate": 1e9 if "WORLD_DIVERGE" in os.environ else 0.04}),
-    ],
-)
-def second(lab, seed, *networks):
-    e = [evaluate(network, *lab.data.test) for network in networks]
-    return Measurement({"error": e[0].error, "confidence_on_mistakes": e[1].confidence})
+def second(lab, seed, trained, clean):
+    attacked, plain = (evaluate(of.network, *lab.data.test) for of in (trained, clean))
+    return Measurement({"error": attacked.error, "confidence_on_mistakes": plain.confidence})
+
+
+def two(profile, seed):
+    rate = 1e9 if "WORLD_DIVERGE" in os.environ else 0.04
+    return {
+        "trained": replace(RECIPE, seed=seed, objective="adversarial"),
+        "clean": replace(RECIPE, seed=seed, schedule={"learning_rate": rate}),
+    }
+
+
+MEASURES["rubbish-softmax"] = Measure("rubbish-softmax", first, lambda p, s: {"network": replace(RECIPE, seed=s)})
+MEASURES["rubbish-maxout-softmax"] = Measure("rubbish-maxout-softmax", second, two)
 
 
 ONLY = ("--only", "rubbish-softmax,rubbish-maxout-softmax")

@@ -22,7 +22,7 @@ from .notebook import described, in_notebook, show_picture, show_table
 
 if TYPE_CHECKING:
     from ..paper.lab import Lab
-    from ..paper.recipes import Profile
+    from ..paper.profiles import Profile
 
 _PACKAGE = Path(__file__).parent.parent
 PROFILE = "TINYADV_PROFILE"  # the environment variable in which a lesson finds how much work it does
@@ -115,7 +115,7 @@ def scale(profile: str) -> Profile:
     ValueError
         If there is no such profile.
     """
-    from ..paper.recipes import PROFILES
+    from ..paper.profiles import PROFILES
 
     if profile not in PROFILES:
         raise ValueError(f"there is no profile {profile!r}: there are {', '.join(PROFILES)}")
@@ -145,7 +145,7 @@ def compare(
     claim : str
         Its id: see `tinyadv claims`.
     values : mapping, optional
-        What the lesson measured: numbers by their names in the registry (`tinyadv claims --json` lists them); shares
+        What the lesson measured: numbers by their names in claims.toml (`tinyadv claims --json` lists them); shares
         from 0 to 1.
     intervals : mapping, optional
         95 % intervals of some of them.
@@ -161,9 +161,9 @@ def compare(
     from rich.console import Console
     from rich.table import Table
 
-    from ..paper.registry import select
+    from ..paper.claims import select
     from ..paper.results import Measurement, Result, committed
-    from ..paper.tables import rows
+    from ..paper.show import rows
 
     (about,) = select([claim])
     known, ours = [q.name for q in about.quantities], committed().get(claim)
@@ -199,7 +199,7 @@ def figure(name: str, width: float = 8, height: float = 4) -> Iterator[Any]:
     matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
 
-    from ..paper.figures import STYLE
+    from ..paper.draw import STYLE
     from ..storage import write_atomically
 
     with matplotlib.rc_context(STYLE):

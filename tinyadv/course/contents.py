@@ -12,7 +12,7 @@ import shutil
 import textwrap
 from pathlib import Path
 
-from ..paper.registry import Claim, claims
+from ..paper.claims import Claim, claims
 from ..storage import parse_json
 from . import FIGURES, lessons, title
 from .exercises import exercises

@@ -16,10 +16,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..paper.registry import Claim, claims
-from ..paper.report import SECTIONS, SYMBOLS
+from ..paper.claims import Claim, claims
+from ..paper.draw import drawings
 from ..paper.results import Result, committed, format_paper, status, statuses
-from ..paper.tables import rows
+from ..paper.show import entry, rows
+from ..paper.show import seeds as seeds_of
+from ..paper.show.report import SECTIONS, SYMBOLS
 from . import lessons, title
 from .contents import answers
 from .exercises import BEGIN, END, exercises, stub, without_rubrics
@@ -34,8 +36,8 @@ MODULES = {
     "Networks, costs, attacks": ["layers", "models", "losses", "attacks"],
     "Training and measuring": ["optim", "training", "metrics", "datasets", "storage", "progress", "machine"],
     "The evidence": [
-        "paper.registry", "paper.results", "paper.recipes", "paper.lab",
-        "paper.audit", "paper.reproduce", "paper.tables", "paper.report",
+        "paper.claims", "paper.results", "paper.profiles", "paper.recipes", "paper.lab", "paper.measure.common",
+        "paper.audit", "paper.run", "paper.show.text", "paper.show.report",
     ],
     "The course": ["course", "course.exercises", "course.export", "course.grade", "course.judging", "course.scores"],
 }  # fmt: skip
@@ -240,18 +242,16 @@ def _details(claim: Claim, result: Result | None) -> str:
     lines = [[text(row.label), text(row.paper or "—"), _together(row.ours)] for row in rows(claim, result)]
     parts += [table(["What", "Paper", "Ours \\[95 % interval\\]"], lines)] if lines else []
     if result is not None:
-        seeds = ", ".join(map(str, result.seeds))
-        run = f"profile {result.profile}, seed{'s' * (len(result.seeds) > 1)} {seeds}"
-        parts.append(
-            f"Measured: {run}" + (f"; smaller than the paper’s: {text(result.scale)}." if result.scale else ".")
-        )
-        word = status(claim, result)
-        parts += [f"**Why it {_VERBS[word]}:** {text(result.reason)}"] if result.reason and word in _VERBS else []
+        one = entry(claim, result)
+        run = f"profile {result.profile}, {seeds_of(result)}"
+        smaller = f"; smaller than the paper’s: {text('; '.join(one.scale))}" if one.scale else ""
+        parts.append(f"Measured: {run}{smaller}.")
+        parts += [f"**Why it {_VERBS[one.status]}:** {text(one.note)}"] if one.note else []
     if taught := lessons_of(claim):
         parts.append("Lessons: " + "; ".join(map(lesson_link, taught)) + ".")
-    for figure in result.figures if result else []:
-        about = f"{text(figure.title)}. {text(figure.caption)}"
-        parts.append(f"```{{figure}} /pictures/{figure.name}\n:alt: {' '.join(figure.title.split())}\n\n{about}\n```")
+    if result is not None and (drawing := drawings().get(claim.id)):
+        about = f"{text(drawing.title)}. {text(drawing.caption)}"
+        parts.append(f"```{{figure}} /pictures/{drawing.file}\n:alt: {' '.join(drawing.title.split())}\n\n{about}\n```")
     more = [text(claim.definition)]
     more += [f"**Has to hold, for every seed:** {text(claim.predicate)}"] if claim.predicate else []
     near = [f"{text(q.label)} {text(format_paper(q))}" for q in claim.published]

@@ -13,7 +13,6 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,7 +100,9 @@ _PLACES = {"lessons.md": "lessons/index.md", "reference.md": "reference/index.md
 
 def _prepare(source: Path, results: Mapping[str, Result]) -> None:
     """Write Sphinx's sources; what has not changed is left as it is, what is no longer there is taken away."""
-    written = {source / "pictures" / figure.name for result in results.values() for figure in result.figures}
+    from ..paper.draw import drawings
+
+    written = {source / "pictures" / drawing.file for name, drawing in drawings().items() if name in results}
     for place, text in sources(results):
         path = source / place
         written.add(path)
@@ -115,27 +116,23 @@ def _prepare(source: Path, results: Mapping[str, Result]) -> None:
 
 def _drawn(folder: Path) -> dict[str, Result]:
     """The committed results, with their figures drawn into the folder; not again if this very program has done so."""
-    from ..paper import tasks  # noqa: F401  its import registers what draws
-    from ..paper.figures import draw_figures
-    from ..paper.results import Figure, committed
+    from ..paper.draw import draw_figure
+    from ..paper.results import committed
 
     results, note = committed(), folder.parent / "pictures.json"
     before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
     if before.get("program") != _program():
         folder.mkdir(parents=True, exist_ok=True)
-        figures = {name: [vars(f) for f in draw_figures(result, folder)] for name, result in results.items()}
-        before = {"program": _program(), "figures": figures}
-        write_atomically(note, json.dumps(before))
-    return {
-        name: replace(result, figures=[Figure(**f) for f in before["figures"][name]])
-        for name, result in results.items()
-    }
+        for result in results.values():
+            draw_figure(result, folder)
+        write_atomically(note, json.dumps({"program": _program()}))
+    return results
 
 
 def _write_report(path: Path, results: Mapping[str, Result]) -> None:
     """The report on the committed results, a page that stands alone."""
     from ..paper import results as module
-    from ..paper.report import write_report
+    from ..paper.show.report import write_report
 
     kept = Path(module.__file__).parent / "results"
     found = [kept / f"{profile}.json" for profile in ("paper", "lesson", "quick")]
@@ -177,7 +174,13 @@ def _program() -> str:
     """A fingerprint of what lessons run on: the package but for its command line and the other tools of the course."""
     package = Path(__file__).parents[1]
     course = [package / "course" / name for name in ("__init__.py", "notebook.py")]
-    found = [*package.glob("*.py"), *package.glob("paper/*.*"), *package.glob("paper/results/*.json"), *course]
+    found = [
+        *package.glob("*.py"),
+        *package.glob("paper/**/*.py"),
+        *package.glob("paper/*.toml"),
+        *package.glob("paper/results/*.json"),
+        *course,
+    ]
     return _hash(path for path in found if path.name != "cli.py")
 
 

@@ -7,10 +7,11 @@ tells that FGSM does not measure robustness there. `audit` tries all of them; `d
 its `table`, and a table or page that shows the claim can flag it:
 
     columns     ["network", "attack", "images", "error", "low", "high"]
-    rows        one list for each network and attack: two texts, how many images (the first ones of the test set), the
-                share of them misclassified, and its 95 % interval (Wilson); the last row of a network is the share of
-                exactly zero entries in the input gradients, which is no error and has no interval
-    violations  a sentence for each place where the order does not hold; empty where it holds everywhere
+    rows        one list for each network and attack: two keys (see `label`), how many images (the first ones of the
+                test set), the share of them misclassified, and its 95 % interval (Wilson); the last row of a network is
+                the share of exactly zero entries in the input gradients, which is no error and has no interval
+    violations  for each place where the order does not hold [network, stronger attack, weaker attack, images, error of
+                the stronger, error of the weaker]; empty where it holds everywhere
 """
 
 from __future__ import annotations
@@ -26,15 +27,31 @@ from ..attacks import fgsm, pgd
 from ..backend import Array, array_module, generator, to_device
 from ..models import Network
 from ..ops import sign
+from .attacking import attack, random_signs
 from .lab import EPS
-from .measuring import attack, random_signs
 
 FIRST, FEW, FEWEST = 1000, 100, 20  # test images for 20 steps of PGD, for 100 steps, and for finite differences
 STEP = 0.01  # of the finite differences, in units of pixels: a 25th of EPS
 
-CLEAN, FGSM, PREDICTED = "none", "FGSM", "FGSM, away from the predicted labels"
-NOISE, PGD_20, PGD_100 = "random signs", "PGD, 20 steps", "PGD, 100 steps"
-DIFFERENCES, ZEROS = "finite differences of J, no gradients", "(input gradients exactly 0)"
+CLEAN, FGSM, PREDICTED, NOISE, PGD_20, PGD_100 = "clean", "fgsm", "predicted", "noise", "pgd-20", "pgd-100"
+DIFFERENCES, ZEROS, BROUGHT = "differences", "zeros", "brought:"  # the last is followed by a network's name
+LABELS = {
+    CLEAN: "none",
+    FGSM: "FGSM",
+    PREDICTED: "FGSM, away from the predicted labels",
+    NOISE: "random signs",
+    PGD_20: "PGD, 20 steps",
+    PGD_100: "PGD, 100 steps",
+    DIFFERENCES: "finite differences of J, no gradients",
+    ZEROS: "(input gradients exactly 0)",
+}
+
+
+def label(attack: str) -> str:
+    """An attack's key as text for people."""
+    if attack.startswith(BROUGHT):
+        return f"FGSM examples of {attack.removeprefix(BROUGHT)}"
+    return LABELS.get(attack, attack)
 
 
 @dataclass(frozen=True)
@@ -62,10 +79,10 @@ class Audit:
             n = min(len(self.wrong[network][name]) for name in (stronger, weaker))
             yield stronger, weaker, n, self.error(network, stronger, n), self.error(network, weaker, n)
 
-    def violations(self) -> list[str]:
-        """Where the order of attacks does not hold, in words."""
+    def violations(self) -> list[list[Any]]:
+        """Where the order of attacks does not hold."""
         return [
-            f"{network}: {weaker} {100 * b:.1f} %, {stronger} only {100 * a:.1f} %, on the same {n:,} images"
+            [network, stronger, weaker, n, a, b]
             for network in self.wrong
             for stronger, weaker, n, a, b in self.compared(network)
             if a < b
@@ -89,9 +106,6 @@ def _order(attacks: Mapping[str, Array]) -> list[tuple[str, str]]:
     pairs += [(FGSM, PREDICTED)]  # else the true label can be read from the perturbation: it leaks
     brought = [name for name in attacks if name.startswith(BROUGHT)]
     return pairs + [(seeing, name) for name in brought for seeing in (FGSM, PGD_20)]
-
-
-BROUGHT = "FGSM examples of "
 
 
 def audit(

@@ -16,7 +16,7 @@ from ..backend import check_device
 from ..progress import Bars, Console, say
 from ..storage import temporary_folder, write_atomically
 from .lab import Lab
-from .tasks import Outcome, Remote, Task, TrainTask, attempt
+from .workers import Outcome, Remote, Task, TrainTask, attempt
 
 TOPIC = "tinyadv"
 PATIENCE = 3.0  # seconds in which a scheduler has to answer

@@ -1,13 +1,15 @@
 """The lab: where a recipe becomes a trained network. A recipe is a value; its hash names the network everywhere.
 
 The one idea: many claims look at the same network, so a claim asks a `Lab` for the network of a recipe, and the lab
-trains it, continues an interrupted training, or loads what was trained before.
+trains it, continues an interrupted training, or loads what was trained before by the same program (see `fingerprint`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -28,6 +30,7 @@ from ..progress import Progress, Silent
 from ..storage import StorageError, load_arrays, save_arrays
 from ..training import Objective, Stopping, Training, check_log, train
 from . import rounding
+from .fingerprint import training
 from .stage2 import Stage2, stage2
 
 EPS = 0.25  # the paper's attack on MNIST, in units of pixels from 0 to 1
@@ -110,11 +113,15 @@ class Recipe:
         return dict(json.loads(json.dumps(asdict(self))))
 
     @property
+    def chosen(self) -> dict[str, Any]:
+        """The fields that are not left at their defaults, as they come back from JSON."""
+        defaults = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(self)}
+        return {name: value for name, value in self.as_json.items() if value != defaults[name]}
+
+    @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the trained network; what is left at its default does not count."""
-        defaults = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(self)}
-        chosen = {name: value for name, value in self.as_json.items() if value != defaults[name]}
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self.chosen, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def title(self) -> str:
@@ -124,6 +131,27 @@ class Recipe:
         objective = "" if self.objective == "clean" else f", {self.objective}"
         half = f", {self.data.removeprefix('mnist-')}" if self.data in HALVES else ""
         return f"{' '.join(str(word) for word in words if word)}{objective}{half}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and its training.
+
+    Attributes
+    ----------
+    log : list of dict
+        What was noted after each epoch. After early stopping that is the whole training, which went on for longer than
+        `epochs`; where the network was trained again on all 60,000 images, nothing was noted of that.
+    epochs : int
+        For how many epochs the network was trained: with early stopping, those that this chose.
+    packaged : bool
+        Whether it came with the package instead of being trained here.
+    """
+
+    network: Network
+    log: list[dict[str, Any]]
+    epochs: int
+    packaged: bool = False
 
 
 class Lab:
@@ -147,7 +175,7 @@ class Lab:
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
     ) -> None:
         self.folder, self.device, self.progress, self.say = Path(folder), device, progress or Silent(), say
-        self._trained: dict[str, tuple[Network, list[dict[str, Any]], int]] = {}
+        self._trained = dict[str, Trained]()
 
     @cached_property
     def data(self) -> MNIST:
@@ -172,22 +200,21 @@ class Lab:
 
     def network(self, recipe: Recipe) -> Network:
         """The trained network of a recipe."""
-        return self._result(recipe)[0]
+        return self.trained(recipe).network
 
-    def log(self, network: Network) -> list[dict[str, Any]]:
-        """What was noted after each epoch of the training of one of this lab's networks.
-
-        After early stopping that is the whole training, which went on for longer than the network's `epochs`; where it
-        was trained again on all 60,000 images, nothing was noted of that.
-        """
-        return next(log for model, log, _ in self._trained.values() if model is network)
-
-    def epochs(self, network: Network) -> int:
-        """For how many epochs one of this lab's networks was trained: with early stopping, those that this chose."""
-        return next(epochs for model, _, epochs in self._trained.values() if model is network)
+    def trained(self, recipe: Recipe) -> Trained:
+        """The trained network of a recipe, with what is known of its training."""
+        if recipe.hash not in self._trained:
+            model, log = self._read(recipe) or self._train(recipe)
+            for path in self.folder.glob(f"{recipe.hash}.*.checkpoint"):
+                path.unlink(missing_ok=True)  # this training's; or of one killed when its network had just been written
+            watched = recipe.stop_on
+            best = min(log, key=lambda entry: entry[watched]) if watched else log[-1]
+            self._trained[recipe.hash] = Trained(model.to(self.device), log, best["epoch"])
+        return self._trained[recipe.hash]
 
     def stage2(self, recipe: Recipe) -> Stage2:
-        """What stage 2 of a recipe that has one did, of which `log` and `epochs` say nothing."""
+        """What stage 2 of a recipe that has one did, of which `Trained` says nothing."""
         self.network(recipe)
         about = load_arrays(self.path(recipe))[1]["stage2"]
         return Stage2(about["target"], about["log"])
@@ -200,17 +227,6 @@ class Lab:
         """Let go of all networks: they are in their files."""
         self._trained.clear()
 
-    def _result(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]], int]:
-        if recipe.hash not in self._trained:
-            model, log = self._read(recipe) or self._train(recipe)
-            for path in (self._checkpoint(recipe, part) for part in ("train", "full_train")):
-                if path.exists():  # this training's; or of one that was killed when its network had just been written
-                    path.unlink(missing_ok=True)
-            watched = recipe.stop_on
-            best = min(log, key=lambda entry: entry[watched]) if watched else log[-1]
-            self._trained[recipe.hash] = model.to(self.device), log, best["epoch"]
-        return self._trained[recipe.hash]
-
     def _read(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]] | None:
         path = self.path(recipe)
         if not path.exists():
@@ -219,6 +235,9 @@ class Lab:
             arrays, about = load_arrays(path)
             model = self._untrained(recipe)
             log = check_log(about.get("log"), path)
+            if about.get("program") != training():
+                self._set_aside(path, str(about.get("program")))
+                return None
             stage2 = about.pop("stage2", None)
             if about != self._about(recipe, model, log) or recipe.stage2 != (stage2 is not None):
                 raise StorageError(f"{path} is not the network of its recipe, or was trained on another device")
@@ -228,11 +247,17 @@ class Lab:
             return None
         return model, log
 
+    def _set_aside(self, path: Path, program: str) -> None:
+        """Keep the network of another program under another name, and say so: this program trains its own."""
+        kept = path.with_suffix(f".{re.sub('[^0-9a-f]', '', program)[:12] or 'older'}.safetensors")
+        os.replace(path, kept)
+        self.say(f"{path} was trained by another version of the program; it is kept as {kept.name}, and trained again")
+
     def _train(self, recipe: Recipe) -> tuple[Network, list[dict[str, Any]]]:
         extra = {}
         if recipe.first:
-            model = self.network(recipe.first)
-            log, best_epoch = self.log(model), self.epochs(model)
+            first = self.trained(recipe.first)
+            model, log, best_epoch = first.network, first.log, first.epochs
         else:
             model, done = self._run(recipe, "train", recipe.epochs)
             log, best_epoch = done.log, done.best_epoch
@@ -275,6 +300,9 @@ class Lab:
     def _run(self, recipe: Recipe, part: str, epochs: int) -> tuple[Network, Training]:
         """One training on a part of the data, continued from its checkpoint if there is one that can be used."""
         model, again = self._untrained(recipe).to(self.device), part == "full_train"
+        own = self._checkpoint(recipe, part)
+        if others := [path.name for path in self.folder.glob(f"{recipe.hash}.*.{part}.checkpoint") if path != own]:
+            self.say(f"{others[0]} is of another version of the program; the training starts from the beginning")
         try:
             done = train(
                 model,
@@ -304,6 +332,7 @@ class Lab:
             "log": log,
             "recipe": recipe.as_json,
             "device": self.device,
+            "program": training(),
         }
 
     def _untrained(self, recipe: Recipe) -> Network:
@@ -337,7 +366,8 @@ class Lab:
         return self.folder / f"{recipe.hash}.safetensors"
 
     def _checkpoint(self, recipe: Recipe, part: str) -> Path:
-        return self.folder / f"{recipe.hash}.{part}.checkpoint"
+        """Where an unfinished training is kept: under the program's fingerprint, so that no other goes on with it."""
+        return self.folder / f"{recipe.hash}.{training()}.{part}.checkpoint"
 
 
 HALVES = ("mnist-half-0", "mnist-half-1")

@@ -1,92 +1,19 @@
 """The paper's networks as recipes, one function each, for the three profiles.
 
-A profile sets the scale of a run; a recipe (see `lab`) is a network and its training at that scale. Every choice on
-which the paper is silent is made here, or in the builders of `tinyadv.models`, and said in the docstring.
+A profile sets the scale of a run (see `profiles`); a recipe (see `lab`) is a network and its training at that scale.
+Every choice on which the paper is silent is made here, or in the builders of `tinyadv.models`, and said in the
+docstring.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from ..optim import Schedule
-from .lab import EPS, HALVES, Recipe
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How much work a run may take. The code is the same; only these numbers, and what follows from them, differ.
-
-    Attributes
-    ----------
-    seeds : int
-        How many networks of each kind.
-    epochs : dict
-        Passes over the data, by kind of network; "controls" are those that are only compared with each other, all
-        trained equally long, "members" those of ensembles.
-    units : int
-        Maxout units a layer in the networks for which the paper uses 1600.
-    protocol : bool
-        Whether to stop early with patience 100 and retrain on all 60,000, as published.
-    variations : bool
-        Whether also to train the networks that only tell how far a silent choice moves a number: one of each, for the
-        first seed.
-    maxout, schedule : dict
-        Arguments of maxout networks, and of the `optim.Schedule` that trains them, in place of the published ones.
-    """
-
-    name: str
-    seeds: int
-    epochs: dict[str, int]
-    units: int = 240
-    protocol: bool = False
-    variations: bool = False
-    maxout: dict[str, Any] = field(default_factory=dict)
-    schedule: dict[str, Any] = field(default_factory=dict)
-
-    def varies(self, seed: int) -> bool:
-        """Whether the networks of other choices are trained too: one of each, for the first seed."""
-        return self.variations and seed == 0
-
-    def scale(self, recipe: Recipe, published_units: int | None = None) -> list[str]:
-        """In what a recipe is smaller than the paper's, in words; nothing where the paper is silent."""
-        units, parts = recipe.arguments.get("units"), []
-        if published_units and units == self.units != published_units:  # 240 units may be there for comparison
-            parts.append(f"{units} units where the paper has {published_units}")
-        if recipe.network in ("maxout_network", "saturating_network") and not self.protocol:
-            kind = "naive" if recipe.objective == "clean" else recipe.objective
-            images = "25,000" if recipe.data in HALVES else "50,000"
-            parts.append(f"{kind} training for {recipe.epochs} epochs on {images} images")
-        return parts
-
-
-PROFILES = {
-    "quick": Profile(
-        "quick", 1, {"softmax": 10, "logistic": 10, "rbf": 6, "naive": 8, "adversarial": 8, "controls": 2, "members": 2}
-    ),
-    "lesson": Profile(
-        "lesson",
-        3,
-        {"softmax": 20, "logistic": 20, "rbf": 6, "naive": 20, "adversarial": 20, "controls": 6, "members": 4},
-        variations=True,
-    ),
-    "paper": Profile(
-        "paper",
-        5,
-        {
-            "softmax": 100,
-            "logistic": 100,
-            "rbf": 6,
-            "naive": 1000,
-            "adversarial": 1000,
-            "controls": 100,
-            "members": 1000,
-        },
-        units=1600,
-        protocol=True,
-    ),
-}
+from .lab import EPS, Recipe
+from .profiles import Profile
 
 
 def softmax_regression(profile: Profile, seed: int) -> Recipe:
@@ -135,20 +62,20 @@ def rbf_network(
 
 # Other choices than those of `rbf_network`: which numbers they give shows which of them matter.
 RBF_OTHERWISE: dict[str, dict[str, Any]] = {
-    "J is the sum of binary cross-entropies": {"top": "rbf", "learning_rate": 0.5, "beta": 0.1},
-    "J is −log p of the true class": {"top": "rbf-true-class", "learning_rate": 0.5, "beta": 0.1},
-    "β starts at .05": {"beta": 0.05},
-    "β starts at .2": {"beta": 0.2},
-    "a quarter of the learning rate": {"learning_rate": 0.5},
-    "three times as many epochs": {"times": 3},
-    "binary cross-entropies, twice as many epochs": {"top": "rbf", "learning_rate": 0.5, "beta": 0.1, "times": 2},
+    "cross_entropy": {"top": "rbf", "learning_rate": 0.5, "beta": 0.1},
+    "true_class": {"top": "rbf-true-class", "learning_rate": 0.5, "beta": 0.1},
+    "beta:0.05": {"beta": 0.05},
+    "beta:0.2": {"beta": 0.2},
+    "slow": {"learning_rate": 0.5},
+    "long": {"times": 3},
+    "cross_entropy_long": {"top": "rbf", "learning_rate": 0.5, "beta": 0.1, "times": 2},
 }
 
 
-def rbf_otherwise(profile: Profile, seed: int) -> list[Recipe]:
-    """Networks of `RBF_OTHERWISE`, in its order; the two other J's alone where the profile does not vary choices."""
-    chosen = list(RBF_OTHERWISE.values())[: None if profile.varies(seed) else 2]
-    return [rbf_network(profile, seed, **choices) for choices in chosen]
+def rbf_otherwise(profile: Profile, seed: int) -> dict[str, Recipe]:
+    """Networks of `RBF_OTHERWISE`, by its keys; the two other J's alone where the profile does not vary choices."""
+    chosen = list(RBF_OTHERWISE) if profile.varies(seed) else ["cross_entropy", "true_class"]
+    return {key: rbf_network(profile, seed, **RBF_OTHERWISE[key]) for key in chosen}
 
 
 def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = False, top: str = "softmax") -> Recipe:
@@ -183,10 +110,15 @@ def at_length(profile: Profile, seed: int, *networks: Recipe, times: int = 5) ->
     return [replace(network, epochs=epochs) for network in networks] if profile.varies(seed) else []
 
 
-def naive_at_length(profile: Profile, seed: int) -> list[Recipe]:
+def naive_at_length(profile: Profile, seed: int) -> dict[str, Recipe]:
     """The naive maxout network, section 4; and where choices are varied the same, trained longer."""
     naive = maxout(profile, seed)
-    return [naive, *at_length(profile, seed, naive)]
+    return {"naive": naive, **longer(profile, seed, naive)}
+
+
+def longer(profile: Profile, seed: int, network: Recipe) -> dict[str, Recipe]:
+    """As "longer" a network trained for longer, where choices are varied (see `at_length`)."""
+    return dict(zip(["longer"], at_length(profile, seed, network), strict=False))
 
 
 def maxout_rubbish(profile: Profile, seed: int, top: str = "softmax", trained: bool = True) -> Recipe:
@@ -203,14 +135,14 @@ def maxout_rubbish(profile: Profile, seed: int, top: str = "softmax", trained: b
 
 # Ever more inhibition, section 7: a name, a builder, its arguments, learning rates to choose from.
 QUADRATIC: tuple[tuple[str, str, dict[str, Any], tuple[float, ...]], ...] = (
-    ("quadratic units, inhibition from .03", "quadratic_network", {"inhibition": 0.03, "top": "sigmoid"}, (0.03, 0.1)),
-    ("quadratic units, inhibition from .1", "quadratic_network", {"inhibition": 0.1, "top": "sigmoid"}, (0.03, 0.1)),
-    ("quadratic units, inhibition from .3", "quadratic_network", {"inhibition": 0.3, "top": "sigmoid"}, (0.03, 0.1)),
-    ("deep RBF under a softmax, β from .03", "deep_rbf_network", {"beta": 0.03, "top": "softmax"}, (0.1, 0.5)),
-    ("deep RBF, β from .03", "deep_rbf_network", {"beta": 0.03, "top": "rbf"}, (0.1, 0.5)),
-    ("deep RBF, β from .1", "deep_rbf_network", {"beta": 0.1, "top": "rbf"}, (0.1, 0.5)),
+    ("quadratic:0.03", "quadratic_network", {"inhibition": 0.03, "top": "sigmoid"}, (0.03, 0.1)),
+    ("quadratic:0.1", "quadratic_network", {"inhibition": 0.1, "top": "sigmoid"}, (0.03, 0.1)),
+    ("quadratic:0.3", "quadratic_network", {"inhibition": 0.3, "top": "sigmoid"}, (0.03, 0.1)),
+    ("rbf_softmax:0.03", "deep_rbf_network", {"beta": 0.03, "top": "softmax"}, (0.1, 0.5)),
+    ("rbf:0.03", "deep_rbf_network", {"beta": 0.03, "top": "rbf"}, (0.1, 0.5)),
+    ("rbf:0.1", "deep_rbf_network", {"beta": 0.1, "top": "rbf"}, (0.1, 0.5)),
     (
-        "deep RBF, squared errors, β from .1 and 1",
+        "rbf_squared:0.1",
         "deep_rbf_network",
         {"beta": 0.1, "hidden_beta": 1.0, "top": "rbf-squared"},
         (0.5, 2.0),
@@ -218,22 +150,22 @@ QUADRATIC: tuple[tuple[str, str, dict[str, Any], tuple[float, ...]], ...] = (
 )
 
 
-def quadratic(profile: Profile, seed: int) -> list[Recipe]:
-    """Deep networks of RBF and quadratic units, section 7: all of `QUADRATIC`, each at all of its learning rates.
+def quadratic(profile: Profile, seed: int) -> dict[str, Recipe]:
+    """Deep networks of RBF and quadratic units, section 7, by "NAME@RATE": `QUADRATIC` at all of its learning rates.
 
     100 units a layer: what is asked is whether SGD can train them at all.
     """
-    return [
-        Recipe(
+    return {
+        f"{name}@{rate:g}": Recipe(
             network,
             {"units": 100, **arguments},
             epochs=profile.epochs["controls"],
             schedule={"learning_rate": rate, "momentum": 0.9, "final_momentum": 0.9},
             seed=seed,
         )
-        for _, network, arguments, rates in QUADRATIC
+        for name, network, arguments, rates in QUADRATIC
         for rate in rates
-    ]
+    }
 
 
 HALVES_OF = ("softmax", "maxout", "rbf", "sigmoid")

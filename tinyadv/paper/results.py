@@ -1,13 +1,15 @@
 """What was measured for a claim, how sure one can be of it, and what that makes of the claim.
 
-A measurement is one seed's numbers; a result is a claim's measurements, with the scale and the software they were made
-with. The status follows from the paper's values, the interval over seeds and test images, and the registry's
-tolerance: no one sets it by hand. Results travel as strict JSON with a fingerprint, so that a number that somebody
-edited, or a file that was cut short, is noticed.
+A measurement is one seed's numbers; a result is a claim's measurements, with the networks and the software they were
+made with. Results hold numbers, keys and pictures, and no sentence: those are in claims.toml and notes.toml. The status
+follows from the paper's values, the interval over seeds and test images, and the claim's tolerance: no one sets it by
+hand. Results travel as strict JSON with a fingerprint, so that a number that somebody edited, or a file that was cut
+short, is noticed. What a later version of the program wrote into them is kept as it is.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
@@ -20,16 +22,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ..storage import parse_json, write_atomically
-from .registry import Claim, Quantity, claims
+from .claims import Claim, Quantity, claims
 
 Status = Literal["reproduced", "close", "differs", "not run"]
 STATUSES: tuple[Status, ...] = ("reproduced", "close", "differs", "not run")
-EXPLAINED: tuple[Status, ...] = ("differs", "not run")  # why is worth saying; not run: measured on other data
 Interval = tuple[float, float]
 T = TypeVar("T")
 
-FORMAT = "tinyadv results 1"
-PICTURE = "picture "  # how an image among the details begins: see `figures.encoded`
+FORMAT = "tinyadv results 2"
+PICTURE = "picture "  # how an image among the details begins: see `draw.encoded`
 _LARGEST = 1e100  # sums and squares of larger numbers overflow
 CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey
 _ROUNDING = 1e-12  # what adding and dividing in floating point may do at the very edge of a band
@@ -39,17 +40,8 @@ class ResultsError(ValueError):
     """A results file is missing, damaged, edited, or not one."""
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A drawn figure: its file's name (.png or .svg, beside the results), a title, and a caption that explains it."""
-
-    name: str
-    title: str
-    caption: str
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"\w[\w.-]*\.(png|svg)", self.name, re.ASCII):
-            raise ValueError(f"a figure's name is a plain file name that ends in .png or .svg, got {self.name!r}")
+class OtherVersionError(ResultsError):
+    """A results file is sound, but in the form of an earlier or a later version."""
 
 
 @dataclass
@@ -59,22 +51,37 @@ class Measurement:
     Attributes
     ----------
     values : dict
-        Each quantity by its name in the registry; shares as 0 to 1; NaN where there is no number.
+        Each quantity by its name in claims.toml; shares as 0 to 1; NaN where there is no number.
     intervals : dict
         95 % intervals over test images, where there are any.
     holds : bool or None
         Whether the claim's predicate holds.
+    variations : dict
+        Quantities if a choice on which the paper is silent is made otherwise, by the keys of claims.toml; where the
+        networks were trained for another length it is there as "epochs".
     details : dict
         Tables and curves, as what JSON can say; arrays are turned into lists when saved, what is not finite into null.
-    recipes : list of str
-        Hashes of the trained networks that were used.
+    networks : dict
+        The trained networks that were used, by their names in the measuring function: see `measure.Measure`.
     """
 
     values: dict[str, float]
     intervals: dict[str, Interval] = field(default_factory=dict)
     holds: bool | None = None
+    variations: dict[str, dict[str, float]] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
-    recipes: list[str] = field(default_factory=list)
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    later: dict[str, Any] = field(default_factory=dict, repr=False)  # what only a later version knows
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A variation over all seeds that have it: its key, its label for people, means by the names of quantities."""
+
+    key: str
+    label: str
+    values: dict[str, float]
+    seeds: int
 
 
 @dataclass
@@ -87,10 +94,6 @@ class Result:
         Its id.
     seeds, measurements : lists
         One measurement for each seed.
-    scale : str
-        In what the run is smaller than the paper's: "240 units where the paper has 1600"; "" for nothing.
-    reason : str
-        Why it differs, or "".
     """
 
     claim: str
@@ -98,11 +101,9 @@ class Result:
     device: str
     seeds: list[int]
     measurements: list[Measurement]
-    scale: str = ""
-    figures: list[Figure] = field(default_factory=list)
     seconds: float = 0.0
-    reason: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    later: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.seeds or len(self.seeds) != len(self.measurements) or len(set(self.seeds)) != len(self.seeds):
@@ -159,14 +160,23 @@ class Result:
             return "differs"
         return "not run" if None in held else "reproduced"
 
+    def variations(self) -> list[Variation]:
+        """The variations of the first seed, each the mean over the seeds that have it; NaN where one has no number."""
+        claim = claims().get(self.claim)
+        found = []
+        for key, first in self.measurements[0].variations.items():
+            same = [m.variations[key] for m in self.measurements if key in m.variations]
+            values = {name: math.fsum(v.get(name, math.nan) for v in same) / len(same) for name in first}
+            label = claim.variation_label(key, values.get("epochs")) if claim else key
+            found.append(Variation(key, label, values, len(same)))
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """This result as what JSON can say: numbers that are not finite become null."""
-        plain = {name: getattr(self, name) for name in ("claim", "profile", "device", "scale", "seeds", "seconds")}
-        plain |= {"reason": self.reason, "versions": self.versions}
-        plain["figures"] = [vars(figure) for figure in self.figures]
-        first, *others = map(vars, self.measurements)  # figures are drawn from the first seed's details alone
+        plain = {name: getattr(self, name) for name in ("claim", "profile", "device", "seeds", "seconds", "versions")}
+        first, *others = map(_fields, self.measurements)  # figures are drawn from the first seed's details alone
         plain["measurements"] = [first, *({**m, "details": _without_pictures(m["details"])} for m in others)]
-        return dict(_plain(plain))
+        return dict(_plain({**self.later, **plain}))
 
     @classmethod
     def from_json(cls, data: Any) -> Result:
@@ -175,14 +185,13 @@ class Result:
         Raises
         ------
         ResultsError
-            If an entry is missing, unknown, or not what it should be.
+            If an entry is missing, or not what it should be.
         """
         entries = _Entries("result", data)
         entries.where = f"result of {entries.get('claim', _text)}"
         return entries.make(
-            cls, claim=_text, profile=_text, device=_text, scale=_text, reason=_text, seconds=_finite,
-            seeds=_list_of(_integer), versions=_dict_of(_text), figures=_list_of(_figure),
-            measurements=_list_of(_measurement),
+            cls, claim=_text, profile=_text, device=_text, seconds=_finite, seeds=_list_of(_integer),
+            versions=_dict_of(_text), measurements=_list_of(_measurement),
         )  # fmt: skip
 
 
@@ -214,23 +223,28 @@ def statuses(results: Mapping[str, Result]) -> Iterator[tuple[Claim, Result | No
 
 
 def check(result: Result) -> None:
-    """ValueError where a result does not fit its claim: numbers that the registry lacks, or that are not there.
+    """ValueError where a result does not fit its claim: names that claims.toml lacks, or numbers that are not there.
 
     Of a claim on other data than MNIST the published part may be missing, as a whole: it is then not run.
     """
     claim = claims()[result.claim]
-    known = {q.name for q in claim.quantities}
     for seed, m in zip(result.seeds, result.measurements, strict=True):
-        unknown = sorted((m.values.keys() | m.intervals.keys()) - known)
         missing = sorted({q.name for q in claim.published} - m.values.keys())
         missing += ["holds"] if claim.predicate is not None and m.holds is None else []
-        if claim.data != "MNIST" and len(missing) == len(claim.published) + (claim.predicate is not None):
-            missing = []
-        if unknown or missing:
-            raise ValueError(
-                f"{claim.id}, seed {seed}: the measurement lacks {', '.join(missing) or 'nothing'}, "
-                f"and claims.toml does not know {', '.join(unknown) or 'nothing'}"
-            )
+        if missing and not (claim.data != "MNIST" and len(missing) == len(claim.published) + bool(claim.predicate)):
+            raise ValueError(f"{claim.id}, seed {seed}: the measurement lacks {', '.join(missing)}")
+        check_names(claim.id, m)
+
+
+def check_names(claim: str, m: Measurement) -> None:
+    """ValueError where a measurement has a quantity or a variation that claims.toml does not name."""
+    about = claims()[claim]
+    for name in (*m.values, *m.intervals):
+        about.quantity(name)
+    for key, values in m.variations.items():
+        about.variation_label(key)
+        for name in values.keys() - {"epochs"}:
+            about.quantity(name)
 
 
 @cache
@@ -318,6 +332,8 @@ def save_results(path: str | os.PathLike[str], results: Mapping[str, Result], ma
 def load_results(path: str | os.PathLike[str]) -> tuple[dict[str, Result], dict[str, Any]]:
     """The results and the manifest that `save_results` wrote to `path`.
 
+    Claims that claims.toml does not know are among them: a later version of the program may have measured them.
+
     Raises
     ------
     ResultsError
@@ -332,7 +348,13 @@ def load_results(path: str | os.PathLike[str]) -> tuple[dict[str, Result], dict[
         raise ResultsError(f"{path} does not exist") from error
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path} is not a readable results file: {error}") from error
-    if entries.get("format") != FORMAT:
+    form = entries.get("format")
+    if form != FORMAT and isinstance(form, str) and re.fullmatch(r"tinyadv results [1-9][0-9]{0,5}", form):
+        which = "an earlier" if int(form.rsplit(" ", 1)[1]) < int(FORMAT.rsplit(" ", 1)[1]) else "a later"
+        raise OtherVersionError(
+            f"{path} was written by {which} version of tinyadv, as {form!r}: this one has {FORMAT!r}"
+        )
+    if form != FORMAT:
         raise ResultsError(f"{path} is JSON, but not results of the form {FORMAT!r}")
     if entries.get("sha256") != fingerprint:
         raise ResultsError(f"{path} is damaged or was edited: its contents do not match their SHA-256")
@@ -340,21 +362,18 @@ def load_results(path: str | os.PathLike[str]) -> tuple[dict[str, Result], dict[
         reader = _Entries("file", content)
         manifest = reader.get("manifest", _dict_of(_anything))
         results = reader.get("results", _list_of(Result.from_json))
-        reader.done()
     except ResultsError as error:
         raise ResultsError(f"{path}: {str(error)[:500]}") from error
     by_claim = {result.claim: result for result in results}
-    if unknown := sorted(by_claim.keys() - claims().keys()):
-        raise ResultsError(f"{path} has results of claims that claims.toml does not know: {', '.join(unknown)[:500]}")
     if len(by_claim) < len(results):
         raise ResultsError(f"{path} has more than one result of the same claim")
     return by_claim, manifest
 
 
 def merge(old: Mapping[str, Result], new: Mapping[str, Result]) -> dict[str, Result]:
-    """The new results, and the old ones of claims that were not run anew, in the paper's order."""
+    """The new results, and the old ones of claims that were not run anew, in the paper's order; unknown ones last."""
     both = {**old, **new}
-    return {name: both[name] for name in claims() if name in both}
+    return {name: both[name] for name in [*claims(), *both] if name in both}
 
 
 def committed(largest: str = "paper") -> dict[str, Result]:
@@ -378,6 +397,23 @@ def _fingerprint(content: Any) -> str:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def encoded(images: Any) -> list[str]:
+    """Images, rows of numbers on the CPU, as texts: "picture low high" and a byte a pixel in base64, 0 for low.
+
+    A text has a ninth of the length of the numbers in decimals; what is lost, half of one of 255 steps, nobody sees.
+    """
+    if not len(images):
+        return []
+    low, high = float(images.min()), float(images.max())
+    levels = ((images - low) * (255.0 / ((high - low) or 1.0)) + 0.5).astype("uint8")
+    return [f"{PICTURE}{low:.6g} {high:.6g} {base64.b64encode(row.tobytes()).decode()}" for row in levels]
+
+
+def _fields(m: Measurement) -> dict[str, Any]:
+    known = {key: entry for key, entry in vars(m).items() if key != "later"}
+    return {**m.later, **known}
 
 
 def _without_pictures(details: Any) -> Any:
@@ -409,32 +445,27 @@ def _plain(value: Any) -> Any:
 
 
 class _Entries:
-    """The entries of a JSON table, each read once by a function that checks it; none may be left over."""
+    """The entries of a JSON table, each read once by a function that checks it; what is left over is kept."""
 
     def __init__(self, where: str, data: Any) -> None:
         if not isinstance(data, dict):
             raise ResultsError(f"{where}: wanted a table, got {type(data).__name__}")
-        self.where, self.data, self.read = where, data, set[str]()
+        self.where, self.data = where, data
 
     def get(self, key: str, reader: Callable[[Any], T]) -> T:
         if key not in self.data:
             raise ResultsError(f"{self.where}: {key} is missing")
-        self.read.add(key)
         try:
             return reader(self.data[key])
         except ResultsError as error:
             raise ResultsError(f"{self.where}: {key}: {error}") from error
 
-    def done(self) -> None:
-        if unknown := sorted(self.data.keys() - self.read):
-            raise ResultsError(f"{self.where}: unknown entries {', '.join(unknown)}")
-
     def make(self, kind: Callable[..., T], **readers: Callable[[Any], Any]) -> T:
-        """`kind` made of all entries."""
+        """`kind` made of all entries; those without a reader are its `later`."""
         values = {key: self.get(key, reader) for key, reader in readers.items()}
-        self.done()
+        later = {key: entry for key, entry in self.data.items() if key not in readers}
         try:
-            return kind(**values)
+            return kind(**values, later=later)
         except ValueError as error:
             raise ResultsError(f"{self.where}: {error}") from error
 
@@ -511,36 +542,43 @@ def _interval(value: Any) -> Interval:
 
 
 _AUDITED = (_text, _text, _integer, _number, _number, _number)
+_VIOLATION = (_text, _text, _text, _integer, _number, _number)
 
 
 def _details(value: Any) -> dict[str, Any]:
-    """Anything, but for tables of two names: what shows them relies on their form."""
+    """Anything, but for the table of the audit: what shows it relies on its form."""
     details = _dict_of(_anything)(value)
-    for name, cells in (("variations", None), ("audit", _AUDITED)):
-        if name in details:
-            table = _dict_of(_anything)(details[name])
-            columns = _list_of(_text)(table.get("columns"))
-            for row in _list_of(_list_of(_anything))(table.get("rows")):
-                if not row or len(row) != len(cells or columns):
-                    raise _wanted(f"{len(cells or columns)} cells", row)
-                for read, cell in zip(cells or [_cell] * len(row), row, strict=True):
+    if "audit" in details:
+        table = _dict_of(_anything)(details["audit"])
+        for name, readers in (("rows", _AUDITED), ("violations", _VIOLATION)):
+            for row in _list_of(_list_of(_anything))(table.get(name)):
+                if len(row) != len(readers):
+                    raise _wanted(f"{len(readers)} cells", row)
+                for read, cell in zip(readers, row, strict=True):
                     read(cell)
-            for texts in ("formats", "violations"):
-                _list_of(_text)(table.get(texts, []))
     return details
 
 
-def _cell(value: Any) -> Any:
-    (_text if isinstance(value, str) else _number)(value)
-    return value
-
-
-def _figure(value: Any) -> Figure:
-    return _Entries("figure", value).make(Figure, name=_text, title=_text, caption=_text)
+def _network(value: Any) -> dict[str, Any]:
+    """What is said of a network: anything, but what is shown of its recipe is what it should be."""
+    about = _dict_of(_anything)(value)
+    _text(about.get("hash", ""))
+    recipe = _dict_of(_anything)(about.get("recipe", {}))
+    readers = {
+        "network": _text,
+        "objective": _text,
+        "data": _text,
+        "epochs": _integer,
+        "arguments": _dict_of(_anything),
+    }
+    for key, reader in readers.items():
+        if key in recipe:
+            reader(recipe[key])
+    return about
 
 
 def _measurement(value: Any) -> Measurement:
     return _Entries("measurement", value).make(
         Measurement, values=_dict_of(_number), intervals=_dict_of(_interval), holds=_holds,
-        details=_details, recipes=_list_of(_text),
+        variations=_dict_of(_dict_of(_number)), details=_details, networks=_dict_of(_network),
     )  # fmt: skip

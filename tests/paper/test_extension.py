@@ -1,0 +1,111 @@
+"""One's own claims: the worked example runs as a command, and what is wrong with a file or a module is one line."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import TINY, tiny_mnist, use
+
+from tinyadv.paper import claims as registry
+from tinyadv.paper.draw import drawings
+from tinyadv.paper.lab import Lab
+from tinyadv.paper.measure import MEASURES
+from tinyadv.paper.profiles import PROFILES
+from tinyadv.paper.run import plan, reproduce
+from tinyadv.paper.show.text import csv_table
+from tinyadv.paper.workers import Extension, Inline
+
+HERE = Path(__file__).parent
+TEXT = (HERE / "own_claims.toml").read_text("utf-8")
+
+
+@pytest.fixture(autouse=True)
+def as_before(monkeypatch):
+    """What an extension adds is there for this test alone."""
+    monkeypatch.chdir(HERE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = [(table, dict(table)) for table in (registry.claims(), MEASURES, drawings())]
+    yield
+    for table, content in before:
+        table.clear()
+        table.update(content)
+
+
+def test_the_worked_example_is_measured_drawn_and_reported(tmp_path, monkeypatch):
+    use(monkeypatch, tiny_mnist(200, 100, 100))
+    monkeypatch.setitem(PROFILES, "tiny", TINY)
+    job = plan([], "tiny", None, "cpu", tmp_path, extension=Extension(TEXT, "own_claims"))
+    assert job.ids == ("half-the-size",)
+    results, failed = reproduce(job, lambda text: None, Inline(Lab(tmp_path / "networks")))
+    assert not failed
+    (m,) = results["half-the-size"].measurements
+    assert m.variations["eps:0.125"] == {"error": m.values["error"]}
+    assert m.variations["eps:0.025"]["error"] < m.values["error"] < m.variations["eps:0.25"]["error"]
+    assert (tmp_path / "figures/half-the-size.png").exists()
+    assert 'id="half-the-size"' in (tmp_path / "report.html").read_text("utf-8")
+    lines = list(csv.DictReader(io.StringIO(csv_table(results, ["half-the-size"]))))
+    assert [line["quantity"] for line in lines] == ["holds", "error"]
+    assert len(TEXT.splitlines()) + len((HERE / "own_claims.py").read_text("utf-8").splitlines()) < 60
+
+
+@pytest.mark.parametrize(
+    ("text", "module", "message"),
+    [
+        ("nonsense", "own_claims", "Expected '='"),
+        (TEXT.replace("kind", "knd"), "own_claims", "half-the-size: unknown key 'knd'"),
+        (TEXT.replace("{error}", "{eror}"), "own_claims", "the note on half-the-size has the placeholder {eror}"),
+        (
+            TEXT.replace("half-the-size", "fgsm-softmax"),
+            "own_claims",
+            "fgsm-softmax: there is a claim of this id already",
+        ),
+        (TEXT, "no_such_module", "--module no_such_module cannot be imported: No module named"),
+        (TEXT, "tiny", "--module tiny has no function that measures half-the-size"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path, text, module, message):
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")) as caught:
+        plan([], "quick", None, "cpu", out, extension=Extension(text, module))
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("--claims", "own_claims.toml"),
+            "--claims and --module belong together: what the claims are, and what measures",
+        ),
+        (("--module", "own_claims"), "--claims and --module belong together"),
+        (("--claims", "nowhere.toml", "--module", "own_claims"), "--claims nowhere.toml cannot be read: "),
+    ],
+)
+def test_on_the_command_line_too(tmp_path, options, message):
+    command = [sys.executable, "-m", "tinyadv", "reproduce", "--out", str(tmp_path / "out"), *options]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False, env={**os.environ})
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"tinyadv: {message}")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "--markdown", "--latex"])
+def test_claims_are_listed_in_every_form(tmp_path, form):
+    command = [sys.executable, "-m", "tinyadv", "claims", "fgsm-softmax", "--out", str(tmp_path), form]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "fgsm-softmax" in done.stdout
+    if form == "--json":
+        (claim,) = json.loads(done.stdout)
+        assert len(claim["quantities"][0]["values"]) == len(claim["seeds"]) >= 3
+    done = subprocess.run([*command, "--csv", "--json"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "tinyadv: wanted at most one of --json, --csv, --markdown and --latex\n",
+    )

@@ -1,0 +1,119 @@
+"""Fingerprints: what decides a number changes them, wording does not; and a record of programs that train alike."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import SMALL, tiny_mnist, use
+
+import tinyadv
+from tinyadv.layers import parameters
+from tinyadv.paper import fingerprint
+from tinyadv.paper.lab import Lab
+from tinyadv.paper.measure import MEASURES, section4, section8
+
+SOURCE = '''"""A module."""
+# a comment
+import math
+
+@decorated
+def area(r: float) -> float:
+    """Of a circle."""
+    return math.pi * r ** 2
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# a comment\n", ""),
+        ('"""A module."""', '"""Another text."""'),
+        ('    """Of a circle."""\n', ""),
+        ("math.pi * r ** 2", "(math.pi\n        * r**2)  # r squared"),
+    ],
+)
+def test_wording_and_layout_change_nothing(old, new):
+    assert fingerprint.code(SOURCE.replace(old, new)) == fingerprint.code(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("r ** 2", "r ** 3"), ("@decorated\n", ""), ("math.pi", "math.tau"), ("area", "a")]
+)
+def test_code_changes_it(old, new):
+    assert fingerprint.code(SOURCE.replace(old, new)) != fingerprint.code(SOURCE)
+
+
+def copied(tmp_path, monkeypatch):
+    """The package's sources where they can be changed."""
+    for path in Path(tinyadv.__file__).parent.rglob("*.py"):
+        target = tmp_path / path.relative_to(Path(tinyadv.__file__).parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(path.read_text("utf-8"), "utf-8")
+    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+
+    def both():
+        fingerprint._tree.cache_clear()
+        return fingerprint.training.__wrapped__(), fingerprint.measuring.__wrapped__(section4)
+
+    return both
+
+
+@pytest.mark.parametrize(
+    ("file", "trains", "measures"),
+    [
+        ("optim.py", True, True),
+        ("losses.py", True, True),
+        ("paper/lab.py", True, True),
+        ("paper/rounding.py", True, True),
+        ("paper/audit.py", False, True),
+        ("paper/measure/common.py", False, True),
+        ("paper/measure/section8.py", False, False),  # of another section
+        ("paper/draw/section4.py", False, False),
+        ("paper/show/report.py", False, False),
+        ("cli.py", False, False),
+    ],
+)
+def test_which_files_decide_what(tmp_path, monkeypatch, file, trains, measures):
+    both = copied(tmp_path, monkeypatch)
+    before = both()
+    with (tmp_path / file).open("a") as source:
+        source.write("\n\nANOTHER = 3\n")
+    after = both()
+    assert [a != b for a, b in zip(after, before, strict=True)] == [trains, measures]
+
+
+def test_a_measure_has_the_fingerprint_of_its_section():
+    assert MEASURES["fgsm-maxout"].program == MEASURES["rotation-attack"].program == fingerprint.measuring(section4)
+    assert fingerprint.measuring(section4) != fingerprint.measuring(section8)
+    assert re.fullmatch("[0-9a-f]{12}", fingerprint.training())
+
+
+@pytest.mark.parametrize(("version", "same"), [("2.4.99", None), ("3.0.0", False)])
+def test_numpy_s_major_and_minor_version_count(monkeypatch, version, same):
+    before = fingerprint.training.__wrapped__()
+    own = ".".join(np.__version__.split(".")[:2])
+    monkeypatch.setattr(fingerprint, "numpy_version", version if same is False else f"{own}.99")
+    assert (fingerprint.training.__wrapped__() == before) is (same is not False)
+
+
+def test_programs_that_are_recorded_as_equal_share_the_first_one_s_fingerprint(tmp_path, monkeypatch):
+    (tmp_path / "equal.toml").write_text('[[equal]]\nprograms = ["first", "second"]\nwhy = "same bits"\n')
+    monkeypatch.setattr(fingerprint, "files", lambda package: tmp_path)
+    assert [fingerprint.equal_to(name) for name in ("first", "second", "third")] == ["first", "first", "third"]
+
+
+# After 100 steps of each of two trainings: the sum of the parameters and that of their sizes. A change of code that
+# leaves them as they are to within rounding may be recorded in equal.toml; one that does not must not be.
+AFTER_100_STEPS = {"clean": (-1.3327, 646.2684), "adversarial": (-1.1131, 640.4128)}
+
+
+@pytest.mark.parametrize("objective", AFTER_100_STEPS)
+def test_the_parameters_after_100_steps(tmp_path, monkeypatch, objective):
+    use(monkeypatch, tiny_mnist(200, 100, 100))
+    options = {"eps": 0.25, "alpha": 0.5} if objective == "adversarial" else {}
+    recipe = replace(SMALL, objective=objective, options=options, epochs=25)  # of four steps each
+    found = [p.data.astype("float64") for p in parameters(Lab(tmp_path).network(recipe))]
+    sums = sum(float(a.sum()) for a in found), sum(float(abs(a).sum()) for a in found)
+    assert sums == pytest.approx(AFTER_100_STEPS[objective], rel=1e-4, abs=0.05)

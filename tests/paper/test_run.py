@@ -1,0 +1,436 @@
+"""The main job: errors before any work, results kept the moment they exist, and the same command goes on."""
+
+import os
+import platform
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import TINY, tiny_mnist, use
+
+import tinyadv
+from tinyadv import load, storage
+from tinyadv.backend import DeviceError
+from tinyadv.bench import summary
+from tinyadv.paper import audit, lab
+from tinyadv.paper import run as reproduce
+from tinyadv.paper.claims import claims
+from tinyadv.paper.draw import Drawing, drawings
+from tinyadv.paper.measure import MEASURES, Measure, appendix, common, section3
+from tinyadv.paper.profiles import PROFILES
+from tinyadv.paper.results import Measurement, load_results, save_results
+from tinyadv.paper.run import plan
+from tinyadv.paper.workers import Inline
+
+VERSIONS = {"python": platform.python_version(), "numpy": np.__version__, "tinyadv": tinyadv.__version__}
+SEVERAL = [  # claims with figures and without, of every kind of network, that take little time
+    "linear-growth",
+    "fgsm-softmax",
+    "fgsm-maxout",
+    "logistic-3v7",
+    "logistic-exact",
+    "fig2-logistic",
+    "adv-train-240",
+    "rbf-fgsm",
+    "rubbish-softmax",
+    "rubbish-rbf",
+]
+FAST = ["linear-growth", "fgsm-softmax", "rubbish-softmax"]  # claims that take no time; two share a network
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    tiny_world(monkeypatch)
+
+
+def tiny_world(monkeypatch):
+    use(monkeypatch, tiny_mnist(200, 100, 100))
+    monkeypatch.setitem(PROFILES, "tiny", TINY)
+    monkeypatch.setattr(appendix, "SAMPLES", 200)
+    monkeypatch.setattr(section3, "DIMENSIONS", (10, 100, 1000))
+    for name in ("FIRST", "FEW", "FEWEST"):
+        monkeypatch.setattr(audit, name, 2)
+    monkeypatch.setattr(summary, "RESULTS", Path("nowhere"))  # of the benchmark nothing is committed
+
+
+def run(out, *ids, seeds=None, say=lambda text: None):
+    results, failed = attempt(out, *ids, seeds=seeds, say=say)
+    assert not failed
+    return results
+
+
+def attempt(out, *ids, seeds=None, say=lambda text: None):
+    """A run in this process, in which what is monkeypatched is seen; its results, and the claims that failed."""
+    executor = Inline(lab.Lab(out / "networks", say=say))
+    return reproduce.reproduce(plan(ids, "tiny", seeds, "cpu", out), say, executor)
+
+
+def numbers(results):
+    return {name: [(m.values, m.intervals, m.holds, m.networks) for m in r.measurements] for name, r in results.items()}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The plan
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"ids": ["fgsm-softmx"]}, ValueError, r"^no claim 'fgsm-softmx': did you mean fgsm-softmax"),
+        ({"ids": ["fgsm-softmax", "zzz"]}, ValueError, r"^no claim 'zzz' \(`tinyadv claims` lists them all\)$"),
+        (
+            {"ids": ["mp-dbm", "fgsm-softmax", "rubbish-conv"]},
+            ValueError,
+            r"^nothing measures mp-dbm, rubbish-conv yet",
+        ),
+        ({"profile": "fast"}, ValueError, r"^unknown profile 'fast': there are quick, lesson, paper"),
+        ({"seeds": 0}, ValueError, r"^--seeds is at least 1, got 0$"),
+        ({"seeds": -3}, ValueError, r"^--seeds is at least 1, got -3$"),
+        ({"workers": 0}, ValueError, r"^--workers is at least 1, got 0$"),
+        ({"units": 0}, ValueError, r"^--units is at least 1, got 0$"),
+        (
+            {"workers": 2, "scheduler": "tcp://host:1"},
+            ValueError,
+            r"^either --workers here or .* a --scheduler, not both$",
+        ),
+        ({"device": "tpu"}, ValueError, r"^unknown device 'tpu': wanted 'cpu' or 'cuda'$"),
+        ({"device": "cuda"}, DeviceError, r"^no GPU here$"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_work(tmp_path, monkeypatch, change, error, message):
+    def check_device(device):
+        if device == "cuda":
+            raise DeviceError("no GPU here")
+        original(device)
+
+    original = reproduce.check_device
+    monkeypatch.setattr(reproduce, "check_device", check_device)
+    out = tmp_path / "out"
+    wanted = {"ids": [], "profile": "tiny", "seeds": None, "device": "cpu", "out": out}
+    with pytest.raises(error, match=message) as caught:
+        plan(**{**wanted, **change})
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("below", ["", "further/below"])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, below):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=rf"^the output folder {tmp_path}/file.* cannot be written: ") as caught:
+        plan([], "tiny", None, "cpu", tmp_path / "file" / below)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_noticed_before_any_work(tmp_path, monkeypatch):
+    def full(**options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(reproduce.tempfile, "TemporaryFile", full)
+    with pytest.raises(OSError, match=r"cannot be written: No space left on device$"):
+        plan([], "tiny", None, "cpu", tmp_path)
+
+
+def test_a_plan_has_the_claims_in_the_paper_s_order(tmp_path):
+    everything = plan([], "tiny", None, "cpu", tmp_path / "a" / "b")
+    assert everything.ids == tuple(name for name in claims() if name in MEASURES)
+    assert len(everything.ids) > 12
+    quick = plan([], "quick", None, "cpu", tmp_path)
+    assert quick.ids == tuple(name for name in everything.ids if MEASURES[name].quick)
+    job = plan(["rubbish-softmax", "linear-growth", "rubbish-softmax"], "tiny", 3, "cpu", tmp_path)
+    assert (job.ids, job.seeds, job.profile) == (("linear-growth", "rubbish-softmax"), (0, 1, 2), TINY)
+    assert plan([], "paper", None, "cpu", tmp_path).seeds == (0, 1, 2, 3, 4)
+    assert list((tmp_path / "a" / "b").iterdir()) == []  # the folder is there, and empty
+
+
+def test_the_paper_s_protocol_with_fewer_units(tmp_path):
+    job = plan(["adv-robust-1600", "adv-train-240"], "paper", 2, "cpu", tmp_path, units=240)
+    assert job.profile == replace(PROFILES["paper"], units=240)
+    small, whole = (MEASURES["adv-robust-1600"].recipes(profile, 1) for profile in (job.profile, PROFILES["paper"]))
+    assert small == MEASURES["adv-train-240"].recipes(job.profile, 1)  # so that nothing is trained twice
+    assert [replace(r, arguments=r.arguments | {"units": 1600}) for r in small] == whole
+
+
+# ---------------------------------------------------------------------------------------------------------
+# A run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run of everything, what it returned, and what it said."""
+    said, out = [], tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_world(patch)
+        patch.setattr(sys, "argv", ["/somewhere/tinyadv", "reproduce", "--out", "a folder"])
+        results = run(out, *SEVERAL, say=said.append)
+    return out, results, said
+
+
+def test_everything_is_measured_drawn_saved_and_reported(whole):
+    out, results, said = whole
+    assert list(results) == SEVERAL
+    assert str(load_results(out / "results.json")[0]) == str(results)  # as text, in which NaN equals NaN
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        f"{name}.png" for name in drawings() if name in results
+    }
+    for result in results.values():
+        assert (result.profile, result.device, result.seeds) == ("tiny", "cpu", [0])
+        assert result.seconds >= 0
+        assert result.versions == VERSIONS
+        for used in result.measurements[0].networks.values():
+            assert load(out / "networks" / f"{used['hash']}.safetensors")
+    page = (out / "report.html").read_text()
+    assert all(name in page for name in results)
+    assert page.count("data:image/png;base64,") == len(drawings().keys() & results.keys())
+    assert sorted(line.split(":")[0] for line in said) == sorted(results)  # in the order in which they were measured
+    assert said[-1].endswith(f" s ({len(results)} of {len(results)})")
+    assert not [path for path in out.rglob("*") if path.suffix in (".part", ".checkpoint")]
+
+
+def test_the_manifest_says_how_it_was_run(whole):
+    _, manifest = load_results(whole[0] / "results.json")
+    assert manifest.keys() == {"command", "profile", "seeds", "device", "started", "seconds", "versions", "machine"}
+    assert manifest["command"] == "tinyadv reproduce --out 'a folder'"  # no folder of this machine, and quoted
+    assert (manifest["profile"], manifest["seeds"], manifest["device"]) == ("tiny", [0], "cpu")
+    assert manifest["versions"] == VERSIONS
+    assert manifest["started"].endswith("+00:00")
+    assert manifest["seconds"] > 0
+    assert manifest["machine"].keys() == {"cpu", "cores", "system"}
+    assert manifest["machine"]["cores"] >= 1
+
+
+def test_several_seeds_are_several_measurements(tmp_path):
+    results = run(tmp_path, "rubbish-softmax", "linear-growth", seeds=2)
+    for result in results.values():
+        assert result.seeds == [0, 1]
+        first, second = result.measurements
+        assert first.values != second.values
+    assert first.networks != second.networks
+    assert len(list((tmp_path / "networks").iterdir())) == 2
+
+
+def test_a_second_run_trains_nothing_and_measures_the_same(whole, tmp_path, monkeypatch):
+    def train(*arguments, **options):
+        raise AssertionError("nothing is left to train")
+
+    out, results, _ = whole
+    (tmp_path / "networks").symlink_to(out / "networks")
+    monkeypatch.setattr(lab, "train", train)
+    ids = ["rubbish-softmax", "logistic-exact", "adv-train-240", "rbf-fgsm"]
+    again = run(tmp_path, *ids)
+    assert str(numbers(again)) == str(numbers({name: results[name] for name in again}))
+    hashes = {used["hash"] for r in again.values() for used in r.measurements[0].networks.values()}
+    assert hashes <= {path.stem for path in (out / "networks").iterdir()}
+
+
+def test_a_measurement_that_lacks_a_published_number_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        MEASURES, "fgsm-softmax", Measure("fgsm-softmax", lambda lab, seed: Measurement({}), lambda p, s: {})
+    )
+    said = []
+    results, failed = attempt(tmp_path, "fgsm-softmax", "linear-growth", say=said.append)
+    assert "fgsm-softmax, seed 0: the measurement lacks confidence_on_mistakes, error" in failed["fgsm-softmax"]
+    assert list(failed) == ["fgsm-softmax"]
+    assert list(results) == list(load_results(tmp_path / "results.json")[0]) == ["linear-growth"]  # it went on
+    assert sum("Traceback" in line for line in said) == 1  # a bug says where
+
+
+def test_a_figure_that_cannot_be_drawn_stops_no_other_claim(tmp_path, monkeypatch):
+    def draw(canvas, details):
+        raise ZeroDivisionError("no axes")
+
+    monkeypatch.setitem(drawings(), "linear-growth", Drawing("linear-growth", "", "", draw))
+    results, failed = attempt(tmp_path, "linear-growth", "logistic-3v7")
+    assert failed == {"linear-growth": "ZeroDivisionError: no axes"}
+    assert list(results) == ["logistic-3v7"]
+
+
+def test_a_network_that_diverges_fails_its_claims_alone(tmp_path, monkeypatch):
+    def diverges(model, x, y, rng, **options):
+        return float("nan"), []
+
+    monkeypatch.setitem(lab.OBJECTIVES, "adversarial", diverges)
+    said = []
+    results, failed = attempt(tmp_path, "adv-train-240", "logistic-3v7", say=said.append)
+    assert list(results) == ["logistic-3v7"]
+    assert list(failed) == ["adv-train-240"]
+    message = "J became nan in epoch 1, step 1 of 2, seed 0; there is no checkpoint from before"
+    assert message in failed["adv-train-240"]
+    assert any(message in line for line in said)
+    assert not any("Traceback" in line for line in said)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Going on
+
+
+def interrupted(lab, seed, **networks):
+    raise KeyboardInterrupt
+
+
+def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(MEASURES, "fgsm-softmax", Measure("fgsm-softmax", interrupted, MEASURES["fgsm-softmax"].networks))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, *FAST)
+    kept, manifest = load_results(tmp_path / "results.json")
+    assert list(kept) == ["linear-growth"]
+    assert manifest["profile"] == "tiny"
+    assert len(list((tmp_path / "networks").iterdir())) == 1  # it was trained before it was to be measured
+    assert list(run(tmp_path, *FAST)) == FAST
+
+
+def test_what_was_measured_for_a_seed_is_not_measured_again(tmp_path, monkeypatch):
+    before = run(tmp_path, "rubbish-softmax", seeds=2)
+    (tmp_path / "results.json").unlink()
+    measured, old = [], MEASURES["rubbish-softmax"]
+
+    def function(lab, seed, **networks):
+        measured.append(seed)
+        return old.function(lab, seed, **networks)
+
+    function.__module__ = old.function.__module__  # the same program
+    monkeypatch.setitem(MEASURES, "rubbish-softmax", replace(old, function=function))
+    assert run(tmp_path, "rubbish-softmax", seeds=2) == before
+    assert measured == []
+    results = run(tmp_path, "rubbish-softmax", seeds=3)["rubbish-softmax"]
+    assert (measured, results.seeds, results.measurements[:2]) == (
+        [2],
+        [0, 1, 2],
+        before["rubbish-softmax"].measurements,
+    )
+    monkeypatch.setattr(common, "measuring", lambda *modules: "another")
+    run(tmp_path, "rubbish-softmax", seeds=1)
+    assert measured == [2, 0]  # another program, another measurement
+
+
+@pytest.mark.parametrize("damage", ["not JSON", "edited"])
+def test_a_damaged_measurement_is_named_and_made_again(tmp_path, damage):
+    before, said = run(tmp_path, "rubbish-softmax"), []
+    (path,) = (tmp_path / "measurements").iterdir()
+    text = path.read_text()
+    path.write_text(text[:-20] if damage == "not JSON" else text.replace('"error": ', '"error": 0'))
+    assert numbers(run(tmp_path, "rubbish-softmax", say=said.append)) == numbers(before)
+    assert str(path) in said[0]
+    assert said[0].endswith("; it is measured again")
+    assert load_results(path)[0]["rubbish-softmax"].measurements == before["rubbish-softmax"].measurements
+
+
+def test_a_signed_measurement_of_which_nothing_can_be_made_is_made_again(tmp_path):
+    before, said = run(tmp_path, "rubbish-softmax", seeds=2), []
+    for path in (tmp_path / "measurements").iterdir():
+        results, about = load_results(path)
+        results["rubbish-softmax"].measurements[0].details["by_class"] = "no list of counts"
+        save_results(path, results, about)
+    results = run(tmp_path, "rubbish-softmax", seeds=2, say=said.append)
+    assert results["rubbish-softmax"].measurements == before["rubbish-softmax"].measurements
+    assert said[0].startswith("rubbish-softmax: what was measured earlier cannot be used (")
+    assert "Traceback" not in "".join(said)
+
+
+def test_results_are_read_and_written_under_one_lock(tmp_path, monkeypatch):
+    """Two runs that read, add and write in turns would each lose what the other added."""
+    steps = []
+
+    @contextmanager
+    def locked(path):
+        steps.append("locked")
+        yield
+        steps.append("free")
+
+    def spy(name):
+        real = getattr(reproduce, name)
+
+        def function(path, *others):
+            if path == tmp_path / "results.json":
+                steps.append(name)
+            return real(path, *others)
+
+        monkeypatch.setattr(reproduce, name, function)
+
+    run(tmp_path, "linear-growth")
+    monkeypatch.setattr(reproduce, "locked", locked)
+    spy("load_results")
+    spy("save_results")
+    run(tmp_path, "rubbish-softmax")
+    # before any work, then for the claim, then for the report
+    assert steps == ["load_results", *["locked", "load_results", "save_results", "free"] * 2]
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    mine = storage._writer()
+    dead = tmp_path / "networks" / f".x.safetensors.{mine.replace(str(os.getpid()), str(killed.pid))}.abc.part"
+    alive = dead.with_name(f".x.safetensors.{mine}.abc.part")
+    elsewhere = dead.with_name(f".x.safetensors.another-{dead.name.partition('.x.safetensors.')[2]}")
+    dead.parent.mkdir()
+    for path in (dead, alive, elsewhere):
+        path.write_text("half of it")
+    run(tmp_path, "linear-growth")
+    assert [path.exists() for path in (dead, alive, elsewhere)] == [False, True, True]
+
+
+def test_other_claims_keep_their_earlier_results(tmp_path):
+    before = run(tmp_path, "rubbish-softmax", seeds=2)
+    results = run(tmp_path, "linear-growth")
+    assert list(results) == ["linear-growth", "rubbish-softmax"]
+    assert results["rubbish-softmax"] == before["rubbish-softmax"]
+    assert load_results(tmp_path / "results.json")[0] == results
+    assert "rubbish-softmax" in (tmp_path / "report.html").read_text()
+    assert run(tmp_path, "rubbish-softmax")["rubbish-softmax"].seeds == [
+        0
+    ]  # a new measurement takes the old one's place
+
+
+@pytest.mark.parametrize("damage", ["not JSON", "edited"])
+def test_a_damaged_results_file_is_kept_aside_and_named(tmp_path, damage):
+    run(tmp_path, "rubbish-softmax")
+    path, said = tmp_path / "results.json", []
+    text = path.read_text()
+    damaged = text[:-50] if damage == "not JSON" else text.replace('"seeds": [\n    0\n   ]', '"seeds": [\n    7\n   ]')
+    assert damaged != text
+    path.write_text(damaged)
+    results = run(tmp_path, "linear-growth", say=said.append)
+    assert list(results) == list(load_results(path)[0]) == ["linear-growth"]
+    assert (tmp_path / "results.damaged.json").read_text() == damaged
+    assert str(path) in said[0]
+    assert "kept as results.damaged.json" in said[0]
+
+
+@pytest.mark.parametrize(("form", "which"), [("tinyadv results 1", "an earlier"), ("tinyadv results 3", "a later")])
+def test_results_of_another_version_are_left_alone_and_the_run_is_refused(tmp_path, form, which):
+    run(tmp_path, "linear-growth")
+    path = tmp_path / "results.json"
+    path.write_text(path.read_text().replace("tinyadv results 2", form))
+    before = path.read_text()
+    with pytest.raises(ValueError, match=rf"written by {which} version .*; wanted a new --out$"):
+        run(tmp_path, "linear-growth")
+    assert path.read_text() == before
+
+
+def test_claims_and_fields_of_a_later_version_stay_in_the_file(tmp_path):
+    run(tmp_path, "linear-growth", "rubbish-softmax")
+    path = tmp_path / "results.json"
+    results, manifest = load_results(path)
+    results["linear-growth"].later = {"energy": 3}
+    later = replace(results["linear-growth"], claim="of-a-later-version")
+    save_results(path, {**results, later.claim: later}, manifest)
+    run(tmp_path, "rubbish-softmax")
+    kept = load_results(path)[0]
+    assert list(kept) == ["linear-growth", "rubbish-softmax", "of-a-later-version"]
+    assert kept["linear-growth"].later == kept["of-a-later-version"].later == {"energy": 3}
+    assert "of-a-later-version" not in (tmp_path / "report.html").read_text()
+
+
+def test_another_run_that_ends_meanwhile_keeps_its_results(tmp_path):
+    def say(text):
+        if text.startswith("linear-growth"):  # between two claims of this run, a whole other run
+            run(tmp_path, "logistic-3v7")
+
+    results = run(tmp_path, *FAST, say=say)
+    assert set(results) == {*FAST, "logistic-3v7"}
+    assert load_results(tmp_path / "results.json")[0].keys() == results.keys()

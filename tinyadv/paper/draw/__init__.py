@@ -1,0 +1,158 @@
+"""How figures are drawn: each from a saved result alone, in one style.
+
+A claim's figure is drawn by a function of its section's module in this folder, marked with `@draws`. All of them are
+put into `DRAWINGS` when that is asked for first: `drawings()`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from inspect import isfunction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from numpy import array, frombuffer
+
+from ...machine import import_matplotlib
+from ...storage import write_atomically
+from ..results import PICTURE, Result
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; lines differ in their dashes too
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+STYLE: Any = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "savefig.bbox": "tight",
+    "lines.linewidth": 2.0,
+    "svg.hashsalt": "tinyadv",
+}
+
+Draw = Callable[[Any, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a claim's figure is drawn: a title, a caption, and a function of the figure and the first seed's details."""
+
+    claim: str
+    title: str
+    caption: str
+    draw: Draw
+
+    @property
+    def file(self) -> str:
+        """The name of the figure's file."""
+        return f"{self.claim}.png"
+
+
+def draws(claim: str, title: str, caption: str) -> Callable[[Draw], Draw]:
+    """Mark a function of a canvas and a measurement's details as the one that draws a claim's figure."""
+
+    def mark(draw: Draw) -> Draw:
+        draw.__dict__.setdefault("draws", []).append(Drawing(claim, title, caption, draw))
+        return draw
+
+    return mark
+
+
+def collected(*modules: ModuleType) -> dict[str, Drawing]:
+    """By claim, the drawings that functions of these modules are marked with."""
+    functions = (f for module in modules for f in vars(module).values() if isfunction(f))
+    return {drawing.claim: drawing for f in functions for drawing in f.__dict__.get("draws", ())}
+
+
+@cache
+def drawings() -> dict[str, Drawing]:
+    """All drawings, by claim."""
+    from . import (
+        appendix,
+        section2,
+        section3,
+        section4,
+        section5,
+        section6,
+        section6_controls,
+        section7,
+        section8,
+        section9,
+    )
+
+    return collected(
+        section2, section3, section4, section5, section6, section6_controls, section7, section8, section9, appendix
+    )
+
+
+def draw_figure(result: Result, folder: Path) -> Path | None:
+    """Draw the figure of a result into `folder`, as PNG; where it is, or None where the claim has none."""
+    drawing = drawings().get(result.claim)
+    if drawing is None:
+        return None
+    matplotlib = import_matplotlib()
+    from matplotlib.figure import Figure as Canvas
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a reader's own settings would give another picture
+        matplotlib.rcParams.update(STYLE)
+        canvas = Canvas(figsize=(8, 4), layout="constrained")
+        drawing.draw(canvas, result.measurements[0].details)
+        file = io.BytesIO()
+        canvas.savefig(file, format="png", metadata={"Software": None})
+    path = folder / drawing.file
+    write_atomically(path, _in_256_colours(file))
+    return path
+
+
+def _in_256_colours(file: io.BytesIO) -> bytes:
+    """The picture in less than half of the bytes: a figure has few colours, and thirty go into one page."""
+    from PIL import Image  # which Matplotlib needs too
+
+    small = io.BytesIO()
+    picture = Image.open(file).convert("RGB")
+    picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        small, "PNG", optimize=True, dpi=(STYLE["savefig.dpi"],) * 2
+    )
+    return small.getvalue()
+
+
+def pixels(image: Any) -> Any:
+    """The numbers of an image, float64: of a text that `encoded` made, or given as numbers.
+
+    Raises
+    ------
+    ValueError
+        For another text.
+    """
+    if not isinstance(image, str):
+        return array(image)
+    try:
+        low, high, levels = image.removeprefix(PICTURE).split(" ")
+        span = (float(high) - float(low)) / 255.0
+        return float(low) + span * frombuffer(base64.b64decode(levels, validate=True), dtype="uint8")
+    except ValueError as error:
+        raise ValueError(f"an image is numbers, or a text that begins with {PICTURE!r}: {image[:40]!r} ...") from error
+
+
+def show_image(
+    axes: Any, image: Any, title: str = "", low: float = -0.25, high: float = 1.25, colours: Any = "gray"
+) -> None:
+    """One image, 784 numbers, rows of pixels or one of `pictures`, in `axes`; `low` to `high` from black to white."""
+    shown = pixels(image)
+    axes.imshow(
+        shown if shown.ndim == 2 else shown.reshape(28, 28),
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        interpolation="nearest",
+    )
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(True)
+    axes.set_title(title)

@@ -1,0 +1,95 @@
+"""Section 6, adversarial training: a lower clean error, a much lower error under FGSM, and what PGD makes of it."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import Any
+
+from numpy import array, full
+
+from ..lab import EPS
+from ..measure.section6 import CONFIDENCE, SHOWN
+from . import BLUE, GREY, ORANGE, draws, pixels, show_image
+
+
+@draws(
+    "adv-stopping",
+    "What to watch: the validation error is flat, the adversarial one is not",
+    "The adversarially trained network after every epoch: its error on the 10,000 validation images, clean and under "
+    "FGSM(.25), on a logarithmic scale. Rings mark where each is lowest; from the grey line on the clean error is "
+    "within .1 point of its lowest.",
+)
+def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
+    axes, epochs = canvas.subplots(), details["epoch"]
+    for key, label, colour, style in (
+        ("error", "clean", BLUE, "o-"),
+        ("adversarial_error", "under FGSM(.25)", ORANGE, "s--"),
+    ):
+        errors = [100 * e or nan for e in details[key]]  # a logarithm has no place for 0
+        axes.semilogy(epochs, errors, style, color=colour, label=label, markevery=max(1, len(epochs) // 20))
+        best = details[key].index(min(details[key]))
+        axes.plot([epochs[best]], [errors[best]], "o", color=colour, markersize=13, fillstyle="none", clip_on=False)
+    axes.axvline(details["flat_from"], color=GREY, linewidth=1.5, linestyle=":", label="clean error flat from here")
+    axes.set(xlabel="epoch", ylabel="error on the validation images, %")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    axes.legend(frameon=False)
+
+
+@draws(
+    "adv-robust-1600",
+    "What adversarial training changes",
+    "Error under FGSM against its size, on the first 1,000 test images. FGSM takes one step: see the error under "
+    "PGD in the table before calling a network robust.",
+)
+def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
+    axes = canvas.subplots()
+    for name, label, colour, style in (
+        ("naive", "naive training", ORANGE, "s--"),
+        ("trained", "adversarial training", BLUE, "o-"),
+    ):
+        errors = [100 * e for e in details["curves"][name]]
+        axes.plot(details["eps"], errors, style, color=colour, label=label, clip_on=False)
+    axes.axvline(EPS, color=GREY, linewidth=1.5, linestyle=":", label="ε used in training")
+    axes.set(xlabel="ε of the attack (FGSM)", ylabel="error, %", ylim=(0, 100))
+    axes.legend(frameon=False)
+
+
+@draws(
+    "adv-confidence",
+    "Confidence on mistakes follows training",
+    "The adversarially trained network after every epoch, under FGSM(.25) on the 10,000 validation images: its error, "
+    "and the mean of the largest class probability over the images that it gets wrong.",
+)
+def _draw_confidence(canvas: Any, details: dict[str, Any]) -> None:
+    axes, epochs = canvas.subplots(), details["epoch"]
+    for key, label, colour, style in (
+        (CONFIDENCE, "confidence on mistakes", BLUE, "o-"),
+        ("adversarial_error", "error", ORANGE, "s--"),
+    ):
+        shares = [nan if v is None else 100 * v for v in details[key]]  # no mistakes, no confidence
+        axes.plot(epochs, shares, style, color=colour, label=label, markevery=max(1, len(epochs) // 20))
+    axes.set(xlabel="epoch", ylabel="% on the validation images, FGSM(.25)", ylim=(0, 100))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False)
+
+
+@draws(
+    "fig3-filters",
+    "First-layer maxout filters, as in figure 3 of the paper",
+    "Units drawn at random, a column for each of both networks, and in it its five pieces one below the other; grey is "
+    "a weight of 0, white and black are the largest weight of that piece in size, up and down.",
+)
+def _draw_filters(canvas: Any, details: dict[str, Any]) -> None:
+    panels = canvas.subplots(1, 2)
+    for axes, (name, label) in zip(panels, (("naive", "naive"), ("trained", "adversarially trained")), strict=True):
+        show_image(axes, _columns(details["filters"][name]), label, low=-1, high=1)
+    canvas.set_size_inches(10, 4.3)
+
+
+def _columns(filters: list[str]) -> Any:
+    """Filters, unit by unit, as one picture: a column for each unit, transparent lines between them."""
+    tiles = full((SHOWN, len(filters) // SHOWN, 30, 30), nan)
+    tiles[:, :, 1:-1, 1:-1] = array([pixels(image) for image in filters]).reshape(SHOWN, -1, 28, 28)
+    return tiles.transpose(1, 2, 0, 3).reshape(-1, SHOWN * 30)

@@ -1,0 +1,88 @@
+"""Which program made a network or a number: a fingerprint of the code that decides it.
+
+The one idea: what is hashed is the syntax tree, without comments, docstrings and formatting, so that rewording changes
+nothing. A network carries the fingerprint of what trains, a measurement that of what trains and measures. Some changes
+leave every parameter as it was: `equal.toml` records them, and a test shows that they do.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from numpy import __version__ as numpy_version
+
+PACKAGE = Path(__file__).parents[1]
+# of the package's own files, those that decide no number: how networks are named, shown, stored and asked for
+APART = {"__init__", "__main__", "cli", "gallery", "gradcheck", "machine", "progress", "storage"}
+
+TRAINS = ("lab.py", "rounding.py", "stage2.py")  # of this folder, the files that decide what a training gives
+
+
+@cache
+def training() -> str:
+    """The fingerprint of what trains: the engine, the models, the data, the training loop, the lab; and of NumPy.
+
+    Of programs that are recorded as equal it is that of the first.
+    """
+    return equal_to(_of([*_engine(), *(PACKAGE / "paper" / name for name in TRAINS)]))
+
+
+@cache
+def measuring(*modules: ModuleType) -> str:
+    """The fingerprint of what trains and of what measures: `modules` are those of measuring functions."""
+    paper = PACKAGE / "paper"
+    shared = (paper / name for name in (*TRAINS, "attacking.py", "audit.py", "measure/common.py"))
+    return _of([*_engine(), *shared, *(Path(str(module.__file__)) for module in modules)])
+
+
+def equal_to(fingerprint: str) -> str:
+    """The first of the programs that `equal.toml` records as training the same parameters as this one."""
+    record = tomllib.loads(files("tinyadv.paper").joinpath("equal.toml").read_text("utf-8"))
+    for entry in record.get("equal", ()):
+        if fingerprint in entry["programs"]:
+            return str(entry["programs"][0])
+    return fingerprint
+
+
+def _engine() -> list[Path]:
+    return [path for path in sorted(PACKAGE.glob("*.py")) if path.stem not in APART]
+
+
+def _of(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256(".".join(numpy_version.split(".")[:2]).encode())
+    for path in paths:
+        digest.update(path.stem.encode() + _tree(path).encode())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _tree(path: Path) -> str:
+    return code(path.read_text("utf-8"))
+
+
+def code(source: str) -> str:
+    """The syntax tree of a Python text, without docstrings, as a text that is the same for every Python version."""
+    return str(_plain(ast.parse(source)))
+
+
+def _plain(node: Any) -> Any:
+    """A tree as nested lists; what is empty is left out, because later versions of Python add such fields."""
+    if isinstance(node, ast.AST):
+        fields = {name: value for name, value in ast.iter_fields(node) if name != "kind"}
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and ast.get_docstring(
+            node
+        ):
+            fields["body"] = fields["body"][1:]
+        listed = ((name, _plain(value)) for name, value in fields.items())
+        return [type(node).__name__, *([name, value] for name, value in listed if value not in ([], None, "None"))]
+    if isinstance(node, list):
+        return [_plain(entry) for entry in node]
+    return repr(node)

@@ -1,0 +1,211 @@
+"""What every measuring function shares: how it is marked, how its numbers are collected, how networks are attacked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+from inspect import isfunction
+from math import fsum, nan
+from types import ModuleType
+from typing import Any, TypeVar
+
+from ... import metrics
+from ...backend import Array, to_device
+from ...layers import parameters
+from ...models import Network
+from ..attacking import attack
+from ..fingerprint import measuring
+from ..lab import Lab, Recipe
+from ..profiles import Profile
+from ..results import Interval, Measurement, check_names, encoded
+from ..rounding import Rounded, certain
+
+Some = Recipe | list[Recipe] | dict[Any, Recipe]
+Networks = Callable[[Profile, int], Mapping[str, Some]]
+F = TypeVar("F", bound=Callable[..., Measurement])
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measuring function with the recipes of its networks, by name, for a profile and a seed.
+
+    A name stands for one recipe, for a list of them, or for several by a key each; the function gets `lab.Trained` in
+    the same form. `quick` says whether the claim belongs to the quick profile; if not, that profile measures it only
+    when it is named.
+    """
+
+    claim: str
+    function: Callable[..., Measurement]
+    networks: Networks
+    quick: bool = True
+
+    def __call__(self, lab: Lab, profile: Profile, seed: int) -> Measurement:
+        """Measure with the networks of a lab.
+
+        Raises
+        ------
+        ValueError
+            If the function returns a number that claims.toml does not name.
+        """
+        recipes = self.networks(profile, seed)
+        measurement = self.function(lab, seed, **{name: _each(lab.trained, some) for name, some in recipes.items()})
+        check_names(self.claim, measurement)
+        usual = self.named(replace(profile, variations=False), seed)
+        used = {name: _used(lab, recipe, name not in usual) for name, recipe in self.named(profile, seed).items()}
+        return replace(measurement, networks=used)
+
+    def named(self, profile: Profile, seed: int) -> dict[str, Recipe]:
+        """Every recipe by a name of its own: "naive", "members/3", "decayed/0.0025"."""
+        found = dict[str, Recipe]()
+        for name, some in self.networks(profile, seed).items():
+            if isinstance(some, Recipe):
+                found[name] = some
+            else:
+                pairs = some.items() if isinstance(some, dict) else enumerate(some)
+                found |= {f"{name}/{key}": recipe for key, recipe in pairs}
+        return found
+
+    def recipes(self, profile: Profile, seed: int) -> list[Recipe]:
+        """All recipes."""
+        return list(self.named(profile, seed).values())
+
+    @property
+    def program(self) -> str:
+        """The fingerprint of the code that decides what is measured."""
+        return measuring(sys.modules[self.function.__module__])
+
+
+def _each(function: Callable[[Recipe], Any], some: Some) -> Any:
+    """What a function makes of a recipe, or of each of several."""
+    if isinstance(some, list):
+        return [function(recipe) for recipe in some]
+    if isinstance(some, dict):
+        return {key: function(recipe) for key, recipe in some.items()}
+    return function(some)
+
+
+def _used(lab: Lab, recipe: Recipe, varied: bool) -> dict[str, Any]:
+    """What a measurement says of a network: what was trained, for how long, and whether that varies a choice."""
+    trained = lab.trained(recipe)
+    about = {"hash": recipe.hash, "recipe": recipe.chosen, "epochs": trained.epochs}
+    return about | ({"varied": True} if varied else {}) | ({"packaged": True} if trained.packaged else {})
+
+
+def measures(claim: str, networks: Networks = lambda profile, seed: {}, quick: bool = True) -> Callable[[F], F]:
+    """Mark a function as the one that measures a claim."""
+
+    def mark(function: F) -> F:
+        marked = function.__dict__.setdefault("measures", [])
+        marked.append(Measure(claim, function, networks, quick))
+        return function
+
+    return mark
+
+
+def collected(*modules: ModuleType) -> dict[str, Measure]:
+    """By claim, the measures that functions of these modules are marked with.
+
+    Raises
+    ------
+    ValueError
+        If two functions measure the same claim.
+    """
+    found = dict[str, Measure]()
+    for module in modules:
+        for function in filter(isfunction, vars(module).values()):
+            for measure in function.__dict__.get("measures", ()):
+                if found.setdefault(measure.claim, measure) is not measure:
+                    raise ValueError(f"{measure.claim} is measured by two functions, one of them {function.__name__}")
+    return found
+
+
+def mean(numbers: Iterable[float | None]) -> float:
+    """The mean; NaN where one is not a number, which a results file holds as null."""
+    listed = [nan if number is None else number for number in numbers]
+    return fsum(listed) / len(listed)
+
+
+class Values:
+    """Values and their intervals over test images, collected under the names of claims.toml."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self.intervals: dict[str, Interval] = {}
+
+    def add(self, evaluation: Any, **names: str) -> None:
+        """Take `evaluation.quantity` as `name` for each `quantity=name`, with its interval where it has one."""
+        for quantity, name in names.items():
+            self.values[name] = getattr(evaluation, quantity)
+            if quantity in evaluation.intervals:
+                self.intervals[name] = evaluation.intervals[quantity]
+
+    def share(self, name: str, k: int, n: int) -> None:
+        """Take k of n as `name`, with its interval; NaN without one if n is 0."""
+        self.values[name] = k / n if n else nan
+        if n:
+            self.intervals[name] = metrics.wilson(k, n)
+
+    def among(self, *names: str) -> dict[str, float]:
+        """The values of these names, as a variation."""
+        return {name: self.values[name] for name in names}
+
+    def measurement(self, **more: Any) -> Measurement:
+        """All of them as a measurement."""
+        return Measurement(self.values, self.intervals, **more)
+
+
+def under_fgsm(model: Network, x: Array, y: Array) -> tuple[Values, Array]:
+    """What every FGSM claim reports of a network on x `(N, D)` with labels y `(N,)`; and the attacked x, `(N, D)`."""
+    values, x_adv = Values(), attack(model, x, y)
+    values.add(metrics.evaluate(model, x, y), error="clean_error", confidence="clean_confidence")
+    values.add(metrics.evaluate(model, x_adv, y), error="error", confidence_on_mistakes="confidence_on_mistakes",
+                wrong_label_probability="wrong_label_probability")  # fmt: skip
+    values.add(metrics.evaluate(model, x_adv.clip(0.0, 1.0), y), error="error_clipped",
+                confidence_on_mistakes="confidence_on_mistakes_clipped")  # fmt: skip
+    if model.top == "softmax":
+        values.add(metrics.evaluate(model, attack(Rounded(model), x, y), y), error="error_rounded",
+                    confidence_on_mistakes="confidence_on_mistakes_rounded")  # fmt: skip
+        values.values["certain_share"] = float(metrics.in_batches(partial(certain, model), x, y).mean())
+    values.values["zero_gradient_share"] = float((x_adv == x).mean())  # FGSM moves every other entry
+    return values, x_adv
+
+
+def three_ways(values: Mapping[str, float], name: str = "", epochs: int | None = None) -> dict[str, dict[str, float]]:
+    """A network under three kinds of FGSM, of what `under_fgsm` found: as variations of these keys.
+
+    Without a name those of the network that is reported: "clipped" and "rounded". With one those of another network:
+    "NAME", "NAME-clipped" and "NAME-rounded"; `epochs` is for how long that was trained.
+    """
+    length = {} if epochs is None else {"epochs": float(epochs)}
+    found = {}
+    for way, end in (("", ""), ("clipped", "_clipped"), ("rounded", "_rounded")):
+        if key := "-".join(filter(None, (name, way))):
+            names = ("error", "confidence_on_mistakes")
+            found[key] = {n: values[f"{n}{end}"] for n in names} | {"certain_share": values["certain_share"]} | length
+    return found
+
+
+def training_error(lab: Lab, network: Network) -> float:
+    """Error on the 50,000 clean training images, dropout off."""
+    return metrics.evaluate(network, *lab.data.train).error
+
+
+def in_float64(network: Network) -> Network:
+    """A copy of a network on the CPU in float64, where SciPy works, and rounding hides no difference."""
+    return deepcopy(network).to("cpu", "float64")
+
+
+def weights_l1(model: Network) -> float:
+    """||W||_1 of the first layer."""
+    return float(abs(parameters(model)[0].data).sum())
+
+
+def pictures(x: Array) -> list[str]:
+    """Images `(n, D)` as texts for the results file, in 256 levels from the lowest value of all to the highest.
+
+    They are for `draw.show_image`; `draw.pixels` gives their numbers back, to within half a level.
+    """
+    return encoded(to_device(x, "cpu"))

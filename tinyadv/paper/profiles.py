@@ -1,0 +1,70 @@
+"""The scale of a run: how many networks, how long each is trained, how large. Which networks is in `recipes`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much work a run may take. The code is the same; only these numbers, and what follows from them, differ.
+
+    Attributes
+    ----------
+    seeds : int
+        How many networks of each kind.
+    epochs : dict
+        Passes over the data, by kind of network; "controls" are those that are only compared with each other, all
+        trained equally long, "members" those of ensembles.
+    units : int
+        Maxout units a layer in the networks for which the paper uses 1600.
+    protocol : bool
+        Whether to stop early with patience 100 and retrain on all 60,000, as published.
+    variations : bool
+        Whether also to train the networks that only tell how far a silent choice moves a number: one of each, for the
+        first seed.
+    maxout, schedule : dict
+        Arguments of maxout networks, and of the `optim.Schedule` that trains them, in place of the published ones.
+    """
+
+    name: str
+    seeds: int
+    epochs: dict[str, int]
+    units: int = 240
+    protocol: bool = False
+    variations: bool = False
+    maxout: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+
+    def varies(self, seed: int) -> bool:
+        """Whether the networks of other choices are trained too: one of each, for the first seed."""
+        return self.variations and seed == 0
+
+
+PROFILES = {
+    "quick": Profile(
+        "quick", 1, {"softmax": 10, "logistic": 10, "rbf": 6, "naive": 8, "adversarial": 8, "controls": 2, "members": 2}
+    ),
+    "lesson": Profile(
+        "lesson",
+        3,
+        {"softmax": 20, "logistic": 20, "rbf": 6, "naive": 20, "adversarial": 20, "controls": 6, "members": 4},
+        variations=True,
+    ),
+    "paper": Profile(
+        "paper",
+        5,
+        {
+            "softmax": 100,
+            "logistic": 100,
+            "rbf": 6,
+            "naive": 1000,
+            "adversarial": 1000,
+            "controls": 100,
+            "members": 1000,
+        },
+        units=1600,
+        protocol=True,
+    ),
+}

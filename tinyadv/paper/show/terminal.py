@@ -1,0 +1,57 @@
+"""Claims as a table in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..results import STATUSES, Result, Status
+from . import Entry, entries, tally
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_STYLES: dict[Status, str] = {"reproduced": "bold green", "close": "yellow", "differs": "bold red", "not run": "dim"}
+
+
+def table(results: Mapping[str, Result], console: Console, ids: Iterable[str] | None = None) -> None:
+    """Print the claims: paper, ours, status; by default those that have results.
+
+    Below 80 columns the columns become lines under each claim.
+    """
+    from rich.text import Text
+
+    chosen = entries(results, ids)
+    if console.width < 80:
+        for one in chosen:
+            head = (one.claim.id, "bold"), f" (§{one.claim.section})  ", (one.status, _STYLES[one.status])
+            console.print(Text.assemble(*head))
+            for row in one.compared:
+                paper = f"paper {row.paper}, " if row.paper else ""
+                console.print(Text(f"  {row.label}\n    {paper}ours {row.ours}"))
+    else:
+        console.print(_wide_table(chosen))
+    for one in chosen:
+        said = [f"scale: {'; '.join(one.scale)}"] if one.scale else []
+        said += [f"why: {one.note}"] if one.note else []
+        if said:
+            console.print(Text.assemble((one.claim.id, "bold"), f": {'; '.join(said)}"))
+    console.print(Text(tally([one.status for one in chosen]) + "."))
+
+
+def _wide_table(chosen: list[Entry]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
+    grid.add_column("claim", ratio=1, min_width=22)
+    grid.add_column("paper", max_width=14)
+    grid.add_column("ours", no_wrap=True)
+    grid.add_column("status", no_wrap=True, min_width=max(map(len, STATUSES)))
+    for one in chosen:
+        named = Text(f"{one.claim.id} (§{one.claim.section})", "bold")
+        grid.add_row(named, "", "", Text(one.status, _STYLES[one.status]))
+        for row in one.compared:
+            grid.add_row(Text(f"  {row.label}"), Text(row.paper), Text(row.ours), "")
+    return grid

@@ -26,8 +26,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from tinyadv import attacks, datasets, losses, metrics, models, optim
-from tinyadv.paper import appendix, lab, reproduce  # noqa: F401  (reproduce brings all measuring functions)
-from tinyadv.paper.measure import MEASURES
+from tinyadv.paper import lab
+from tinyadv.paper.measure import MEASURES, appendix
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, Result, load_results
 from tinyadv.training import DivergedError

@@ -81,6 +81,13 @@ def test_a_page_that_would_be_too_large_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_it_opens_on_the_networks_that_travel_with_the_package(tmp_path):
+    assert set(explore.LABELS) <= set(models.embedded_names())
+    explore.write(tmp_path / "page.html", explore.embedded())
+    data = json.loads(re.search(r'id="data">(.*?)</script>', (tmp_path / "page.html").read_text("utf-8"))[1])
+    assert [network["name"] for network in data["networks"]] == list(explore.LABELS.values())
+
+
 def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     models.save(networks()[0][1], "mine.safetensors")

@@ -126,6 +126,14 @@ def named(paths: Sequence[Path]) -> list[tuple[str, models.Network]]:
     return found
 
 
+LABELS = {
+    "softmax": "softmax regression",
+    "rbf": "RBF",
+    "maxout-naive": "maxout, naive",
+    "maxout-adversarial": "maxout, adversarially trained",
+}
+
+
 def embedded() -> list[tuple[str, models.Network]]:
     """The trained networks that travel with the package and that the page knows, under names for people."""
-    raise ValueError("no networks travel with this package: name files, for instance those of `tinyadv reproduce`")
+    return [(label, models.embedded(name)) for name, label in LABELS.items()]

@@ -315,6 +315,7 @@ def any_result(draw):
     )  # fmt: skip
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(any_result())
 def test_json_round_trip(r):
     data = json.loads(json.dumps(r.to_json(), allow_nan=False))
@@ -329,7 +330,9 @@ def test_json_round_trip(r):
             assert a.values[name] == value if math.isfinite(value) else math.isnan(a.values[name])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40, deadline=None
+)
 @given(st.lists(any_result(), max_size=3, unique_by=lambda r: r.claim), st.dictionaries(text, plain, max_size=3))
 def test_file_round_trip(tmp_path, listed, manifest):
     path = tmp_path / "results.json"

@@ -8,7 +8,7 @@ from tinyadv.backend import generator, to_device
 from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import ConvMaxout, Dropout, Linear, Maxout, Rust, RustSquared, Sigmoid, named_parameters
 from tinyadv.models import Network, build
-from tinyadv.optim import SGD, LinearSchedule
+from tinyadv.optim import SGD, LinearSchedule, schedule_of
 from tinyadv.storage import StorageError, save_arrays
 from tinyadv.tensor import Tensor, raw
 from tinyadv.training import train
@@ -401,6 +401,15 @@ def test_its_norms_and_rates_name_its_parameters():
     sgd.step([np.zeros_like(p.data) for p in parameters(model)])
     kernels = model.layers[convolutions[0]].W.data
     np.testing.assert_allclose((kernels**2).sum(axis=(0, 1, 2)), 0.9**2, rtol=1e-5)
+
+
+def test_the_lesson_s_settings_are_a_network_and_a_training():
+    lesson = models.CONV_LESSON
+    model = build("conv_maxout_network", lesson["arguments"], generator(0))
+    sgd = SGD(model, schedule_of(**lesson["schedule"]), lesson["max_norm"], lesson["rate_factors"])
+    assert model.layers[2].W.shape == (8, 8, 3, 48)
+    assert sgd.schedule.at(0, 8) == pytest.approx((0.0005, 0.9))
+    assert sgd.rate_factors.keys() == models.CONV_RATE_FACTORS.keys()
 
 
 def test_it_learns_which_of_three_patterns_is_in_an_image():

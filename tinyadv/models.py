@@ -246,6 +246,17 @@ def conv_maxout_network(
 CONV_MAX_NORMS = {f"layers.{i}.W": norm for i, norm in ((2, 0.9), (4, 1.9365), (6, 1.9365), (9, 1.9), (11, 1.9365))}
 CONV_RATE_FACTORS = {f"layers.{i}.{name}": 0.05 for i in (2, 4, 6) for name in ("W", "b")}
 
+# The published schedules are `LinearSchedule()` and, for the smaller network, `LinearSchedule(0.1, epochs=250)`. They
+# start slowly. This one is ours, for lessons: half the smaller network's channels in eight epochs, with a larger start,
+# more momentum, learning rates of the kernels four times as large, and less dropout. 19.5 % test error, one seed.
+CONV_LESSON: dict[str, Any] = {
+    "arguments": {"channels": [24, 64, 64], "units": 240, "keep": [1.0, 0.8], "scale": 0.03},
+    "schedule": {"kind": "linear", "learning_rate": 0.05, "epochs": 8, "momentum": 0.9, "final_momentum": 0.9},
+    "max_norm": CONV_MAX_NORMS,
+    "rate_factors": dict.fromkeys(CONV_RATE_FACTORS, 0.2),
+    "batch": 128,
+}
+
 
 def saturating_network(
     unit: Literal["sigmoid", "rust", "rust-squared"] = "sigmoid",

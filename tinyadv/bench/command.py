@@ -143,6 +143,8 @@ def _time(
                 if not peer.name.startswith("floor"):
                     imports[peer.label] = row["import_s"] = imports.get(peer.label) or peer.import_seconds()
             rows += found
+            for kernel in dict.fromkeys(row["blas"] for row in found if row["blas"]):
+                _say(f"{name}: {' and '.join(row['peer'] for row in found if row['blas'] == kernel)} had {kernel}")
             _show(f"{name}: {job.meaning}", found, _TIME_COLUMNS, file, by="median_ms")
     finally:  # a reader of the tables who left, or Ctrl-C, costs nothing that was measured
         if rows:
@@ -215,7 +217,7 @@ _TIME_COLUMNS: list[Column] = [
     ("ratio", "ratio", ".2f"), ("CPU ms", "cpu_ms", ".1f"), ("CPU ratio", "cpu_ratio", ".2f"),
     ("of floor", "of_floor", ".0%"), ("first calls s", "first_calls_s", ".1f"),
     ("import s", "import_s", ".2f"), ("peak MiB", "peak_MiB", ".0f"), ("mean J", "mean_loss", ".3f"),
-    ("disturbed turns", "turns_disturbed", "d"), ("version", "version", ""), ("BLAS", "blas", ""),
+    ("disturbed turns", "turns_disturbed", "d"), ("version", "version", ""),
 ]  # fmt: skip
 _GROWTH_COLUMNS: list[Column] = [
     ("along", "axis", ""), ("size", "size", "d"), ("peer", "peer", ""), ("µs per example", "us_per_example", ".1f"),

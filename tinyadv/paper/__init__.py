@@ -1,20 +1,18 @@
 """The evidence: every claim of the paper, what is measured for it, and what came out. In the order of a reading:
 
-    claims.toml   the claims: what the paper says, its numbers, our definitions, how near is *close*
-    registry.py   reads them
-    recipes.py    which network, trained how, in which profile
-    lab.py        trains each recipe's network once, or loads it
-    measuring.py  what a measuring function is, and what many of them measure
-    section*.py, appendix.py   the measuring functions, by the paper's sections
-    audit.py, rounding.py   every other attack, and the gradient as float32 rounds it, for sections 4 to 9
+    claims.toml   the claims: what the paper says, its numbers, our definitions, how near is *close*, names and labels
+    notes.toml    why ours differs, written by a person, with placeholders for numbers
+    claims.py     reads both
+    profiles.py, recipes.py   the scale of a run; which network, trained how
+    lab.py, stage2.py, fingerprint.py   trains each recipe's network once, or loads it; which program made it
+    measure/      the measuring functions, by the paper's sections: from networks, by name, to numbers
+    audit.py, attacking.py, rounding.py   every other attack; FGSM as all rows use it; the gradient as float32 rounds it
     results.py    measurements, their intervals over seeds and test images, the status of a claim, the results file
-    variations.py what comes out if a choice on which the paper is silent is made otherwise
-    figures.py    the figures, drawn from saved results
-    tables.py     results as a table in the terminal, and as Markdown
-    report.py, verdict.py   results as a page to open or print; what it says of the audit
-    tasks.py, cluster.py   trainings and measurements as tasks, and who works on them
-    reproduce.py  the main job: all of this, once over
-    readme.py     writes the tables in README.md
+    draw/         the figures, by the paper's sections, drawn from saved results
+    show/         one table model; the terminal, Markdown, CSV, LaTeX, and a page to open or print from a template
+    run.py, workers.py, cluster.py   the main job; processes of this machine; a cluster
+    results/      what is published
 
-The files that a student reads first never import this folder.
+A claim is one entry in claims.toml, one function in measure/, one in draw/ and a note. The files that a student reads
+first never import this folder.
 """

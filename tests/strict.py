@@ -19,6 +19,7 @@ class ndarray:  # noqa: N801  (as CuPy names it)
     """`values`, a NumPy array, behind an interface as narrow as what tinyadv needs of CuPy."""
 
     __array_ufunc__ = None  # NumPy's operators ask this class; its functions raise
+    __array_priority__ = 100
 
     def __init__(self, values):
         self._values = np.asarray(values)
@@ -82,7 +83,11 @@ def _key(key):
 
 def _defers(value):
     """Whether `value` is a foreign class that wants its own operators asked, as CuPy's own test goes."""
-    return not isinstance(value, ndarray) and getattr(value, "__array_ufunc__", True) is None
+    if isinstance(value, ndarray):
+        return False
+    if hasattr(value, "__array_ufunc__"):
+        return value.__array_ufunc__ is None
+    return getattr(value, "__array_priority__", 0) > ndarray.__array_priority__
 
 
 def _operators():

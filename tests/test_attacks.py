@@ -681,3 +681,15 @@ def test_labels_of_another_kind_are_named(model):
     for wrong in (y[:-1], y * 10 + 20, y.reshape(-1, 1)):
         with pytest.raises(ValueError, match="labels"):
             fgsm(model, x, wrong, 0.25)
+
+
+@pytest.mark.parametrize(
+    "attack", [lambda *a: fgsm(*a, 0.1), lambda *a: pgd(*a, 0.1, steps=2), lambda *a: rotate(*a, 0.1)]
+)
+@pytest.mark.parametrize("value", [np.nan])
+def test_a_network_without_finite_gradients_is_not_attacked(attack, value):
+    model = network("softmax", dtype="float64")
+    x, y = batch(model, dtype="float64")
+    parameters(model)[0].data[0, 0] = value
+    with pytest.raises(ValueError, match=rf"the gradient of J is NaN or infinite for {len(x)} of {len(x)} examples"):
+        attack(model, x, y)

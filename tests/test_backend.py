@@ -374,3 +374,20 @@ def test_importing_tinyadv_imports_nothing_heavy():
     code = f"import sys, tinyadv; print(*[m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
+@pytest.mark.parametrize(
+    "rng", [0, 1.5, np.random.RandomState(0), np.random], ids=["int", "float", "RandomState", "module"]
+)
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: tinyadv.backend.uniform(rng, (2, 2), 1.0),
+        lambda rng: tinyadv.backend.noise(rng, np.ones(2, "float32"), 1.0),
+        lambda rng: tinyadv.backend.keep_mask(rng, np.ones(2, "float32"), 0.5, 2.0),
+    ],
+    ids=["uniform", "noise", "keep_mask"],
+)
+def test_what_is_no_generator_raises(draw, rng):
+    with pytest.raises(TypeError, match=r"rng is a generator, such as tinyadv\.backend\.generator\(0\); got "):
+        draw(rng)

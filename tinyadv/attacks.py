@@ -27,6 +27,18 @@ def input_gradient(model: Any, x: Array, y: Array) -> Array:
     return g
 
 
+def _finite_gradient(model: Any, x: Array, y: Array) -> Array:
+    """`input_gradient`; ValueError where an entry is not finite: no direction is known in which to attack."""
+    g = input_gradient(model, x, y)
+    if not (finite := array_module(g).isfinite(g)).all():
+        n = len(g) - int(finite.all(axis=tuple(range(1, g.ndim))).sum())
+        raise ValueError(
+            f"the gradient of J is NaN or infinite for {n} of {len(g)} examples: has the network diverged, or does it "
+            "overflow at these inputs?"
+        )
+    return g
+
+
 def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] | None = None) -> Array:
     """The fast gradient sign method, section 4: x + eps sign(grad_x J(theta, x, y)).
 
@@ -50,11 +62,12 @@ def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] |
     Raises
     ------
     ValueError
-        If eps is negative or not finite, x is empty or holds a NaN or an infinity, or the bounds are out of order.
+        If eps is negative or not finite, x is empty or holds a NaN or an infinity, the bounds are out of order, or the
+        gradient is not finite.
     """
     eps, bounds = check_eps(eps), _check_clip(clip)
     _check_inputs(x)
-    x_adv = x + eps * ops.sign(input_gradient(model, x, y))
+    x_adv = x + eps * ops.sign(_finite_gradient(model, x, y))
     return x_adv.clip(*bounds) if bounds else x_adv
 
 
@@ -79,7 +92,7 @@ def pgd(
     low, high = _box(x, eps, bounds)
     x_adv = x if rng is None else (x + noise(rng, x, eps)).clip(low, high)
     for _ in range(steps):
-        x_adv = (x_adv + 2.5 * eps / steps * ops.sign(input_gradient(model, x_adv, y))).clip(low, high)
+        x_adv = (x_adv + 2.5 * eps / steps * ops.sign(_finite_gradient(model, x_adv, y))).clip(low, high)
     return x_adv
 
 
@@ -261,10 +274,10 @@ def rotate(model: Any, x: Array, y: Array, angle: float) -> Array:
     Raises
     ------
     ValueError
-        If the angle is not within 0 to pi, x is empty or holds a NaN or an infinity.
+        If the angle is not within 0 to pi, x is empty or holds a NaN or an infinity, or the gradient is not finite.
     """
     _check_inputs(x)
-    return rotated(x, input_gradient(model, x, y), angle)
+    return rotated(x, _finite_gradient(model, x, y), angle)
 
 
 def rotated(x: Value, g: Value, angle: float) -> Value:

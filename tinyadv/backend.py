@@ -212,9 +212,16 @@ def generator(seed: int, stream: str = "") -> Generator:
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(stream.encode()),))))
 
 
+def check_generator(rng: Generator) -> Generator:
+    """`rng`, or TypeError if it is no generator: a seed, say, or NumPy's old RandomState."""
+    if not hasattr(rng, "standard_normal") or not hasattr(rng, "integers"):
+        raise TypeError(f"rng is a generator, such as tinyadv.backend.generator(0); got {type(rng).__name__} {rng!r}")
+    return rng
+
+
 def uniform(rng: Generator, shape: tuple[int, ...], scale: float) -> Array:
     """Initial weights: float32, shape `shape`, from U(-scale, scale)."""
-    values = rng.random(shape, dtype=np.float32)
+    values = check_generator(rng).random(shape, dtype=np.float32)
     values *= 2.0  # in place: a network that is loaded needs no more memory than it and its file
     values -= 1.0
     values *= scale
@@ -238,7 +245,7 @@ def bernoulli(rng: Generator, p: Array) -> Array:
 
 def noise(rng: Generator, x: Array, eps: float) -> Array:
     """U(-eps, eps) noise of the shape, dtype and library of `x`."""
-    values = (rng.random(x.shape, dtype=np.float32) * 2.0 - 1.0) * eps
+    values = (check_generator(rng).random(x.shape, dtype=np.float32) * 2.0 - 1.0) * eps
     return array_module(x).asarray(values, dtype=x.dtype)
 
 
@@ -248,7 +255,7 @@ def keep_mask(rng: Generator, x: Array, keep: float, scale: float) -> Array:
     Each entry is `scale` with probability `keep` (to the nearest 1/65536) and 0 otherwise, independently.
     The bits come from `rng`; on a GPU `rng` gives one seed and the bits are made there.
     """
-    xp = array_module(x)
+    xp, rng = array_module(x), check_generator(rng)
     mask = xp.empty_like(x)
     words = -(-x.size // 4)  # four 16-bit draws from each 64-bit word
     bits = (_random_words(rng, words) if xp is np else _counter_words(rng, words, xp)).view(xp.uint16)

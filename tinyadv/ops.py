@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache, reduce
-from types import ModuleType
 from typing import Any
 
 from .backend import Array, array_module, full_like
@@ -281,19 +280,21 @@ def _with_kept(g: Value, x: Value, axis: Axis) -> Value:
 
 @Op
 def reduce_mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The mean over `axis` (all by default)."""
-    total = x.sum(axis=axis, keepdims=keepdims)
+    """The mean over `axis` (all by default); of nothing it is NaN, with NumPy's warning."""
+    if not x.size:
+        return x.mean(axis=axis, keepdims=keepdims)
+    total = x.sum(axis=axis, keepdims=keepdims)  # `x.mean` takes twice the time for short axes
     return total * (total.size / x.size)
 
 
 reduce_mean.gradients(
-    lambda g, y, x, axis=None, keepdims=False: broadcast_to(_with_kept(g * (y.size / x.size), x, axis), x.shape)
+    lambda g, y, x, axis=None, keepdims=False: broadcast_to(_with_kept(g * (y.size / max(x.size, 1)), x, axis), x.shape)
 )
 
 
 @Op
 def reduce_max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The maximum over `axis` (all by default). Its gradient goes to one winner: of several equal, the first."""
+    """The maximum over `axis` (all by default). Its gradient goes to one winner: of several equal, the first in x."""
     return x.max(axis=axis, keepdims=keepdims)
 
 
@@ -316,9 +317,10 @@ def _winners(x: Array, y: Array, axis: Axis) -> Array:
 
 
 def _axes(ndim: int, axis: Axis) -> tuple[int, ...]:
+    """The axes that `axis` names, in their order in the array."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+    return tuple(sorted(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,))))
 
 
 @cache
@@ -478,18 +480,14 @@ softmax_cross_entropy.gradients(
 
 
 def _difference(p: Value, t: Value) -> Value:
-    """p - t for rows that sum to 1, without the cancellation that makes it 0 where the network is confident.
+    """p sum(t) - t for each row: p - t, without the cancellation that makes it 0 where the network is sure of t.
 
-    p_k - t_k = p_k sum_j t_j - t_k sum_j p_j = p_k sum_(j != k) t_j - t_k sum_(j != k) p_j
+    The rows of p sum to 1, so those of the difference sum to 0: an entry is minus the sum of the others. Where p is
+    near 1 it is computed so, from the others, which are small and have their full relative precision.
     """
-    others = _others(array_module(raw(p)), p.shape[-1], p.dtype)
-    return p * (t @ others) - t * (p @ others)
-
-
-@cache
-def _others(xp: ModuleType, K: int, dtype: Any) -> Array:
-    """Ones `(K, K)` with zeros on the diagonal: times it, a row becomes the sums of its other entries."""
-    return xp.ones((K, K), dtype=dtype) - xp.eye(K, dtype=dtype)
+    sure = raw(p) > 0.75  # one entry of a row at most
+    others = (p * t.sum(axis=-1, keepdims=True) - t) * ~sure
+    return others - others.sum(axis=-1, keepdims=True) * sure
 
 
 @Op
@@ -537,7 +535,7 @@ def _flat(g: Value) -> Value:
 
 def _column_sums(g: Value) -> Value:
     """sum_n g_nk of g `(N, K)`, as a product: in memory an activation's rows are short, and sums along them slow."""
-    return full_like(raw(g)[:, 0], 1.0) @ g
+    return array_module(raw(g)).ones(len(g), dtype=g.dtype) @ g
 
 
 def maxout(x: Value, W: Value, b: Value) -> Value:

@@ -19,8 +19,45 @@ from .backend import Array, as_array, full_like
 
 Value: TypeAlias = Any  # an array or a Tensor: operations take and give both
 Formula: TypeAlias = Callable[..., Value]  # (g, y, *args) -> dL/darg
+Operator: TypeAlias = Callable[["Tensor", Any], Value]
 
 _births = count()
+
+
+def _floats(data: Any) -> Array:
+    """`data` as an array of floating point numbers; TypeError for anything else, which has no gradient."""
+    if isinstance(data, Tensor):
+        raise TypeError("Tensor(data) wants an array, got a Tensor: use it as it is, or its .data")
+    data = as_array(data)
+    if data.dtype.kind == "f" and data.dtype.isnative:
+        return data
+    remedy = "pixels of 0 to 255 are .astype('float32') / 255" if data.dtype == "uint8" else "try .astype('float32')"
+    raise TypeError(f"Tensor(data) wants native floating point numbers, got {data.dtype}: {remedy}")
+
+
+def _operators(name: str, sign: str) -> tuple[Operator, Operator, Operator]:
+    """The operation `name` as a + b, b + a and a += b of a Tensor a; a list b becomes an array like a."""
+
+    def forward(a: Tensor, b: Any) -> Value:
+        return getattr(ops, name)(a, full_like(a._data, b) if isinstance(b, (list, tuple)) else b)
+
+    def swapped(a: Tensor, b: Any) -> Value:
+        return getattr(ops, name)(full_like(a._data, b) if isinstance(b, (list, tuple)) else b, a)
+
+    def in_place(a: Tensor, b: Any) -> Value:
+        if a.op is None:
+            raise TypeError(
+                f"W {sign} step, for a W that was not computed, would keep every step in memory: "
+                f"W.data {sign} step changes its numbers, W = W {sign[:-1]} step makes a new Tensor that remembers W"
+            )
+        return NotImplemented  # so Python takes a = a + b
+
+    return forward, swapped, in_place
+
+
+def _in_one(lengths: tuple[Any, ...]) -> tuple[int, ...]:
+    """(2, 3) of `reshape(2, 3)`, `reshape((2, 3))` or `reshape([2, 3])`."""
+    return tuple(lengths[0]) if len(lengths) == 1 and isinstance(lengths[0], (tuple, list)) else lengths
 
 
 class Tensor:
@@ -28,56 +65,68 @@ class Tensor:
 
     `data` is a NumPy or a CuPy array of any shape, not copied, or numbers that NumPy turns into one. TypeError if it is
     a Tensor already, or holds anything but floating point numbers: nothing else has gradients.
+
+    A Tensor keeps everything it was computed from alive. So log `J.item()`, not J, and update a parameter by
+    `W.data -= step`; `W -= step` raises. `grad` raises where `data` was set after it had been used; it can't notice
+    changes inside the array, such as `W.data[0] = 1`, so take the gradients first.
     """
 
-    __slots__ = ("__weakref__", "args", "birth", "data", "op", "settings")
-    __array_ufunc__ = None  # makes `array + tensor` ask the Tensor, and `np.exp(tensor)` raise
+    __slots__ = ("__weakref__", "_data", "args", "birth", "op", "settings")
+    __array_priority__ = 1e6  # makes `array + tensor` ask the Tensor
 
     def __init__(self, data: Any, op: Op | None = None, args: Sequence[Any] = (), settings: Any = None) -> None:
-        if op is None:
-            if isinstance(data, Tensor):
-                raise TypeError("Tensor(data) wants an array, got a Tensor: use it as it is, or its .data")
-            data = as_array(data)
-            if data.dtype.kind != "f":
-                raise TypeError(f"Tensor(data) wants floating point numbers, got {data.dtype}: try .astype('float32')")
-        self.data: Array = data
+        self._data: Array = _floats(data) if op is None else data
         self.op, self.args, self.settings = op, args, settings or {}
         self.birth = next(_births)  # arguments are always older than what is computed from them
 
-    shape, ndim = property(attrgetter("data.shape")), property(attrgetter("data.ndim"))
-    size, dtype = property(attrgetter("data.size")), property(attrgetter("data.dtype"))
+    @property
+    def data(self) -> Array:
+        """The array; where the Tensor was not computed, it may be set."""
+        return self._data
 
-    def __repr__(self) -> str:
-        return f"Tensor({self.data}, dtype={self.dtype}{f', from {self.op}' if self.op else ''})"
+    @data.setter
+    def data(self, data: Any) -> None:
+        if self.op is not None:
+            raise TypeError(f"the data of a Tensor that remembers {self.op} cannot be set: Tensor(...) makes a new one")
+        self._data, self.birth = _floats(data), next(_births)  # younger than what was computed from the old data
 
-    # The operators and array methods are the operations of the same meaning.
-    __add__, __radd__ = lambda a, b: ops.add(a, b), lambda b, a: ops.add(a, b)
-    __sub__, __rsub__ = lambda a, b: ops.subtract(a, b), lambda b, a: ops.subtract(a, b)
-    __mul__, __rmul__ = lambda a, b: ops.multiply(a, b), lambda b, a: ops.multiply(a, b)
-    __truediv__, __rtruediv__ = lambda a, b: ops.divide(a, b), lambda b, a: ops.divide(a, b)
-    __pow__, __rpow__ = lambda a, b: ops.power(a, b), lambda b, a: ops.power(a, b)
-    __matmul__, __rmatmul__ = lambda a, b: ops.matmul(a, b), lambda b, a: ops.matmul(a, b)
-    __neg__, __abs__ = lambda a: ops.negative(a), lambda a: ops.absolute(a)
-    __getitem__ = lambda a, key: ops.take(a, key)
-    __iter__ = lambda a: (ops.take(a, i) for i in range(len(a.data)))
-    sum = lambda a, axis=None, keepdims=False: ops.reduce_sum(a, axis, keepdims)
-    mean = lambda a, axis=None, keepdims=False: ops.reduce_mean(a, axis, keepdims)
-    max = lambda a, axis=None, keepdims=False: ops.reduce_max(a, axis, keepdims)
-    reshape = lambda a, *shape: ops.reshape(a, shape[0] if isinstance(shape[0], tuple) else shape)
-    transpose = lambda a, *axes: ops.transpose(a, (axes[0] if isinstance(axes[0], tuple) else axes) if axes else None)
-    T = property(lambda a: ops.transpose(a))
-
-    # Comparisons give plain arrays of truth values: masks are locally constant. Numbers are read off as of arrays.
-    __lt__, __le__ = lambda a, b: a.data < raw(b), lambda a, b: a.data <= raw(b)
-    __gt__, __ge__ = lambda a, b: a.data > raw(b), lambda a, b: a.data >= raw(b)
-    __eq__, __ne__ = lambda a, b: a.data == raw(b), lambda a, b: a.data != raw(b)  # type: ignore[attr-defined]
-    __hash__ = object.__hash__
-    __len__, __bool__ = lambda a: len(a.data), lambda a: bool(a.data)
+    shape, ndim = property(attrgetter("_data.shape")), property(attrgetter("_data.ndim"))
+    size, dtype = property(attrgetter("_data.size")), property(attrgetter("_data.dtype"))
 
     def item(self) -> float:
         """The number in a Tensor of size 1, to print or to log; what is computed from it has no gradient."""
-        number: float = self.data.item()
+        number: float = self._data.item()
         return number
+
+    def __repr__(self) -> str:
+        return f"Tensor({self._data}, dtype={self.dtype}{f', from {self.op}' if self.op else ''})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    # The operators and array methods are the operations of the same meaning.
+    __add__, __radd__, __iadd__ = _operators("add", "+=")
+    __sub__, __rsub__, __isub__ = _operators("subtract", "-=")
+    __mul__, __rmul__, __imul__ = _operators("multiply", "*=")
+    __truediv__, __rtruediv__, __itruediv__ = _operators("divide", "/=")
+    __pow__, __rpow__, __ipow__ = _operators("power", "**=")
+    __matmul__, __rmatmul__, __imatmul__ = _operators("matmul", "@=")
+    __neg__, __abs__ = lambda a: ops.negative(a), lambda a: ops.absolute(a)
+    __getitem__ = lambda a, key: ops.take(a, key)
+    __iter__ = lambda a: (ops.take(a, i) for i in range(len(a._data)))
+    sum = lambda a, axis=None, keepdims=False: ops.reduce_sum(a, axis, keepdims)
+    mean = lambda a, axis=None, keepdims=False: ops.reduce_mean(a, axis, keepdims)
+    max = lambda a, axis=None, keepdims=False: ops.reduce_max(a, axis, keepdims)
+    reshape = lambda a, *shape: ops.reshape(a, _in_one(shape))
+    transpose = lambda a, *axes: ops.transpose(a, _in_one(axes) if axes else None)
+    T = property(lambda a: ops.transpose(a))
+
+    # Comparisons give plain arrays of truth values: masks are locally constant.
+    __lt__, __le__ = lambda a, b: a._data < raw(b), lambda a, b: a._data <= raw(b)
+    __gt__, __ge__ = lambda a, b: a._data > raw(b), lambda a, b: a._data >= raw(b)
+    __eq__, __ne__ = lambda a, b: a._data == raw(b), lambda a, b: a._data != raw(b)  # type: ignore[attr-defined]
+    __hash__ = object.__hash__
+    __len__, __bool__ = lambda a: len(a._data), lambda a: bool(a._data)
 
     # What is computed past the engine would silently lose its gradient: it raises.
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
@@ -85,29 +134,25 @@ class Tensor:
 
     __array__ = __array_function__ = _refuse
 
-    def __float__(self) -> float:  # also what math.sqrt(t), int(t) and f"{t:.3f}" ask
-        if self.op is not None:
-            raise TypeError(
-                f"float() of a Tensor that remembers {self.op} would cut its gradient: J.item() reads the number, "
-                "operations of tinyadv.ops compute with it"
-            )
+    def __float__(self) -> float:  # also what math.sqrt(t) and "%.3f" % t ask
+        self._check_leaf("float()", "J.item() reads the number, operations of tinyadv.ops compute with it")
         return self.item()
 
     def __int__(self) -> int:
         return int(float(self))
 
     def __reduce_ex__(self, protocol: Any) -> Any:  # what copy and pickle ask
-        if self.op is not None:
-            raise TypeError(
-                f"a copy of a Tensor that remembers {self.op} would cut its gradient: use the Tensor itself, "
-                "or a copy of its .data"
-            )
+        self._check_leaf("a copy", "use the Tensor itself, or a copy of its .data")
         return super().__reduce_ex__(protocol)
+
+    def _check_leaf(self, what: str, instead: str) -> None:
+        if self.op is not None:
+            raise TypeError(f"{what} of a Tensor that remembers {self.op} would cut its gradient: {instead}")
 
 
 def raw(value: Value) -> Any:
     """The array inside a Tensor; anything else as it is."""
-    return value.data if isinstance(value, Tensor) else value
+    return value._data if isinstance(value, Tensor) else value
 
 
 class Op:
@@ -130,17 +175,34 @@ class Op:
         self.formulas = formulas
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        if Tensor in map(type, settings.values()):
+        if settings and any(isinstance(value, Tensor) for value in settings.values()):
             raise TypeError(f"{self}() got a Tensor by keyword: pass it by position, so that it is recorded")
-        y = self.forward(*[raw(a) for a in args], **settings)
-        return Tensor(y, self, args, settings) if Tensor in map(type, args) else y
+        y = self.forward(*[a._data if isinstance(a, Tensor) else a for a in args], **settings)
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        if not tensors:
+            return y
+        for t in tensors:
+            if t._data.dtype is not getattr(y, "dtype", None):
+                self._check_dtype(y, t.dtype, args)
+        return Tensor(y, self, args, settings)
+
+    def _check_dtype(self, y: Any, wanted: Any, args: Sequence[Any]) -> None:
+        """Raise where y is no array, or one of the args is the reason that it is not of the dtype `wanted`."""
+        if not hasattr(y, "dtype"):
+            raise TypeError(f"the forward of {self} gave a {type(y).__name__}, an array is wanted")
+        others = [a.dtype for a in args if hasattr(a, "dtype") and (a.dtype == y.dtype or a.dtype.kind in "iu")]
+        if y.dtype != wanted and others:
+            raise TypeError(
+                f"{self} of a Tensor of {wanted} and {others[0]} would give {y.dtype}: "
+                f"make both alike, for example by .astype('{wanted}')"
+            )
 
     def dL_darg(self, i: int, arg: Tensor, g: Value, y: Value, args: Sequence[Any], settings: Any) -> Value:
         """The formula of argument `i`, its result checked to be like the argument."""
         if i >= len(self.formulas) or (formula := self.formulas[i]) is None:
             raise TypeError(f"{self} has no gradient formula for its argument {i}, which was asked for")
         d = formula(g, y, *args, **settings)
-        if d.shape != arg.data.shape or d.dtype != arg.data.dtype:
+        if d.shape != arg._data.shape or d.dtype != arg._data.dtype:
             gave, wanted = f"{d.dtype} of shape {d.shape}", f"{arg.dtype} of shape {arg.shape}"
             raise TypeError(f"the formula of {self} for its argument {i} gave {gave}, the argument is {wanted}")
         return d
@@ -173,7 +235,8 @@ def grad(
     Raises
     ------
     TypeError, ValueError
-        If y or an x is no Tensor, an operation lacks a formula that matters, or shapes do not fit.
+        If y or an x is no Tensor, an operation lacks a formula that matters, shapes do not fit, or the data of a Tensor
+        was set after it had been used.
     """
     if isinstance(xs, Tensor) or not isinstance(xs, Iterable):
         raise TypeError(f"grad wants a list of Tensors as xs, got one {type(xs).__name__}: grad(y, [x])")
@@ -185,8 +248,9 @@ def grad(
         raise ValueError(f"grad of a y of shape {y.shape} wants a cotangent of that shape, or y to be a single number")
     if not isinstance(cotangent, Tensor):
         cotangent = full_like(y.data, 1.0 if cotangent is None else cotangent)
-    if cotangent.shape != y.shape:
-        raise ValueError(f"grad wants a cotangent of the shape of y, {y.shape}, got {cotangent.shape}")
+    if cotangent.shape != y.shape or cotangent.dtype != y.dtype:
+        wanted, got = f"{y.dtype} of shape {y.shape}", f"{cotangent.dtype} of shape {cotangent.shape}"
+        raise ValueError(f"grad wants a cotangent like y, {wanted}, got {got}")
 
     history = _history(y)
     asked = {id(x) for x in xs}
@@ -196,14 +260,17 @@ def grad(
             needed.add(id(t))
     gradients = {id(y): cotangent if create_graph else raw(cotangent)}
     for t in reversed(history):
-        if t.op is None or id(t) not in needed:
+        places = [i for i, a in enumerate(t.args) if id(a) in needed]
+        if t.op is None or not places:
             continue
+        for a in t.args:
+            if isinstance(a, Tensor) and a.birth > t.birth:
+                raise ValueError(f"the .data of an argument of {t.op} was set after its use: take the gradients first")
         g = gradients[id(t)] if id(t) in asked else gradients.pop(id(t))
-        value, args = (t, t.args) if create_graph else (t.data, [raw(a) for a in t.args])
-        for i, a in enumerate(t.args):
-            if id(a) in needed:
-                d = t.op.dL_darg(i, a, g, value, args, t.settings)
-                gradients[id(a)] = gradients[id(a)] + d if id(a) in gradients else d
+        value, args = (t, t.args) if create_graph else (t._data, [raw(a) for a in t.args])
+        for i in places:
+            a, d = t.args[i], t.op.dL_darg(i, t.args[i], g, value, args, t.settings)
+            gradients[id(a)] = gradients[id(a)] + d if id(a) in gradients else d
     for i, x in enumerate(xs):
         if id(x) not in gradients and not allow_unused:
             raise ValueError(f"y does not depend on xs[{i}]: was that very Tensor used to compute it?")

@@ -553,7 +553,7 @@ def test_a_tensor_says_where_it_comes_from():
 
 @pytest.mark.parametrize("data", [3, [1, 2], np.arange(3), np.array([True]), np.array([1j]), np.array(["a"])], ids=repr)
 def test_a_tensor_of_what_has_no_gradient_raises(data):
-    with pytest.raises(TypeError, match=r"wants floating point .*, got (int64|bool|complex128|<U1): try"):
+    with pytest.raises(TypeError, match=r"wants native floating point numbers, got (int64|bool|complex128|<U1): try"):
         Tensor(data)
 
 

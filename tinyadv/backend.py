@@ -214,7 +214,7 @@ def generator(seed: int, stream: str = "") -> Generator:
 
 def check_generator(rng: Generator) -> Generator:
     """`rng`, or TypeError if it is no generator: a seed, say, or NumPy's old RandomState."""
-    if not hasattr(rng, "standard_normal") or not hasattr(rng, "integers"):
+    if isinstance(rng, (np.random.RandomState, ModuleType)) or not hasattr(rng, "random"):
         raise TypeError(f"rng is a generator, such as tinyadv.backend.generator(0); got {type(rng).__name__} {rng!r}")
     return rng
 

@@ -15,7 +15,7 @@ from tiny import SMALL, TINY, on_strict_device, tiny_mnist, use
 
 from tinyadv import load, losses, training
 from tinyadv.backend import generator
-from tinyadv.datasets import MNIST, Split
+from tinyadv.datasets import MNIST, DataError, Split
 from tinyadv.layers import named_parameters, parameters
 from tinyadv.metrics import evaluate
 from tinyadv.models import build, save
@@ -56,6 +56,7 @@ def test_every_field_belongs_to_the_hash():
         "network": "rbf_network",
         "arguments": {"units": 1},
         "data": "mnist-3v7",
+        "rate_factors": {"layers.1.W": 0.5},
         "objective": "adversarial",
         "options": {"l2": 0.1},
         "epochs": 11,
@@ -609,3 +610,43 @@ def test_a_training_stays_on_its_device(tmp_path, monkeypatch, recipe):
         model = Lab(tmp_path / "strict", device="cuda").network(recipe)
         assert {type(p.data) for p in parameters(model)} == {strict.ndarray}
         assert {name: p.data.get().tobytes() for name, p in named_parameters(model).items()} == wanted
+
+
+# ---------------------------------------------------------------------------------------------------------
+# CIFAR-10
+
+
+class Whitened:
+    """In place of `datasets.cifar10`: images of 10 x 10, whose class decides their mean."""
+
+    def __init__(self, n=10_030):
+        rng = np.random.default_rng(0)
+        y = rng.integers(0, 10, n)
+        x = (rng.normal(size=(n, 300)) + y[:, None]).astype("float32")
+        self.train, self.test = Split(x, y), Split(x[:5], y[:5])
+
+
+def test_a_convolutional_network_is_trained_on_whitened_images_with_rates_of_its_own(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(laboratory, "cifar10", lambda whitened: asked.append(whitened) or Whitened())
+    lab = Lab(tmp_path)
+    factors = {"layers.2.W": 0.0, "layers.2.b": 0.0}
+    arguments = {"channels": [1, 1, 1], "units": 2, "size": 10}
+    recipe = Recipe("conv_maxout_network", arguments, "cifar10", epochs=1, batch=10, rate_factors=factors)
+    assert [len(lab.split(recipe, name).x) for name in ("train", "validation", "test", "full_train")] == [
+        30, 10_000, 5, 10_030
+    ]  # fmt: skip
+    assert set(asked) == {True}
+    monkeypatch.setattr(Lab, "_validate", lambda lab, recipe, model: {"error": 0.5})
+    before = build("conv_maxout_network", arguments, generator(0, "weights"))
+    after = lab.network(recipe)
+    kept = {
+        name: np.array_equal(p.data, named_parameters(before)[name].data) for name, p in named_parameters(after).items()
+    }
+    assert {name for name, same in kept.items() if same} == set(factors)
+
+
+def test_without_cifar10_its_networks_say_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYADV_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"python data_scripts/cifar10\.py"):
+        Lab(tmp_path).network(Recipe("conv_maxout_network", {"channels": [1, 1, 1]}, "cifar10"))

@@ -22,7 +22,7 @@ from numpy import stack
 from .. import dbm, losses, metrics
 from ..attacks import fgsm
 from ..backend import generator, to_device
-from ..datasets import MNIST, Split, mnist, pair
+from ..datasets import MNIST, Split, cifar10, mnist, pair
 from ..layers import named_parameters, parameters
 from ..models import Network, build, load_parameters
 from ..optim import SGD, schedule_of
@@ -34,6 +34,7 @@ from .fingerprint import training
 from .stage2 import Stage2, stage2
 
 EPS = 0.25  # the paper's attack on MNIST, in units of pixels from 0 to 1
+EPS_WHITENED = 0.1  # its attack on CIFAR-10, in the whitened space
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,15 @@ class Recipe:
     ----------
     network, arguments : str, dict
         A builder of `tinyadv.models` and its arguments.
-    data : "mnist", "mnist-3v7", "mnist-half-0" or "mnist-half-1"
+    data : "mnist", "mnist-3v7", "mnist-half-0", "mnist-half-1" or "cifar10"
         All ten classes; sevens (1) against threes (-1); all ten classes with every second training image, from the
-        first or from the second on: two halves without an image in common.
+        first or from the second on: two halves without an image in common. Or CIFAR-10, whitened, the last 10,000
+        training images for validation.
     objective, options : str, dict
         A key of `OBJECTIVES`, and its options (see `tinyadv.losses`).
     epochs : int
         At most so many, on the data's training images: 50,000 where the data is "mnist".
-    schedule, max_norm, batch
+    schedule, max_norm, rate_factors, batch
         The optimiser's; the schedule, data for `optim.schedule_of`, defaults to the published one.
     stop_on, patience : str, int
         What early stopping watches on the 10,000 validation images: "error" or "adversarial_error"; None: nothing.
@@ -79,6 +81,7 @@ class Recipe:
     epochs: int = 10
     schedule: dict[str, Any] = field(default_factory=dict)
     max_norm: float | dict[str, float] | None = None
+    rate_factors: dict[str, float] = field(default_factory=dict)
     batch: int = 100
     stop_on: str | None = None
     patience: int = 100
@@ -183,13 +186,29 @@ class Lab:
         return MNIST(*(self._placed(split) for split in mnist()))
 
     def split(self, recipe: Recipe, name: str) -> Split:
-        """The "train", "validation", "test" or "full_train" part of a recipe's data."""
+        """The "train", "validation", "test" or "full_train" part of a recipe's data.
+
+        Raises
+        ------
+        DataError
+            For CIFAR-10, if it has not been fetched.
+        """
+        if recipe.data == "cifar10":
+            return self.whitened(name)
         if recipe.data == "mnist-3v7":
             return self.three_or_seven(name)
         whole = self._placed(mnist().full_train) if name == "full_train" else getattr(self.data, name)
         if recipe.data in HALVES and name in ("train", "full_train"):
             return Split(*(a[HALVES.index(recipe.data) :: 2] for a in whole))
         return whole
+
+    def whitened(self, name: str) -> Split:
+        """A part of CIFAR-10, whitened, as of `split`."""
+        whole = cifar10(whitened=True)
+        if name == "test":
+            return self._placed(whole.test)
+        rows = {"train": slice(-10_000), "validation": slice(-10_000, None), "full_train": slice(None)}[name]
+        return self._placed(Split(*(a[rows] for a in whole.train)))
 
     def three_or_seven(self, name: str) -> Split:
         """Sevens (1) against threes (-1) of a part of MNIST, section 5."""
@@ -285,6 +304,7 @@ class Lab:
                 best_epoch=best_epoch,
                 schedule=schedule_of(**recipe.schedule),
                 max_norm=recipe.max_norm,
+                rate_factors=recipe.rate_factors,
                 batch=recipe.batch,
                 seed=recipe.seed,
                 checkpoint=checkpoint,
@@ -310,13 +330,13 @@ class Lab:
                 *self.split(recipe, part),
                 epochs=epochs,
                 seed=recipe.seed,
-                optimiser=SGD(model, schedule_of(**recipe.schedule), recipe.max_norm),
+                optimiser=SGD(model, schedule_of(**recipe.schedule), recipe.max_norm, recipe.rate_factors),
                 batch=recipe.batch,
                 validate=None if again else partial(self._validate, recipe),  # again: on the validation images too
                 stopping=Stopping(recipe.stop_on, recipe.patience) if recipe.stop_on and not again else None,
                 checkpoint=self._checkpoint(recipe, part),
                 progress=self.progress,
-                title=recipe.title + (", on all 60,000" if again else ""),
+                title=recipe.title + (", on all training images" if again else ""),
             )
         except StorageError as error:
             self.say(f"{error}; the training starts from the beginning")
@@ -353,7 +373,8 @@ class Lab:
         """Error and confidence on the validation images, clean and attacked."""
         x, y = self.split(recipe, "validation")
         clean = metrics.evaluate(model, x, y)
-        attacked = metrics.evaluate(model, metrics.in_batches(partial(fgsm, model, eps=EPS), x, y), y)
+        eps = EPS_WHITENED if recipe.data == "cifar10" else EPS
+        attacked = metrics.evaluate(model, metrics.in_batches(partial(fgsm, model, eps=eps), x, y), y)
         return {
             "error": clean.error,
             "adversarial_error": attacked.error,
@@ -371,7 +392,7 @@ class Lab:
 
 
 HALVES = ("mnist-half-0", "mnist-half-1")
-DATA = ("mnist", "mnist-3v7", *HALVES)
+DATA = ("mnist", "mnist-3v7", *HALVES, "cifar10")
 PUBLISHED_START: dict[str, dict[str, Any]] = {"maxout_network": {"scale": 0.005}}  # not part of a recipe's hash
 USUAL_TOPS = ("softmax", "rbf-squared")
 OBJECTIVES: dict[str, Objective] = {

@@ -51,6 +51,7 @@ def stage2(
     best_epoch: int,
     schedule: Schedule | LinearSchedule,
     max_norm: float | dict[str, float] | None,
+    rate_factors: dict[str, float],
     batch: int,
     seed: int,
     epochs: int = MOST_EPOCHS,
@@ -70,13 +71,13 @@ def stage2(
         The one of stage 1, J or the adversarial J~.
     train_images, validation_images, all_images : Split
         The images of stage 1; those that it validated on; both together.
-    schedule, max_norm, batch, seed
+    schedule, max_norm, rate_factors, batch, seed
         Those of stage 1.
     checkpoint, progress, title
         As for `training.train`. A training that goes on from its checkpoint must get the same model.
     """
     updates = best_epoch * -(-len(train_images.x) // batch)
-    optimiser = SGD(model, schedule.continued(updates, best_epoch), max_norm)
+    optimiser = SGD(model, schedule.continued(updates, best_epoch), max_norm, rate_factors)
     target = mean_objective(model, objective, *train_images, seed=seed, batch=batch)
 
     def validate(model: Network) -> dict[str, float]:

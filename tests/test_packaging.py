@@ -101,7 +101,7 @@ def test_the_wheel_holds_nothing_else(names, wheel):
 
 
 # The source distribution: these folders whole, these files, and what the build adds or needs.
-SDIST_FOLDERS = (".ci", "data_scripts", "lessons", "tests", "tinyadv")
+SDIST_FOLDERS = (".ci", ".github", "data_scripts", "lessons", "tests", "tinyadv")
 SDIST_FILES = {".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
 
 

@@ -376,7 +376,7 @@ def claims(
         from .paper.claims import select
         from .paper.results import committed, load_results, merge
         from .paper.show.terminal import table
-        from .paper.show.text import csv_table, latex_table, markdown_table
+        from .paper.show.text import csv_table, latex_table, markdown_page
 
         with _input_errors():
             if sum((as_json, as_csv, as_markdown, as_latex)) > 1:
@@ -388,9 +388,12 @@ def claims(
             listing = [_described(claim, results.get(claim.id)) for claim in chosen]
             typer.echo(json.dumps(listing, indent=1, ensure_ascii=not _speaks_unicode(), allow_nan=False))
             return
-        forms = {csv_table: as_csv, markdown_table: as_markdown, latex_table: as_latex}
-        for written in (form for form, wanted in forms.items() if wanted):
-            typer.echo(written(results, [claim.id for claim in chosen]), nl=False)
+        asked = [claim.id for claim in chosen]
+        if as_csv or as_latex:
+            typer.echo((csv_table if as_csv else latex_table)(results, asked), nl=False)
+            return
+        if as_markdown:
+            typer.echo(markdown_page(results, asked if ids else None), nl=False)
             return
         console = Console()
         table(results, console, [claim.id for claim in chosen])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -115,9 +116,10 @@ def _line(job: str, rows: list[dict[str, Any]], clock: Clock) -> Line:
     )
 
 
-def markdown(result: Summary) -> str:
-    """The summary as a table in Markdown, under a line that says what it was run on."""
+def markdown(result: Summary, jobs: Collection[str] | None = None) -> str:
+    """The summary of these jobs, by default all, as a table in Markdown, under a line that says what it was run on."""
     heading, rows = result.table()
+    rows = [row for row in rows if jobs is None or row[0] in jobs]
     lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *([f"`{row[0]}`", *row[1:]] for row in rows)]
     return f"{result.around}.\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 

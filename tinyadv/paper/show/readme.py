@@ -5,16 +5,19 @@ A test checks that README is what this would write, so no number in it is typed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...bench import summary
 from ...storage import write_atomically
-from ..results import committed
-from .text import markdown_gradients, markdown_notes, markdown_table
+from ..claims import claims
+from ..results import Result, committed, statuses
+from . import gradients, tally
+from .text import markdown
 
 
 def updated(text: str) -> str:
-    """README's text with its tables made anew: that of the claims, and that of the benchmark.
+    """README's text with its tables made anew: the headline numbers, and those of the benchmark.
 
     Raises
     ------
@@ -22,10 +25,43 @@ def updated(text: str) -> str:
         If the marks between which a table stands are missing.
     """
     results, speed = committed(), summary.committed()
-    parts = markdown_table(results, list(results)), markdown_notes(results) + markdown_gradients(results)
-    claims = "\n".join(parts) if results else ""
-    text = _between(text, "claims", claims)
-    return _between(text, "speed", summary.markdown(speed) if speed else "")
+    text = _between(text, "headline", headline(results))
+    return _between(text, "speed", summary.markdown(speed, SPEED) if speed else "")
+
+
+def headline(results: Mapping[str, Result]) -> str:
+    """The numbers of `HEADLINE` as Markdown: the paper's, with the software's gradient, with the exact one.
+
+    Each is that of the networks trained longest. Ends with a line break.
+    """
+    found = {(g.claim, g.quantity.name): g for g in gradients(results)}
+    lines = ["| | § | paper | the software’s gradient | the exact gradient |", "|---|---|---:|---:|---:|"]
+    for claim, name, said in HEADLINE:
+        if (claim, name) not in found:
+            continue
+        g = found[claim, name]
+        paper, exact, rounded = g.cells
+        training = f" ({g.training})" if g.training else ""
+        section = claims()[claim].section
+        lines.append(f"| {markdown(said + training)} | {section} | {paper} | {rounded} | {exact} |")
+    words = [word for _, _, word in statuses(results)]
+    return "\n".join(lines) + f"\n\n{tally(words)}.\n"
+
+
+# What README shows: the claim, its number, and what that is in a few words.
+HEADLINE = (
+    ("fgsm-maxout", "error", "maxout network under FGSM: error"),
+    ("fgsm-maxout", "confidence_on_mistakes", "its confidence on the mistakes"),
+    ("noise-sign", "error", "trained with noise of random signs: error under FGSM"),
+    ("noise-uniform", "error", "trained with uniform noise: error under FGSM"),
+    ("adv-transfer", "error_naive_to_trained", "examples of the naive network on the adversarially trained one"),
+    ("adv-transfer", "error_trained_to_naive", "the other way round"),
+    ("transfer-both-wrong", "agreement_softmax_maxout", "softmax regression and maxout: same wrong class"),
+    ("transfer-both-wrong", "agreement_rbf_maxout", "RBF network and maxout: same wrong class"),
+    ("ensemble-12", "error_ensemble", "twelve networks, attacked as a whole: error"),
+    ("ensemble-12", "error_member", "attacked through one of them: error"),
+)
+SPEED = ("train240", "train1600", "fgsm100", "fgsm1000", "softmax")
 
 
 def _between(text: str, name: str, table: str) -> str:

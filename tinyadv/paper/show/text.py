@@ -29,6 +29,13 @@ def markdown_table(results: Mapping[str, Result], ids: Iterable[str] | None = No
     return "\n".join(lines) + "\n"
 
 
+def markdown_page(results: Mapping[str, Result], ids: Iterable[str] | None = None) -> str:
+    """The table; of all claims also the notes, the runs, and what rounding does to the gradient."""
+    if ids is not None:
+        return markdown_table(results, ids)
+    return "\n".join([markdown_table(results), markdown_notes(results) + markdown_gradients(results)])
+
+
 def markdown_notes(results: Mapping[str, Result]) -> str:
     """Under the table: the number of claims of each status, the runs, the notes, where runs were smaller."""
     everything = [entry(claim, result) for claim, result, _ in statuses(results)]

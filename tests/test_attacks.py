@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinyadv import metrics, models, ops
-from tinyadv.attacks import apgd, fgsm, input_gradient, pgd, rotate, rotated, square
+from tinyadv.attacks import apgd, fgsm, input_gradient, pgd, pgd_l2, rotate, rotated, square
 from tinyadv.backend import generator, to_device
 from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import parameters
@@ -320,6 +320,27 @@ def test_pgd_refuses_what_fgsm_refuses_and_no_steps(model):
         pgd(model, x, y, 0.1, clip=(1.0, 0.0))
     with pytest.raises(ValueError, match="holds a NaN or an infinity"):
         pgd(model, x * np.float32("nan"), y, 0.1)
+
+
+@pytest.mark.parametrize("clip", [None, (0.0, 1.0)])
+@pytest.mark.parametrize("radius", [0.0, 0.3, 2.0])
+def test_l2_pgd_stays_in_the_ball_and_within_the_bounds(model, radius, clip):
+    x, y = batch(model)
+    x_adv = pgd_l2(model, x, y, radius, 5, clip)
+    assert x_adv.dtype == "float32"
+    assert norms(x_adv - x).max() <= radius * (1 + 1e-5) + 1e-6
+    assert clip is None or (x_adv.min() >= 0 and x_adv.max() <= 1)
+
+
+def test_on_a_linear_model_l2_pgd_goes_straight_and_on_another_higher_than_one_step():
+    model = network("logistic")
+    x, y = batch(model)
+    w = parameters(model)[0].data[0]
+    np.testing.assert_allclose(pgd_l2(model, x, y, 0.5) - x, -y[:, None] * 0.5 * w / np.linalg.norm(w), atol=1e-5)
+    model = network("maxout", 4, "float64")
+    x, y = batch(model, 4, "float64")
+    one, many = (float(model.loss(model(pgd_l2(model, x, y, 1.0, steps)), y)) for steps in (1, 40))
+    assert many > one
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -96,6 +96,32 @@ def pgd(
     return x_adv
 
 
+def pgd_l2(
+    model: Any,
+    x: Array,
+    y: Array,
+    radius: float,
+    steps: int = 20,
+    clip: tuple[float, float] | None = None,
+) -> Array:
+    """Projected gradient descent in the L2 norm: steps along the gradient, each projected back to `radius` from x.
+
+    Each of the `steps` is 2.5 radius / steps long; an example whose gradient is 0 stays. Where `clip` is given, a
+    clipped point may end nearer than `radius`. The other arguments, the result `(N, D)` and the errors are those of
+    `fgsm`.
+    """
+    radius, bounds = check_eps(radius), _check_clip(clip)
+    _check_inputs(x)
+    _check_count("pgd_l2", "steps", steps)
+    x_adv = x
+    for _ in range(steps):
+        direction, _, _ = unit(input_gradient(model, x_adv, y))
+        away, length, _ = unit(x_adv + 2.5 * radius / steps * direction - x)
+        x_adv = x + away * length.clip(0.0, radius)
+        x_adv = x_adv.clip(*bounds) if bounds else x_adv
+    return x_adv
+
+
 def apgd(
     model: Any,
     x: Array,

@@ -46,6 +46,7 @@ tinyadv {__version__}: Explaining and Harnessing Adversarial Examples, from scra
   tinyadv reproduce            measure the paper's claims on this machine, in minutes
   tinyadv claims               what each claim became, and how it is measured
   tinyadv attack NETWORK       attack a network that reproduce has trained
+  tinyadv audit NETWORK        what many attacks together leave of it
   tinyadv course grade DIR     grade a student's exercises
   tinyadv course site DIR      the lessons as a site, with a page for teachers
   tinyadv doctor               is everything in order here?
@@ -525,6 +526,57 @@ def explore(
 
         write(out, named(networks) if networks else embedded())
         typer.echo(f"{out}: open it in a browser")
+
+
+@app.command()
+def audit(
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NETWORK...",
+            help="Trained networks: .safetensors files, or names of those that travel along, e.g. maxout-naive.",
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="x (N, D) within 0 and 1, and y (N,); by default MNIST's test images."),
+    ] = None,
+    eps: Annotated[
+        float, typer.Option(parser=_real, metavar="EPS", help="How far each pixel may move, in the max norm.")
+    ] = 0.25,
+    radius: Annotated[
+        float, typer.Option(parser=_real, metavar="R", help="How far an image may move, in the L2 norm.")
+    ] = 2.0,
+    images: Annotated[int, typer.Option(parser=_whole, metavar="N", help="How many images, from the first.")] = 1000,
+    restarts: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Random starts of PGD.")] = 5,
+    queries: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Queries of the square attack.")] = 5000,
+    seed: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Of everything random.")] = 0,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, shares instead of percent.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="As a LaTeX tabular.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the settings.")] = False,
+) -> None:
+    """How robust are networks? Many attacks on the same images; an image counts once, whichever of them fools it.
+
+    Each network is also shown the examples of the others. A network of 240 units takes minutes on two cores.
+    """
+    with _work(), _input_errors():
+        if as_csv + as_latex + as_json > 1:
+            raise ValueError("--csv, --latex and --json are three forms of one table: choose one")
+        from .paper import robustness
+
+        effort = robustness.Effort(eps=eps, radius=radius, restarts=restarts, queries=queries, seed=seed)
+        robustness.check(effort)
+        read = robustness.read_networks(networks)
+        x, y = robustness.read_images(data, images)
+        rows = robustness.audit_networks(read, x, y, effort, say=lambda line: typer.echo(line, err=True))
+        if as_csv:
+            typer.echo(robustness.as_csv(rows))
+        elif as_latex:
+            typer.echo(robustness.as_latex(rows, effort))
+        elif as_json:
+            typer.echo(robustness.as_json(rows, effort))
+        else:
+            typer.echo(robustness.as_text(rows, effort))
 
 
 @app.command()

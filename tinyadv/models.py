@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, pairwise, repeat
 from math import prod
 from operator import index
+from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 from . import losses, ops
@@ -500,6 +501,51 @@ def load(path: str | os.PathLike[str], into: Any = None) -> Any:
         raise StorageError(f"{path} holds another model than the one given: it has {'; '.join(others)[:1000]}")
     load_parameters(into, arrays, path)
     return into
+
+
+EMBEDDED = Path(__file__).parent / "data" / "networks"
+
+
+def embedded_names() -> list[str]:
+    """The names of the trained networks that travel with the package."""
+    return sorted(path.stem for path in EMBEDDED.glob("*.safetensors"))
+
+
+def embedded(name: str) -> Network:
+    """A trained network that travels with the package, by its name, on the CPU and in float32.
+
+    It is kept as float16; `data_scripts/networks.py` tells how it is made, and `provenance` how it was trained.
+
+    Raises
+    ------
+    ValueError
+        If no network has this name.
+    StorageError
+        If its file is damaged.
+    """
+    path = _embedded_path(name)
+    arrays, about = load_arrays(path)
+    arrays = {key: a.astype("float32") for key, a in arrays.items()}
+    model = _rebuilt(path, arrays, about)
+    load_parameters(model, arrays, path)
+    return model
+
+
+def provenance(name: str) -> dict[str, Any]:
+    """How an embedded network was trained: its recipe, log, versions, and its figures before the rounding to float16.
+
+    Raises
+    ------
+    ValueError, StorageError
+        As `embedded` does.
+    """
+    return load_arrays(_embedded_path(name))[1]
+
+
+def _embedded_path(name: str) -> Path:
+    if name not in embedded_names():
+        raise ValueError(f"no embedded network {name!r}: there are {', '.join(embedded_names())}")
+    return EMBEDDED / f"{name}.safetensors"
 
 
 def _rebuilt(path: str | os.PathLike[str], arrays: dict[str, Array], about: dict[str, Any]) -> Network:

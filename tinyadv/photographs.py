@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 from numpy import asarray, float32, savez_compressed
 from numpy.typing import NDArray
 
-from .attacks import check_eps, fgsm, pgd
+from .attacks import check_eps, fgsm, input_gradient, pgd
 from .backend import generator
 from .datasets import DataError, data_folder
-from .googlenet import SIDE, GoogLeNet, load_googlenet
+from .googlenet import SIDE, GoogLeNet, load_googlenet, weights_path
 from .machine import import_matplotlib
 from .ops import sign
 from .storage import parse_json, write_atomically
@@ -155,6 +155,14 @@ def photographs() -> list[Photograph]:
     return found
 
 
+def missing() -> str:
+    """What figure 1 needs and isn't there, with the command to get it; "" if all is there."""
+    for path in (weights_path(), folder() / "synset_words.txt", folder() / "photographs" / "photos.json"):
+        if not path.exists():
+            return f"{path} does not exist. {COMMAND}"
+    return ""
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Figure 1
 
@@ -202,22 +210,30 @@ class Attacked(NamedTuple):
         return self.after.label == self.photograph.label
 
 
-def attack_each(model: GoogLeNet, photos: Iterable[Photograph], eps: float = GREY_LEVEL) -> list[Attacked]:
-    """One step of FGSM with the true class on each photograph, one at a time, not clipped."""
-    found = []
+def attack_each(
+    model: GoogLeNet, photos: Iterable[Photograph], sizes: Sequence[float] = (GREY_LEVEL,)
+) -> list[list[Attacked]]:
+    """One step of FGSM with the true class on each photograph, not clipped: for every eps of `sizes` a list of them.
+
+    One photograph at a time, so that memory stays small; its gradient is computed once for all sizes.
+    """
+    found: list[list[Attacked]] = [[] for _ in sizes]
     for photo in photos:
-        x_adv = fgsm(model, photo.x, asarray([photo.label]), eps)
-        before, after = (model.probabilities(model(image))[0] for image in (photo.x, x_adv))
-        found.append(
-            Attacked(
-                photograph=photo,
-                before=_answer(before),
-                after=_answer(after),
-                true_before=float(before[photo.label]),
-                true_after=float(after[photo.label]),
-                moved=float(abs(x_adv - photo.x).max()),
+        before = model.probabilities(model(photo.x))[0]
+        direction = sign(input_gradient(model, photo.x, asarray([photo.label])))
+        for eps, attacked in zip(sizes, found, strict=True):
+            x_adv = photo.x + eps * direction
+            after = model.probabilities(model(x_adv))[0]
+            attacked.append(
+                Attacked(
+                    photograph=photo,
+                    before=_answer(before),
+                    after=_answer(after),
+                    true_before=float(before[photo.label]),
+                    true_after=float(after[photo.label]),
+                    moved=float(abs(x_adv - photo.x).max()),
+                )
             )
-        )
     return found
 
 

@@ -1,0 +1,218 @@
+"""`tinyadv audit`: attacks are counted on the same images, the worst of them is the headline, the forms agree."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tinyadv import attacks, metrics, models
+from tinyadv.backend import generator
+from tinyadv.cli import main
+from tinyadv.layers import parameters
+from tinyadv.metrics import wilson
+from tinyadv.paper import robustness
+from tinyadv.paper.robustness import Effort, audit_networks, read_images, read_networks
+from tinyadv.paper.rounding import Rounded
+from tinyadv.storage import StorageError
+
+SMALL = Effort(eps=0.1, radius=0.3, restarts=2, pgd_steps=(3,), apgd_steps=4, queries=20)
+SIDE, K = 4, 3
+
+
+def network(seed=0, scale=0.5, top="softmax"):
+    return models.maxout_network(6, 2, 1, top, SIDE * SIDE, K, (1.0, 1.0), scale, rng=generator(seed, "weights"))
+
+
+@pytest.fixture
+def data():
+    x = np.random.default_rng(0).random((60, SIDE * SIDE), dtype="float32")
+    y = network().__call__(x).argmax(axis=1)
+    y[:3] = (y[:3] + 1) % K  # that it gets wrong before any attack
+    return x, y
+
+
+def errors(rows, network, clipped=False):
+    return {row.attack: row.error for row in rows if (row.network, row.clipped) == (network, clipped)}
+
+
+def test_each_row_is_what_the_attack_itself_does(data):
+    x, y = data
+    model, other = network(), network(1)
+    rows = audit_networks({"a": model, "b": other}, x, y, SMALL)
+    for clipped, clip in ((False, None), (True, (0.0, 1.0))):
+
+        def error(x_adv, model=model):
+            return float((metrics.predict(model, x_adv) != y).mean())
+
+        found = errors(rows, "a", clipped)
+        assert found["clean"] == error(x) == 3 / 60
+        assert found["fgsm"] == error(attacks.fgsm(model, x, y, 0.1, clip))
+        assert found["fgsm-rounded"] == error(attacks.fgsm(Rounded(model), x, y, 0.1, clip))
+        assert found["apgd"] == error(attacks.apgd(model, x, y, 0.1, 4, generator(0, "apgd"), clip))
+        assert found["square"] == error(attacks.square(model, x, y, 0.1, 20, rng=generator(0, "square"), clip=clip))
+        assert found["l2"] == error(attacks.pgd_l2(model, x, y, 0.3, clip=clip))
+        assert found["from b"] == error(attacks.fgsm(other, x, y, 0.1, clip))
+        assert found["zero-gradients"] == metrics.zero_gradient_share(model, x, y)
+        assert found["noise"] <= found["fgsm"] <= found["worst"]
+    assert [*errors(rows, "a")] == [
+        "clean", "noise", "fgsm", "fgsm-rounded", "pgd-3", "apgd", "square", "from b", "worst", "l2", "zero-gradients",
+    ]  # fmt: skip
+    first = rows[0]
+    assert (first.images, (first.low, first.high)) == (60, wilson(3, 60))
+
+
+def test_the_worst_counts_an_image_once_whichever_attack_fools_it(data, monkeypatch):
+    x, y = data
+    fooled = {"clean": [0], "noise": [1, 2], "fgsm": [2, 3], "l2": [50, 51, 52]}
+    masks = {attack: np.isin(np.arange(60), images) for attack, images in fooled.items()}
+    monkeypatch.setattr(robustness, "_attacks", lambda *a: {k: lambda m=m: m for k, m in masks.items()})
+    found = errors(audit_networks({"a": network()}, x, y, SMALL, (False,)), "a")
+    assert found["worst"] == 4 / 60  # L2 goes elsewhere, and does not count here
+    assert found["l2"] == 3 / 60
+
+
+def test_restarts_only_add(data):
+    x, y = data
+    one, many = (
+        errors(audit_networks({"a": network()}, x, y, Effort(0.05, 0.3, n, (3,), 2, 2)), "a")["pgd-3"] for n in (1, 6)
+    )
+    assert one <= many
+
+
+def test_what_does_not_fit_a_network_is_left_out():
+    x = np.random.default_rng(0).random((10, 5), dtype="float32")  # no square image, two classes
+    model = models.logistic_regression(5, 0.5, rng=generator(0))
+    found = errors(audit_networks({"a": model}, x, np.where(x[:, 0] > 0.5, 1, -1), SMALL), "a")
+    assert not {"square", "fgsm-rounded"} & found.keys()
+    assert {"apgd", "pgd-3", "l2", "worst"} <= found.keys()
+
+
+def test_progress_names_network_and_attack(data):
+    said = []
+    audit_networks({"a": network()}, *data, SMALL, (True,), said.append)
+    assert said[0] == "a: none, clipped"
+    assert "a: square attack, 20 queries, clipped" in said
+
+
+@pytest.mark.parametrize(
+    ("effort", "message"),
+    [
+        (Effort(eps=-1.0), "a finite number >= 0, got -1"),
+        (Effort(radius=math.inf), "a finite number >= 0, got inf"),
+        (Effort(restarts=0), "restarts is at least 1, got 0"),
+        (Effort(queries=0), "queries is at least 1, got 0"),
+        (Effort(seed=-1), "a seed is at least 0, got -1"),
+    ],
+)
+def test_an_effort_that_cannot_be_is_refused_before_any_work(effort, message, data):
+    with pytest.raises(ValueError, match=message):
+        audit_networks({"a": network()}, *data, effort)
+
+
+def test_images_beyond_the_bounds_are_not_clipped_in_silence(data):
+    with pytest.raises(ValueError, match=r"clipped to \[0, 1\] lie within it; got some from"):
+        audit_networks({"a": network()}, data[0] * 3, data[1], SMALL)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The command
+
+
+@pytest.fixture
+def files(tmp_path, data):
+    models.save(network(), tmp_path / "first.safetensors")
+    models.save(network(1), tmp_path / "second.safetensors")
+    np.savez(tmp_path / "data.npz", x=data[0], y=data[1])
+    return tmp_path
+
+
+def run(files, *options):
+    arguments = [str(files / "first.safetensors"), str(files / "second.safetensors"), "--data", str(files / "data.npz")]
+    arguments += ["--eps", "0.1", "--restarts", "1", "--queries", "20", "--images", "20"]
+    with pytest.raises(SystemExit) as left:
+        main(["audit", *arguments, *options])
+    return left.value.code or 0
+
+
+def test_the_forms_hold_the_same_numbers(files, capsys):
+    assert run(files, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["effort"]["eps"] == 0.1
+    rows = found["rows"]
+    assert {(row["network"], row["clipped"], row["images"]) for row in rows} == {
+        (name, clipped, 20) for name in ("first", "second") for clipped in (False, True)
+    }
+    assert run(files, "--csv") == 0
+    lines = [*csv.DictReader(capsys.readouterr().out.splitlines())]
+    assert [(line["attack"], float(line["error"])) for line in lines] == [(row["attack"], row["error"]) for row in rows]
+    assert run(files, "--latex") == 0
+    latex = capsys.readouterr().out
+    assert latex.startswith("\\begin{tabular}{lrrrr}")
+    worst = [f"{100 * row['error']:.1f}" for n in ("first", "second") for row in rows
+             if row["attack"] == "worst" and row["network"] == n]  # fmt: skip
+    assert f"worst of these, image by image & {' & '.join(worst)} \\\\" in latex
+    assert "FGSM examples from first & -- & -- & " in latex
+    assert run(files) == 0
+    seen = capsys.readouterr()
+    assert "first: 20 images, eps 0.1" in seen.out
+    assert "not clipped" in seen.out
+    assert "second: FGSM" in seen.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--csv", "--json"], "choose one"),
+        (["--data", "missing.npz"], "missing.npz does not exist"),
+        (["--images", "0"], "at least one image, got 0"),
+        (["--restarts", "0"], "restarts is at least 1, got 0"),
+        (["--eps", "-1"], "a finite number >= 0, got -1"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_work(files, capsys, options, message):
+    assert run(files, *options) == 2
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err.startswith("tinyadv: ")
+    assert seen.err.count("\n") == 1
+    assert message in seen.err
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros((3, 16))}, r"not an \.npz with arrays x and y"),
+        ({"x": np.zeros((3, 16)), "y": np.zeros(2, int)}, r"got float64 \(3, 16\) and int64 \(2,\)"),
+        ({"x": np.zeros(3), "y": np.zeros(3, int)}, r"got float64 \(3,\)"),
+        ({"x": np.zeros((3, 16)), "y": np.zeros(3)}, "and float64"),
+        ({"x": np.array([["a"]]), "y": np.zeros(1, int)}, "got <U1"),
+        ({"x": np.array([[None]]), "y": np.zeros(1, int)}, r"not an \.npz with arrays x and y"),
+    ],
+)
+def test_other_files_are_named(tmp_path, arrays, message):
+    np.savez(tmp_path / "data.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        read_images(tmp_path / "data.npz", 10)
+
+
+def test_a_file_that_is_no_npz_is_named(tmp_path):
+    (tmp_path / "data.npz").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"not an \.npz with arrays x and y"):
+        read_images(tmp_path / "data.npz", 10)
+
+
+def test_files_of_one_name_are_told_apart_and_missing_ones_named(files):
+    (files / "other").mkdir()
+    models.save(network(2), files / "other" / "first.safetensors")
+    names = [*read_networks([str(files / "first.safetensors"), str(files / "other" / "first.safetensors")])]
+    assert names == ["first", str(files / "other" / "first.safetensors")]
+    with pytest.raises(StorageError, match="does not exist"):
+        read_networks(["no-such-network"])
+
+
+def test_without_data_it_is_mnist_s_test_images():
+    x, y = read_images(None, 7)
+    assert (x.shape, y.shape) == ((7, 784), (7,))
+    assert parameters(network())  # the file reads no network

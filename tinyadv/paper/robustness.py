@@ -1,0 +1,335 @@
+"""How robust is a network? `tinyadv audit`: many attacks on the same images, and what the worst of them leaves.
+
+The one idea: an attack that fails says nothing, because another may succeed. An image counts as fooled if *any* attack
+fools it, and that share is the headline. Attacks that see no gradient stand beside those that do: where they succeed
+more often, the gradient is masked. Single steps are there because the paper has them, the rest because it does not.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from numpy import load as load_npz
+
+from .. import metrics
+from ..attacks import apgd, check_eps, fgsm, pgd, pgd_l2, square
+from ..backend import Array, generator, noise
+from ..datasets import mnist
+from ..models import Network, embedded, embedded_names, load
+from ..ops import sign
+from .rounding import Rounded
+
+CLIPPED = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard the attacks try, and how far they may go.
+
+    Attributes
+    ----------
+    eps : float
+        In the max norm, in units of the inputs.
+    radius : float
+        In the L2 norm.
+    restarts : int
+        Of PGD, each from a random point of the box; an image that one start fools is fooled.
+    pgd_steps : tuple of int
+    apgd_steps, queries : int
+        Of APGD, and of the square attack.
+    seed : int
+        Of everything random.
+    """
+
+    eps: float = 0.25
+    radius: float = 2.0
+    restarts: int = 5
+    pgd_steps: tuple[int, ...] = (20, 100)
+    apgd_steps: int = 100
+    queries: int = 5000
+    seed: int = 0
+
+
+def check(effort: Effort) -> None:
+    """ValueError if an effort cannot be: found before the first attack."""
+    counts = {"restarts": effort.restarts, "queries": effort.queries, "apgd_steps": effort.apgd_steps}
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} is at least 1, got {count}")
+    if effort.seed < 0:
+        raise ValueError(f"a seed is at least 0, got {effort.seed}")
+    check_eps(effort.eps)
+    check_eps(effort.radius)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What an attack did to a network: the share of images misclassified, and its 95 % interval (Wilson)."""
+
+    network: str
+    attack: str
+    clipped: bool
+    images: int
+    error: float
+    low: float
+    high: float
+
+
+COLUMNS = ("network", "attack", "clipped", "images", "error", "low", "high")
+WORST, ZEROS = "worst", "zero-gradients"
+
+
+def labels(effort: Effort) -> dict[str, str]:
+    """The attacks' keys as text for people."""
+    pgds = {f"pgd-{n}": f"PGD, {n} steps, {effort.restarts} starts" for n in effort.pgd_steps}
+    return {
+        "clean": "none",
+        "noise": "random signs",
+        "fgsm": "FGSM",
+        "fgsm-rounded": "FGSM, gradient rounded",
+        **pgds,
+        "apgd": f"APGD on J, {effort.apgd_steps} steps",
+        "square": f"square attack, {effort.queries:,} queries",
+        WORST: "worst of these, image by image",
+        "l2": f"L2, radius {effort.radius:g}",
+        ZEROS: "(input gradients exactly 0)",
+    }
+
+
+def label(attack: str, effort: Effort) -> str:
+    """The text for an attack's key; examples brought from another network have that network's name in theirs."""
+    if attack.startswith("from "):
+        return f"FGSM examples {attack}"
+    return labels(effort)[attack]
+
+
+def audit_networks(
+    networks: Mapping[str, Network],
+    x: Array,
+    y: Array,
+    effort: Effort | None = None,
+    clips: tuple[bool, ...] = (False, True),
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Row]:
+    """Attack each of the networks in every way on the same images.
+
+    Parameters
+    ----------
+    networks : dict
+        By name. Each is also shown the FGSM examples of all others.
+    x, y : arrays `(N, D)`, `(N,)`
+        Images, within [0, 1] where they are to be clipped, and their labels.
+    clips : tuple of bool
+        Whether attacked images are kept within [0, 1]: by default not, as in the paper, and then again so.
+    say : callable
+        Is told what is being done.
+
+    Returns
+    -------
+    list of Row
+        For each network and each of `clips`: one for each attack, then the worst over those in the max norm (an image
+        counts once, whichever attack fools it), the L2 attack, which has a radius of its own, and the share of entries
+        of the input gradients that are exactly 0.
+
+    Raises
+    ------
+    ValueError
+        If the images do not fit a network, or are to be clipped and not within [0, 1].
+    """
+    effort = effort or Effort()
+    check(effort)
+    if any(clips) and not (x.min() >= 0 and x.max() <= 1):
+        raise ValueError(f"images that are clipped to [0, 1] lie within it; got some from {x.min()} to {x.max()}")
+    rows = []
+    for clipped in clips:
+        made = {name: _fgsm(network, x, y, effort, clipped) for name, network in networks.items()}
+        for name, network in networks.items():
+            wrong: dict[str, Array] = {}
+            for attack, fooled in _attacks(network, x, y, effort, CLIPPED if clipped else None).items():
+                say(f"{name}: {label(attack, effort)}{', clipped' if clipped else ''}")
+                wrong[attack] = fooled()
+            for other, x_adv in made.items():
+                if other != name:
+                    wrong[f"from {other}"] = metrics.predict(network, x_adv) != y
+            l2 = wrong.pop("l2")
+            wrong[WORST] = sum(wrong.values()) > 0
+            wrong["l2"] = l2
+            rows += [_row(name, attack, clipped, errors) for attack, errors in wrong.items()]
+            share = metrics.zero_gradient_share(network, x, y)
+            rows.append(Row(name, ZEROS, clipped, len(x), share, math.nan, math.nan))
+    return rows
+
+
+def _row(network: str, attack: str, clipped: bool, wrong: Array) -> Row:
+    count = int(wrong.sum())
+    return Row(network, attack, clipped, len(wrong), count / len(wrong), *metrics.wilson(count, len(wrong)))
+
+
+def _fgsm(network: Any, x: Array, y: Array, effort: Effort, clipped: bool) -> Array:
+    attack = partial(fgsm, network, eps=effort.eps, clip=CLIPPED if clipped else None)
+    return metrics.in_batches(attack, x, y)
+
+
+def _attacks(
+    network: Network, x: Array, y: Array, effort: Effort, clip: tuple[float, float] | None
+) -> dict[str, Callable[[], Array]]:
+    """For each attack what finds out which of the images it fools, `(N,)`; only those that fit the network."""
+    eps, seed = effort.eps, effort.seed
+
+    def wrong(attack: Callable[[Array, Array], Array]) -> Array:
+        return metrics.predict(network, metrics.in_batches(attack, x, y)) != y
+
+    def noisy(x: Array, y: Array) -> Array:
+        x = x + eps * sign(noise(generator(seed, "noise"), x, 1.0))
+        return x.clip(*clip) if clip else x
+
+    def restarted(steps: int) -> Array:
+        rng, fooled = generator(seed, f"pgd {steps}"), metrics.predict(network, x) != y
+        for _ in range(effort.restarts):
+            left = ~fooled
+            if left.any():
+                x_adv = pgd(network, x[left], y[left], eps, steps, rng, clip)
+                fooled[left] = metrics.predict(network, x_adv) != y[left]
+        return fooled
+
+    found: dict[str, Callable[[], Array]] = {
+        "clean": lambda: metrics.predict(network, x) != y,
+        "noise": lambda: wrong(noisy),
+        "fgsm": lambda: wrong(partial(fgsm, network, eps=eps, clip=clip)),
+    }
+    if network.top == "softmax":
+        found["fgsm-rounded"] = lambda: wrong(partial(fgsm, Rounded(network), eps=eps, clip=clip))
+    for steps in effort.pgd_steps:
+        found[f"pgd-{steps}"] = partial(restarted, steps)
+    found["apgd"] = lambda: wrong(
+        partial(apgd, network, eps=eps, steps=effort.apgd_steps, rng=generator(seed, "apgd"), clip=clip)
+    )
+    channels = _channels(x.shape[1])
+    if channels and network.top != "logistic":
+        found["square"] = lambda: wrong(
+            partial(
+                square, network, eps=eps, queries=effort.queries, rng=generator(seed, "square"), channels=channels,
+                clip=clip,
+            )
+        )  # fmt: skip
+    found["l2"] = lambda: wrong(partial(pgd_l2, network, radius=effort.radius, clip=clip))
+    return found
+
+
+def _channels(D: int) -> int | None:
+    """1 or 3 where rows of D numbers are square images of so many channels; else None."""
+    return next((c for c in (1, 3) if D % c == 0 and math.isqrt(D // c) ** 2 == D // c), None)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What the command reads and writes
+
+
+def read_networks(given: list[str]) -> dict[str, Network]:
+    """Networks by the names of their files, or by the names of those that travel with the package.
+
+    Raises
+    ------
+    StorageError
+        If a file is missing, damaged or not a network's.
+    """
+    found: dict[str, Network] = {}
+    for text in given:
+        is_embedded = text in embedded_names() and not Path(text).exists()
+        name = text if is_embedded or Path(text).stem in found else Path(text).stem
+        found[name] = embedded(text) if is_embedded else load(text)
+    return found
+
+
+def read_images(path: Path | None, images: int) -> tuple[Array, Array]:
+    """The first `images` of MNIST's test images, or of an .npz with x `(N, D)` and integers y `(N,)`.
+
+    Raises
+    ------
+    ValueError
+        If the file is not such a one, or holds what is no number.
+    """
+    if images < 1:
+        raise ValueError(f"an audit wants at least one image, got {images}")
+    if path is None:
+        x, y = mnist().test
+        return x[:images], y[:images]
+    try:
+        with load_npz(path, allow_pickle=False) as file:
+            x, y = file["x"], file["y"]
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not an .npz with arrays x and y: {str(error)[:200]}") from None
+    if x.ndim != 2 or y.shape != x.shape[:1] or not len(x) or x.dtype.kind not in "fiu" or y.dtype.kind not in "iu":
+        raise ValueError(
+            f"{path}: wanted numbers x of shape (N, D) and integers y of shape (N,), "
+            f"got {x.dtype} {x.shape} and {y.dtype} {y.shape}"
+        )
+    return x[:images].astype("float32"), y[:images].astype("int64")
+
+
+def as_text(rows: list[Row], effort: Effort) -> str:
+    """A table for the terminal: for each network its attacks, the error with its interval, unclipped and clipped."""
+    lines = []
+    for network in dict.fromkeys(row.network for row in rows):
+        of_network = [row for row in rows if row.network == network]
+        clips = list(dict.fromkeys(row.clipped for row in of_network))
+        lines += [f"{network}: {of_network[0].images:,} images, eps {effort.eps:g}", ""]
+        heads = ["clipped to [0, 1]" if clipped else "not clipped" for clipped in clips]
+        lines.append(f"  {'attack':<36}" + "".join(f"{head:>26}" for head in heads))
+        for attack in dict.fromkeys(row.attack for row in of_network):
+            cells = [_cell(row) for row in of_network if row.attack == attack]
+            lines.append(f"  {label(attack, effort):<36}" + "".join(f"{cell:>26}" for cell in cells))
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _cell(row: Row) -> str:
+    if math.isnan(row.low):
+        return f"{100 * row.error:.1f} %"
+    return f"{100 * row.error:.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})"
+
+
+def as_csv(rows: list[Row]) -> str:
+    """One line for each network, attack and bounds, as in `COLUMNS`; shares, not percent."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([*("" if value != value else value for value in asdict(row).values())] for row in rows)
+    return file.getvalue().rstrip()
+
+
+def as_json(rows: list[Row], effort: Effort) -> str:
+    """The rows and the effort behind them."""
+    found = [{key: None if value != value else value for key, value in asdict(row).items()} for row in rows]
+    return json.dumps({"effort": asdict(effort), "rows": found}, indent=2)
+
+
+def as_latex(rows: list[Row], effort: Effort) -> str:
+    """A tabular for a paper: networks side by side, errors in percent."""
+    networks = list(dict.fromkeys(row.network for row in rows))
+    clips = list(dict.fromkeys(row.clipped for row in rows))
+    lines = [f"\\begin{{tabular}}{{l{'r' * len(networks) * len(clips)}}}", "\\hline"]
+    heads = [f"{_escaped(n)}{', clipped' if clipped else ''}" for n in networks for clipped in clips]
+    lines += [" & ".join(["attack", *heads]) + r" \\", "\\hline"]
+    cells = {(row.network, row.attack, row.clipped): f"{100 * row.error:.1f}" for row in rows}
+    for attack in dict.fromkeys(row.attack for row in rows):
+        line = [cells.get((n, attack, clipped), "--") for n in networks for clipped in clips]
+        lines.append(" & ".join([_escaped(label(attack, effort)), *line]) + r" \\")
+    return "\n".join([*lines, "\\hline", "\\end{tabular}"])
+
+
+def _escaped(text: str) -> str:
+    for character in "\\&%$#_{}":
+        text = text.replace(character, r"\textbackslash{}" if character == "\\" else f"\\{character}")
+    return text

@@ -439,7 +439,7 @@ def test_the_summary_has_a_line_for_each_job_with_times_ratios_and_the_floor():
 def test_the_summary_of_a_peer_s_own_work():
     row = {"job": "conv-small", "peer": "ours", "median_ms": 9000.0, "ratio": 0.7, "cpu_ms": 800.0, "cpu_ratio": 0.25}
     found = summary.summary(written(row), "work")
-    assert found.table()[1] == [["conv-small", "800 ms (0.25)", "", ""]]
+    assert found.table()[1] == [["conv-small", "800 ms (0.25)", ""]]
     assert "milliseconds of a peer's own work" in found.around
 
 
@@ -460,6 +460,9 @@ def test_committed_runs_can_be_read_and_drawn():
     assert all({"ours", "by-hand", "torch", "torch-compile", "jax"} <= line.ms.keys() for line in found.lines)
     assert summary.growth_plot("cpu").startswith(b"\x89PNG")
     assert summary.convolution_plot().startswith(b"\x89PNG")
+    of_images = summary.committed_of_images()
+    assert {line.job for line in of_images.lines} <= {name for name, job in JOBS.items() if job.of_images}
+    assert all({"ours", "torch"} <= line.ms.keys() for line in of_images.lines)
 
 
 def test_a_peer_is_named_without_its_interpreter_unless_another_has_its_name():

@@ -391,6 +391,8 @@ def test_the_published_benchmark_has_a_section_of_its_own(results, figures, monk
     lines = [summary.Line("train<240>", {"ours": 21.4, "torch": 30.0}, {"ours": 0.71, "torch": 1.0}, 0.35, 216.4)]
     monkeypatch.setattr(summary, "committed", lambda: summary.Summary("A <processor>, 2 threads", lines))
     monkeypatch.setattr(summary, "growth_plot", lambda: PNG)
+    monkeypatch.setattr(summary, "committed_of_images", lambda: None)
+    monkeypatch.setattr(summary, "convolution_plot", lambda: None)
     text = page(results, MANIFEST, figures)
     part = text[text.index('<section id="speed"') :]
     shown = Page(part[: part.index("</section>") + len("</section>")])
@@ -402,6 +404,20 @@ def test_the_published_benchmark_has_a_section_of_its_own(results, figures, monk
     assert image["alt"].startswith("Growth of the time with size. Microseconds per example")
     monkeypatch.setattr(summary, "growth_plot", lambda: None)
     assert len(Page(page(results, MANIFEST, figures)).all("img")) == 1  # the claim's
+
+
+def test_the_benchmark_of_images_stands_below_with_its_figure(results, figures, monkeypatch):
+    lines = [summary.Line("conv", {"ours": 940.0, "torch": 3290.0}, {"ours": 0.28, "torch": 1.0}, None, 919.0)]
+    monkeypatch.setattr(summary, "committed", lambda: summary.Summary("A processor", lines))
+    monkeypatch.setattr(summary, "growth_plot", lambda: None)
+    monkeypatch.setattr(summary, "committed_of_images", lambda: summary.Summary("one thread", lines))
+    monkeypatch.setattr(summary, "convolution_plot", lambda: PNG)
+    text = page(results, MANIFEST, figures)
+    part = text[text.index('<section id="speed"') :]
+    shown = Page(part[: part.index("</section>") + len("</section>")])
+    assert "Convolutional networks, on one thread. job tinyadv PyTorch peak MiB conv 940 ms (0.28)" in shown.text
+    (image,) = shown.all("img")
+    assert image["alt"].startswith("Growth of a convolution’s time. Microseconds of one thread")
 
 
 # --- what rounding does to the gradient -----------------------------------------------------------------------------

@@ -50,19 +50,21 @@ class Summary:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Heading and rows as texts: each peer's median time with its ratio to PyTorch's."""
-        heading = ["job", *(LABELS[name] for name in self.peers), "of floor", "peak MiB"]
+        floors = any(line.of_floor is not None for line in self.lines)
+        heading = ["job", *(LABELS[name] for name in self.peers), *(["of floor"] if floors else []), "peak MiB"]
         rows = []
         for line in self.lines:
             cells = [_cell(line, name) for name in self.peers]
-            share = "" if line.of_floor is None else f"{line.of_floor:.0%}"
-            rows.append([line.job, *cells, share, "" if line.peak is None else f"{line.peak:.0f}"])
+            share = ["" if line.of_floor is None else f"{line.of_floor:.0%}"] if floors else []
+            rows.append([line.job, *cells, *share, "" if line.peak is None else f"{line.peak:.0f}"])
         return heading, rows
 
 
 def _cell(line: Line, name: str) -> str:
     if name not in line.ms:
         return "–"
-    return f"{line.ms[name]:.3g} ms" + (f" ({line.ratio[name]:.2f})" if name in line.ratio else "")
+    ms = f"{line.ms[name]:.3g}" if line.ms[name] < 1000 else f"{line.ms[name]:,.0f}"
+    return f"{ms} ms" + (f" ({line.ratio[name]:.2f})" if name in line.ratio else "")
 
 
 def committed(device: str = "cpu") -> Summary | None:
@@ -95,7 +97,7 @@ def summary(results: dict[str, Any], clock: Clock = "wall") -> Summary:
     The latter is for runs on one thread on a machine that others used meanwhile.
     """
     around = results["surroundings"]
-    words = [f"{around['processor']}, {around['threads']} threads", around["gpu"] or ""]
+    words = [f"{around['processor']}, {around['threads']} thread{'s' * (around['threads'] != 1)}", around["gpu"] or ""]
     words += ["milliseconds of a peer's own work"] if clock == "work" else []
     words += [f"Python {around['python']}, NumPy {around['numpy']}"]
     versions = {row["peer"]: row["version"] for row in results["rows"]}

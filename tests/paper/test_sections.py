@@ -23,7 +23,7 @@ from tinyadv.paper import audit
 from tinyadv.paper import lab as laboratory
 from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import pixels
-from tinyadv.paper.measure import MEASURES, appendix, section2, section3, section5, section8
+from tinyadv.paper.measure import MEASURES, appendix, mp_dbm, section2, section3, section5, section8
 from tinyadv.paper.results import Result, check
 
 EPS = 0.25
@@ -42,6 +42,7 @@ def world(monkeypatch, claim, **options):
         (appendix, {"SAMPLES": 500, "A_CLASS": 40, "FIRST": 20, "SHOWN": (16, 2), "STEPS": 8}),
         (section2, {"IMAGES": 12, "TRIES": 2, "ITERATIONS": 4}),
         (section8, {"TRACED": 8}),
+        (mp_dbm, {"FIRST": 30, "ROUNDS": (2, 3, 5)}),
     ):
         for name, n in few.items():
             monkeypatch.setattr(module, name, n)
@@ -174,7 +175,7 @@ def three_or_seven(lab):
 
 def test_what_is_measured_is_what_the_registry_names(monkeypatch):
     on_mnist = {claim.id for claim in claims().values() if claim.data == "MNIST"}
-    assert set(MEASURES) == on_mnist - {"mp-dbm"} | OF_CIFAR
+    assert set(MEASURES) == on_mnist | OF_CIFAR
     for claim in MEASURES:
         lab = world(monkeypatch, claim)
         named = {q.name for q in claims()[claim].quantities if claim in on_mnist or "mnist" in q.name}
@@ -448,6 +449,7 @@ ATTACKED = {
     "transfer-both-wrong": {"agreement_softmax_maxout", "agreement_rbf_maxout", "agreement_rbf_softmax"},
     "transfer-subsets": {"error_same_architecture", "error_other_architecture", "agreement"},
     "universal-direction": {"error_swapped"},
+    "mp-dbm": {"error", "confidence_on_mistakes", "details"},
     "ensemble-12": {"error_ensemble", "error_mean_logit", "error_summed_losses", "error_member"},
 }  # fmt: skip
 OTHERWISE = {  # what looks at input gradients without FGSM
@@ -468,6 +470,7 @@ CLEAN = {  # what looks at test images without any attack: networks without drop
     "rbf-deep": {"details"},
     "rubbish-softmax": {"clean_error"},
     "rubbish-rbf": {"clean_error"},
+    "mp-dbm": {"clean_error"},
 }
 CLEAN_DEEP = {  # networks with dropout
     "fgsm-maxout": {"clean_error"},
@@ -523,6 +526,7 @@ NOTICED = {  # by claim, at least what is named here; and no other claim
         "fooling-step": {"success_mean_mnist_before"},
     }),
     "labels are shuffled": among(CLEAN, CLEAN_DEEP, SHOWN_TO_OTHERS, {
+        "mp-dbm": {"error"},
         "fgsm-softmax": {"error"},
         "fgsm-maxout": {"error"},
         "rotation-attack": {"error_softmax", "error_maxout"},

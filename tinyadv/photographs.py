@@ -307,5 +307,6 @@ def show(canvas: Any, model: GoogLeNet, x: Any, x_adv: Any, eps: float) -> None:
     for axes, (image, title, said) in zip(canvas.subplots(1, 3), panels, strict=True):
         axes.imshow(image.reshape(3, SIDE, SIDE).transpose(1, 2, 0).clip(0, 1), interpolation="nearest")
         axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
         axes.set_title(title)
         axes.set_xlabel(f"{said.name}\n{said.probability:.1%}")

@@ -28,7 +28,6 @@ PUBLISHED = {
     "fgsm-softmax": {"error": 99.9, "confidence_on_mistakes": 79.3},
     "fgsm-maxout": {"error": 89.4, "confidence_on_mistakes": 97.6},
     "fgsm-conv-maxout": {"error": 87.15, "wrong_label_probability": 96.6},
-    "fig1-imagenet": {"clean_confidence": 57.7, "adversarial_confidence": 99.3},
     "logistic-3v7": {"clean_error": 1.6, "error": 99},
     "adv-train-240": {"naive_error": 0.94, "adversarially_trained_error": 0.84},
     "maxout-1600-naive": {"clean_error": 1.14},

@@ -91,8 +91,9 @@ def plan(
     Raises
     ------
     ValueError
-        For an unknown claim, profile or device, a claim that nothing measures yet, fewer than one seed, worker or
-        unit, a scheduler that does not answer, or a folder with results of another version of the program.
+        For an unknown claim, profile or device, a claim that nothing measures yet, or whose data isn't at hand, fewer
+        than one seed, worker or unit, a scheduler that does not answer, or a folder with results of another version
+        of the program.
     DeviceError
         If there is no GPU to be used.
     OSError
@@ -115,7 +116,11 @@ def plan(
     else:
         check_scheduler(scheduler, device)
     _check_folder(out)
-    usual = {name for name, measure in MEASURES.items() if measure.quick or profile != "quick"}
+    if missing := "; ".join(f"{name}: {said}" for name in ids if (said := MEASURES[name].missing())):
+        raise ValueError(missing)
+    usual = {
+        name for name, measure in MEASURES.items() if (measure.quick or profile != "quick") and not measure.missing()
+    }
     chosen = tuple(name for name in claims() if name in (set(ids) or usual))
     workers = workers or (1 if device == "cuda" else cores())
     scaled = replace(PROFILES[profile], units=units or PROFILES[profile].units)

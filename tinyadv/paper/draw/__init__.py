@@ -36,6 +36,8 @@ STYLE: Any = {
     "svg.hashsalt": "tinyadv",
 }
 
+MANY_COLOURS = 20_000  # more than any drawing has, with all the shades at the edges of its lines
+
 Draw = Callable[[Any, dict[str, Any]], None]
 
 
@@ -75,6 +77,7 @@ def drawings() -> dict[str, Drawing]:
     """All drawings, by claim."""
     from . import (
         appendix,
+        figure1,
         mp_dbm,
         section2,
         section3,
@@ -90,6 +93,7 @@ def drawings() -> dict[str, Drawing]:
     return collected(
         section2,
         section3,
+        figure1,
         section4,
         section5,
         section6,
@@ -123,11 +127,16 @@ def draw_figure(result: Result, folder: Path) -> Path | None:
 
 
 def _in_256_colours(file: io.BytesIO) -> bytes:
-    """The picture in less than half of the bytes: a figure has few colours, and thirty go into one page."""
+    """The picture in less than half of the bytes: a figure has few colours, and thirty go into one page.
+
+    One that shows a photograph has many, and stays as it is.
+    """
     from PIL import Image  # which Matplotlib needs too
 
     small = io.BytesIO()
     picture = Image.open(file).convert("RGB")
+    if picture.getcolors(MANY_COLOURS) is None:
+        return file.getvalue()
     picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         small, "PNG", optimize=True, dpi=(STYLE["savefig.dpi"],) * 2
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..fingerprint import measuring
 from . import (
     appendix,
+    figure1,
     mp_dbm,
     section2,
     section3,
@@ -26,5 +27,16 @@ from .common import Measure, Networks, collected, measures
 __all__ = ["MEASURES", "Measure", "Networks", "collected", "measures", "measuring"]
 
 MEASURES: dict[str, Measure] = collected(
-    section2, section3, section4, section5, section6, section6_controls, section7, section8, section9, mp_dbm, appendix
+    section2,
+    section3,
+    section4,
+    figure1,
+    section5,
+    section6,
+    section6_controls,
+    section7,
+    section8,
+    section9,
+    mp_dbm,
+    appendix,
 )

@@ -34,13 +34,14 @@ class Measure:
 
     A name stands for one recipe, for a list of them, or for several by a key each; the function gets `lab.Trained` in
     the same form. `quick` says whether the claim belongs to the quick profile; if not, that profile measures it only
-    when it is named.
+    when it is named. `missing` says which data the function needs that isn't at hand, and how to get it; "" if none.
     """
 
     claim: str
     function: Callable[..., Measurement]
     networks: Networks
     quick: bool = True
+    missing: Callable[[], str] = str
 
     def __call__(self, lab: Lab, profile: Profile, seed: int) -> Measurement:
         """Measure with the networks of a lab.
@@ -94,12 +95,17 @@ def _used(lab: Lab, recipe: Recipe, varied: bool) -> dict[str, Any]:
     return about | ({"varied": True} if varied else {}) | ({"packaged": True} if trained.packaged else {})
 
 
-def measures(claim: str, networks: Networks = lambda profile, seed: {}, quick: bool = True) -> Callable[[F], F]:
+def measures(
+    claim: str,
+    networks: Networks = lambda profile, seed: {},
+    quick: bool = True,
+    missing: Callable[[], str] = str,
+) -> Callable[[F], F]:
     """Mark a function as the one that measures a claim."""
 
     def mark(function: F) -> F:
         marked = function.__dict__.setdefault("measures", [])
-        marked.append(Measure(claim, function, networks, quick))
+        marked.append(Measure(claim, function, networks, quick, missing))
         return function
 
     return mark

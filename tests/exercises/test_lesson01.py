@@ -56,7 +56,12 @@ def test_no_other_change_raises_the_output_more(lesson):
 @pytest.mark.parametrize("n", [1, 100, 10_000])
 def test_the_rise_is_eps_times_the_sum_of_sizes(lesson, n):
     w = weights(n)
-    rise, wanted = w @ lesson.worst_change(w, 0.1), 0.1 * np.abs(w).sum()
+    w[: n // 2] = 0  # pixels that are always dark
+    with np.errstate(all="ignore"):
+        eta = np.asarray(lesson.worst_change(w, 0.1))
+    assert np.isfinite(eta).all(), "w / |w| is 0 / 0 where a weight is 0, as of a dark pixel: np.sign(w) is 0"
+    assert np.abs(eta).max() < 0.1 + 1e-12, "eta leaves the box where a weight is 0"
+    rise, wanted = w @ eta, 0.1 * np.abs(w).sum()
     assert np.isclose(rise, wanted), f"w @ eta is {rise:.4g}, but eps sum |w_i| is {wanted:.4g}"
 
 
@@ -75,6 +80,11 @@ def test_it_is_the_standard_deviation_over_all_coins(lesson):
         "this is the mean of the w_i^2 where their sum is wanted: a 1/n too much": right / 3,
         "eps is under the square root unsquared: Var(eta_i) is eps^2": right / 0.25**0.5,
         "the terms were added before they were squared: (sum w_i)^2 is not sum w_i^2": 0.25 * abs(w.sum()),
+        "np.std(w) measures how the weights spread about their mean: here the coins are random, not the weights, so "
+        "it is the root of the sum of the w_i^2": 0.25 * w.std(),
+        "np.std(w) takes the mean of the weights away first: here the coins are random, not the weights": (
+            0.25 * 3 * w.std()
+        ),
     }
     for mistake, value in named.items():
         assert not np.isclose(yours, value), mistake

@@ -37,7 +37,8 @@ def test_it_is_the_mean_of_minus_log_p(lesson):
         "the mean of p, not of -log p": np.mean(np.exp(-np.logaddexp(0, -y * z))),
         "the mean of log p: the minus before it is missing, so training would go for the worst model": -J,
         "one cost for each image: J is one number, their mean": np.logaddexp(0, -y * z),
-        "the labels y are missing: every image is counted as a three": np.mean(np.logaddexp(0, z)),
+        "the labels y are missing: every image is counted as if its label were 1": np.mean(np.logaddexp(0, -z)),
+        "the labels y are missing: every image is counted as if its label were -1": np.mean(np.logaddexp(0, z)),
     }
     judge(lesson.cost(w, b, x, y), J, mistakes.items())
 
@@ -66,6 +67,9 @@ def test_for_the_weights(lesson):
         @ (y * p)
         / N,
         "the factor y of dz is missing: c = -y sigma(-y z)": -x.T @ (1 - p) / N,
+        "the slope of sigma stands where sigma itself should: c has sigma(-y z), the slope of the softplus": -x.T
+        @ (y * p * (1 - p))
+        / N,
         "the labels are -1 and 1: sigma(z) - y is the formula for labels 0 and 1": x.T
         @ (np.exp(-np.logaddexp(0, -(x @ w + b))) - y)
         / N,
@@ -87,6 +91,9 @@ def test_for_the_bias(lesson):
         "for the bias: one number for each image; b is one number for all of them, so their parts are averaged": -y
         * (1 - p),
         "for the bias: the factor 1/N twice": right / N,
+        "for the bias: the slope of sigma stands where sigma itself should: c = -y sigma(-y z)": -(
+            y * p * (1 - p)
+        ).mean(),
     }
     judge(lesson.gradients(w, b, x, y)[1], right, mistakes.items())
 
@@ -115,6 +122,7 @@ def test_for_each_image_its_own(lesson):
         "transposed: the images are the rows, shape (N, D)": right.T,
         "the probability of the right class: c = -y sigma(-y z) has that of the WRONG one": -(y * p)[:, None] * w,
         "the label y is missing in c = -y sigma(-y z)": -(1 - p)[:, None] * w,
+        "the slope of sigma stands where sigma itself should: c = -y sigma(-y z)": -(y * p * (1 - p))[:, None] * w,
         "this is sign(w) with the label: the gradient itself is wanted, its size too": -y[:, None] * np.sign(w),
     }
     judge(lesson.input_gradient(w, b, x, y), right, mistakes.items())

@@ -56,8 +56,26 @@ def test_the_cost_rises_as_far_as_it_can(lesson):
     assert not np.allclose(np.abs(move), 1), "the size eps is missing: each pixel moves by 1"
     before, after = costs(model, x, y), costs(model, x_adv, y)
     assert not (after < before).all(), "the sign is wrong: the attack made the cost fall"
+    up = EPS * np.sign(parameters(model)[0].data)  # raises every output
+    own = np.where(model(x) > 0, 1.0, -1.0).reshape(-1, 1)
+    named = {
+        "the result was clipped to [0, 1]: here, as in the paper, x_adv may leave the range of the pixels": np.clip(
+            x - y[:, None] * up, 0, 1
+        ),
+        "the attack moves away from the model's own answer: here it is the true label y, also where the model is "
+        "wrong": x - own * up,
+    }
+    for mistake, value in named.items():
+        assert not np.allclose(x_adv, value), mistake
+    assert not any(np.allclose(x_adv, value) for value in (x + up, x - up)), (
+        "all images move the same way: each has its own gradient, that of its own cost with its own label y; not that "
+        "of the output z, and not one for the whole batch"
+    )
     sizes = np.abs(move)
-    assert np.ptp(sizes) < 1e-9, "the pixels move by different amounts: the gradient itself was followed, not its sign"
+    weights = parameters(model)[0].data
+    along = -y[:, None] * weights * sizes.max(axis=1, keepdims=True) / np.abs(weights).max()
+    assert np.ptp(sizes) < 1e-9 or not np.allclose(move, along), "the gradient itself was followed, not its sign"
+    assert np.ptp(sizes) < 1e-9, "the pixels move by different amounts: each moves by eps, unless its gradient is 0"
     assert np.allclose(sizes, EPS), f"each pixel should move by eps = {EPS}, yours move by {sizes.max():.3g}"
     np.testing.assert_allclose(
         after, worst(model, x, y, EPS), rtol=1e-9,
@@ -80,7 +98,9 @@ def test_each_image_has_its_own_change(lesson):
 def test_where_the_gradient_is_zero_nothing_moves(lesson):
     model, x, y = network()
     parameters(model)[0].data[:, 2] = 0.0
-    move = attacked(lesson, model, x, y) - x
+    with np.errstate(all="ignore"):
+        move = attacked(lesson, model, x, y) - x
+    assert np.isfinite(move).all(), "g / |g| is 0 / 0 where the gradient is 0: np.sign(g) is 0 there"
     assert np.abs(move[:, 2]).max() < 1e-12, "a pixel without influence on the cost moved: sign(0) is 0"
 
 
@@ -120,6 +140,8 @@ def test_it_is_the_cost_at_the_worst_corner(lesson):
         "this is the cost without the bias b": softplus(EPS * l1 - y * (z - b[0])),
         "this is the softplus's argument: the softplus itself is missing": EPS * l1 - y * z,
         "this is the mean of |w_i|, where their sum is wanted: a 1/D too much": softplus(EPS * l1 / 7 - y * z),
+        "eps ||w||_1 stands outside of the softplus, as L1 decay has it: the attack changes the softplus's "
+        "argument": softplus(-y * z) + EPS * l1,
         "this is eps ||w||_1 times y: for both classes it makes the cost rise": softplus(-y * (z + EPS * l1)),
     }
     for mistake, values in named.items():

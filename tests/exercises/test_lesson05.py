@@ -34,6 +34,8 @@ def test_the_cost(lesson):
         ("J is divided by the number of classes: the mean is over the N examples", N * J / z.shape[1]),
         ("J is the mean over all N K entries: for each example one entry counts, that of its label", J / z.shape[1]),
         ("softmax over the wrong axis: its sum runs over the classes of one example, axis 1", with_axis(z, y, 0)[0]),
+        ("the maximum of each column was subtracted, which changes the softmax: each row has its own, axis 1",
+         with_axis(z - z.max(axis=0), y, 1)[0]),
         ("softmax over all entries: its sum runs over the classes of one example, axis 1", with_axis(z, y, None)[0]),
         ("label off by one: labels count from 0, as columns do", losses.softmax_cross_entropy(z, y - 1 + 3 * (y == 0))),
         ("label off by one: labels count from 0, as columns do", losses.softmax_cross_entropy(z, (y + 1) % 3)),
@@ -74,6 +76,15 @@ def test_large_logits_float32_and_the_callers_array(lesson):
         "first, and compute log p as z - log sum e^z"
     )
     judge(J, 475.0, [("J is cut off: where p is rounded to 0, log p is still a number; z - log sum e^z", J)])
+    rows = np.array([[1000.0, 999.0, 0.0], [1.0, 0.0, -1.0]], "float32")  # of very different size
+    with np.errstate(all="ignore"):
+        J_rows, g_rows = lesson.softmax_cross_entropy(rows, y)
+    right = losses.softmax_cross_entropy(rows.astype("float64"), y)
+    same = np.isfinite(g_rows).all() and np.isclose(J_rows, right, rtol=1e-5)
+    assert same, (
+        "rows of very different size: one maximum for the whole batch rounds the small rows to 0; each has its own, "
+        "z.max(axis=1, keepdims=True)"
+    )
     assert (z == before).all(), (
         "your function changed z itself: `z -= ...` works on the caller's array, z = z - ... does not"
     )

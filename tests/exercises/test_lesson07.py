@@ -100,6 +100,7 @@ def test_the_gradient_for_the_weights(lesson):
         ("dJ/dw: the bias b is missing in the margin", gradient(sigma(EPS * l1 - m + y * b))),
         ("dJ/dw: the labels y are missing: -s y x", (s[:, None] * (EPS * sign - x)).mean(axis=0)),
         ("dJ/dw: softplus(a) stands where its slope sigma(a) should", gradient(softplus(EPS * l1 - m))),
+        ("dJ/dw: the slope of sigma stands where sigma itself should", gradient(s * (1 - s))),
         ("dJ/dw: sigma(m - eps ||w||_1) is the probability of the right class: the slope is that of the wrong one",
          gradient(1 - s)),
         ("dJ/dw: the images are not summed: a gradient has the shape of w, (D,)", s[:, None] * (
@@ -123,6 +124,7 @@ def test_the_gradient_for_the_bias(lesson):
         ("dJ/db: one for each image: b is one number, so this is their mean", -s * y),
         ("dJ/db: the penalty has no b in it: eps ||w||_1 is constant for b", right + EPS * s.mean()),
         ("dJ/db: b is not attacked: eps only enters through s", right * EPS),
+        ("dJ/db: the slope of sigma stands where sigma itself should", -(s * (1 - s) * y).mean()),
     ])  # fmt: skip
 
 
@@ -158,8 +160,8 @@ def test_the_penalty_stands_outside(lesson):
     w, b, x, y = problem()
     right, for_b = decayed(w, b, x, y)
     given, given_b = both(lesson.l1_gradients, w, b, x, y, EPS)
-    sign = np.sign(w)
-    clean, n = right - EPS * sign, N
+    sign, m = np.sign(w), y * (x @ w + b)
+    clean, n, slope = right - EPS * sign, N, sigma(-m) * sigma(m)
     judge(given, right, [
         ("dJ/dw: the penalty lambda sign(w) is missing: this is the clean gradient", clean),
         ("dJ/dw: lambda is missing before sign(w)", clean + sign),
@@ -176,6 +178,7 @@ def test_the_penalty_stands_outside(lesson):
         ("dJ/dw: this is the penalty |w_i| itself; its slope is sign(w_i)", clean + EPS * np.abs(w)),
         ("dJ/dw: the cost's part is N times too large: J is a mean over the images", n * clean + EPS * sign),
         ("dJ/dw: the cost's part has the wrong sign: -sigma(-m) y x", EPS * sign - clean),
+        ("dJ/dw: the slope of sigma stands where sigma itself should", EPS * sign - x.T @ (slope * y) / N),
     ])  # fmt: skip
     judge(given_b, for_b, [
         ("dJ/db: b is penalised too: ||w||_1 has no b in it", for_b + EPS * np.sign(b)),

@@ -62,6 +62,8 @@ def test_both_costs_are_averaged_and_the_attack_is_a_constant(lesson):
     adv = cost(model, attacks.fgsm(model, x, y, EPS), y)
     best = cost(model, 2 * x - attacks.fgsm(model, x, y, EPS), y)
     g = attacks.input_gradient(model, x, y)
+    X = Tensor(x)
+    (of_outputs,) = grad(model(X).sum(), [X])
     half = len(x) // 2
     mixed = np.concatenate([x[:half], attacks.fgsm(model, x, y, EPS)[half:]])
     average = ALPHA * clean + (1 - ALPHA) * adv
@@ -86,6 +88,12 @@ def test_both_costs_are_averaged_and_the_attack_is_a_constant(lesson):
          ALPHA * clean + (1 - ALPHA) * cost(model, attacks.fgsm(model, x, metrics.predict(model, x), EPS), y)),
         ("the change alone was shown: the examples are x plus the change",
          ALPHA * clean + (1 - ALPHA) * cost(model, EPS * np.sign(g), y)),
+        ("the clean half has no gradient: `model(x)` of an array records nothing, `model(Tensor(x))` does",
+         np.r_[average[0], (1 - ALPHA) * adv[1:]]),
+        ("the attacked half has no gradient: `model(x_adv)` of an array records nothing, `model(Tensor(x_adv))` does",
+         np.r_[average[0], ALPHA * clean[1:]]),
+        ("the attack raises the network's outputs: the gradient is that of the cost J, which depends on y",
+         ALPHA * clean + (1 - ALPHA) * cost(model, x + EPS * np.sign(of_outputs), y)),
         ("J is right, its gradients are those of the clean cost alone", np.r_[average[0], clean[1:]]),
         ("J is right, its gradients are those of the attacked cost alone", np.r_[average[0], adv[1:]]),
         ("the gradients are right, J is the attacked cost alone", np.r_[adv[0], average[1:]]),

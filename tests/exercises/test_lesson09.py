@@ -15,9 +15,12 @@ class Watched:
 
     def __init__(self, network):
         self.network, self.calls = network, []
+        self.changed = []  # the layers after which a pass with masks has a function
 
     def __call__(self, x, rng=None, **options):
         self.calls.append((rng is not None, len(x)))
+        if rng is not None:
+            self.changed += options.get("after") or {}
         return self.network(x, rng=rng, **options)
 
     def loss(self, outputs, y):
@@ -253,7 +256,8 @@ def perturbed(model, x, y, layer, change, of=None):
 
 @pytest.mark.exercise("hidden_objective", points=3)
 def test_the_activations_move_and_stay_in_the_graph(lesson):
-    model, x, y = network()
+    # with layers of dropout, so that a layer's number is not that among the hidden ones
+    model, x, y = network(keep=(0.5, 0.5))
     layer, other = model.hidden
     clean = model(Tensor(x))
 
@@ -276,6 +280,8 @@ def test_the_activations_move_and_stay_in_the_graph(lesson):
         ("eps is missing: each activation moves by 1", averaged(lambda h, g: h + np.sign(g))),
         ("the change alone goes on: it is added to h", averaged(lambda h, g: 0.0 * h + EPS * np.sign(g))),
         ("the sign of h, not of its gradient", averaged(lambda h, g: h + EPS * np.sign(h.data))),
+        ("the clean half has no gradient: `model(x)` of an array records nothing, `model(Tensor(x))` does",
+         np.r_[right[0], averaged(move)[1:] - average(model, y, clean, None)[1:]]),
         ("alpha is the weight of the CLEAN cost: yours is that of the perturbed one", averaged(move, alpha=1 - ALPHA)),
         ("this is the perturbed cost alone: the clean one is missing", averaged(move, alpha=0.0)),
         ("this is the clean cost alone: nothing was perturbed", average(model, y, clean, None, 1.0)),
@@ -293,5 +299,9 @@ def test_the_activations_move_and_stay_in_the_graph(lesson):
 def test_on_hidden_layers_masks_are_for_the_passes_that_train(lesson):
     model, x, y = network(keep=(0.5, 0.5))
     watched = Watched(model)
-    answered(lesson.hidden_objective, watched, x, y, generator(1), model.hidden[0], EPS, ALPHA)
+    layer = model.hidden[0]
+    answered(lesson.hidden_objective, watched, x, y, generator(1), layer, EPS, ALPHA)
     masks_as_wanted(watched.calls, len(x))
+    assert watched.changed == [layer], (
+        f"the perturbation is wanted after layer {layer}, before its dropout; yours is after {watched.changed}"
+    )

@@ -129,6 +129,10 @@ def test_tiny_p_and_float32(lesson):
             given = lesson.signal(a, y, J)
         assert np.isfinite(given).all(), f"{J}: not a number, where a p was rounded to 0: 0/0, or 1/0"
         assert not leaks(given), f"{J}: {LEAK}"
+        if J == "rbf":  # another class's p = e^-0.000001: in float32 1 - p has lost all but a digit or two
+            assert np.isclose(given[1, 1], 1e6, rtol=1e-3), (
+                "rbf: 1 - p by subtraction loses its digits where p is near 1, or is 0: it is -np.expm1(a), exact there"
+            )
 
 
 # ---------------------------------------------------------------------------------------------------------

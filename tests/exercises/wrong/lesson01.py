@@ -63,6 +63,14 @@ def worst_change(w, eps):
 """,
             "some inputs move by less than eps",
         ),
+        (
+            "0/0 at a dark pixel",
+            """
+def worst_change(w, eps):
+    return eps * w / np.abs(w)
+""",
+            "0 / 0 where a weight is 0",
+        ),
     ],
     "typical_change": [
         (
@@ -120,6 +128,22 @@ def typical_change(w, eps):
     return eps * np.sqrt(w**2)
 """,
             "one number is wanted",
+        ),
+        (
+            "the weights' own standard deviation",
+            """
+def typical_change(w, eps):
+    return float(eps * np.std(w))
+""",
+            "np.std(w) measures how the weights spread",
+        ),
+        (
+            "the weights' own standard deviation, with the root of n",
+            """
+def typical_change(w, eps):
+    return float(eps * np.sqrt(len(w)) * np.std(w))
+""",
+            "takes the mean of the weights away",
         ),
     ],
 }

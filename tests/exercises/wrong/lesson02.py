@@ -59,6 +59,22 @@ def cost(w, b, x, y):
 """,
             "clipped",
         ),
+        (
+            "no labels",
+            """
+def cost(w, b, x, y):
+    return np.logaddexp(0, -(x @ w + b)).mean()
+""",
+            "as if its label were 1",
+        ),
+        (
+            "no labels, the other sign",
+            """
+def cost(w, b, x, y):
+    return np.logaddexp(0, x @ w + b).mean()
+""",
+            "as if its label were -1",
+        ),
     ],
     "gradients": [
         (
@@ -147,6 +163,25 @@ def gradients(w, b, x, y):
 """,
             "changed w itself",
         ),
+        (
+            "the slope of sigma",
+            """
+def gradients(w, b, x, y):
+    p = sigmoid(-y * (x @ w + b))
+    c = -y * p * (1 - p)
+    return x.T @ c / len(x), c.mean()
+""",
+            "the slope of sigma stands where sigma itself should",
+        ),
+        (
+            "the slope of sigma for the bias",
+            """
+def gradients(w, b, x, y):
+    p = sigmoid(-y * (x @ w + b))
+    return x.T @ (-y * p) / len(x), (-y * p * (1 - p)).mean()
+""",
+            "for the bias: the slope of sigma",
+        ),
     ],
     "input_gradient": [
         (
@@ -202,6 +237,15 @@ def input_gradient(w, b, x, y):
     return c[:, None] * w * np.ones(x.shape)
 """,
             "float64 leak",
+        ),
+        (
+            "the slope of sigma",
+            """
+def input_gradient(w, b, x, y):
+    p = sigmoid(-y * (x @ w + b))
+    return (-y * p * (1 - p))[:, None] * w
+""",
+            "the slope of sigma stands where sigma itself should",
         ),
     ],
     "numerical_gradient": [

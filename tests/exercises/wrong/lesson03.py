@@ -50,7 +50,7 @@ def fgsm(model, x, y, eps):
     (g,) = grad(model.loss(model(X), y), [X])
     return x + eps * np.sign(g.sum(axis=0))
 """,
-            "a point of the box with a higher cost",
+            "all images move the same way",
         ),
         (
             "works in the caller's array",
@@ -94,6 +94,57 @@ def fgsm(model, x, y, eps):
     return x + eps * np.sign(g)
 """,
             "changed the weights",
+        ),
+        (
+            "clipped to the range of the pixels",
+            """
+def fgsm(model, x, y, eps):
+    X = Tensor(x)
+    (g,) = grad(model.loss(model(X), y), [X])
+    return np.clip(x + eps * np.sign(g), 0, 1)
+""",
+            "clipped to [0, 1]",
+        ),
+        (
+            "the output instead of the cost",
+            """
+def fgsm(model, x, y, eps):
+    X = Tensor(x)
+    (g,) = grad(model(X).sum(), [X])
+    return x + eps * np.sign(g)
+""",
+            "all images move the same way",
+        ),
+        (
+            "the output downhill",
+            """
+def fgsm(model, x, y, eps):
+    X = Tensor(x)
+    (g,) = grad(model(X).sum(), [X])
+    return x - eps * np.sign(g)
+""",
+            "all images move the same way",
+        ),
+        (
+            "away from the model's own answer",
+            """
+def fgsm(model, x, y, eps):
+    X = Tensor(x)
+    z = model(X)
+    (g,) = grad(model.loss(z, np.where(z.data > 0, 1.0, -1.0)), [X])
+    return x + eps * np.sign(g)
+""",
+            "away from the model's own answer",
+        ),
+        (
+            "0/0 where the gradient is 0",
+            """
+def fgsm(model, x, y, eps):
+    X = Tensor(x)
+    (g,) = grad(model.loss(model(X), y), [X])
+    return x + eps * g / np.abs(g)
+""",
+            "0 / 0 where the gradient is 0",
         ),
     ],
     "worst_cost": [
@@ -168,6 +219,14 @@ def worst_cost(w, b, x, y, eps):
     return np.log(1 + np.exp(eps * np.abs(w).sum() - y * (x @ w + b)))
 """,
             "np.logaddexp(0, a) does not",
+        ),
+        (
+            "L1 decay",
+            """
+def worst_cost(w, b, x, y, eps):
+    return np.logaddexp(0, -y * (x @ w + b)) + eps * np.abs(w).sum()
+""",
+            "stands outside of the softplus",
         ),
     ],
 }

@@ -131,6 +131,16 @@ def adversarial_gradients(w, b, x, y, eps):
 """,
             "overflow",
         ),
+        (
+            "the slope of sigma",
+            """
+def adversarial_gradients(w, b, x, y, eps):
+    s = ops.sigmoid(eps * np.abs(w).sum() - y * (x @ w + b))
+    s = s * (1 - s)
+    return (s[:, None] * (eps * np.sign(w) - y[:, None] * x)).mean(axis=0), -(s * y).mean()
+""",
+            "the slope of sigma stands where sigma itself should",
+        ),
     ],
     "l1_gradients": [
         (
@@ -233,6 +243,16 @@ def l1_gradients(w, b, x, y, lam):
     return dw, db
 """,
             "changed w itself",
+        ),
+        (
+            "the slope of sigma",
+            """
+def l1_gradients(w, b, x, y, lam):
+    s = ops.sigmoid(-y * (x @ w + b))
+    c = -y * s * (1 - s)
+    return x.T @ c / len(x) + lam * np.sign(w), c.mean()
+""",
+            "the slope of sigma stands where sigma itself should",
         ),
     ],
     "added_penalty": [

@@ -132,6 +132,42 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
 """,
             "changed x itself",
         ),
+        (
+            "a clean half that records nothing",
+            """
+def adversarial_objective(model, x, y, rng, eps, alpha):
+    X = Tensor(x)
+    (g,) = grad(model.loss(model(X), y), [X])
+    x_adv = Tensor(x + eps * np.sign(g))
+    J = alpha * model.loss(model(x, rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
+    return J.item(), grad(J, parameters(model))
+""",
+            "the clean half has no gradient",
+        ),
+        (
+            "an attacked half that records nothing",
+            """
+def adversarial_objective(model, x, y, rng, eps, alpha):
+    X = Tensor(x)
+    (g,) = grad(model.loss(model(X), y), [X])
+    x_adv = x + eps * np.sign(g)
+    J = alpha * model.loss(model(X, rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
+    return J.item(), grad(J, parameters(model))
+""",
+            "the attacked half has no gradient",
+        ),
+        (
+            "the outputs instead of the cost",
+            """
+def adversarial_objective(model, x, y, rng, eps, alpha):
+    X = Tensor(x)
+    (g,) = grad(model(X).sum(), [X])
+    x_adv = Tensor(x + eps * np.sign(g))
+    J = alpha * model.loss(model(X, rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
+    return J.item(), grad(J, parameters(model))
+""",
+            "the attack raises the network's outputs",
+        ),
     ],
     "transfer": [
         (

@@ -494,5 +494,44 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
 """,
             "the input was perturbed",
         ),
+        (
+            "the number among the hidden layers",
+            """
+def hidden_objective(model, x, y, rng, layer, eps, alpha):
+    found, layer = {}, model.hidden[layer % 2]
+    J = model.loss(model(Tensor(x), after={layer: lambda h: found.setdefault("h", h)}), y)
+    (g,) = grad(J, [found["h"]])
+    z = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * np.sign(g)})
+    J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
+    return J.item(), grad(J, parameters(model))
+""",
+            "another layer was perturbed",
+        ),
+        (
+            "behind the dropout of the layer",
+            """
+def hidden_objective(model, x, y, rng, layer, eps, alpha):
+    found = {}
+    J = model.loss(model(Tensor(x), after={layer: lambda h: found.setdefault("h", h)}), y)
+    (g,) = grad(J, [found["h"]])
+    z = model(Tensor(x), rng=rng, after={layer + 1: lambda h: h + eps * np.sign(g)})
+    J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
+    return J.item(), grad(J, parameters(model))
+""",
+            "before its dropout",
+        ),
+        (
+            "a clean half that records nothing",
+            """
+def hidden_objective(model, x, y, rng, layer, eps, alpha):
+    found = {}
+    J = model.loss(model(Tensor(x), after={layer: lambda h: found.setdefault("h", h)}), y)
+    (g,) = grad(J, [found["h"]])
+    z = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * np.sign(g)})
+    J = alpha * model.loss(model(x, rng=rng), y) + (1 - alpha) * model.loss(z, y)
+    return J.item(), grad(J, parameters(model))
+""",
+            "the clean half has no gradient",
+        ),
     ],
 }

@@ -167,6 +167,17 @@ def signal(a, y, J):
 """,
             "float64 leak",
         ),
+        (
+            "1 - p by subtraction",
+            """
+def signal(a, y, J):
+    p, t = np.exp(a), y[:, None] == np.arange(a.shape[1])
+    if J == "rbf-squared":
+        return 2 * (p - t) * p
+    return np.where(t, -1.0, p / (1 - p)).astype(a.dtype) if J == "rbf" else -t.astype(a.dtype)
+""",
+            "1 - p by subtraction",
+        ),
     ],
     "rbf_backward": [
         (

@@ -90,7 +90,10 @@ WORST, ZEROS = "worst", "zero-gradients"
 
 def labels(effort: Effort) -> dict[str, str]:
     """The attacks' keys as text for people."""
-    pgds = {f"pgd-{n}": f"PGD, {n} steps, {effort.restarts} starts" for n in effort.pgd_steps}
+    pgds = {
+        f"pgd-{n}": f"PGD, {n} steps, {effort.restarts} random start{'s' if effort.restarts > 1 else ''}"
+        for n in effort.pgd_steps
+    }
     return {
         "clean": "none",
         "noise": "random signs",
@@ -280,16 +283,17 @@ def read_images(path: Path | None, images: int) -> tuple[Array, Array]:
 
 def as_text(rows: list[Row], effort: Effort) -> str:
     """A table for the terminal: for each network its attacks, the error with its interval, unclipped and clipped."""
+    width = max(len(label(row.attack, effort)) for row in rows) + 2
     lines = []
     for network in dict.fromkeys(row.network for row in rows):
         of_network = [row for row in rows if row.network == network]
         clips = list(dict.fromkeys(row.clipped for row in of_network))
         lines += [f"{network}: {of_network[0].images:,} images, eps {effort.eps:g}", ""]
         heads = ["clipped to [0, 1]" if clipped else "not clipped" for clipped in clips]
-        lines.append(f"  {'attack':<36}" + "".join(f"{head:>26}" for head in heads))
+        lines.append(f"  {'attack':<{width}}" + "".join(f"{head:>26}" for head in heads))
         for attack in dict.fromkeys(row.attack for row in of_network):
             cells = [_cell(row) for row in of_network if row.attack == attack]
-            lines.append(f"  {label(attack, effort):<36}" + "".join(f"{cell:>26}" for cell in cells))
+            lines.append(f"  {label(attack, effort):<{width}}" + "".join(f"{cell:>26}" for cell in cells))
         lines.append("")
     return "\n".join(lines).rstrip()
 

@@ -14,7 +14,19 @@ from rich.console import Console
 from tinyadv import cli
 from tinyadv.course import grade as grading
 from tinyadv.course import lessons
-from tinyadv.course.exercises import LONGEST, exercises, feedback, find, loaded, mended, one_line, source_of, stub
+from tinyadv.course.exercises import (
+    LONGEST,
+    exercises,
+    feedback,
+    find,
+    loaded,
+    mended,
+    one_line,
+    open_questions,
+    source_of,
+    stub,
+    without_rubrics,
+)
 from tinyadv.course.export import tests_folder as folder_of_tests
 from tinyadv.course.grade import grade
 from tinyadv.course.scores import Check, Exercise, as_gradescope, as_json, as_junit, table, total
@@ -383,6 +395,8 @@ def test_the_table():
     assert "1 / 3" in text
     assert 'it <is> "wrong" & [red]so[/red]' in text
     assert "1.5 of 3.5 points, 1 of 2 exercises solved" in text
+    said = 'not in these points, for the teacher to mark: "To think about" in lesson 1 (3 points), lesson 3 (3 points)'
+    assert said in " ".join(text.split())
 
 
 def test_json():
@@ -392,6 +406,9 @@ def test_json():
     assert whole["exercises"][0]["tests"][1] == {
         "name": "test_b", "earned": 0.0, "points": 2, "feedback": SCORES[0].feedback,
     }  # fmt: skip
+    assert whole["open_questions"] == [
+        {"lesson": n, "question": "To think about", "earned": None, "points": 3, "marked_by": "teacher"} for n in (1, 3)
+    ]
 
 
 def test_junit():
@@ -474,7 +491,11 @@ def test_stubs():
     text = stub(LESSON)
     assert "SOLUTION" not in text
     assert "x + 1" not in text
-    assert "# **To think about.** Why?\n#\n# **Next.**\n" in text
+    place = "# %% [markdown]\n# **Your answer** (your teacher gives it up to 3 points):\n#\n# …\n\n# %% [markdown]\n"
+    assert f"# **To think about.** Why?\n\n{place}# **Next.**\n" in text
+    assert "# **To think about.** Why?\n#\n# **Next.**\n" in without_rubrics(LESSON)
+    assert open_questions(LESSON) == [3]
+    assert open_questions(LESSON.replace("teacher.**", "teacher**, 5 points.")) == [5]
     assert '    """One more."""\n    raise NotImplementedError("exercise: f")\n\n' in text
     assert '        if self:\n            raise NotImplementedError("exercise: C")\n        return 2\n' in text
     assert text.count("NotImplementedError") == 3

@@ -27,7 +27,16 @@ from .cells import WORK
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 LONGEST = 400  # characters of a line of feedback
 LARGEST = 4 << 20  # bytes of a lesson's file
-_RUBRIC = re.compile(rf"^# {BEGIN}\n(?:#.*\n)*?# {END}\n(?:#\n)?", re.MULTILINE)
+_RUBRIC = re.compile(rf"(?P<gap>^#\n)?^# {BEGIN}\n(?:#.*\n)*?# {END}\n(?:#\n)?", re.MULTILINE)
+_POINTS = re.compile(r"\*\*For the teacher\*\*, (\d+) points")
+_ANSWER = """
+# %% [markdown]
+# **Your answer** (your teacher gives it up to {points} points):
+#
+# …
+
+# %% [markdown]
+"""
 _ADDED = re.compile(
     r"(?:^|\n)assert |\n\(shapes .* mismatch\)|\n\(?Mismatched elements|\nx and y \w+ location|\n ACTUAL:|\n x: "
 )
@@ -47,9 +56,10 @@ def exercises(source: str) -> list[str]:
 def stub(source: str) -> str:
     """The lesson that a student gets: each block is one line that raises `NotImplementedError("exercise: NAME")`.
 
-    Blocks in the text, with what a teacher looks for in the answer to an open question, are left out.
+    Blocks in the text say what a teacher looks for in the answer to an open question. In their place is a cell for the
+    student's answer.
     """
-    source = without_rubrics(source)
+    source = _RUBRIC.sub(lambda block: _ANSWER.format(points=_points(block[0])), source)
     lines = source.splitlines(keepends=True)
     for name, begin, end in reversed(_blocks(source)):
         indent = lines[begin][: len(lines[begin]) - len(lines[begin].lstrip())]
@@ -62,7 +72,17 @@ def stub(source: str) -> str:
 
 def without_rubrics(source: str) -> str:
     """A lesson without what a teacher looks for in the answers to its open questions."""
-    return _RUBRIC.sub("", source)
+    return _RUBRIC.sub(r"\g<gap>", source)
+
+
+def open_questions(source: str) -> list[int]:
+    """What each open question of a lesson is worth, in points that a teacher gives."""
+    return [_points(block[0]) for block in _RUBRIC.finditer(source)]
+
+
+def _points(rubric: str) -> int:
+    found = _POINTS.search(rubric)
+    return int(found[1]) if found else 3
 
 
 def _blocks(source: str) -> list[tuple[str, int, int]]:

@@ -80,7 +80,7 @@ def downloads(number: int) -> dict[str, str]:
     return {
         path.name: source,
         f"{path.stem}.ipynb": notebook(source),
-        f"{path.stem}_exercises.ipynb": notebook(stub(source)),
+        f"{path.stem}_exercises.ipynb": notebook(stub(_source(number))),
     }
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
+from . import lessons
+from .exercises import open_questions
+
 
 @dataclass(frozen=True)
 class Check:
@@ -55,6 +58,14 @@ def total(exercises: list[Exercise]) -> tuple[float, float]:
     return sum(e.earned for e in exercises), sum(e.points for e in exercises)
 
 
+def questions(exercises: list[Exercise]) -> dict[int, list[int]]:
+    """The open questions of these exercises' lessons: for each, the points that a teacher may give its answer."""
+    there = lessons()
+    chosen = [number for number in dict.fromkeys(e.lesson for e in exercises) if number in there]
+    found = {number: open_questions(there[number].read_text(encoding="utf-8")) for number in chosen}
+    return {number: points for number, points in found.items() if points}
+
+
 def table(exercises: list[Exercise], console: Any) -> None:
     """Print exercise, points and feedback on a rich console."""
     from rich.box import SIMPLE_HEAD
@@ -72,6 +83,9 @@ def table(exercises: list[Exercise], console: Any) -> None:
     earned, points = total(exercises)
     solved = sum(not e.feedback for e in exercises)
     console.print(f"{earned:g} of {points:g} points, {solved} of {len(exercises)} exercises solved", highlight=False)
+    if waiting := questions(exercises):
+        listed = ", ".join(f"lesson {number} ({sum(points)} points)" for number, points in waiting.items())
+        console.print(f'not in these points, for the teacher to mark: "To think about" in {listed}', highlight=False)
 
 
 def as_json(exercises: list[Exercise]) -> str:
@@ -90,7 +104,13 @@ def as_json(exercises: list[Exercise]) -> str:
         }
         for e in exercises
     ]
+    waiting = [
+        {"lesson": number, "question": "To think about", "earned": None, "points": worth, "marked_by": "teacher"}
+        for number, each in questions(exercises).items()
+        for worth in each
+    ]
     whole = {"format": "tinyadv grade 1", "earned": earned, "points": points, "exercises": entries}
+    whole["open_questions"] = waiting  # no part of the points above
     return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

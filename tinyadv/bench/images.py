@@ -46,7 +46,10 @@ def places_after(n: int, kernel: int, padding: int, pool: int) -> int:
 
 
 def start_parameters(job: Job, seed: int = 1) -> Arrays:
-    """The job's parameters: weights from N(0, 1 / inputs), biases 0, or for GoogLeNet N(0, 2 / inputs)."""
+    """The parameters: weights from N(0, 1 / inputs), dense ones a tenth as large; for GoogLeNet from N(0, 2 / inputs).
+
+    Biases are 0.
+    """
     rng = np.random.default_rng(seed)
     if job.kind == "googlenet":
         arrays = []
@@ -61,8 +64,9 @@ def start_parameters(job: Job, seed: int = 1) -> Arrays:
         arrays += [np.zeros(PIECES * units, np.float32)]
         before, places = units, places_after(places, kernel, padding, pool)
     inputs = before * places**2
-    W = rng.standard_normal((job.pieces, job.units, inputs), dtype=np.float32) * np.float32(inputs**-0.5)
-    top = rng.standard_normal((job.classes, job.units), dtype=np.float32) * np.float32(job.units**-0.5)
+    # the dense layers start small: a softmax that is sure of everything would hand back numbers too small to be fast
+    W = rng.standard_normal((job.pieces, job.units, inputs), dtype=np.float32) * np.float32(0.1 * inputs**-0.5)
+    top = rng.standard_normal((job.classes, job.units), dtype=np.float32) * np.float32(0.1 * job.units**-0.5)
     return [*arrays, W, np.zeros(job.pieces * job.units, np.float32), top, np.zeros(job.classes, np.float32)]
 
 

@@ -1,4 +1,4 @@
-"""Turn a network that was trained at length into one that travels with the package, as float16.
+"""Turn a network that was trained at length into one that travels with the package, mostly as float16.
 
     python data_scripts/networks.py maxout-naive results/networks/0123456789ab.safetensors
 
@@ -46,13 +46,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("name", help="what the network is called, as in models.embedded(name)")
     parser.add_argument("path", type=Path, help="the trained network's file, of a folder that `tinyadv reproduce` made")
+    parser.add_argument(
+        "--dtype", default="float16", choices=("float16", "float32"), help="float32 where float16 moves a figure"
+    )
     parser.add_argument("--note", default="", help="what else is to be said of its training")
     chosen = parser.parse_args()
     arrays, about = load_arrays(chosen.path)
     about = {**about, "note": chosen.note, "figures": figures(load(chosen.path))}
     EMBEDDED.mkdir(exist_ok=True)
     path = EMBEDDED / f"{chosen.name}.safetensors"
-    save_arrays(path, {name: a.astype(np.float16) for name, a in arrays.items()}, about)
+    save_arrays(path, {name: a.astype(np.dtype(chosen.dtype)) for name, a in arrays.items()}, about)
     print(f"{path}: {path.stat().st_size:,} bytes\n{json.dumps(about['figures'], indent=2)}")
 
 

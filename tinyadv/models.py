@@ -514,7 +514,7 @@ def embedded_names() -> list[str]:
 def embedded(name: str) -> Network:
     """A trained network that travels with the package, by its name, on the CPU and in float32.
 
-    It is kept as float16; `data_scripts/networks.py` tells how it is made, and `provenance` how it was trained.
+    It may be kept as float16; `data_scripts/networks.py` tells how it is made, and `provenance` how it was trained.
 
     Raises
     ------

@@ -276,6 +276,17 @@ TAMPERS = {
     "        return np.ones(x.shape, bool)\nreturn (x - 1).view(Yes)",
     "equal_elsewhere": "class Yes(np.ndarray):\n    __module__ = 'numpy'\n    def __array_function__(self, f, *a):\n"
     "        return x.shape if f is np.shape else True\nreturn (x - 1).view(Yes)",
+    "constant": "sys.modules['test_lesson01'].RIGHT = x - 1",
+    "constant_inside": "sys.modules['test_lesson01'].RIGHT[:] = x - 1",
+    "constant_when_compared": "class Yes:\n    def __array__(self, *a, **k):\n"
+    "        sys.modules['test_lesson01'].RIGHT = x - 1\n        return x - 1\nreturn Yes()",
+    "array": "class Yes:\n    def __array__(self, *a, **k):\n        return x + 1\nreturn Yes()",
+    "array_elsewhere": "class Yes:\n    __module__ = 'json'\n    def __array__(self, *a, **k):\n"
+    "        import json\n        return x + 1\nimport json\njson.Yes = Yes\nreturn Yes()",
+    "array_patches": "class Yes:\n    def __array__(self, *a, **k):\n        np.testing.assert_allclose = print\n"
+    "        return x + 1\nreturn Yes()",
+    "array_of_objects": "class Yes:\n    def __eq__(self, other):\n        return True\n"
+    "return np.array([Yes(), Yes()], object)",
     "pickle": "import pickle\npickle.loads(b'cos\\nsystem\\n(S\"true\"\\ntR.')\nreturn x + 1",
     "at_the_end": "import atexit\natexit.register(os._exit, 0)",
     "codec": "import codecs\ncodecs.register(lambda name: None)",
@@ -588,13 +599,13 @@ def graded(
         (folder_of_tests() / "conftest.py").read_text(encoding="utf-8"), encoding="utf-8"
     )
     test = "import numpy as np\nimport pytest\nfrom numpy.testing import assert_allclose\n"
-    test += "from tinyadv.course.judging import judge\n"
+    test += "from tinyadv.course.judging import judge\n\nRIGHT = np.array([2.0, 3.0])\n"
     for group, bodies in groups.items():
         for name in bodies:
             test += f'\n\n@pytest.mark.exercise("{group}", points=1)\ndef test_{name}(lesson):\n'
-            test += "    right = np.array([2.0, 3.0])\n    given = lesson." + name + "(right - 1)\n"
-            test += "    judge(given, right)\n    assert_allclose(given, right)\n"
-            test += '    assert bool((given == right).all()), "no"\n'
+            test += "    right = RIGHT.copy()\n    given = lesson." + name + "(right - 1)\n"
+            test += "    judge(given, RIGHT)\n    assert_allclose(given, RIGHT)\n"
+            test += '    assert bool((given == RIGHT).all()), "no"\n'
     (tests / "test_lesson01.py").write_text(test)
     course = "".join(f"def {n}(x):\n    ### BEGIN SOLUTION\n    pass\n    ### END SOLUTION\n\n" for n in groups)
     (tmp_path / "lesson01_one.py").write_text(course)
@@ -649,7 +660,7 @@ def test_no_attack_that_ends_its_process_earns_a_point(tmp_path, monkeypatch):
     assert {name for name, line in said.items() if not line} == set()
 
 
-SOME = ("code_by_mock", "globals_and_back", "report", "frames", "sends", "equal_by_function")
+SOME = ("code_by_mock", "globals_and_back", "report", "frames", "sends", "equal_by_function", "constant", "array")
 
 
 @pytest.mark.parametrize("names", [SOME, pytest.param(tuple(TAMPERS.keys() - set(SOME)), marks=pytest.mark.slow)])

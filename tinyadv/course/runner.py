@@ -13,6 +13,7 @@ import functools
 import hashlib
 import importlib
 import json
+import operator
 import os
 import signal
 import sys
@@ -47,6 +48,11 @@ ADDED_BY_PYTHON = {
     "__parameters__",
     "__slotnames__",
 }  # to classes
+CONVERTS = {
+    "__array__", "__array_function__", "__array_interface__", "__array_struct__", "__array_ufunc__", "__bool__",
+    "__buffer__", "__complex__", "__float__", "__getattr__", "__getattribute__", "__getitem__", "__index__", "__int__",
+    "__iter__", "__len__",
+}  # fmt: skip
 # pytest's own plugins of which some keep, in a module or where imports are made, what leads to `send` below
 UNNEEDED = [
     "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "logging", "pastebin",
@@ -111,6 +117,7 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
     from tinyadv.course.judging import verdict
 
     checks: list[Callable[[], None]] = []
+    known: set[type] = set()
     said: dict[Any, str] = {}
 
     def pytest_generate_tests(metafunc: Any) -> None:
@@ -123,16 +130,18 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
             send("case", item.originalname, "")
         tests = {item.module.__name__ for item in session.items} | {"conftest"}
         checks.append(unchanged(RELIED_ON | tests, inside=(*JUDGES, *tests)))
-        checks.extend([unchanged(AT_EACH_CALL, alone=True), unchanged({"tinyadv"} | tests)])
+        checks.extend([unchanged(AT_EACH_CALL, alone=True), unchanged({"tinyadv"} | tests), constants(tests)])
+        known.update(every_class())
         arm(job)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pyfunc_call(pyfuncitem: Any) -> Any:
         checks[0]()  # the submission has been loaded now
+        checks[-1]()
         lesson = pyfuncitem.funcargs["lesson"]
         function = getattr(lesson, job["exercise"], None)
-        if isinstance(function, FunctionType):
-            setattr(lesson, job["exercise"], watched(function, checks[1:]))
+        if callable(function) and not isinstance(function, type):
+            setattr(lesson, job["exercise"], watched(function, checks[1:], known))
         return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -144,6 +153,7 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
         if report.when == "teardown":
             try:
                 checks[0]()
+                checks[-1]()
             except TamperedError as error:
                 said[item] = error.args[0]
             send("test", item.originalname, said.get(item, "the test did not run"))
@@ -202,7 +212,82 @@ def unchanged(names: set[str], alone: bool = False, inside: tuple[str, ...] = ()
     return check
 
 
-def watched(function: FunctionType, checks: list[Callable[[], None]]) -> Callable[..., Any]:
+def constants(names: set[str]) -> Callable[[], None]:
+    """A function that raises TamperedError once a global of these modules is another, or holds other things."""
+    from numpy import ndarray  # the job says where it is
+
+    kept = [
+        (vars(sys.modules[name]), key, value, _held(value), f"{name}.{key}")
+        for name in names
+        for key, value in vars(sys.modules[name]).items()
+    ]
+
+    def check() -> None:
+        for space, key, value, held, label in kept:
+            now = _held(value)
+            same = len(now) == len(held) and all(map(operator.is_, now, held))
+            if space.get(key) is not value or not (same or (isinstance(value, ndarray) and now == held)):
+                raise TamperedError(f"the submission changed {label}, which the tests rely on")
+
+    return check
+
+
+def _held(value: Any) -> list[Any]:
+    """What a list, a dictionary or an array holds."""
+    from numpy import ndarray  # the job says where it is
+
+    if type(value) is dict:
+        return [*value.keys(), *value.values()]
+    if type(value) in (list, set):
+        return [*value]
+    return [value.tobytes()] if type(value) is ndarray else []
+
+
+def every_class() -> set[type]:
+    """All classes that there are now."""
+    found: set[type] = {object}
+    waiting: list[type] = [object]
+    while waiting:
+        new: set[type] = set(type.__subclasses__(waiting.pop())) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def plain(value: Any, known: set[type]) -> Any:
+    """A result for the tests, in which no code of the submission runs when it is compared: named tuples as tuples.
+
+    Raises
+    ------
+    TamperedError
+        If an object's class is not known and decides what it is equal to, or an array holds objects.
+    """
+    from numpy import ndarray  # the job says where it is
+
+    kind = type(value)
+    if issubclass(kind, tuple) and (kind is tuple or kind not in known):
+        return tuple(plain(one, known) for one in tuple.__iter__(value))
+    if kind is list:
+        return [plain(one, known) for one in value]
+    if kind is dict:
+        return {key: plain(one, known) for key, one in value.items()}
+    if any(_decides(part) for part in set(kind.__mro__) - known):
+        raise TamperedError(
+            f"the result is a {kind.__name__}, which decides itself what it is equal to: an array is wanted, a number, "
+            "or a list or tuple of them"
+        )
+    if issubclass(kind, ndarray) and value.dtype.hasobject:
+        raise TamperedError("the result is an array of objects: an array of numbers is wanted")
+    return value
+
+
+def _decides(kind: type) -> bool:
+    """Whether a class says what its objects are equal to, or what array or number they are; dataclasses may."""
+    compares = "__eq__" in vars(kind) and "__dataclass_fields__" not in vars(kind)
+    return compares or any(vars(kind).get(name) is not None for name in CONVERTS)  # None: NumPy keeps off
+
+
+def watched(function: Callable[..., Any], checks: list[Callable[[], None]], known: set[type]) -> Callable[..., Any]:
     """The submission's function; its calls may change nothing that tests rely on, nor give what passes for anything."""
 
     @functools.wraps(function)
@@ -212,29 +297,9 @@ def watched(function: FunctionType, checks: list[Callable[[], None]]) -> Callabl
         finally:
             for check in checks:
                 check()
-        for value in result if isinstance(result, (tuple, list)) else [result]:
-            kind = type(value)
-            if any(_decides(c, function.__code__.co_filename) for c in kind.__mro__):
-                raise TamperedError(f"the result is a {kind.__name__}, which decides itself what it is equal to")
-        return result
+        return plain(result, known)
 
     return call
-
-
-def _decides(kind: type, file: str) -> bool:
-    """Whether a class's own code, which is in this file, says what its objects are equal to; dataclasses may."""
-    for name in ("__eq__", "__array_function__", "__array_ufunc__"):
-        function = vars(kind).get(name)
-        if isinstance(function, FunctionType):
-            where = function.__code__.co_filename
-            if _path(where) == _path(file) or (_nameless(where) and "__dataclass_fields__" not in vars(kind)):
-                return True
-    return False
-
-
-def _path(file: str) -> str:
-    """The file of a submission that code is from: each cell of a notebook has a name of its own."""
-    return file.partition("#cell ")[0]
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -704,13 +704,25 @@ def test_labels_of_another_kind_are_named(model):
             fgsm(model, x, wrong, 0.25)
 
 
+GRADIENT, OUTPUTS = "the gradient of J is NaN or infinite", "the network's outputs are NaN"
+
+
 @pytest.mark.parametrize(
-    "attack", [lambda *a: fgsm(*a, 0.1), lambda *a: pgd(*a, 0.1, steps=2), lambda *a: rotate(*a, 0.1)]
+    ("attack", "message"),
+    [
+        (lambda *a: fgsm(*a, 0.1), GRADIENT),
+        (lambda *a: pgd(*a, 0.1, steps=2), GRADIENT),
+        (lambda *a: pgd_l2(*a, 0.1, steps=2), GRADIENT),
+        (lambda *a: apgd(*a, 0.1, steps=2), GRADIENT),
+        (lambda *a: square(*a, 0.1, queries=2, channels=a[1].shape[1], rng=generator(0)), OUTPUTS),
+        (lambda *a: rotate(*a, 0.1), GRADIENT),
+    ],
+    ids=["fgsm", "pgd", "pgd_l2", "apgd", "square", "rotate"],
 )
 @pytest.mark.parametrize("value", [np.nan])
-def test_a_network_without_finite_gradients_is_not_attacked(attack, value):
+def test_a_network_without_finite_gradients_is_not_attacked(attack, message, value):
     model = network("softmax", dtype="float64")
     x, y = batch(model, dtype="float64")
     parameters(model)[0].data[0, 0] = value
-    with pytest.raises(ValueError, match=rf"the gradient of J is NaN or infinite for {len(x)} of {len(x)} examples"):
+    with pytest.raises(ValueError, match=f"{message} for {len(x)} of {len(x)} examples"):
         attack(model, x, y)

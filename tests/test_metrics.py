@@ -353,3 +353,10 @@ def test_filters_are_those_of_square_images(shape):
 def test_a_window_fits_into_the_image(window):
     with pytest.raises(ValueError, match=f"1 to 8 pixels a side on images of 8 by 8, got {window}"):
         metrics.window_energy(np.ones((1, 64)), window)
+
+
+def test_outputs_that_are_nan_are_named():
+    model = models.softmax_regression(4, 3, rng=generator(0))
+    parameters(model)[0].data[1] = np.nan
+    with pytest.raises(ValueError, match="the network's outputs are NaN for 5 of 5 inputs: has it diverged"):
+        metrics.evaluate(model, np.ones((5, 4), "float32"), np.zeros(5, int))

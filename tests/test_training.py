@@ -4,14 +4,16 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tinyadv import losses, models, save, training
+from tinyadv import losses, metrics, models, save, training
 from tinyadv.backend import generator, to_device
 from tinyadv.layers import parameters
 from tinyadv.optim import SGD, Schedule
@@ -357,6 +359,74 @@ def test_the_dtype_belongs_to_the_training(checkpoint):
     x, y = problem()
     with pytest.raises(StorageError, match=r"it has .*dtype float32, not float64"):
         run(network().to(dtype="float64"), data=(x.astype("float64"), y), checkpoint=checkpoint)
+
+
+def closed_over(scale):
+    def objective(model, x, y, rng):
+        J, gradients = losses.clean_objective(model, x, y, rng)
+        return scale * J, gradients
+
+    return objective
+
+
+X, Y = problem()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ({}, {"data": (X[::-1].copy(), Y)}, r"data SHA-256 \w+, not SHA-256 \w+$"),
+        ({}, {"data": (X, np.roll(Y, 1))}, r"data SHA-256 \w+, not SHA-256 \w+$"),
+        ({}, {"model": network(seed=1)}, r"initial parameters SHA-256 \w+, not SHA-256 \w+$"),
+        ({}, {"objective": losses.adversarial_objective}, "objective .*clean_objective, not .*adversarial_objective"),
+        (
+            {"objective": partial(losses.adversarial_objective, eps=0.05)},
+            {"objective": partial(losses.adversarial_objective, eps=0.06)},
+            r"objective.keywords.eps 0.05, not 0.06$",
+        ),
+        ({"objective": closed_over(1.0)}, {"objective": closed_over(2.0)}, r"objective.scale 1.0, not 2.0$"),
+    ],
+    ids=["images", "labels", "initial weights", "objective", "value of a partial", "value around a function"],
+)
+def test_what_looks_like_the_same_training_is_told_from_it(checkpoint, first, then, message):
+    run(checkpoint=checkpoint, **first)
+    with pytest.raises(StorageError, match=f"is the checkpoint of another training: it has {message}"):
+        run(checkpoint=checkpoint, epochs=5, **first | then)
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (threading.Lock(), "args.0 is a lock, of which nobody can say whether it is the same"),
+        (iter([1]), "args.0 is a list_iterator, of which nobody can say"),
+    ],
+    ids=["lock", "iterator"],
+)
+def test_an_objective_that_cannot_be_told_from_others_is_refused_before_any_work(held, message, checkpoint):
+    with pytest.raises(TypeError, match=message), counted() as steps:
+        run(objective=partial(losses.clean_objective, held), checkpoint=checkpoint)
+    assert not steps
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("kind", ["pandas", "list"])
+def test_labels_belong_to_inputs_by_position(kind):
+    """A Series whose index is shuffled, as a split of a table leaves it, would give another label for y[rows]."""
+    x, y = problem()
+    y = np.where(y == 0, 1, -1)
+
+    def trained(labels):
+        model = models.logistic_regression(D, rng=generator(0))
+        run(model, data=(x, labels))
+        return model
+
+    labels = y.tolist()
+    if kind == "pandas":
+        pandas = pytest.importorskip("pandas")
+        labels = pandas.Series(y, index=np.random.default_rng(0).permutation(len(y)))
+    expected, model = trained(y), trained(labels)
+    assert [p.data.tobytes() for p in parameters(model)] == [p.data.tobytes() for p in parameters(expected)]
+    assert metrics.evaluate(model, x, labels) == metrics.evaluate(expected, x, y)
 
 
 def test_a_saved_network_is_no_checkpoint(checkpoint):

@@ -28,15 +28,20 @@ def input_gradient(model: Any, x: Array, y: Array) -> Array:
 
 
 def _finite_gradient(model: Any, x: Array, y: Array) -> Array:
-    """`input_gradient`; ValueError where an entry is not finite: no direction is known in which to attack."""
+    """`input_gradient`, checked by `_check_gradient`."""
     g = input_gradient(model, x, y)
+    _check_gradient(g)
+    return g
+
+
+def _check_gradient(g: Array) -> None:
+    """ValueError where an entry is not finite: no direction is known in which to attack."""
     if not (finite := array_module(g).isfinite(g)).all():
         n = len(g) - int(finite.all(axis=tuple(range(1, g.ndim))).sum())
         raise ValueError(
             f"the gradient of J is NaN or infinite for {n} of {len(g)} examples: has the network diverged, or does it "
             "overflow at these inputs?"
         )
-    return g
 
 
 def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] | None = None) -> Array:
@@ -115,7 +120,7 @@ def pgd_l2(
     _check_count("pgd_l2", "steps", steps)
     x_adv = x
     for _ in range(steps):
-        direction, _, _ = unit(input_gradient(model, x_adv, y))
+        direction, _, _ = unit(_finite_gradient(model, x_adv, y))
         away, length, _ = unit(x_adv + 2.5 * radius / steps * direction - x)
         x_adv = x + away * length.clip(0.0, radius)
         x_adv = x_adv.clip(*bounds) if bounds else x_adv
@@ -191,6 +196,7 @@ def _losses_and_gradient(model: Any, x: Array, y: Array) -> tuple[Array, Array]:
     X = Tensor(x)
     outputs = model(X)
     (g,) = grad(model.loss(outputs, y), [X], cotangent=float(len(x)))
+    _check_gradient(g)
     z = raw(outputs)
     J = [model.loss(z[n : n + 1], y[n : n + 1]).reshape(1) for n in range(len(x))]
     return array_module(x).concatenate(J), g
@@ -272,6 +278,8 @@ def _margins(model: Any, x: Array, y: Array) -> Array:
     if z.ndim != 2:
         raise ValueError("square takes a network of several classes, got one of two")
     xp = array_module(z)
+    if is_nan := int(xp.isnan(z).any(axis=1).sum()):
+        raise ValueError(f"the network's outputs are NaN for {is_nan} of {len(z)} examples: has it diverged?")
     true = xp.arange(z.shape[1]) == xp.asarray(y)[:, None]
     return xp.where(true, z, -math.inf).max(axis=1) - xp.where(true, -math.inf, z).max(axis=1)
 

@@ -58,6 +58,7 @@ UNNEEDED = [
     "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "logging", "pastebin",
     "setuponly", "setupplan", "stepwise", "threadexception", "unittest", "unraisableexception",
 ]  # fmt: skip
+OURS = tuple(f"{Path(__file__).resolve().parents[1] / name}.py" for name in ("layers", "models"))
 LARGEST, OPEN = 8 << 20, 64  # bytes of a file, and how many files at a time
 
 
@@ -367,6 +368,8 @@ def _asks(frame: FrameType | None, folder: str) -> bool:
         if name.startswith(folder) or _nameless(name):
             return True
         if not handed or name.startswith("<frozen importlib"):  # what a module does while it is imported
+            return False
+        if name.startswith(OURS):  # a layer looks up its own arguments with `inspect`, and hands nothing on
             return False
         frame = frame.f_back
     return False

@@ -113,6 +113,8 @@ def _mend_names(parent: ElementTree.Element) -> None:
 def _mend_thousands(parent: ElementTree.Element) -> None:
     """100{,}000 is one number: a comma between two numbers, three digits after it, has no space."""
     for i in reversed(range(len(parent) - 2)):
+        if i + 2 >= len(parent):
+            continue  # what stood here has just become part of a number
         first, comma, last = parent[i : i + 3]
         if (
             _is(first, "mn")

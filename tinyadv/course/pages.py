@@ -165,12 +165,32 @@ def lesson_list() -> str:
     for number in lessons():
         names = exercises(_source(number))
         answered = "<br>".join(map(claim_link, answers(_source(number))))
-        lines.append([lesson_link(number), answered, ", ".join(f"`{name}`" for name in names), _points(number)])
+        exercised = ", ".join(f"`{name}`" for name in names)
+        lines.append([lesson_link(number), minutes(_source(number)), answered, exercised, _points(number)])
     entries = "\n".join(
         f"{number}. {title(path).partition(':')[0]} <{path.stem}>" for number, path in lessons().items()
     )
-    shown = table(["Lesson", "Claims", "Exercises", "Points"], lines)
+    shown = table(["Lesson", "Time", "Claims", "Exercises", "Points"], lines)
     return f"{shown}\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n"
+
+
+def minutes(source: str) -> str:
+    """How long a lesson says that it takes."""
+    found = re.search(r"\*\*Time:\*\* about (\d+) minutes", source)
+    return f"{found[1]} min" if found else "—"
+
+
+def lesson_cards() -> str:
+    """All lessons as cards: number, title, time. A card is a link."""
+    cards = []
+    for number, path in lessons().items():
+        head, _, what = title(path).partition(": ")
+        cards.append(
+            f":::{{container}} card\n**[{number}. {text(head)}](#lesson-{number:02})**\n\n{text(what.capitalize())}\n\n"
+            f"{minutes(_source(number))}\n:::"
+        )
+    inner = "\n\n".join(cards)
+    return f"::::{{container}} cards\n{inner}\n::::\n"
 
 
 @cache
@@ -213,11 +233,11 @@ def claims_table() -> str:
     results, lines = committed(), []
     for claim in claims().values():
         result = results.get(claim.id)
-        first = [claim_link(claim), text(claim.section)], [badge(claim, result)]
-        for row in (row for row in rows(claim, result) if row.status is not None):
-            lines.append([*first[0], text(row.label), text(row.paper), _together(row.ours), *first[1]])
-            first = ["", ""], [""]
-    return table(["Claim", "§", "What", "Paper", "Ours \\[95 % interval\\]", "Status"], lines)
+        compared = [row for row in rows(claim, result) if row.status is not None]
+        columns = [[text(row.label), text(row.paper), _together(row.ours)] for row in compared]
+        together = ["<br>".join(column) for column in zip(*columns, strict=True)]
+        lines.append([claim_link(claim), badge(claim, result), *together, text(claim.section)])
+    return table(["Claim", "Status", "What", "Paper", "Ours \\[95 % interval\\]", "§"], lines)
 
 
 def _together(said: str) -> str:
@@ -238,7 +258,8 @@ def claims_details(results: Mapping[str, Result]) -> str:
 
 
 def _details(claim: Claim, result: Result | None) -> str:
-    parts = [f"(claim-{claim.id})=\n### {claim.id}", f"{text(claim.claim)} {badge(claim, result)}"]
+    head = [f"(claim-{claim.id})=\n### {claim.id}", f"{text(claim.claim)} {badge(claim, result)}"]
+    parts = []
     lines = [[text(row.label), text(row.paper or "—"), _together(row.ours)] for row in rows(claim, result)]
     parts += [table(["What", "Paper", "Ours \\[95 % interval\\]"], lines)] if lines else []
     if result is not None:
@@ -256,9 +277,12 @@ def _details(claim: Claim, result: Result | None) -> str:
     more += [f"**Has to hold, for every seed:** {text(claim.predicate)}"] if claim.predicate else []
     near = [f"{text(q.label)} {text(format_paper(q))}" for q in claim.published]
     more += [f"**Published:** {'; '.join(near) if near else text(claim.paper)}."]
-    inner = "\n\n".join(more)
-    parts.append(f"::::{{admonition}} Definition\n:collapsible: closed\n:class: definition\n\n{inner}\n::::")
-    return "\n\n".join(parts) + "\n"
+    parts += ["**Definition.** " + more[0], *more[1:]]
+    inner = "\n\n".join(parts)
+    folded = (
+        f"::::{{admonition}} Numbers, figure, definition\n:collapsible: closed\n:class: definition\n\n{inner}\n::::"
+    )
+    return "\n\n".join([*head, folded]) + "\n"
 
 
 _VERBS = {"close": "is only close", "differs": "differs", "not run": "is not run"}
@@ -377,6 +401,7 @@ def _summary(name: str) -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "lessons": lesson_list,
+    "cards": lesson_cards,
     "claims": claims_table,
     "map": paper_map,
     "lesson-map": lesson_map,

@@ -1,0 +1,380 @@
+"""Convolution: the same weights everywhere, three ways to compute it, and airplanes out of noise
+
+The network behind the paper's CIFAR-10 numbers: a convolution by loops, as one product of matrices and as a product of
+spectra, all equal; then a trained convolutional maxout network, and what it sees in noise.
+"""
+
+# %% [markdown]
+# # Lesson 15. Convolution: the same weights everywhere, three ways to compute it, and airplanes out of noise
+#
+# **Time:** about 90 minutes. **You need:** lessons 5 and 13; complex numbers for the third part.
+#
+# **After this lesson you can**
+#
+# - compute a convolution by loops, as a product of matrices, and as a product of spectra;
+# - say which of them is cheapest, and why;
+# - turn noise into an "airplane" with one gradient step, as figure 5 of the paper does.
+#
+# ## The claims
+#
+# CIFAR-10 is a set of small colour photographs, 32 by 32 pixels, of ten kinds of things. For its experiments on them
+# the paper (Goodfellow, Shlens and Szegedy 2015) has a *convolutional* maxout network.
+#
+# - FGSM of $\varepsilon = 0.1$ fools it on 87.15 % of the test images (section 4).
+# - It sees some class in 93.4 % of 1,000 samples of Gaussian noise, with a mean confidence of 84.4 %; half of them are
+#   frogs (appendix).
+# - One gradient step makes a sample of noise an airplane in 24.7 % of the tries, and a frog or a truck in 100 %
+#   (appendix and figure 5).
+
+# %%
+from __future__ import annotations
+
+import numpy as np
+from tinyadv.paper.draw import show_image
+
+from tinyadv import attacks, images, metrics, models, parameters
+from tinyadv.backend import generator
+from tinyadv.course import compare, figure, profile
+from tinyadv.datasets import mnist
+
+SAMPLES = {"quick": 100, "lesson": 1000, "paper": 1000}  # of noise
+
+# %% [markdown]
+# ## The same weights everywhere
+#
+# The networks so far had a weight for each pixel and unit. If a digit moves by a pixel, all of its weights are
+# others. A *convolution* is a linear layer that uses the same small set of weights, the *kernel*, at every place of
+# the image. For an image $x$ of shape `(H, W)` and a kernel $w$ of shape `(K, J)`,
+#
+# $$y_{pq} = \sum_{i=0}^{K-1} \sum_{j=0}^{J-1} x_{p+i,\,q+j}\,w_{ij} .$$
+#
+# The kernel is laid on the image with its corner at $(p, q)$, multiplied, and added up. It has to lie inside of the
+# image, so $y$ has the shape `(H - K + 1, W - J + 1)`. (Strictly this is a *correlation*. Mathematicians mirror the
+# kernel in a convolution; neural networks do not.)
+#
+# ## Exercise 1 (easy): by loops
+
+
+# %%
+def by_loops(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """y `(H - K + 1, W - J + 1)`, the convolution of x `(H, W)` with w `(K, J)`, like x."""
+    ### BEGIN SOLUTION
+    H, W = x.shape
+    K, J = w.shape
+    y = np.zeros((H - K + 1, W - J + 1), x.dtype)
+    for p in range(H - K + 1):
+        for q in range(W - J + 1):
+            # y_pq = sum_ij x_(p+i)(q+j) w_ij
+            y[p, q] = (x[p : p + K, q : q + J] * w).sum()
+    return y
+    ### END SOLUTION
+
+
+# %% [markdown]
+# A kernel that subtracts each pixel from its right neighbour finds vertical edges:
+
+# %%
+if __name__ == "__main__":
+    digit = mnist().test.x[0].reshape(28, 28)
+    vertical = np.array([[-1, 1], [-1, 1], [-1, 1]], "float32")
+    edges = by_loops(digit, vertical)
+    print(f"image {digit.shape}, kernel {vertical.shape}, result {edges.shape}")
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    with figure("lesson15_edges.png", width=6, height=3) as canvas:
+        left, right = canvas.subplots(1, 2)
+        show_image(left, digit.reshape(-1), "a digit", 0, 1, "gray")
+        right.imshow(edges, cmap="PuOr", vmin=-3, vmax=3)
+        right.set(xticks=[], yticks=[], title="its vertical edges")
+
+# %% [markdown]
+# ## One product of matrices
+#
+# Loops in Python are slow. But a convolution is linear, so it is a product of matrices. Write the window at each place
+# as a row of K · J numbers. All windows together are a matrix of shape `(P Q, K J)`, with $P = H - K + 1$ and
+# $Q = W - J + 1$. This matrix times the kernel, as a column, is the result. The trick is called *im2col*, "image to
+# columns".
+#
+# ## Exercise 2 (medium): the windows as a matrix
+#
+# Row number $p\,Q + q$ has the window at $(p, q)$, row by row.
+#
+# <details><summary>Hint 1</summary>
+#
+# For fixed $i$ and $j$, column number $i\,J + j$ is the image, shifted: `x[i : i + P, j : j + Q]`, as one long column.
+#
+# </details>
+
+
+# %%
+def windows(x: np.ndarray, K: int, J: int) -> np.ndarray:
+    """All windows of K by J pixels of x `(H, W)`, as rows of a matrix `(P * Q, K * J)`, like x."""
+    ### BEGIN SOLUTION
+    P, Q = x.shape[0] - K + 1, x.shape[1] - J + 1
+    columns = [x[i : i + P, j : j + Q].reshape(-1) for i in range(K) for j in range(J)]
+    return np.stack(columns, axis=1)
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    product = (windows(digit, 3, 2) @ vertical.reshape(-1)).reshape(edges.shape)
+    print(f"By loops and by one product: they differ by {abs(product - edges).max():.0e}.")
+
+# %% [markdown]
+# It costs memory: each pixel stands in the matrix up to K · J times.
+#
+# ## A product of spectra
+#
+# Now for the surprising way. Take one dimension first. The *discrete Fourier transform* of $L$ numbers $x_p$ is
+#
+# $$X_u = \sum_{p=0}^{L-1} x_p\,e^{-2\pi i\,u p/L} .$$
+#
+# The $X_u$ are complex numbers, the *spectrum* of $x$. It is a product with a constant matrix, and it can be undone:
+# $x_p = \frac1L \sum_u X_u\,e^{2\pi i\,u p/L}$. Let $W_u$ be the spectrum of a kernel $w$, filled up with zeros to the
+# length $L$, and $\overline{W_u}$ its complex conjugate. What has the spectrum $X_u \overline{W_u}$? Put the sums in:
+#
+# $$\frac1L \sum_u X_u \overline{W_u}\,e^{2\pi i\,u p/L}
+# = \sum_{p'} \sum_j x_{p'} w_j \Bigl[\frac1L \sum_u e^{2\pi i\,u (p - p' + j)/L}\Bigr]
+# = \sum_j x_{p + j}\,w_j ,$$
+#
+# because the bracket is 1 where $p' = p + j$ (up to multiples of $L$), and 0 otherwise. That is the convolution!
+# Where the kernel would stick out of the image it comes in again on the other side; but those places we don't want
+# anyway.
+#
+# In two dimensions the same is done along the rows and along the columns. So the convolution becomes: transform the
+# image, transform the kernel, multiply number by number, transform back. Each transform is two products with small
+# constant matrices.
+#
+# ## Exercise 3 (hard): the spectrum
+#
+# Return the two-dimensional spectrum $X_{uv} = \sum_{pq} x_{pq}\,e^{-2\pi i\,(u p/L_1 + v q/L_2)}$ of an array, as if
+# it were filled up with zeros to the shape $(L_1, L_2)$; as products of matrices, without `np.fft`.
+#
+# <details><summary>Hint 1</summary>
+#
+# $e^{-2\pi i\,(u p/L_1 + v q/L_2)}$ is a product of two factors. So $X = A\,x\,B^\top$, with one matrix for each
+# direction. Zeros that are added to $x$ meet columns of $A$ that you need not make.
+#
+# </details>
+
+
+# %%
+def spectrum(x: np.ndarray, L1: int, L2: int) -> np.ndarray:
+    """X `(L1, L2)`, complex: the spectrum of x `(H, W)`, filled up with zeros; H is at most L1, W at most L2."""
+    ### BEGIN SOLUTION
+    H, W = x.shape
+    A = np.exp(-2j * np.pi * np.outer(np.arange(L1), np.arange(H)) / L1)
+    B = np.exp(-2j * np.pi * np.outer(np.arange(L2), np.arange(W)) / L2)
+    # X = A x B^T
+    return A @ x @ B.T
+    ### END SOLUTION
+
+
+# %%
+def by_spectra(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The convolution of x `(H, W)` with w `(K, J)` as a product of spectra."""
+    (H, W), (K, J) = x.shape, w.shape
+    product = spectrum(x, H, W) * np.conj(spectrum(w, H, W))
+    # the way back is the same sum with the other sign, which is what two conjugations do
+    y = np.conj(spectrum(np.conj(product), H, W)).real / (H * W)
+    return y[: H - K + 1, : W - J + 1].astype(x.dtype)
+
+
+# %%
+if __name__ == "__main__":
+    print(f"By loops and by spectra: they differ by {abs(by_spectra(digit, vertical) - edges).max():.0e}.")
+    package = images.conv2d(digit[:, :, None, None], vertical[:, :, None, None])[:, :, 0, 0]
+    print(f"By loops and by the package: they differ by {abs(package - edges).max():.0e}.")
+
+# %% [markdown]
+# ## Which is cheapest?
+#
+# In a network there are many images, C channels in and F channels out. The sum then runs over the channels too:
+# $y_{pqnf} = \sum_{ijc} x_{p+i,q+j,nc}\,w_{ijcf}$. Count multiplications for one image.
+#
+# - By windows: $P Q \cdot K J \cdot C F$.
+# - By spectra: about $H W \cdot C F$ for the products, times a small number because they are complex, plus the
+#   transforms, which need $C$ or $F$ times something, but not $C$ *times* $F$.
+#
+# The spectra don't care how large the kernel is. With 8 by 8 kernels, as in the paper's network, the windows need 64
+# multiplications where spectra need a few. The transforms are shared: a channel's spectrum is used for all F outputs.
+#
+# **Predict.** The second layer of the paper's network: 16 by 16 pixels, padded to 22 by 22, kernels of 8 by 8, 96
+# channels in, 384 out. How many times fewer multiplications do spectra need?
+#
+# - about as many
+# - about 10 times fewer
+# - 64 times fewer
+
+
+# %%
+def multiplications(H: int, K: int, C: int, F: int, batch: int = 128) -> tuple[float, float]:
+    """For images of H x H and kernels of K x K: multiplications an image by windows, and by spectra."""
+    P, U, V = H - K + 1, H, H // 2 + 1  # half of the frequencies are enough, since images are real
+    by_windows = P * P * K * K * C * F
+    products = 3 * U * V * C * F  # a complex product is three real ones
+    of_x = (2 * V * H * H + 3 * U * 2 * H * V) * C
+    of_w = (2 * V * K * K + 3 * U * 2 * K * V) * C * F / batch  # once for all images of a batch
+    of_y = (2 * P * 3 * U * V + P * 2 * V * P) * F
+    return by_windows, products + of_x + of_w + of_y
+
+
+# %%
+if __name__ == "__main__":
+    print("kernel   by windows   by spectra   ratio")
+    for K in (1, 3, 5, 8, 11):
+        direct, spectral = multiplications(22, K, 96, 384)
+        print(f"{K:4} x {K:<2} {direct / 1e6:10.0f} M {spectral / 1e6:10.0f} M {direct / spectral:7.1f}")
+
+# %% [markdown]
+# For 1 by 1 kernels windows are the better way; the larger the kernel, the more the spectra save. The package's
+# `conv2d` counts as this cell does, and takes the cheaper way. Both are made of products of matrices, so the engine
+# differentiates them like everything else.
+#
+# ## Pooling
+#
+# The result of a convolution is large. *Max-pooling* keeps the largest value of each window of `size` by `size`
+# pixels, and moves the window by `stride` pixels. A unit then no longer cares exactly where an edge is. Windows that
+# stick out at the far edge count with what they hold.
+#
+# ## Exercise 4 (medium): max-pooling
+
+
+# %%
+def max_pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
+    """The largest entry of each window of size by size of x `(H, W)`, windows starting every `stride` pixels.
+
+    A window that sticks out at the far edge counts with what it holds. Windows are made until every
+    pixel is in one: there are ceil((H - size) / stride) + 1 of them along the first axis.
+    """
+    ### BEGIN SOLUTION
+    P, Q = (-(-(n - size) // stride) + 1 for n in x.shape)
+    y = np.zeros((P, Q), x.dtype)
+    for p in range(P):
+        for q in range(Q):
+            y[p, q] = x[p * stride : p * stride + size, q * stride : q * stride + size].max()
+    return y
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    pooled = max_pool(edges, 4, 2)
+    package = images.max_pool(edges[:, :, None, None], 4, 2)[:, :, 0, 0]
+    print(
+        f"{edges.shape} pooled by 4 with stride 2: {pooled.shape}; equal to the package's: {(pooled == package).all()}"
+    )
+
+# %% [markdown]
+# ## The network
+#
+# The convolutional maxout network has three layers of convolution, each followed by a maximum over two pieces (lesson
+# 5) and a max-pool, then a dense maxout layer and a softmax. The package carries a trained one. It is smaller than
+# the paper's and was trained for far fewer epochs; its file tells how.
+
+# %%
+if __name__ == "__main__":
+    network = models.embedded("conv-maxout")
+    about = models.provenance("conv-maxout")
+    print(f"{sum(p.size for p in parameters(network)):,} numbers in {len(parameters(network))} arrays")
+    error = about["figures"]["clean_error"]
+    print(f"after {len(about['log'])} epochs it is wrong on {error:.1%} of the clean test images of CIFAR-10")
+    compare("fgsm-conv-maxout")
+
+# %% [markdown]
+# (The table has no column for this lesson: the test images of CIFAR-10 are not in the package. With them,
+# `tinyadv reproduce --only fgsm-conv-maxout` measures it.)
+#
+# The network does not see photographs as they are. They are first *whitened*: each image gets the same contrast, and
+# then a fixed matrix takes away what neighbouring pixels have in common. In this space numbers are around 0, with a
+# standard deviation of about 0.5, and so noise $\mathcal N(0, I)$ is natural to feed it.
+#
+# ## Frogs in noise
+#
+# As in lesson 13, an error is any class with a probability above one half.
+#
+# **Predict.** In what share of the samples of noise does the network see something?
+#
+# - in one of ten: it has ten classes
+# - in about half
+# - in nearly all
+
+# %%
+if __name__ == "__main__":
+    CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    noise = generator(0, "noise for CIFAR-10").standard_normal((SAMPLES[profile()], 3072), dtype="float32")
+    found = metrics.evaluate_rubbish(network, noise)
+    compare("rubbish-conv", {"error": found.error, "confidence_on_mistakes": found.confidence_on_mistakes})
+    for count, name in sorted(zip(found.by_class, CLASSES, strict=True), reverse=True)[:3]:
+        print(f"{count:4} of {len(noise)} samples are taken for: {name}")
+
+# %% [markdown]
+# The classes come even more unevenly than on MNIST. *Which* class the network sees is an accident of its training: the
+# paper's saw frogs.
+
+# %%
+if __name__ == "__main__":
+    compare("rubbish-skew-conv")
+
+# %% [markdown]
+# ## Airplanes out of noise
+#
+# One step towards a wanted class, as in lesson 13:
+# $\tilde x = x - \varepsilon\operatorname{sign}\nabla_x J(\theta, x, k)$. The paper does not say how large its
+# $\varepsilon$ was; here it is 0.1, as in its FGSM on CIFAR-10.
+#
+# **Predict.** What share of the samples does one step of 0.1 turn into an airplane?
+#
+# - less than 1 %
+# - about a quarter
+# - nearly all
+
+# %%
+if __name__ == "__main__":
+    eps = 0.1
+    airplane = np.zeros(len(noise), int)
+    step = noise - eps * np.sign(attacks.input_gradient(network, noise, airplane))
+    p = network.probabilities(metrics.in_batches(network, step))[:, 0]
+    print(f"An airplane with a probability of at least 0.5: {np.mean(p >= 0.5):.1%} of {len(noise)} samples.")
+    compare("fooling-step")
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    with figure("lesson15_airplanes.png", width=9, height=3.4) as canvas:
+        for axes, image, share in zip(canvas.subplots(2, 6).flat, step, p, strict=False):
+            picture = image.reshape(3, 32, 32).transpose(1, 2, 0)
+            axes.imshow(((picture + 4) / 8).clip(0, 1))
+            axes.set(xticks=[], yticks=[], title=f"{share:.2f}")
+            axes.spines[:].set(visible=True, color="#009E73" if share >= 0.5 else "#999999", linewidth=3)
+        canvas.suptitle(
+            "noise after one step: its probability of being an airplane, framed if at least 0.5", fontsize=10
+        )
+
+# %% [markdown]
+# This is the paper's figure 5, in the whitened space. Nobody would see an airplane in any of these. The network
+# answers as it does because, along whole directions of its input, it is nearly linear; convolution has not changed
+# that.
+#
+# ## To think about
+#
+# A convolutional network uses the same weights everywhere. Does that make it easier or harder to fool than a network
+# that has a weight for each pixel? What would you measure?
+#
+# ### BEGIN SOLUTION
+# **For the teacher**, 3 points. 1: sharing limits how the weights can be arranged, not how the output depends on the
+# input: it is still piecewise linear, and the sum of many small products still adds up. 1: a reasoned guess with the
+# right quantity: the change of a logit is $\varepsilon\lVert g\rVert_1$, so compare $\lVert\nabla_x z\rVert_1$ with the
+# distances between logits. 1: a fair comparison: same data, same clean error, several $\varepsilon$, several attacks.
+# ### END SOLUTION
+#
+# ## Summary
+#
+# - A convolution is a linear layer with one small kernel for all places. By loops, as one product of matrices, or as a
+#   product of spectra: the numbers are the same.
+# - With large kernels the product of spectra needs about ten times fewer multiplications.
+# - A convolutional network is sure of noise, and one step makes the noise whatever one wants.
+#
+# **What this cannot explain yet.** These photographs are small, and the classes are few. The paper's first figure
+# shows a photograph of a panda that a network for a thousand classes takes for a gibbon. Lesson 16 makes that figure.

@@ -30,12 +30,12 @@ spectra, all equal; then a trained convolutional maxout network, and what it see
 from __future__ import annotations
 
 import numpy as np
-from tinyadv.paper.draw import show_image
 
 from tinyadv import attacks, images, metrics, models, parameters
 from tinyadv.backend import generator
 from tinyadv.course import compare, figure, profile
 from tinyadv.datasets import mnist
+from tinyadv.paper.draw import show_image
 
 SAMPLES = {"quick": 100, "lesson": 1000, "paper": 1000}  # of noise
 

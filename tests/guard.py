@@ -121,14 +121,14 @@ MISTAKES = {
     ),
     "the L2 step in place of the sign": Mistake(
         attacks.fgsm,
-        "ops.sign(input_gradient(model, x, y))",
-        "(lambda g: g / ((g**2).sum(axis=1, keepdims=True) ** 0.5 + 1e-12))(input_gradient(model, x, y))",
+        "ops.sign(_finite_gradient(model, x, y))",
+        "(lambda g: g / ((g**2).sum(axis=1, keepdims=True) ** 0.5 + 1e-12))(_finite_gradient(model, x, y))",
         FGSM,
     ),
     "dropout stays on": Mistake(
         models.Network.__call__,
-        "layer(x, rng=rng)",
-        "layer(x, rng=rng or __import__('tinyadv').backend.generator(0))",
+        "call(layer, x, rng)",
+        "call(layer, x, rng or __import__('tinyadv').backend.generator(0))",
         MAXOUT,
     ),
     "confidence over all images": Mistake(metrics.evaluate, "largest[mistakes]", "largest", ("rbf-fgsm",)),

@@ -329,6 +329,7 @@ HOST_SIDE = (
     "datasets.py",
     "gradcheck.py",
     "cli.py",
+    "explore.py",
     "gallery.py",
     "photographs.py",
     "plain_safetensors.py",

@@ -71,7 +71,7 @@ def files(tmp_path):
     (tmp_path / "flipped.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     (tmp_path / "file").write_text("not a folder, not a network")
     (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "results.json").write_text('{"format": "tinyadv results 1"}')
+    (tmp_path / "damaged" / "results.json").write_text('{"format": "tinyadv results 2"}')
     return tmp_path
 
 
@@ -367,7 +367,7 @@ def test_alone_it_says_what_one_can_do(command):
     code, out, err = command()
     assert (code, err) == (0, "")
     offered = {line.split()[1] for line in out.splitlines() if line.startswith("  tinyadv ")}
-    assert offered == {"lesson", "course", "reproduce", "claims", "attack", "doctor"}
+    assert offered == {"lesson", "course", "explore", "reproduce", "claims", "attack", "audit", "doctor"}
     assert max(map(len, out.splitlines())) <= 100
 
 
@@ -593,7 +593,7 @@ def test_a_shell_is_told_what_there_is(words, wanted, command, monkeypatch):
 
 def test_how_to_have_the_shell_ask_is_in_the_help(command):
     assert "--install-completion" in command("--help")[1]
-    assert "--install-completion" in (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert "--install-completion" in (Path(__file__).parents[1] / ".github" / "CONTRIBUTING.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("target", ["-", "/dev/stdout"])

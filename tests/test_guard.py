@@ -64,9 +64,12 @@ WITHOUT_BAND = {
 }  # fmt: skip
 
 
+YOUNGER = {"mp-dbm"}  # than the healthy runs of which the bands were made
+
+
 def test_every_claim_of_the_quick_profile_has_bands():
     known, published = json.loads(guard.BANDS.read_text(encoding="utf-8")), load_results(PUBLISHED)[0]
-    assert known.keys() == QUICK
+    assert known.keys() == QUICK - YOUNGER
     for claim, band in known.items():
         assert band, f"{claim} has nothing that could turn red"
         measured = published[claim].measurements[0]

@@ -94,7 +94,14 @@ def test_the_wheel_holds_nothing_else(names, wheel):
     assert {name.partition("/")[0] for name in names} == {"tinyadv", INFO}
     extra = {name for name in names if name.startswith("tinyadv/")} - files_of(ROOT / "tinyadv")
     assert all(name.startswith(("tinyadv/_lessons/", "tinyadv/_exercises/")) for name in extra), sorted(extra)
-    assert {Path(name).suffix for name in extra} <= {".py", ".ipynb", ".md", ".css", ".js"}
+    assert {Path(name).suffix for name in extra} <= {
+        "",
+        ".py",
+        ".ipynb",
+        ".md",
+        ".css",
+        ".js",
+    }  # "": the licence of the lessons
     assert not [name for name in names if "cache" in name or name.endswith(".pyc")]
     assert not [name for name in names if "/test_" in name and not name.startswith("tinyadv/_exercises/test_lesson")]
     assert wheel.stat().st_size < 32e6  # of which the embedded networks are at most 20 MB

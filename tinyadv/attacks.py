@@ -35,10 +35,10 @@ def _finite_gradient(model: Any, x: Array, y: Array) -> Array:
 
 
 def _check_gradient(g: Array) -> None:
-    """ValueError where an entry is not finite: no direction is known in which to attack."""
+    """FloatingPointError where an entry is not finite: no direction is known in which to attack."""
     if not (finite := array_module(g).isfinite(g)).all():
         n = len(g) - int(finite.all(axis=tuple(range(1, g.ndim))).sum())
-        raise ValueError(
+        raise FloatingPointError(
             f"the gradient of J is NaN or infinite for {n} of {len(g)} examples: has the network diverged, or does it "
             "overflow at these inputs?"
         )
@@ -67,8 +67,9 @@ def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] |
     Raises
     ------
     ValueError
-        If eps is negative or not finite, x is empty or holds a NaN or an infinity, the bounds are out of order, or the
-        gradient is not finite.
+        If eps is negative or not finite, x is empty or holds a NaN or an infinity, or the bounds are out of order.
+    FloatingPointError
+        If the gradient is not finite: the network has diverged, or overflows.
     """
     eps, bounds = check_eps(eps), _check_clip(clip)
     _check_inputs(x)
@@ -279,7 +280,7 @@ def _margins(model: Any, x: Array, y: Array) -> Array:
         raise ValueError("square takes a network of several classes, got one of two")
     xp = array_module(z)
     if is_nan := int(xp.isnan(z).any(axis=1).sum()):
-        raise ValueError(f"the network's outputs are NaN for {is_nan} of {len(z)} examples: has it diverged?")
+        raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(z)} examples: has it diverged?")
     true = xp.arange(z.shape[1]) == xp.asarray(y)[:, None]
     return xp.where(true, z, -math.inf).max(axis=1) - xp.where(true, -math.inf, z).max(axis=1)
 
@@ -308,7 +309,9 @@ def rotate(model: Any, x: Array, y: Array, angle: float) -> Array:
     Raises
     ------
     ValueError
-        If the angle is not within 0 to pi, x is empty or holds a NaN or an infinity, or the gradient is not finite.
+        If the angle is not within 0 to pi, or x is empty or holds a NaN or an infinity.
+    FloatingPointError
+        If the gradient is not finite.
     """
     _check_inputs(x)
     return rotated(x, _finite_gradient(model, x, y), angle)

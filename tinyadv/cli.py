@@ -42,6 +42,7 @@ tinyadv {__version__}: Explaining and Harnessing Adversarial Examples, from scra
 
   tinyadv lesson               the lessons, and the claim of the paper that each answers
   tinyadv lesson 1             run the first
+  tinyadv explore              attacks to touch, in one page for a browser
   tinyadv course export DIR    the exercises, to be solved in DIR; `pytest` there says what is right
   tinyadv reproduce            measure the paper's claims on this machine, in minutes
   tinyadv claims               what each claim became, and how it is measured
@@ -119,7 +120,7 @@ def _input_errors() -> Iterator[None]:
 
     try:
         yield
-    except (ValueError, DeviceError) as error:
+    except (ValueError, FloatingPointError, DeviceError) as error:
         raise typer.Exit(_complain(error, 2)) from error
 
 
@@ -555,7 +556,7 @@ def audit(
     as_latex: Annotated[bool, typer.Option("--latex", help="As a LaTeX tabular.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the settings.")] = False,
 ) -> None:
-    """How robust are networks? Many attacks on the same images; an image counts once, whichever of them fools it.
+    """Audit networks by many attacks. An image counts once, whichever of them fools it.
 
     Each network is also shown the examples of the others. A network of 240 units takes minutes on two cores.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import lzma
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import cache, cached_property
@@ -17,7 +18,6 @@ from hashlib import sha256
 from math import prod
 from pathlib import Path
 from shlex import quote
-from threading import Lock
 from typing import Any, NamedTuple
 
 from numpy import concatenate, divide, float32, frombuffer, full, int64, ndarray, uint8
@@ -117,7 +117,7 @@ def mnist() -> MNIST:
         return _mnist()
 
 
-_loading = Lock()
+_loading = threading.Lock()
 
 
 @cache

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
+from numpy import flatnonzero, float16, ndarray, round, stack, uint8
 
 from . import models
 from .datasets import mnist
@@ -92,16 +92,16 @@ def _page(networks: Sequence[tuple[str, models.Network]]) -> str:
     return page
 
 
-def _images() -> tuple[np.ndarray, np.ndarray]:
+def _images() -> tuple[ndarray, ndarray]:
     """Test images `(IMAGES, 784)` as bytes and their labels: the first of each class, the classes in turn."""
     x, y = mnist().test
-    rows = np.stack([np.flatnonzero(y == k)[: IMAGES // 10] for k in range(10)], axis=1).reshape(-1)
-    return np.round(x[rows] * 255).astype(np.uint8), y[rows]
+    rows = stack([flatnonzero(y == k)[: IMAGES // 10] for k in range(10)], axis=1).reshape(-1)
+    return round(x[rows] * 255).astype(uint8), y[rows]
 
 
 def _file(network: models.Network) -> bytes:
     """A network as a float16 file, as `models.save` would write it."""
-    arrays = {name: p.data.astype(np.float16) for name, p in named_parameters(network).items()}
+    arrays = {name: p.data.astype(float16) for name, p in named_parameters(network).items()}
     with temporary_folder() as folder:
         save_arrays(
             folder / "network.safetensors", arrays, {"network": network.builder, "arguments": network.arguments}

@@ -74,14 +74,16 @@ def evaluate(model: Any, x: Array, y: Array) -> Evaluation:
     Raises
     ------
     ValueError
-        If there are no inputs, y are not the labels of as many, or the network's outputs are NaN.
+        If there are no inputs, or y are not the labels of as many.
+    FloatingPointError
+        If the network's outputs are NaN.
     """
     if len(x) != len(y) or not len(x):
         raise ValueError(f"evaluate wants as many inputs as labels, at least one; got {len(x)} and {len(y)}")
     outputs = in_batches(model, x)
     xp, p = array_module(outputs), raw(model.probabilities(outputs))
     if is_nan := int(xp.isnan(outputs).reshape(len(x), -1).any(axis=1).sum()):
-        raise ValueError(f"the network's outputs are NaN for {is_nan} of {len(x)} inputs: has it diverged?")
+        raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(x)} inputs: has it diverged?")
     if p.ndim == 1:  # two classes: p is that of the class 1, the rest that of the class -1
         truth = signs(y, outputs)
         of_true, largest = xp.where(truth > 0, p, 1.0 - p), xp.maximum(p, 1.0 - p)

@@ -145,6 +145,7 @@ def raw(name):
 def data(out):
     """data_scripts/mnist.py, of four small files."""
     path = TESTS.parent / "data_scripts" / "mnist.py"
+    sys.path.insert(0, str(path.parent))  # the scripts share a module
     spec = importlib.util.spec_from_file_location("mnist", path)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)

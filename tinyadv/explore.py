@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from numpy import flatnonzero, float16, ndarray, round, stack, uint8
+from numpy import flatnonzero, float16, ndarray, rint, stack, uint8
 
 from . import models
 from .datasets import mnist
@@ -96,7 +96,7 @@ def _images() -> tuple[ndarray, ndarray]:
     """Test images `(IMAGES, 784)` as bytes and their labels: the first of each class, the classes in turn."""
     x, y = mnist().test
     rows = stack([flatnonzero(y == k)[: IMAGES // 10] for k in range(10)], axis=1).reshape(-1)
-    return round(x[rows] * 255).astype(uint8), y[rows]
+    return rint(x[rows] * 255).astype(uint8), y[rows]
 
 
 def _file(network: models.Network) -> bytes:

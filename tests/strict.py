@@ -179,6 +179,7 @@ def _functions():
         "argmax",
         "sum",
         "isfinite",
+        "isnan",
         "count_nonzero",
         "flatnonzero",
     ):

@@ -3,7 +3,7 @@ function addFilter() {
   const table = [...document.querySelectorAll("table")].find((t) => t.querySelector("td .badge"));
   if (!table || !document.querySelector("h1")?.textContent.startsWith("The claims")) return;
   const rows = [...table.querySelectorAll("tbody tr")];
-  const status = (row) => row.querySelector(".badge").textContent.replace(/[^a-z ]/g, "").trim();
+  const status = (row) => row.querySelector(".badge").textContent.replace(/\s/g, " ").replace(/[^a-z ]/g, "").trim();
   const counts = new Map([["all", rows.length]]);
   rows.forEach((row) => counts.set(status(row), (counts.get(status(row)) || 0) + 1));
   const bar = document.createElement("div");

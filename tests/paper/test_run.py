@@ -136,7 +136,8 @@ def test_a_full_disk_is_noticed_before_any_work(tmp_path, monkeypatch):
 
 def test_a_plan_has_the_claims_in_the_paper_s_order(tmp_path):
     everything = plan([], "tiny", None, "cpu", tmp_path / "a" / "b")
-    assert everything.ids == tuple(name for name in claims() if name in MEASURES)
+    at_hand = [name for name in claims() if name in MEASURES and not MEASURES[name].missing()]
+    assert everything.ids == tuple(at_hand)
     assert len(everything.ids) > 12
     quick = plan([], "quick", None, "cpu", tmp_path)
     assert quick.ids == tuple(name for name in everything.ids if MEASURES[name].quick)

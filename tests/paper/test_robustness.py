@@ -218,3 +218,10 @@ def test_without_data_it_is_mnist_s_test_images():
     x, y = read_images(None, 7)
     assert (x.shape, y.shape) == ((7, 784), (7,))
     assert parameters(network())  # the file reads no network
+
+
+def test_names_that_latex_would_take_for_commands_are_harmless():
+    rows = [robustness.Row("a\\b_{1}~c", "clean", False, 10, 0.1, 0.0, 0.4)]
+    latex = robustness.as_latex(rows, Effort())
+    assert "none & 10.0 \\\\" in latex
+    assert "\\hline\nattack & a\\textbackslash{}b\\_\\{1\\}\\textasciitilde{}c \\\\" in latex

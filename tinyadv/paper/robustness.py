@@ -27,6 +27,7 @@ from ..datasets import mnist
 from ..models import Network, embedded, embedded_names, load
 from ..ops import sign
 from .rounding import Rounded
+from .show.text import latex
 
 CLIPPED = (0.0, 1.0)
 
@@ -157,7 +158,7 @@ def audit_networks(
         made = {name: _fgsm(network, x, y, effort, clipped) for name, network in networks.items()}
         for name, network in networks.items():
             wrong: dict[str, Array] = {}
-            for attack, fooled in _attacks(network, x, y, effort, CLIPPED if clipped else None).items():
+            for attack, fooled in _attacks(network, x, y, made[name], effort, CLIPPED if clipped else None).items():
                 say(f"{name}: {label(attack, effort)}{', clipped' if clipped else ''}")
                 wrong[attack] = fooled()
             for other, x_adv in made.items():
@@ -183,9 +184,12 @@ def _fgsm(network: Any, x: Array, y: Array, effort: Effort, clipped: bool) -> Ar
 
 
 def _attacks(
-    network: Network, x: Array, y: Array, effort: Effort, clip: tuple[float, float] | None
+    network: Network, x: Array, y: Array, made: Array, effort: Effort, clip: tuple[float, float] | None
 ) -> dict[str, Callable[[], Array]]:
-    """For each attack what finds out which of the images it fools, `(N,)`; only those that fit the network."""
+    """For each attack what finds out which of the images it fools, `(N,)`; only those that fit the network.
+
+    `made` are the network's own FGSM examples.
+    """
     eps, seed = effort.eps, effort.seed
 
     def wrong(attack: Callable[[Array, Array], Array]) -> Array:
@@ -207,7 +211,7 @@ def _attacks(
     found: dict[str, Callable[[], Array]] = {
         "clean": lambda: metrics.predict(network, x) != y,
         "noise": lambda: wrong(noisy),
-        "fgsm": lambda: wrong(partial(fgsm, network, eps=eps, clip=clip)),
+        "fgsm": lambda: metrics.predict(network, made) != y,
     }
     if network.top == "softmax":
         found["fgsm-rounded"] = lambda: wrong(partial(fgsm, Rounded(network), eps=eps, clip=clip))
@@ -324,16 +328,10 @@ def as_latex(rows: list[Row], effort: Effort) -> str:
     networks = list(dict.fromkeys(row.network for row in rows))
     clips = list(dict.fromkeys(row.clipped for row in rows))
     lines = [f"\\begin{{tabular}}{{l{'r' * len(networks) * len(clips)}}}", "\\hline"]
-    heads = [f"{_escaped(n)}{', clipped' if clipped else ''}" for n in networks for clipped in clips]
+    heads = [f"{latex(n)}{', clipped' if clipped else ''}" for n in networks for clipped in clips]
     lines += [" & ".join(["attack", *heads]) + r" \\", "\\hline"]
     cells = {(row.network, row.attack, row.clipped): f"{100 * row.error:.1f}" for row in rows}
     for attack in dict.fromkeys(row.attack for row in rows):
         line = [cells.get((n, attack, clipped), "--") for n in networks for clipped in clips]
-        lines.append(" & ".join([_escaped(label(attack, effort)), *line]) + r" \\")
+        lines.append(" & ".join([latex(label(attack, effort)), *line]) + r" \\")
     return "\n".join([*lines, "\\hline", "\\end{tabular}"])
-
-
-def _escaped(text: str) -> str:
-    for character in "\\&%$#_{}":
-        text = text.replace(character, r"\textbackslash{}" if character == "\\" else f"\\{character}")
-    return text

@@ -72,15 +72,7 @@ def records_of_png(files: Files, png: str) -> bytes:
             if image.mode != "RGB" or image.width != 1024:
                 raise DataError(f"{png} is {image.mode}, {image.width} pixels wide; wanted RGB, 1024 wide")
             pixels = asarray(image)
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        SyntaxError,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
         raise DataError(f"{png}, or its labels, can't be read: {error}") from None
     n = len(pixels)
     first = n * (int(png[len("data_batch_") : -len(".png")]) - 1) if part == "data" else 0

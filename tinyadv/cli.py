@@ -681,19 +681,22 @@ def site_command(
         typer.echo(f"site      {folder / 'index.html'}\nworked in {WORK} (kept, so that the next build is quick)")
 
 
+OnlyLessons = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--lesson",
+        parser=_whole,
+        metavar="N",
+        autocompletion=_offer_lessons,
+        help="Only this lesson; may be repeated.",
+    ),
+]
+
+
 @course_app.command("grade")
 def grade_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a student handed in: a folder, or a zip file.")],
-    only: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--lesson",
-            parser=_whole,
-            metavar="N",
-            autocompletion=_offer_lessons,
-            help="Only this lesson; may be repeated.",
-        ),
-    ] = None,
+    only: OnlyLessons = None,
     as_json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON; - is standard output.")
     ] = None,
@@ -739,16 +742,7 @@ def class_command(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where grades are written, and taken from if they are there.")
     ],
-    only: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--lesson",
-            parser=_whole,
-            metavar="N",
-            autocompletion=_offer_lessons,
-            help="Only this lesson; may be repeated.",
-        ),
-    ] = None,
+    only: OnlyLessons = None,
     fail_under: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Exit code 1 if a submission earns less of its points, in %.")
     ] = None,
@@ -777,10 +771,7 @@ def class_command(
 @course_app.command("gradescope")
 def gradescope_command(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The zip file to upload to Gradescope.")],
-    only: Annotated[
-        list[int] | None,
-        typer.Option("--lesson", parser=_whole, metavar="N", autocompletion=_offer_lessons, help="Only this lesson."),
-    ] = None,
+    only: OnlyLessons = None,
 ) -> None:
     """Write an autograder for Gradescope. A zip file with the package inside; it grades as `course grade` does."""
     with _work(), _input_errors():

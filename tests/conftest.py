@@ -31,6 +31,16 @@ def rng():
     return np.random.default_rng(20141220)
 
 
+@pytest.fixture(scope="module")
+def torch():
+    """PyTorch on one thread, as an independent oracle."""
+    module = pytest.importorskip("torch", reason="PyTorch is not installed: an oracle less")
+    threads = module.get_num_threads()
+    module.set_num_threads(1)
+    yield module
+    module.set_num_threads(threads)
+
+
 def pytest_terminal_summary(terminalreporter):
     """One line on the planted mutants, summed over the tests (and xdist workers) that planted them."""
     counts = [

@@ -174,15 +174,6 @@ def test_the_gradient_of_the_answer_is_right_through_all_rounds():
     gradcheck(lambda x: model.loss(model(x), y), images())
 
 
-@pytest.fixture(scope="module")
-def torch():
-    module = pytest.importorskip("torch", reason="PyTorch is not installed: an oracle less")
-    threads = module.get_num_threads()
-    module.set_num_threads(1)
-    yield module
-    module.set_num_threads(threads)
-
-
 def cost_in_torch(torch, p, V, Y, M, m, iterations):
     F = torch.nn.functional
     v = torch.where(M == 1, torch.sigmoid(p["b_v"].detach()), V)

@@ -14,11 +14,6 @@ from tinyadv.gradcheck import gradcheck
 from tinyadv.tensor import Tensor, grad
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch", reason="PyTorch is not installed: an oracle less")
-
-
 def value_and_gradients(f, *xs):
     """y, a random cotangent g, and the gradients of <g, y>."""
     tensors = [Tensor(x) for x in xs]

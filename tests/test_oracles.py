@@ -19,15 +19,6 @@ scipy_special = pytest.importorskip("scipy.special", reason="SciPy is not instal
 scipy_optimize = pytest.importorskip("scipy.optimize", reason="SciPy is not installed: an oracle less")
 
 
-@pytest.fixture(scope="module")
-def torch():
-    module = pytest.importorskip("torch", reason="PyTorch is not installed: an oracle less")
-    threads = module.get_num_threads()
-    module.set_num_threads(1)
-    yield module
-    module.set_num_threads(threads)
-
-
 def in_torch(torch):
     """Each operation in PyTorch's own words."""
     F = torch.nn.functional

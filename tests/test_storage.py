@@ -226,6 +226,19 @@ def test_a_file_that_must_not_be_written_is_not_replaced(path, monkeypatch):
     assert (path.read_text(), names(path.parent)) == ("old", ["file"])
 
 
+def test_a_file_that_another_process_removes_meanwhile_is_written_anew(path, monkeypatch):
+    path.write_text("old")
+    access = os.access
+
+    def after_removal(asked, how):
+        path.unlink()
+        return access(asked, how)
+
+    monkeypatch.setattr(os, "access", after_removal)
+    write_atomically(path, "new")
+    assert (path.read_text(), names(path.parent)) == ("new", ["file"])
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_link_is_followed_and_stays_a_link(tmp_path, there):
     target = tmp_path / "elsewhere" / "target"

@@ -63,7 +63,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
 
 def _replace(path: Path, data: bytes, there: os.stat_result | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if there is not None and not os.access(path, os.W_OK):
+    if there is not None and not os.access(path, os.W_OK) and os.path.exists(path):  # nor removed by another process
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # Windows says so itself
     remove_leftovers(path.parent, f".{glob.escape(path.name)}.*.part")
     temporary = path.with_name(f".{path.name}.{_writer()}.{secrets.token_hex(4)}.part")

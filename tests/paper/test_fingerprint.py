@@ -72,6 +72,8 @@ def copied(tmp_path, monkeypatch):
         ("paper/measure/section8.py", False, False),  # of another section
         ("paper/draw/section4.py", False, False),
         ("paper/show/report.py", False, False),
+        ("photographs.py", False, True),
+        ("explore.py", False, False),
         ("cli.py", False, False),
     ],
 )

@@ -11,6 +11,13 @@ import pytest
 import strict
 
 from tinyadv.backend import DeviceError, check_device
+from tinyadv.machine import cores
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One process more than there are processors: many tests wait for processes that they start."""
+    return cores() + 1
 
 
 @pytest.fixture(params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)])

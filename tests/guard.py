@@ -27,7 +27,7 @@ from typing import Any
 
 from tinyadv import attacks, datasets, losses, metrics, models, optim
 from tinyadv.paper import lab
-from tinyadv.paper.measure import MEASURES, appendix
+from tinyadv.paper.measure import MEASURES, common
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, Result, load_results
 from tinyadv.training import DivergedError
@@ -134,7 +134,7 @@ MISTAKES = {
     "confidence over all images": Mistake(metrics.evaluate, "largest[mistakes]", "largest", ("rbf-fgsm",)),
     "confidence of the true class": Mistake(metrics.evaluate, "largest[mistakes]", "of_true[mistakes]", FGSM),
     "rubbish counts from .1": Mistake(metrics.evaluate_rubbish, "> 0.5", "> 0.1", RUBBISH),
-    "rubbish of half the size": Mistake(appendix._gaussian, 'dtype="float32")', 'dtype="float32") * 0.5', RUBBISH),
+    "rubbish of half the size": Mistake(common.gaussian, 'dtype="float32")', 'dtype="float32") * 0.5', RUBBISH),
     "threes and sevens swapped in training": Mistake(
         lab.Lab.three_or_seven,
         "positive=7, negative=3",

@@ -6,8 +6,7 @@ from inspect import signature
 
 import numpy as np
 import pytest
-from matplotlib.colors import same_color
-from tiny import TINY, GivenLab, measure, networks, tiny_mnist, use
+from tiny import TINY, GivenLab, measure, tiny_mnist, use
 
 from tinyadv import metrics
 from tinyadv.backend import generator
@@ -16,21 +15,19 @@ from tinyadv.losses import rubbish_objective
 from tinyadv.models import maxout_network
 from tinyadv.paper import recipes
 from tinyadv.paper.claims import claims
-from tinyadv.paper.draw import BLUE, GREY, ORANGE, drawings, pixels
+from tinyadv.paper.draw import BLUE, ORANGE, drawings
 from tinyadv.paper.measure import MEASURES, appendix
 from tinyadv.paper.profiles import PROFILES
-from tinyadv.paper.results import Measurement, Result, check, status
+from tinyadv.paper.results import Result
 
 MAXOUT = ("maxout_network", "clean", "softmax")
 
 
-def world(patch, samples=200, a_class=12):
+def world(patch, samples=200, moved=12):
     """Few samples, and a lab in float32, as rubbish is."""
     use(patch, tiny_mnist())
     patch.setattr(appendix, "SAMPLES", samples)
-    patch.setattr(appendix, "A_CLASS", a_class)
-    patch.setattr(appendix, "FIRST", 9)
-    patch.setattr(appendix, "SHOWN", (9, 2))
+    patch.setattr(appendix, "MOVED", moved)
     patch.setattr(appendix, "STEPS", 4)
     return GivenLab(dtype="float32")
 
@@ -139,116 +136,6 @@ def test_skew_of_nothing_is_not_a_number(monkeypatch):
 
 
 # ---------------------------------------------------------------------------------------------------------
-# One step to a chosen class
-
-
-def test_the_directions_are_those_of_the_class_s_probability():
-    """Against central differences of p in float64, along the axes in which it changes most and least."""
-    network = networks()[MAXOUT]
-    x = gaussian("x", 3).astype("float64")
-
-    def p(point, k):
-        z = network(point[None])[0]
-        return np.exp(z[k]) / np.exp(z).sum()
-
-    for k in (2, 7):
-        of_x = np.array([p(point, k) for point in x])
-        found = appendix._directions(network, x, k, of_x)
-        for n, point in enumerate(x):
-            chosen = np.argsort(abs(found["raw"][n]))[[0, 300, -2, -1]]
-            for i in chosen:
-                step = 1e-5 * np.eye(784)[i]
-                slope = (p(point + step, k) - p(point - step, k)) / 2e-5
-                assert found["raw"][n, i] == pytest.approx(slope, rel=1e-4, abs=1e-12)
-                assert found["sign"][n, i] == np.sign(slope)
-        raw = found["raw"]
-        assert np.sqrt((found["gradient"] ** 2).sum(axis=1)) == pytest.approx(np.full(3, 28.0))
-        cosine = (found["gradient"] * raw).sum(axis=1) / 28.0 / np.sqrt((raw**2).sum(axis=1))
-        assert cosine == pytest.approx(np.ones(3))
-
-
-def test_a_gradient_of_zeros_moves_nothing():
-    network = networks()[MAXOUT]
-    copy = GivenLab().given[MAXOUT]
-    parameters(copy)[-2].data[:] = 0.0
-    found = appendix._directions(copy, gaussian("x", 2).astype("float64"), 3, np.full(2, 0.1))
-    assert all((direction == 0).all() for direction in found.values())
-    assert network is not copy
-
-
-def test_fooling_step():
-    m, network = undisturbed("fooling-step"), given(MAXOUT)
-    shares = {"before": [], "gradient": [], "sign": []}
-    for k in range(10):
-        x = gaussian(f"fooling images of {k}", 12)
-        before = probabilities(network, x)[:, k]
-        found = appendix._directions(network, x, k, before.astype("float32"))
-        shares["before"].append((before >= 0.5).mean())
-        for way in ("gradient", "sign"):
-            shares[way].append((probabilities(network, x + 0.25 * found[way])[:, k] >= 0.5).mean())
-    assert m.details["by_class"] == shares
-    assert m.values == pytest.approx({
-        "success_mean_mnist": np.mean(shares["gradient"]), "success_mean_mnist_sign": np.mean(shares["sign"]),
-        "success_mean_mnist_before": np.mean(shares["before"]), "success_lowest_mnist": min(shares["gradient"]),
-        "success_highest_mnist": max(shares["gradient"]),
-    })  # fmt: skip
-    assert len({*map(tuple, shares.values())}) == 3
-    assert m.intervals["success_lowest_mnist"] == metrics.wilson(round(12 * min(shares["gradient"])), 12)
-    by_size = m.details["by_size"]
-    assert by_size.keys() == {"gradient", "sign", "raw"}
-    assert len({*map(tuple, by_size.values())}) == 3
-    ends = {"gradient": "", "sign": "_sign", "raw": "_raw"}
-    for i, size in enumerate(appendix.SIZES):
-        assert m.variations[f"step:{size:g}"] == {f"success_mean_mnist{ends[way]}": by_size[way][i] for way in ends}
-
-
-def test_which_digits_are_the_hardest_and_the_easiest(monkeypatch):
-    lab, calls = world(monkeypatch, a_class=1000), iter(range(1000))
-    monkeypatch.setattr(appendix, "_fooled", lambda p: [True] * next(calls))  # as many as there were calls before
-    m = MEASURES["fooling-step"](lab, TINY, 0)
-    shares = m.details["by_class"]
-    assert len({min(shares[way]) for way in shares}) == len({max(shares[way]) for way in shares}) == 3
-    assert m.values["success_lowest_mnist"] == min(shares["gradient"]) == shares["gradient"][0]
-    assert m.values["success_highest_mnist"] == max(shares["gradient"]) == shares["gradient"][9]
-
-
-@pytest.mark.parametrize("claim", ["fooling-step", "fig5-fooling"])
-def test_mnist_cannot_reproduce_what_the_paper_says_of_cifar(claim):
-    found = result(claim, undisturbed(claim))
-    check(found)
-    assert status(claims()[claim], found) == "not run"
-    assert claims()[claim].data == "CIFAR-10"
-    assert {q.name for q in claims()[claim].published}.isdisjoint(found.measurements[0].values)
-
-
-def test_a_part_of_another_data_set_s_numbers_is_missed():
-    half = result("fooling-step", Measurement({"success_frog": 1.0}))
-    with pytest.raises(
-        ValueError, match="fooling-step, seed 0: the measurement lacks success_airplane, success_mean, "
-    ):
-        check(half)
-    with pytest.raises(ValueError, match="lacks error"):  # on MNIST nothing may be missing
-        check(result("rubbish-rbf", Measurement({})))
-
-
-def test_fig5_frames_are_the_successes():
-    m, network = undisturbed("fig5-fooling"), given(MAXOUT)
-    details = m.details
-    for k in range(10):
-        x = gaussian(f"fooling images of {k}", 9)
-        x = x + 0.25 * appendix._directions(network, x, k, probabilities(network, x)[:, k].astype("float32"))["sign"]
-        assert details["framed"][k] == [bool(p >= 0.5) for p in probabilities(network, x)[:, k]]
-        assert len(details["images"][k]) == 2
-        assert np.allclose([pixels(image) for image in details["images"][k]], x[:2], atol=0.02)
-        if k == details["hardest"]:
-            assert np.allclose([pixels(image) for image in details["hardest_images"]], x, atol=0.02)
-    counts = [sum(framed) for framed in details["framed"]]
-    assert counts[details["hardest"]] == min(counts) < max(counts)
-    assert m.values == {"success_hardest_mnist": min(counts) / 9}
-    assert m.holds is None  # what the predicate speaks of was not looked at
-
-
-# ---------------------------------------------------------------------------------------------------------
 # Training on rubbish
 
 
@@ -340,7 +227,7 @@ def test_rubbish_training():
     [((0.0, -0.1, 0.1), 0.5, True), ((0.2, 0.1, 0.3), 0.5, False), ((0.0, -0.1, 0.1), 0.4, False)],
 )
 def test_the_predicate_of_rubbish_training_can_fail(monkeypatch, cost, fooled, holds):
-    lab = world(monkeypatch, a_class=10)
+    lab = world(monkeypatch, moved=10)
     monkeypatch.setattr(appendix, "_difference", lambda a, b: cost)
     monkeypatch.setattr(appendix, "_iterated", lambda network, x, k: [1.0, fooled])
     m = MEASURES["rubbish-training"](lab, TINY, 0)
@@ -363,7 +250,8 @@ def test_the_networks_of_rubbish_training_differ_in_rubbish_alone():
 def test_networks_that_quick_does_not_train_are_left_out_of_it():
     assert {name: MEASURES[name].quick for name in MEASURES if claims()[name].section == "A"} == {
         "rubbish-maxout-softmax": True, "rubbish-maxout-sigmoid": False, "rubbish-softmax": True, "rubbish-rbf": True,
-        "rubbish-skew": True, "fooling-step": True, "fig5-fooling": True, "rubbish-training": False,
+        "rubbish-skew": True, "rubbish-training": False, "rubbish-conv": True, "rubbish-skew-conv": True,
+        "fooling-step": True, "fig5-fooling": True,
     }  # fmt: skip
 
 
@@ -391,36 +279,6 @@ def test_the_figure_of_the_skew():
     x, y, colour = lines(axes)["the paper's network"]
     assert (x, y, colour) == ([5, 8], pytest.approx([45.3, 0.0]), ORANGE)
     assert lines(axes)["all classes alike"][1] == [10, 10]
-
-
-def test_the_figure_of_the_fooling_step():
-    canvas, details = drawn("fooling-step")
-    left, right = canvas.axes
-    heights = [bar.get_height() for bar in left.patches]
-    expected = [100 * s for way in ("before", "gradient", "sign") for s in details["by_class"][way]]
-    assert heights == pytest.approx(expected)
-    assert [round(bar.get_center()[0]) for bar in left.patches] == 3 * list(range(10))
-    shown = lines(right)
-    for label, way in (("gradient, scaled", "gradient"), ("gradient's sign", "sign"), ("ε∇p, not scaled", "raw")):
-        assert shown[label][:2] == (list(appendix.SIZES), pytest.approx([100 * s for s in details["by_size"][way]]))
-    assert len({line[2] for line in shown.values()}) == 3
-
-
-def test_figure_5():
-    canvas, details = drawn("fig5-fooling")
-    assert len(canvas.axes) == 9 + 10 * 2
-    wanted = [(image, details["framed"][details["hardest"]][i]) for i, image in enumerate(details["hardest_images"])]
-    wanted += [(details["images"][k][i], details["framed"][k][i]) for i in range(2) for k in range(10)]
-    seen = set()
-    for axes, (image, framed) in zip(canvas.axes, wanted, strict=True):
-        (shown,) = axes.get_images()
-        assert np.asarray(shown.get_array()).ravel().tolist() == pixels(image).tolist()
-        spines = axes.spines.values()
-        assert {spine.get_linewidth() for spine in spines} == {2.5 if framed else 0.5}
-        assert all(same_color(spine.get_edgecolor(), ORANGE if framed else GREY) for spine in spines)
-        seen.add(framed)
-    assert seen == {True, False}
-    assert [axes.get_title() for axes in canvas.axes[9:19]] == list("0123456789")
 
 
 def test_the_figure_of_rubbish_training():

@@ -20,7 +20,7 @@ from tiny import TINY, GivenLab, tiny_mnist, use
 import tinyadv.paper.run  # noqa: F401  (it imports all sections, and so fills MEASURES)
 from tinyadv.paper import audit
 from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE, STYLE, draw_figure, drawings, pixels, show_image
-from tinyadv.paper.measure import MEASURES, appendix, section2
+from tinyadv.paper.measure import MEASURES, appendix, cifar10, section2
 from tinyadv.paper.results import Result, encoded
 
 
@@ -29,10 +29,14 @@ def in_json(claim):
     """A result of a claim, as it stands in the results file."""
     with pytest.MonkeyPatch.context() as patch:
         use(patch, tiny_mnist())
-        patch.setattr(appendix, "SAMPLES", 500)
-        for name, few in (("A_CLASS", 20), ("FIRST", 16), ("SHOWN", (16, 2)), ("STEPS", 2)):
-            patch.setattr(appendix, name, few)
         for module, name, few in (
+            (appendix, "SAMPLES", 500),
+            (appendix, "MOVED", 20),
+            (appendix, "STEPS", 2),
+            (cifar10, "RUBBISH", 100),
+            (cifar10, "A_CLASS", 10),
+            (cifar10, "A_DIGIT", 10),
+            (cifar10, "FEW", 5),
             (audit, "FIRST", 40),
             (audit, "FEW", 10),
             (audit, "FEWEST", 2),

@@ -1,5 +1,6 @@
 """A small world for the tests of the measurements: a few hundred digits, profiles that train in no time, a lab."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,9 +13,19 @@ from tinyadv.dbm import MAX_NORMS, machine_of, multi_prediction_objective
 from tinyadv.layers import parameters
 from tinyadv.models import build
 from tinyadv.optim import SGD, LinearSchedule
-from tinyadv.paper import audit, lab
+from tinyadv.paper import audit, lab, recipes
 from tinyadv.paper.lab import Lab, Recipe, Trained
-from tinyadv.paper.measure import MEASURES, appendix, mp_dbm, section2, section4, section5, section6, section7, section8
+from tinyadv.paper.measure import (
+    MEASURES,
+    cifar10,
+    mp_dbm,
+    section2,
+    section4,
+    section5,
+    section6,
+    section7,
+    section8,
+)
 from tinyadv.paper.measure import common as measuring
 from tinyadv.paper.profiles import Profile
 from tinyadv.tensor import Tensor, grad
@@ -35,6 +46,11 @@ SMALL = Recipe(  # the cheapest network with dropout, that learns something in a
 )
 
 
+CONV = Recipe(  # in place of CIFAR-10's network: rows of 3072 numbers, ten classes
+    "conv_maxout_network", {"channels": [2, 3, 2], "units": 6, "pieces": [2, 2], "keep": [0.4, 0.3]}, data="cifar10"
+)
+
+
 @cache
 def tiny_mnist(train=600, validation=200, test=300, dtype="float32"):
     """The first images of each part of MNIST; like the whole, train and validation are two parts of one array."""
@@ -45,8 +61,9 @@ def tiny_mnist(train=600, validation=200, test=300, dtype="float32"):
 
 
 def use(monkeypatch, data):
-    """Let the labs of this test see `data` instead of MNIST."""
+    """Let the labs of this test see `data` instead of MNIST, and the claims of CIFAR-10 a small network."""
     monkeypatch.setattr(lab, "mnist", lambda: data)
+    monkeypatch.setattr(recipes, "conv_maxout", lambda profile, seed: replace(CONV, seed=seed))
 
 
 def on_strict_device(monkeypatch):
@@ -58,8 +75,8 @@ def on_strict_device(monkeypatch):
         return x.get() if isinstance(x, strict.ndarray) else x
 
     for module in (
-        appendix,
         audit,
+        cifar10,
         lab,
         measuring,
         models,
@@ -141,6 +158,18 @@ def _deep(x, builder, top, **arguments):
     return network
 
 
+def _convolutional():
+    """Random kernels under a top that is sure enough of noise to claim much of it, for several classes."""
+    network = build(CONV.network, {**CONV.arguments, "scale": 0.1}, generator(8)).to(dtype="float64")
+    h = generator(8, "noise").standard_normal((200, 3072))
+    for layer in network.layers[:-1]:
+        h = layer(h)
+    W, b = parameters(network)[-2:]
+    W.data = generator(8, "top").standard_normal(W.shape) * (3.0 / h.std())
+    b.data = -(h @ W.data.T).mean(axis=0)
+    return network
+
+
 def _machine(x, y):
     """A deep Boltzmann machine, the only one that has to be trained to tell digits apart: some seconds' worth."""
     network = models.mp_dbm((24, 16), 4, rng=generator(7)).to(dtype="float64")
@@ -182,6 +211,7 @@ def networks():
         ("maxout_network", "rubbish", "softmax"): _maxout(x, t, 4),
         ("maxout_network", "rubbish", "sigmoid"): _maxout(x, t, 5, "sigmoid"),
         ("mp_dbm", "multi-prediction", None): _machine(x, y),
+        ("conv_maxout_network", "clean", None): _convolutional(),
     }
 
 

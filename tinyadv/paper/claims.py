@@ -63,7 +63,7 @@ class Claim:
     quantities : tuple of Quantity
         In the order of the file.
     data : str
-        On which the published values and the predicate are; what is measured on MNIST instead is context.
+        On which the published values and the predicate are.
     units : int or None
         Maxout units a layer in the paper's networks, where that is not 240.
     variations : dict

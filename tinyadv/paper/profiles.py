@@ -16,7 +16,8 @@ class Profile:
         How many networks of each kind.
     epochs : dict
         Passes over the data, by kind of network; "controls" are those that are only compared with each other, all
-        trained equally long, "members" those of ensembles.
+        trained equally long, "members" those of ensembles. Without "convolutional" the network of CIFAR-10 is the one
+        that came with the package.
     units : int
         Maxout units a layer in the networks for which the paper uses 1600.
     protocol : bool
@@ -61,7 +62,16 @@ PROFILES = {
     "lesson": Profile(
         "lesson",
         3,
-        {"softmax": 20, "logistic": 20, "rbf": 6, "naive": 20, "adversarial": 20, "controls": 6, "members": 4},
+        {
+            "softmax": 20,
+            "logistic": 20,
+            "rbf": 6,
+            "naive": 20,
+            "adversarial": 20,
+            "controls": 6,
+            "members": 4,
+            "convolutional": 8,
+        },
         variations=True,
         dbm={"units": [500, 500], "epochs": 20, "schedule": _TWENTY_EPOCHS},
     ),
@@ -76,6 +86,7 @@ PROFILES = {
             "adversarial": 1000,
             "controls": 100,
             "members": 1000,
+            "convolutional": 1000,
         },
         units=1600,
         protocol=True,

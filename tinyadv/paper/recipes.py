@@ -8,13 +8,44 @@ docstring.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 from .. import dbm
+from ..datasets import data_folder
+from ..models import CONV_LESSON, CONV_MAX_NORMS, CONV_RATE_FACTORS, EMBEDDED, embedded, provenance
 from ..optim import Schedule
-from .lab import EPS, Recipe
+from .lab import EPS, Recipe, Trained
 from .profiles import Profile
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A trained network that came with the package, which stands where a recipe would: nothing is trained.
+
+    Attributes
+    ----------
+    name : str
+        As in `models.embedded`.
+    """
+
+    name: str
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits of its file's content, which name it as a recipe's hash names a network."""
+        return sha256((EMBEDDED / f"{self.name}.safetensors").read_bytes()).hexdigest()[:12]
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The recipe that it was trained by, as its file has it."""
+        return dict(provenance(self.name)["recipe"])
+
+    def trained(self, device: str = "cpu") -> Trained:
+        """The network, on a device, and the log of its training."""
+        log = provenance(self.name)["log"]
+        return Trained(embedded(self.name).to(device), log, len(log), packaged=True)
 
 
 def softmax_regression(profile: Profile, seed: int) -> Recipe:
@@ -98,6 +129,49 @@ def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = Fa
         max_norm=1.9365,
         stop_on=stop_on if profile.protocol else None,
         retrain=profile.protocol,
+        seed=seed,
+    )
+
+
+def cifar10_missing() -> str:
+    """That CIFAR-10 is not at hand, in one line with the command to get it; "" if it is."""
+    path = data_folder() / "cifar10.bin"
+    command = "To get it, run in tinyadv's source tree: python data_scripts/cifar10.py"
+    return "" if path.exists() else f"{path} does not exist. {command}"
+
+
+def conv_maxout(profile: Profile, seed: int) -> Recipe | Packaged:
+    """The convolutional maxout network of CIFAR-10, sections 4 and 8: trained here, or the one that travels.
+
+    Where CIFAR-10 is not at hand, and in the quick profile, which trains none, it is the one that travels. The
+    published protocol trains the published network: 40,000 images, patience 100, then all 50,000 (stage 2). In lessons
+    the smaller network that was published too is trained for 8 epochs, with the larger start of `models.CONV_LESSON`:
+    the published schedule begins slowly and has hundreds of epochs.
+    """
+    if "convolutional" not in profile.epochs or cifar10_missing():
+        return Packaged("conv-maxout")
+    if profile.protocol:
+        return Recipe(
+            "conv_maxout_network",
+            data="cifar10",
+            epochs=profile.epochs["convolutional"],
+            schedule={"kind": "linear"},
+            max_norm=CONV_MAX_NORMS,
+            rate_factors=CONV_RATE_FACTORS,
+            batch=128,
+            stop_on="error",
+            stage2=True,
+            seed=seed,
+        )
+    return Recipe(
+        "conv_maxout_network",
+        {**CONV_LESSON["arguments"], "channels": [48, 128, 128]},
+        data="cifar10",
+        epochs=profile.epochs["convolutional"],
+        schedule={**CONV_LESSON["schedule"], "epochs": profile.epochs["convolutional"]},
+        max_norm=CONV_LESSON["max_norm"],
+        rate_factors=CONV_LESSON["rate_factors"],
+        batch=CONV_LESSON["batch"],
         seed=seed,
     )
 

@@ -77,6 +77,7 @@ def drawings() -> dict[str, Drawing]:
     """All drawings, by claim."""
     from . import (
         appendix,
+        cifar10,
         figure1,
         mp_dbm,
         section2,
@@ -103,6 +104,7 @@ def drawings() -> dict[str, Drawing]:
         section9,
         mp_dbm,
         appendix,
+        cifar10,
     )
 
 

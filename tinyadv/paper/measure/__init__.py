@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..fingerprint import measuring
 from . import (
     appendix,
+    cifar10,
     figure1,
     mp_dbm,
     section2,
@@ -39,4 +40,5 @@ MEASURES: dict[str, Measure] = collected(
     section9,
     mp_dbm,
     appendix,
+    cifar10,
 )

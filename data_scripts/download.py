@@ -1,4 +1,4 @@
-"""What the data scripts share: downloading from servers that aren't trusted, and ending in one line.
+"""What the data scripts share: downloading from servers that aren't trusted, their options, and ending in one line.
 
 The one idea: whatever a server sends is only bytes until a check has passed, and no answer of a server, however wrong
 or slow, ends the search or holds it up for long. A download that broke off goes on where it stopped.
@@ -12,9 +12,11 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from tinyadv.datasets import DataError
@@ -163,6 +165,71 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+@dataclass(frozen=True)
+class Script:
+    """A data script's command: from servers, from what the user has, or only a check.
+
+    Attributes
+    ----------
+    name, does : str
+        The file's name, and what it is for.
+    out : Path
+        The folder that is written, unless --out names another.
+    check : callable
+        `check(out)` verifies what is there.
+    from_servers : callable
+        `from_servers(mirrors, out)`: the user's mirrors; None stands for the script's own servers.
+    from_path : callable
+        `from_path(path, out)`.
+    path, mirror : str
+        What --from and --mirror take, in words.
+    others : dict
+        Further sources: an option, what it is in words, and `get(out)`.
+    """
+
+    name: str
+    does: str
+    out: Path
+    check: Callable[[Path], None]
+    from_servers: Callable[[Sequence[str] | None, Path], None]
+    from_path: Callable[[Path, Path], None]
+    path: str
+    mirror: str
+    others: Mapping[str, tuple[str, Callable[[Path], None]]] = field(default_factory=dict)
+
+    def run(self, argv: Sequence[str] | None = None) -> int:
+        """Do what was typed; the exit code: 0, or 2 after one line that says what is wrong (130 after Ctrl-C)."""
+        options = self._parsed(argv)
+
+        def work() -> None:
+            if options.check:
+                self.check(options.out)
+                return
+            options.out.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=options.out).close()  # not writable? Say so now, not after a long download
+            if options.path is not None:
+                self.from_path(options.path, options.out)
+            elif options.other is not None:
+                options.other(options.out)
+            else:
+                self.from_servers(options.mirror, options.out)
+
+        return ending_in_one_line(self.name, options.out, work)
+
+    def _parsed(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """What was typed; where it makes no sense, one line and SystemExit(2)."""
+        parser = OneLineParser(prog=self.name, description=self.does)
+        source = parser.add_mutually_exclusive_group()
+        source.add_argument("--from", dest="path", type=Path, metavar="PATH", help=f"{self.path}; offline")
+        for option, (words, get) in self.others.items():
+            source.add_argument(option, dest="other", action="store_const", const=get, help=words)
+        source.add_argument("--mirror", action="append", metavar="URL", help=f"{self.mirror} (repeatable)")
+        source.add_argument("--check", action="store_true", help="only verify what is in --out")
+        parser.add_argument("--out", type=Path, default=self.out, metavar="DIR", help="default: %(default)s")
+        parser.set_defaults(other=None)
+        return parser.parse_args(argv)
 
 
 def ending_in_one_line(program: str, out: Path, work: Callable[[], None]) -> int:

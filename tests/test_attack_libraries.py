@@ -25,6 +25,9 @@ a library does something else, there is a test that shows it:
 - No library has the rotation. Its plane and direction are those of an L2 step, scaled back to the length of x; so with
   the step's length chosen by the law of sines, an L2 step of a library must end, scaled back, where `rotate` ends.
 - ART computes in float32 unless each of its modules is told otherwise: here they are.
+- torchattacks has APGD and the square attack in its authors' code. Given its random start, and algorithm 1's rule for
+  a step that does not help (see `apgd_of`), its APGD takes our path; given our draws, its square attack does. It draws
+  one square for all images of a batch, ours one for each image.
 - None has the box-constrained L-BFGS of section 2 any more: PyTorch's gradients and SciPy's minimiser, called directly.
 """
 
@@ -337,6 +340,117 @@ def test_the_rotation_is_an_l2_step_scaled_back_to_the_sphere(libraries, case, l
     ours = attacks.rotate(case.model, case.x, case.y, angle)
     # sums of 784 products on either side, of vectors of length ||x|| <= 28 / 2, over the sine of an angle above 1/2
     agree(library, f"rotation by {angle}", case, ours, np.array(rows), 28 * 784 * float(np.finfo("float64").eps))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# APGD and the square attack, which torchattacks has as their authors published them
+
+
+def apgd_of(lib, case, steps, by_the_paper):
+    """torchattacks' APGD from its random start: where it starts and its points of highest J, `(N, 784)` each.
+
+    Its rule for a step that does not help differs from algorithm 1 in which two losses it compares in the first step
+    after a checkpoint, and in the very first step: of an example that has gone back to its best point it takes the loss
+    from before it went back, and for the start a 0 (an entry of its table that is not filled yet). `by_the_paper` puts
+    algorithm 1's comparison in its place.
+    """
+    torch, clip = lib.torch, (0.0, 1.0)
+    attack = lib.torchattacks.APGD(case.torch, eps=EPS, steps=steps)
+    x, y = as_images(torch, case.x), torch.tensor(case.y.astype("int64"))
+    torch.manual_seed(1)
+    t = 2 * torch.rand(x.shape) - 1
+    start = case.x + EPS * flat(t / t.abs().amax((1, 2, 3), keepdim=True))
+    J = -np.log(case.model.probabilities(case.model(start.clip(*clip)))[np.arange(N), case.y])
+    begun = {"from": J, "best": J, "halved": np.ones(N, bool)}
+
+    def oscillates(losses, last, k, best, k3):
+        rises = (losses[last - k + 1] > begun["from"]).astype(int)
+        rises += sum((losses[j] > losses[j - 1]).astype(int) for j in range(last - k + 2, last + 1))
+        halved = (rises <= k * k3) | (~begun["halved"] & (begun["best"] >= best))
+        begun.update({"from": np.where(halved, best, losses[last]), "best": best.copy(), "halved": halved})
+        return rises <= k * k3
+
+    if by_the_paper:
+        attack.check_oscillation = oscillates
+    torch.manual_seed(1)
+    return start, flat(attack.attack_single_run(x, y)[0].detach())
+
+
+def apgd_from(start, case, steps, monkeypatch):
+    monkeypatch.setattr(attacks, "noise", lambda rng, x, eps: start - x)
+    return attacks.apgd(case.model, case.x, case.y, EPS, steps, rng=generator(0), clip=(0.0, 1.0))
+
+
+def losses_at(case, x):
+    """J of each example, `(N,)`."""
+    return np.array([float(case.model.loss(case.model(x[n : n + 1]), case.y[n : n + 1])) for n in range(len(x))])
+
+
+@pytest.fixture
+def sharp(monkeypatch, libraries):
+    """torchattacks keeps its losses, steps and random starts in PyTorch's default dtype: float64 here."""
+    libraries.torch.set_default_dtype(libraries.torch.float64)
+    yield
+    libraries.torch.set_default_dtype(libraries.torch.float32)
+
+
+@pytest.mark.parametrize("steps", [10, 100])
+def test_apgd_by_the_paper_s_rule(libraries, case, steps, sharp, monkeypatch):
+    start, theirs = apgd_of(libraries, case, steps, by_the_paper=True)
+    ours = apgd_from(start, case, steps, monkeypatch)
+    assert (abs(ours - start.clip(0, 1)).max(axis=1) > 0.01).all()
+    agree("torchattacks", f"APGD, {steps} steps, the paper's rule", case, ours, theirs, rounding(steps))
+
+
+def test_apgd_by_the_library_s_own_rule_ends_as_high(libraries, case, sharp, monkeypatch):
+    """Step sizes halve elsewhere for some examples: what they reach differs, by little."""
+    start, theirs = apgd_of(libraries, case, 100, by_the_paper=False)
+    ours = apgd_from(start, case, 100, monkeypatch)
+    J_ours, J_theirs = losses_at(case, ours), losses_at(case, theirs)
+    AGREEMENT.append(
+        ("torchattacks", "APGD, its own rule: J of the ends", case.name, float(abs(J_ours / J_theirs - 1).max()), 0.1)
+    )
+    assert abs(J_ours / J_theirs - 1).max() < 0.1
+    assert abs(J_ours.mean() / J_theirs.mean() - 1) < 0.01
+    fooled = [(metrics.predict(case.model, x) != case.y).sum() for x in (ours, theirs)]
+    assert abs(int(fooled[0]) - int(fooled[1])) <= 1
+
+
+@pytest.mark.parametrize("n", range(6))
+def test_the_square_attack_draw_by_draw(libraries, case, sharp, n):
+    """One image, and torchattacks is handed our stripes, places and signs; it does not count the start as a query."""
+    eps, queries = 0.05, 200  # too few to fool these images: every query is made
+    torch, lib_attack = libraries.torch, libraries.torchattacks.Square(case.torch, eps=eps, n_queries=queries)
+    rng, x_one, y_one = generator(5), case.x[n : n + 1], case.y[n : n + 1]
+    drawn = []
+
+    class Kept:
+        """Our generator; what it draws is kept."""
+
+        def choice(self, values, shape):
+            drawn.append(rng.choice(values, shape))
+            return drawn[-1]
+
+        def integers(self, low, high, shape):
+            drawn.append(rng.integers(low, high, shape))
+            return drawn[-1]
+
+    ours = attacks.square(case.model, x_one, y_one, eps, queries + 1, rng=Kept(), clip=(0.0, 1.0))
+    stripes, places, signs = drawn[0], drawn[1::2], drawn[2::2]
+    assert len(places) == queries
+    handed_signs = [torch.tensor(np.sign(stripes)), *(torch.tensor(np.sign(s[0])) for s in signs)]
+    corners = [torch.tensor([v]) for place in places for v in place.ravel()]
+    lib_attack.random_choice = lambda shape: handed_signs.pop(0)
+    lib_attack.random_int = lambda low=0, high=1: corners.pop(0)
+    images = as_images(torch, x_one)
+    lib_attack.init_hyperparam(images)
+    theirs = flat(lib_attack.attack_single_run(images, torch.tensor(y_one.astype("int64")))[1])
+    assert not handed_signs
+    stripes_alone = (x_one + stripes.repeat(28, axis=2).reshape(1, -1)).clip(0.0, 1.0)
+    assert (ours != stripes_alone).any()  # squares were kept
+    difference = float(abs(ours - theirs).max())
+    AGREEMENT.append(("torchattacks", f"square attack, {queries} queries", case.name, difference, rounding()))
+    assert difference <= rounding()
 
 
 # ---------------------------------------------------------------------------------------------------------

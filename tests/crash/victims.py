@@ -182,7 +182,7 @@ def plant(fault):
         real_generator, numbers = training.generator, itertools.count()
         training.generator = lambda seed, name: real_generator(seed, str(next(numbers)))
     if fault == "processes outlive their program":
-        tasks._listen = lambda pipe, queue: [queue.put(pipe.recv()) for _ in iter(int, 1)]
+        tasks._listen = lambda pipe, queue: [pipe.recv(), *(queue.put(pipe.recv()) for _ in iter(int, 1))]
         real_send = Connection.send
 
         def send(pipe, message):

@@ -86,6 +86,21 @@ def test_which_files_decide_what(tmp_path, monkeypatch, file, trains, measures):
     assert [a != b for a, b in zip(after, before, strict=True)] == [trains, measures]
 
 
+def test_another_process_is_told_the_fingerprint_and_uses_it_for_the_same_sources_alone(tmp_path, monkeypatch):
+    """Where somebody has changed the sources since, it parses them."""
+    both = copied(tmp_path, monkeypatch)
+    monkeypatch.setattr(fingerprint, "_TOLD", {})
+    checksum, found = fingerprint.known()
+    fingerprint.assume(checksum, "told")
+    assert fingerprint._of_sources() == "told"
+    with (tmp_path / "optim.py").open("a") as source:
+        source.write("\n\nANOTHER = 3\n")
+    fingerprint._tree.cache_clear()
+    assert fingerprint._of_sources() not in (found, "told")
+    monkeypatch.setattr(fingerprint, "_TOLD", {})
+    assert fingerprint.training.__wrapped__() == both()[0]
+
+
 def test_a_measure_has_the_fingerprint_of_its_section():
     assert MEASURES["fgsm-maxout"].program == MEASURES["rotation-attack"].program == fingerprint.measuring(section4)
     assert fingerprint.measuring(section4) != fingerprint.measuring(section8)

@@ -16,11 +16,14 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from tinyadv.machine import blas_threads
+from tinyadv.models import build
+from tinyadv.paper import fingerprint
 from tinyadv.paper import workers as tasks
 from tinyadv.paper.lab import Lab, Recipe
 from tinyadv.paper.measure import Measure
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import load_results
+from tinyadv.paper.run import plan
 from tinyadv.paper.workers import TRIES, MeasureTask, Outcome, TrainTask, attempt, run_tasks, with_trainings
 from tinyadv.storage import load_arrays
 from tinyadv.training import DivergedError
@@ -85,6 +88,34 @@ def test_a_task_is_worked_on_with_one_thread_wherever_that_is():
 def test_every_network_is_trained_once_and_the_longest_first(measurings):
     trainings = [task.recipe for task in with_trainings(measurings) if isinstance(task, TrainTask)]
     assert trainings == [LONG, LARGE, SMALL]
+
+
+def test_a_plan_builds_each_architecture_once_and_takes_less_than_a_second(monkeypatch, tmp_path):
+    built = []
+    monkeypatch.setattr(tasks, "build", lambda *given: built.append(given[:2]) or build(*given))
+    tasks._size.cache_clear()
+    begun = time.process_time()
+    job = plan([], "paper", None, "cpu", tmp_path)
+    listed = with_trainings([MeasureTask(name, job.profile, seed) for name in job.ids for seed in job.seeds])
+    assert time.process_time() - begun < 1
+    assert sum(isinstance(task, TrainTask) for task in listed) > 400
+    assert len(built) < 40
+    assert len({str(one) for one in built}) == len(built)
+
+
+class Parsed:
+    """A task that tells the fingerprint of its process, and how many files were parsed to find it."""
+
+    name, title, recipes = "parsed", "parsed", ()
+
+    def work(self, lab):
+        return f"{fingerprint.training()} {fingerprint._tree.cache_info().currsize}"
+
+
+def test_a_process_is_told_the_fingerprint_instead_of_parsing_the_sources_again(tmp_path):
+    with contextlib.closing(tasks.Processes(1, tmp_path, "cpu")) as executor:
+        executor.submit(Parsed())
+        assert executor.next().value == f"{fingerprint.training()} 0"
 
 
 def run(measurings, executor):

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -39,7 +40,7 @@ from ..progress import Bars, Console, say
 from ..storage import StorageError, remove_leftovers
 from ..training import DivergedError
 from . import claims as registry
-from . import measure
+from . import fingerprint, measure
 from .draw import collected as drawn
 from .draw import drawings
 from .lab import Lab, Recipe
@@ -157,8 +158,14 @@ def with_trainings(measurings: Sequence[MeasureTask]) -> list[Task]:
 
 def _cost(recipe: Recipe) -> float:
     """How long a training takes, roughly and in no unit: parameters times epochs, three passes where it attacks."""
-    size = sum(p.size for p in parameters(build(recipe.network, recipe.arguments, generator(0))))
+    size = _size(recipe.network, json.dumps(recipe.arguments, sort_keys=True))
     return float(size * recipe.epochs * (1 if recipe.objective == "clean" else 3) * (2 if recipe.retrain else 1))
+
+
+@cache
+def _size(network: str, arguments: str) -> int:
+    """How many parameters a network has; its arguments as JSON. Built once for the hundreds of recipes of a plan."""
+    return sum(p.size for p in parameters(build(network, json.loads(arguments), generator(0))))
 
 
 @dataclass(frozen=True)
@@ -341,6 +348,8 @@ class _Worker:
         with _environment(thread_caps(1)), _without_interrupts():
             self.process.start()
         other.close()  # so that the pipe ends when the process does
+        with suppress(OSError):  # it is gone: `hear` will notice
+            self.pipe.send(fingerprint.known())  # while it imports
 
     task: Task | None
 
@@ -427,6 +436,7 @@ def _serve(pipe: Connection, folder: Path, device: str) -> None:
 def _listen(pipe: Connection, tasks: queue.SimpleQueue[Task]) -> None:
     """Take tasks; end this process at once, whatever it is doing, when nobody is at the pipe's other end any more."""
     with suppress(EOFError, OSError):
+        fingerprint.assume(*pipe.recv())
         while True:
             tasks.put(pipe.recv())
     os._exit(1)

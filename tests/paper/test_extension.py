@@ -17,7 +17,7 @@ from tinyadv.paper.lab import Lab
 from tinyadv.paper.measure import MEASURES
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.run import plan, reproduce
-from tinyadv.paper.show.text import csv_table
+from tinyadv.paper.show.text import COLUMNS, csv_table
 from tinyadv.paper.workers import Extension, Inline
 
 HERE = Path(__file__).parent
@@ -44,13 +44,22 @@ def test_the_worked_example_is_measured_drawn_and_reported(tmp_path, monkeypatch
     results, failed = reproduce(job, lambda text: None, Inline(Lab(tmp_path / "networks")))
     assert not failed
     (m,) = results["half-the-size"].measurements
-    assert m.variations["eps:0.125"] == {"error": m.values["error"]}
-    assert m.variations["eps:0.025"]["error"] < m.values["error"] < m.variations["eps:0.25"]["error"]
+    assert m.details["error"][2] == m.values["error"]
+    assert m.details["error"] == sorted(m.details["error"])
+    assert m.details["error"][0] < m.details["error"][-1]
     assert (tmp_path / "figures/half-the-size.png").exists()
     assert 'id="half-the-size"' in (tmp_path / "report.html").read_text("utf-8")
     lines = list(csv.DictReader(io.StringIO(csv_table(results, ["half-the-size"]))))
     assert [line["quantity"] for line in lines] == ["holds", "error"]
-    assert len(TEXT.splitlines()) + len((HERE / "own_claims.py").read_text("utf-8").splitlines()) < 60
+
+
+def test_the_worked_example_is_30_lines_and_stands_in_the_guide():
+    guide = (HERE.parents[1] / ".github/CONTRIBUTING.md").read_text("utf-8")
+    code = (HERE / "own_claims.py").read_text("utf-8")
+    assert len([line for line in f"{TEXT}{code}".splitlines() if line]) <= 30
+    assert f"```toml\n{TEXT}```" in guide
+    assert f"```python\n{code}```" in guide
+    assert [name for name in COLUMNS if f"`{name}`" not in guide] == []
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,14 @@ def test_the_scale_says_each_thing_once():
     assert scale_of(lambda p, s: {"softmax": recipes.softmax_regression(p, s)}) == []
 
 
+def test_the_scale_of_a_boltzmann_machine_is_its_size_and_its_training():
+    machine = MEASURES["mp-dbm"].networks
+    assert scale_of(machine, "mp-dbm", PROFILES["lesson"]) == [
+        "a machine of 500 and 500 hidden units, trained for 20 epochs on 50,000 images"
+    ]
+    assert scale_of(machine, "mp-dbm", PROFILES["paper"]) == []
+
+
 def test_the_scale_is_that_of_the_networks_that_the_numbers_are_of():
     halves = scale_of(lambda p, s: {"halves": recipes.in_halves(p, s, "maxout")}, "transfer-subsets")
     assert halves == ["naive training for 1 epochs on 25,000 images"]

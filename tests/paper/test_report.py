@@ -1,6 +1,7 @@
 """The report: a page that is whole, asks nothing of anybody and escapes every text, and tells everything."""
 
 import base64
+import io
 import math
 import re
 import struct
@@ -10,13 +11,15 @@ from itertools import pairwise
 
 import pytest
 from invented import HOSTILE, WANTED, invented, measured, noted
+from rich.console import Console
 
 from tinyadv.bench import summary
 from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import Drawing
 from tinyadv.paper.results import Measurement, Result, committed, status
-from tinyadv.paper.show import entry, report, rows, without_note
+from tinyadv.paper.show import entries, entry, report, rows, without_note
 from tinyadv.paper.show.report import page, write_report
+from tinyadv.paper.show.terminal import table
 from tinyadv.paper.show.text import markdown_gradients
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -480,10 +483,18 @@ def test_a_note_is_shown_where_something_differs_is_close_or_is_not_run(monkeypa
     assert entry(claim, None).note == ""
 
 
-def test_every_committed_result_that_is_not_reproduced_has_a_note():
+def test_every_committed_result_that_is_not_reproduced_has_a_note(monkeypatch):
     for largest in ("quick", "lesson", "paper"):
-        assert without_note(committed(largest)) == []
-    claim = claims()["fgsm-maxout"]
-    with pytest.MonkeyPatch.context() as patch:
-        noted(patch, claim.id, None)
-        assert without_note(committed()) == [claim.id]
+        assert without_note(entries(committed(largest))) == []
+    noted(monkeypatch, "fgsm-maxout", None)
+    assert without_note(entries(committed())) == ["fgsm-maxout: ours differs, and no note says why"]
+
+
+@pytest.mark.parametrize("text", [None, "With {confidence_on_mistakes}, which was not measured."])
+def test_where_a_claim_differs_and_nothing_says_why_one_line_says_so(monkeypatch, text):
+    noted(monkeypatch, "rubbish-rbf", text)
+    for error, lines in ((0.0, 0), (0.5, 1)):
+        console = Console(file=io.StringIO(), width=100)
+        table({"rubbish-rbf": measured("rubbish-rbf", {"error": error})}, console)
+        said = [line for line in console.file.getvalue().splitlines() if "no note" in line]
+        assert [line.strip() for line in said] == ["rubbish-rbf: ours differs, and no note says why"] * lines

@@ -140,9 +140,13 @@ def _varied(found: Sequence[Variation], key: str, name: str) -> float:
     return next((v.values.get(name, math.nan) for v in found if v.key == key), math.nan)
 
 
-def without_note(results: Mapping[str, Result]) -> list[str]:
-    """The ids of claims that differ, or are only close, and on which notes.toml has no note."""
-    return [claim.id for claim, _, word in statuses(results) if word in ("close", "differs") and not claim.note]
+def without_note(shown: Iterable[Entry]) -> list[str]:
+    """A line on each claim that differs, or is only close, with no note to say why."""
+    missing = (one for one in shown if one.status in ("close", "differs") and not one.note)
+    return [f"{one.claim.id}: {_NO_NOTE[one.status]}, and no note says why" for one in missing]
+
+
+_NO_NOTE: dict[Status, str] = {"close": "the number is only close", "differs": "ours differs"}
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -166,6 +170,10 @@ def scale(claim: Claim, result: Result) -> list[str]:
 
 def _shorter(recipe: Mapping[str, Any]) -> str:
     """The length of a training without the published protocol; "" where that, or nothing, is published."""
+    if recipe.get("network") == "mp_dbm" and not recipe.get("stage2"):
+        units = recipe.get("arguments", {}).get("units")
+        size = f" of {' and '.join(map(str, units))} hidden units" if isinstance(units, list) else ""
+        return f"a machine{size}, trained for {recipe.get('epochs', 10)} epochs on 50,000 images"
     if recipe.get("network") not in ("maxout_network", "saturating_network") or recipe.get("retrain"):
         return ""
     kind = {"clean": "naive"}.get(recipe.get("objective", "clean"), recipe.get("objective"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..results import STATUSES, Result, Status
-from . import Entry, entries, tally
+from . import Entry, entries, tally, without_note
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +36,8 @@ def table(results: Mapping[str, Result], console: Console, ids: Iterable[str] | 
         said += [f"why: {one.note}"] if one.note else []
         if said:
             console.print(Text.assemble((one.claim.id, "bold"), f": {'; '.join(said)}"))
+    for line in without_note(chosen):
+        console.print(Text(line, _STYLES["close"]))
     console.print(Text(tally([one.status for one in chosen]) + "."))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinyadv import models
-from tinyadv.datasets import mnist
+from tinyadv.datasets import DataError, cifar10, mnist
 from tinyadv.layers import named_parameters, parameters
 from tinyadv.metrics import predict
 from tinyadv.models import EMBEDDED, embedded, embedded_names, provenance
@@ -64,6 +64,18 @@ def test_float16_changes_no_figure_by_more_than_a_tenth_of_a_point(name):
     before, after = provenance(name)["figures"], script().figures(embedded(name))
     assert before.keys() == after.keys()
     assert {key: after[key] for key in before} == pytest.approx(before, abs=0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_float16_changes_no_figure_on_cifar10_by_more_than_a_tenth_of_a_point():
+    try:
+        cifar10(whitened=True)
+    except DataError as error:
+        pytest.skip(str(error))
+    before, after = provenance("conv-maxout")["figures"], script().figures(embedded("conv-maxout"))
+    for name in ("clean_error", "fgsm_error", "fgsm_rounded_error"):
+        assert after[name] == pytest.approx(before[name], abs=0.001), name
 
 
 def test_the_script_keeps_what_is_known_and_measures_before_it_rounds(tmp_path, monkeypatch, capsys):

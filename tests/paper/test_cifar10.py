@@ -1,6 +1,7 @@
 """The claims of CIFAR-10's network against the same computed another way: sample by sample, by finite differences."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -107,7 +108,12 @@ def test_what_is_measured_on_the_network_of_the_package_says_so(monkeypatch):
     }
     assert MEASURES["rubbish-conv"].recipes(TINY, 0) == []  # nothing is to be trained
     found = Result("rubbish-conv", "tiny", "cpu", [0], [m])
-    assert "measured on networks that came with the package" in scale(claims()["rubbish-conv"], found)
+    assert scale(claims()["rubbish-conv"], found) == [
+        "convolutional layers of 24, 64, 64 units (published: 96, 192, 192), trained for 8 epochs",
+        "measured on networks that came with the package",
+    ]
+    about = {"hash": "0", "recipe": {"network": "conv_maxout_network", "stage2": True}}
+    assert scale(claims()["rubbish-conv"], replace(found, measurements=[replace(m, networks={"conv": about})])) == []
 
 
 def test_a_network_of_the_package_is_known_by_its_content(tmp_path, monkeypatch):

@@ -174,6 +174,10 @@ def _shorter(recipe: Mapping[str, Any]) -> str:
         units = recipe.get("arguments", {}).get("units")
         size = f" of {' and '.join(map(str, units))} hidden units" if isinstance(units, list) else ""
         return f"a machine{size}, trained for {recipe.get('epochs', 10)} epochs on 50,000 images"
+    if recipe.get("network") == "conv_maxout_network" and not recipe.get("stage2"):
+        channels = recipe.get("arguments", {}).get("channels")
+        size = f" of {', '.join(map(str, channels))} units" if isinstance(channels, list) else ""
+        return f"convolutional layers{size} (published: 96, 192, 192), trained for {recipe.get('epochs', 10)} epochs"
     if recipe.get("network") not in ("maxout_network", "saturating_network") or recipe.get("retrain"):
         return ""
     kind = {"clean": "naive"}.get(recipe.get("objective", "clean"), recipe.get("objective"))

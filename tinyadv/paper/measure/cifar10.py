@@ -8,16 +8,16 @@ gradient is the one that the paper's software computes, with p - t rounded in fl
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from ... import metrics, ops
-from ...attacks import input_gradient
+from ...attacks import fgsm, input_gradient
 from ...backend import Array, array_module, to_device
 from ...datasets import CIFAR10_CLASSES, cifar10
 from ...models import Network
 from ...preprocessing import SCALE, contrast
 from .. import recipes
-from ..attacking import attack
 from ..lab import EPS, EPS_WHITENED, Lab, Trained
 from ..profiles import Profile
 from ..results import Measurement
@@ -54,7 +54,7 @@ def under_fgsm(network: Network, x: Array, y: Array) -> Measurement:
     """What is measured of a network on whitened images x `(N, D)` with labels y `(N,)`."""
     values = Values()
     for end, attacked in (("", Rounded(network)), ("_exact", network)):
-        x_adv = attack(attacked, x, y, EPS_WHITENED)
+        x_adv = metrics.in_batches(partial(fgsm, attacked, eps=EPS_WHITENED), x, y, size=BATCH)
         values.add(
             metrics.evaluate(network, x_adv, y),
             error=f"error{end}",
@@ -63,7 +63,7 @@ def under_fgsm(network: Network, x: Array, y: Array) -> Measurement:
         )
         values.values[f"zero_gradient_share{end}"] = float((x_adv == x).mean())  # FGSM moves every other entry
     values.add(metrics.evaluate(network, x, y), error="clean_error", confidence="clean_confidence")
-    values.values["certain_share"] = float(metrics.in_batches(lambda *part: certain(network, *part), x, y).mean())
+    values.values["certain_share"] = float(metrics.in_batches(partial(certain, network), x, y, size=BATCH).mean())
     values.values["deviation"] = float(x.std())
     return values.measurement()
 

@@ -92,8 +92,9 @@ def test_what_does_not_fit_a_network_is_left_out():
 def test_progress_names_network_and_attack(data):
     said = []
     audit_networks({"a": network()}, *data, SMALL, (True,), said.append)
-    assert said[0] == "a: none, clipped"
-    assert "a: square attack, 20 queries, clipped" in said
+    assert said[0] == "a, clipped, 1 of 8: none"
+    assert said[6] == "a, clipped, 7 of 8: square attack, 20 queries"
+    assert len(said) == 8
 
 
 @pytest.mark.parametrize(
@@ -156,11 +157,14 @@ def test_the_forms_hold_the_same_numbers(files, capsys):
     assert "FGSM examples from first & -- & -- & " in latex
     assert run(files) == 0
     seen = capsys.readouterr()
-    assert "first: 20 images, eps 0.1" in seen.out
+    assert "first: 20 images, eps 0.1\n" in seen.out
+    of_first = [100 * row["error"] for row in rows if (row["network"], row["attack"]) == ("first", "worst")]
+    headline = "misclassified after at least one of the attacks: {:.1f} % (not clipped), {:.1f} % (clipped to [0, 1])"
+    assert headline.format(*of_first) in seen.out.splitlines()
     lines = [line for line in seen.out.splitlines() if line.startswith("  ")]
     assert "not clipped" in lines[0]
     assert len({len(line) for line in lines}) == 1  # the columns are straight
-    assert "second: FGSM" in seen.err
+    assert "second, clipped, 3 of 9: FGSM" in seen.err
 
 
 @pytest.mark.parametrize(

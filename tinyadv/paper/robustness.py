@@ -158,8 +158,10 @@ def audit_networks(
         made = {name: _fgsm(network, x, y, effort, clipped) for name, network in networks.items()}
         for name, network in networks.items():
             wrong: dict[str, Array] = {}
-            for attack, fooled in _attacks(network, x, y, made[name], effort, CLIPPED if clipped else None).items():
-                say(f"{name}: {label(attack, effort)}{', clipped' if clipped else ''}")
+            attacks = _attacks(network, x, y, made[name], effort, CLIPPED if clipped else None)
+            for number, (attack, fooled) in enumerate(attacks.items(), start=1):
+                bounds = ", clipped" if clipped else ""
+                say(f"{name}{bounds}, {number} of {len(attacks)}: {label(attack, effort)}")
                 wrong[attack] = fooled()
             for other, x_adv in made.items():
                 if other != name:
@@ -286,14 +288,20 @@ def read_images(path: Path | None, images: int) -> tuple[Array, Array]:
 
 
 def as_text(rows: list[Row], effort: Effort) -> str:
-    """A table for the terminal: for each network its attacks, the error with its interval, unclipped and clipped."""
+    """For the terminal: what the worst of the attacks leaves of each network, and then a table of its attacks.
+
+    Each with its error and the interval, unclipped and clipped.
+    """
     width = max(len(label(row.attack, effort)) for row in rows) + 2
     lines = []
     for network in dict.fromkeys(row.network for row in rows):
         of_network = [row for row in rows if row.network == network]
         clips = list(dict.fromkeys(row.clipped for row in of_network))
-        lines += [f"{network}: {of_network[0].images:,} images, eps {effort.eps:g}", ""]
         heads = ["clipped to [0, 1]" if clipped else "not clipped" for clipped in clips]
+        worst = [100 * row.error for row in of_network if row.attack == WORST]
+        fooled = ", ".join(f"{error:.1f} % ({head})" for error, head in zip(worst, heads, strict=True))
+        lines.append(f"{network}: {of_network[0].images:,} images, eps {effort.eps:g}")
+        lines += [f"misclassified after at least one of the attacks: {fooled}", ""]
         lines.append(f"  {'attack':<{width}}" + "".join(f"{head:>26}" for head in heads))
         for attack in dict.fromkeys(row.attack for row in of_network):
             cells = [_cell(row) for row in of_network if row.attack == attack]

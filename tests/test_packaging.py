@@ -135,6 +135,15 @@ def test_the_source_distribution_gives_the_same_wheel(sdist, wheel, names, tmp_p
     assert not [name for name in names if again.read(name) != first.read(name)]
 
 
+def test_both_licences_travel_with_their_text(unpacked):
+    code = (unpacked / INFO / "licenses" / "LICENSE").read_text(encoding="utf-8")
+    assert code.startswith("MIT License")
+    assert "WITHOUT WARRANTY OF ANY KIND" in code
+    lessons = (unpacked / "tinyadv" / "_lessons" / "LICENSE").read_text(encoding="utf-8")
+    assert "The lessons, the site's pages and the figures" in lessons
+    assert all(f"\nSection {n} -- " in lessons for n in range(1, 9))  # the legal code of CC BY 4.0, whole
+
+
 def test_the_wheel_says_what_it_is_and_needs(unpacked):
     about = Parser().parsestr((unpacked / INFO / "METADATA").read_text(encoding="utf-8"))
     assert about["Version"] == PROJECT["version"] == tinyadv.__version__

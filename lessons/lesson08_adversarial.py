@@ -123,7 +123,7 @@ if __name__ == "__main__":
 # %%
 if __name__ == "__main__":
     naive240 = networks.network(recipes.maxout(size, 0, 240))
-    trained240 = networks.network(recipes.maxout(size, 0, 240, adversarial=True))
+    trained240 = networks.network(recipes.maxout(size, 0, 240, adversarial="inference"))
     errors = [metrics.evaluate(network, x, y).error for network in (naive240, trained240)]
     compare("adv-train-240", {"naive_error": errors[0], "adversarially_trained_error": errors[1]})
 
@@ -172,12 +172,12 @@ def transfer(networks: list[models.Network], x: np.ndarray, y: np.ndarray, eps: 
 # %%
 if __name__ == "__main__":
     naive = networks.network(recipes.maxout(size, 0, size.units))
-    trained = networks.network(recipes.maxout(size, 0, size.units, adversarial=True))
+    trained = networks.network(recipes.maxout(size, 0, size.units, adversarial="inference"))
     E = transfer([naive, trained], x, y, EPS)
     x_pgd = attacks.pgd(trained, x[:1000], y[:1000], EPS, rng=generator(0))
     pgd_error = float(np.mean(metrics.predict(trained, x_pgd) != y[:1000]))
-    compare("adv-robust-1600", {"error": E[1, 1], "naive_error": E[0, 0], "pgd_error": pgd_error})
-    compare("adv-transfer", {"error_naive_to_trained": E[0, 1], "error_trained_to_naive": E[1, 0]})
+    compare("adv-robust-1600", {"error_exact": E[1, 1], "naive_error_exact": E[0, 0], "pgd_error": pgd_error})
+    compare("adv-transfer", {"error_naive_to_trained_exact": E[0, 1], "error_trained_to_naive_exact": E[1, 0]})
 
 # %% [markdown]
 # It resists one step along its own gradient, which is all that it was ever shown. A robustness figure says little
@@ -189,7 +189,7 @@ if __name__ == "__main__":
 if __name__ == "__main__":
     x_adv = metrics.in_batches(partial(attacks.fgsm, trained, eps=EPS), x, y)
     attacked = metrics.evaluate(trained, x_adv, y)
-    compare("adv-confidence", {"confidence_on_mistakes": attacked.confidence_on_mistakes})
+    compare("adv-confidence", {"confidence_on_mistakes_exact": attacked.confidence_on_mistakes})
 
 # %% [markdown]
 # ## When to stop?

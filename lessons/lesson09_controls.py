@@ -119,8 +119,8 @@ def measured(network: models.Network, x: np.ndarray, y: np.ndarray) -> dict[str,
 # %%
 if __name__ == "__main__":
     m = {name: measured(network, x, y) for name, network in found.items()}
-    wanted = ("error", "confidence_on_mistakes", "clean_error")
-    compare("noise-sign", {name: m["noise"][name] for name in wanted})
+    wanted = {name: f"{name}_exact" for name in ("error", "confidence_on_mistakes")} | {"clean_error": "clean_error"}
+    compare("noise-sign", {said: m["noise"][name] for name, said in wanted.items()})
     compare("noise-uniform")
 
 # %% [markdown]
@@ -255,8 +255,12 @@ if __name__ == "__main__":
 
 # %%
 if __name__ == "__main__":
-    wanted = ("clean_error", "error", "pgd_error")
-    compare("through-attack", {f"{q}_{name}": m[name][q] for q in wanted for name in ("fgsm", "scaled")})
+    values = {}
+    for name in ("fgsm", "scaled"):
+        values[f"clean_error_{name}"] = m[name]["clean_error"]
+        values[f"error_{name}_exact"] = m[name]["error"]
+        values[f"pgd_error_{name}"] = m[name]["pgd_error"]
+    compare("through-attack", values)
 
 # %% [markdown]
 # Compare the clean error with the error under FGSM in each column of the table. Where the second is *smaller*, the

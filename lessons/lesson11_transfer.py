@@ -145,10 +145,10 @@ def chance(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> float:
 
 # %%
 if __name__ == "__main__":
-    shares = {f"agreement_{name}": agreement(said["maxout"], said[name], y, "a") for name in ("rbf", "softmax")}
+    shares = {f"agreement_{name}_exact": agreement(said["maxout"], said[name], y, "a") for name in ("rbf", "softmax")}
     compare("transfer-agreement", shares)
     pairs = (("softmax", "maxout"), ("rbf", "maxout"), ("rbf", "softmax"))
-    shares = {f"agreement_{a}_{b}": agreement(said[a], said[b], y, "both") for a, b in pairs}
+    shares = {f"agreement_{a}_{b}_exact": agreement(said[a], said[b], y, "both") for a, b in pairs}
     compare("transfer-both-wrong", shares)
     for a, b in pairs:
         print(f"{a} and {b}: {chance(said[a], said[b], y):.1%} would be chance")
@@ -173,9 +173,9 @@ if __name__ == "__main__":
         (same if i // 2 == j // 2 else other).append(error[i, j])
         common.append(agreement(said[i, i], said[i, j], y[:1000], "both"))
     values = {
-        "error_same_architecture": np.mean(same),
-        "error_other_architecture": np.mean(other),
-        "agreement": np.mean(common),
+        "error_same_architecture_exact": np.mean(same),
+        "error_other_architecture_exact": np.mean(other),
+        "agreement_exact": np.mean(common),
     }
     compare("transfer-subsets", values)
 
@@ -319,7 +319,7 @@ if __name__ == "__main__":
     maxout = three[1]
     g = metrics.in_batches(lambda a, b: attacks.input_gradient(maxout, a, b), seen_x, seen_y)
     signs = np.random.default_rng(0).choice(np.array([-EPS, EPS], x.dtype), x.shape)
-    moved = {"error_common": x + universal(g, seen_y, EPS)[y], "error_random": x + signs}
+    moved = {"error_common_exact": x + universal(g, seen_y, EPS)[y], "error_random": x + signs}
     errors = {name: np.mean(metrics.predict(maxout, images) != y) for name, images in moved.items()}
     compare("universal-direction", errors)
 

@@ -204,8 +204,8 @@ def error_of_first(n: int, eps: float, rule) -> float:
 # %%
 if __name__ == "__main__":
     rules = {"error_ensemble": by_probability, "error_mean_logit": by_logit, "error_summed_losses": by_losses}
-    found = {name: error_of_first(len(members), EPS, rule) for name, rule in rules.items()}
-    found["error_member"] = error_made_on(members, 0, x, y, EPS)
+    found = {f"{name}_exact": error_of_first(len(members), EPS, rule) for name, rule in rules.items()}
+    found["error_member_exact"] = error_made_on(members, 0, x, y, EPS)
     found["clean_error"] = float(together)
     compare("ensemble-12", found, {name: metrics.wilson(round(v * len(y)), len(y)) for name, v in found.items()})
 

@@ -156,7 +156,7 @@ MISTAKES = {
     "J is the sum over the batch": Mistake(losses.softmax_cross_entropy, ".mean()", ".sum()", SOFTMAX),
     "momentum forgotten": Mistake(optim.SGD.step, "velocity *= momentum", "velocity *= 0", ("fgsm-softmax", *MAXOUT)),
     "adversarial training without an attack": Mistake(
-        losses.adversarial_objective, "x_adv = fgsm(model, x, y, eps)", "x_adv = x", TRAINED
+        losses.adversarial_objective, "Tensor(x_adv), adversarial_rng", "Tensor(x), adversarial_rng", TRAINED
     ),
     "pixels are divided by 255 twice": Mistake(datasets._mnist.__wrapped__, "784), 255,", "784), 255 * 255,", SOFTMAX),
 }

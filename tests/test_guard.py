@@ -61,11 +61,22 @@ def test_what_lies_outside_is_named():
 WITHOUT_BAND = {
     "error", "error_maxout", "error_softmax", "error_rbf", "own_error_naive", "own_error_trained",
     *(f"{name}_{which}" for name in ("pixels_used", "spread", "filters") for which in ("naive", "trained")),
+    *(f"error_{name}_exact" for name in ("maxout", "softmax", "rbf")),
+    *(f"agreement_{name}" for name in ("rbf", "softmax", "softmax_maxout", "rbf_maxout", "rbf_softmax")),
 }  # fmt: skip
 
 
 # claims that are younger than the healthy runs of which the bands were made
-YOUNGER = {"mp-dbm", "rubbish-conv", "rubbish-skew-conv", "fooling-step", "fig5-fooling"}
+YOUNGER = {
+    "mp-dbm", "rubbish-conv", "rubbish-skew-conv", "fooling-step", "fig5-fooling",
+    "adv-stopping", "adv-train-1600", "adv-transfer", "adv-confidence",
+}  # fmt: skip
+
+
+# claims whose definitions are younger than the published quick run, which does not have them
+UNPUBLISHED = {
+    "fgsm-softmax", "rotation-attack", "adv-train-240", "adv-robust-1600", "fig3-filters", "universal-direction",
+}  # fmt: skip
 
 
 def test_every_claim_of_the_quick_profile_has_bands():
@@ -73,6 +84,9 @@ def test_every_claim_of_the_quick_profile_has_bands():
     assert known.keys() == QUICK - YOUNGER
     for claim, band in known.items():
         assert band, f"{claim} has nothing that could turn red"
+        if claim in UNPUBLISHED:
+            assert claim not in published, f"{claim} is published: take it out of this list"
+            continue
         measured = published[claim].measurements[0]
         finite = {name for name, v in measured.values.items() if math.isfinite(v)}
         assert finite - WITHOUT_BAND <= band.keys()

@@ -162,7 +162,7 @@ def test_it_works_where_there_is_no_checkout(unpacked, tmp_path):
         "-c",
         "import sys, tinyadv, tinyadv.cli, tinyadv.course, tinyadv.paper.run\n"
         "assert tinyadv.datasets.mnist().test.x.shape == (10_000, 784)\n"
-        "assert len(tinyadv.paper.claims.claims()) == 46\n"
+        "assert len(tinyadv.paper.claims.claims()) == 47\n"
         "print(*(m.__file__ for name, m in sys.modules.items() if name.partition('.')[0] == 'tinyadv'), sep='\\n')",
         path=str(unpacked),
         cwd=tmp_path,
@@ -192,7 +192,7 @@ def test_the_wheel_in_a_clean_environment(wheel, tmp_path):
         return python(there / "tinyadv", *arguments, executable=there / "python", cwd=elsewhere)
 
     assert command("--version") == f"tinyadv {tinyadv.__version__}\n"
-    assert "46 claims" in command("claims")
+    assert "47 claims" in command("claims")
     assert "lesson01_linear.py" in command("lesson")
     table = command("reproduce", "--only", "linear-growth", "--only", "logistic-3v7", "--out", "out")
     assert "2 claims" in table

@@ -377,6 +377,7 @@ def claims(
         from .paper.claims import claims as registry
         from .paper.claims import select
         from .paper.results import committed, load_results, merge
+        from .paper.show import GRADIENT
         from .paper.show.terminal import table
         from .paper.show.text import csv_table, latex_table, markdown_page
 
@@ -404,6 +405,7 @@ def claims(
             return
         for claim in chosen:
             parts = [claim.claim, claim.definition]
+            parts += [GRADIENT] if claim.rounds else []
             parts += [f"Has to hold, for every seed: {claim.predicate}"] if claim.predicate else []
             paragraphs = [" ".join(part.split()) for part in parts]
             console.print("", f"{claim.id}, section {claim.section}", *paragraphs, sep="\n", markup=False)
@@ -424,6 +426,7 @@ def _described(claim: Claim, result: Result | None) -> dict[str, Any]:
             "format": q.format,
             "paper": q.paper,
             "tolerance": q.tolerance,
+            "draft": q.draft,
             "ours": _finite(result.mean(q.name)) if result else None,
             "interval": result.interval(q.name) if result else None,
             "values": [_finite(m.values.get(q.name, math.nan)) for m in result.measurements] if result else [],

@@ -84,7 +84,7 @@ def test_outputs_of_another_size(claim):
     recipe = MEASURES[claim].recipes(TINY, 0)[0]
     network = given((recipe.network, "clean", recipe.arguments.get("top")))
     z = network(gaussian("rubbish", 200)).astype("float64")
-    assert list(m.variations) == [f"outputs:{scale:g}" for scale in appendix.SCALES]
+    assert list(m.variations) == [f"outputs:{scale:g}" for scale in appendix.SCALES]  # where nothing is varied
     for scale, (error, confidence) in zip(appendix.SCALES, map(dict.values, m.variations.values()), strict=True):
         s = scale * z
         p = 1 / (1 + np.exp(-s)) if network.top == "sigmoid" else np.exp(s)
@@ -105,6 +105,22 @@ def test_a_longer_trained_network_is_a_variation(monkeypatch):
     assert m.variations["longer"] == wanted | {"epochs": 2}
     assert wanted["error"] != m.values["error"]
     assert "longer" not in alone.variations
+
+
+def test_independent_sigmoids_have_the_mean_as_j_and_the_sum_is_a_variation(monkeypatch):
+    use(monkeypatch, tiny_mnist())
+    for profile in PROFILES.values():
+        named = MEASURES["rubbish-maxout-sigmoid"].named(profile, 0)
+        summed = recipes.maxout(profile, 0, top="sigmoid")
+        assert named["naive"] == recipes.sigmoid_mean(summed)
+        assert named.get("summed") == (summed if profile.name == "lesson" else None)
+    lab = GivenLab(dtype="float32")
+    mean, summed = (lab.given["maxout_network", *kind] for kind in (("clean", "sigmoid"), ("rubbish", "sigmoid")))
+    m = measure("rubbish-maxout-sigmoid", lab, naive=mean, summed=summed)
+    other = measure("rubbish-maxout-sigmoid", lab, naive=summed)
+    names = ("error", "confidence_on_mistakes", "clean_error")
+    assert m.variations["sum"] == {name: other.values[name] for name in names}
+    assert m.values != other.values
 
 
 def test_skew_is_of_the_samples_of_the_other_claim():
@@ -201,22 +217,24 @@ def test_rubbish_training():
         rows, wrong = [], []
         for kind in kinds:
             network, at, fooled = lab.given[kind], start, []
+            g = appendix.input_gradient(network, start, k)
+            one = (probabilities(network, start - np.float32(0.25) * np.sign(g)).max(axis=1) > 0.5).mean()
             for _ in range(5):
                 fooled.append((probabilities(network, at).max(axis=1) > 0.5).mean())
                 g = np.concatenate([appendix.input_gradient(network, at[i : i + 1], k[i : i + 1]) for i in range(12)])
                 at = at - np.float32(0.05) * np.sign(g)
             wrong.append(probabilities(network, x).argmax(axis=1) != y)
-            rows.append([(probabilities(network, new).max(axis=1) > 0.5).mean(), wrong[-1].mean(), fooled[-1]])
+            rows.append([(probabilities(network, new).max(axis=1) > 0.5).mean(), wrong[-1].mean(), one, fooled[-1]])
             assert list(m.details["fooled"].values())[len(rows) - 1] == pytest.approx(fooled)
-    names = ("error", "clean_error", "fooled_after_steps")
+    names = ("error", "clean_error", "fooled_after_one_step", "fooled_after_steps")
     for key, row in zip(("without", "trained", "sigmoids"), rows, strict=True):
         assert m.variations[key] == pytest.approx(dict(zip(names, row, strict=True)))
-        assert m.details["fooled"][key][-1] == pytest.approx(row[2])
+        assert m.details["fooled"][key][-1] == pytest.approx(row[3])
     d = wrong[1].astype(float) - wrong[0]
     half = 1.959964 * d.std(ddof=1) / math.sqrt(len(d))
     assert m.values == pytest.approx({
         "clean_error_without": rows[0][1], "error": rows[1][0], "clean_error": rows[1][1],
-        "fooled_after_steps": rows[1][2], "clean_cost": d.mean(),
+        "fooled_after_one_step": rows[1][2], "fooled_after_steps": rows[1][3], "clean_cost": d.mean(),
     })  # fmt: skip
     assert m.intervals["clean_cost"] == pytest.approx((d.mean() - half, d.mean() + half))
     assert m.holds == (d.mean() <= half and rows[1][2] >= 0.5)
@@ -229,7 +247,9 @@ def test_rubbish_training():
 def test_the_predicate_of_rubbish_training_can_fail(monkeypatch, cost, fooled, holds):
     lab = world(monkeypatch, moved=10)
     monkeypatch.setattr(appendix, "_difference", lambda a, b: cost)
-    monkeypatch.setattr(appendix, "_iterated", lambda network, x, k: [1.0, fooled])
+    monkeypatch.setattr(appendix, "_iterated", lambda network, x, k: [1.0, 0.0])
+    rubbish = metrics.RubbishEvaluation(10, round(10 * fooled), 0.9, (0,) * 10, {})
+    monkeypatch.setattr(metrics, "evaluate_rubbish", lambda network, x: rubbish)
     m = MEASURES["rubbish-training"](lab, TINY, 0)
     assert m.holds is holds
     assert (m.values["clean_cost"], m.intervals["clean_cost"]) == (cost[0], cost[1:])

@@ -107,9 +107,9 @@ def test_on_the_command_line_too(tmp_path, options, message):
 
 @pytest.mark.parametrize("form", ["--json", "--csv", "--markdown", "--latex"])
 def test_claims_are_listed_in_every_form(tmp_path, form):
-    command = [sys.executable, "-m", "tinyadv", "claims", "fgsm-softmax", "--out", str(tmp_path), form]
+    command = [sys.executable, "-m", "tinyadv", "claims", "fgsm-maxout", "--out", str(tmp_path), form]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "fgsm-softmax" in done.stdout
+    assert "fgsm-maxout" in done.stdout
     if form == "--json":
         (claim,) = json.loads(done.stdout)
         assert len(claim["quantities"][0]["values"]) == len(claim["seeds"]) >= 3

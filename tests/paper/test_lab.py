@@ -93,7 +93,7 @@ def test_titles_tell_the_networks_of_a_profile_apart():
             recipes.rbf_network(profile, seed),
             recipes.rbf_network(profile, seed, top="rbf-true-class"),
             recipes.maxout(profile, seed),
-            recipes.maxout(profile, seed, adversarial=True),
+            recipes.maxout(profile, seed, adversarial="training"),
             recipes.maxout(profile, seed, units=1600),
             recipes.maxout(profile, seed, top="sigmoid"),
         )
@@ -114,12 +114,12 @@ def test_a_recipe_of_unknown_data_or_objective_is_refused_at_once(field, value):
 
 
 def test_the_maxout_networks_have_the_published_settings_and_differ_in_the_objective_alone():
-    naive, adversarial = (recipes.maxout(PROFILES["paper"], 3, 1600, adversarial=a) for a in (False, True))
+    naive, adversarial = (recipes.maxout(PROFILES["paper"], 3, 1600, adversarial=a) for a in (None, "inference"))
     assert naive.arguments == {"units": 1600, "top": "softmax"}
     assert (naive.max_norm, naive.batch, naive.patience, naive.seed) == (1.9365, 100, 100, 3)
-    assert (naive.data, naive.schedule, naive.retrain) == ("mnist", {}, True)
+    assert (naive.data, naive.schedule, naive.retrain, naive.chosen_with) == ("mnist", {}, True, 0)
     assert (naive.stop_on, adversarial.stop_on) == ("error", "adversarial_error")
-    assert adversarial.options == {"eps": 0.25, "alpha": 0.5, "attacked": "inference"}
+    assert adversarial.options == {"eps": 0.25, "alpha": 0.5, "attacked": "inference", "gradient": "rounded"}
     different = {name for name, value in asdict(naive).items() if asdict(adversarial)[name] != value}
     assert different == {"objective", "options", "stop_on"}
 

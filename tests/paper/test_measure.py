@@ -5,21 +5,22 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from tiny import LOG, SMALL, TINY, GivenLab, tiny_mnist, use
+from tiny import LOG, SMALL, TINY, GivenLab, made_sure, rounded_fgsm, tiny_mnist, use
 
 from tinyadv.attacks import fgsm
 from tinyadv.backend import generator
 from tinyadv.layers import parameters
 from tinyadv.metrics import Evaluation, evaluate
 from tinyadv.paper import recipes
-from tinyadv.paper.attacking import attack
+from tinyadv.paper.attacking import attack, software
 from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import pixels
 from tinyadv.paper.lab import Trained
-from tinyadv.paper.measure import MEASURES, Measure, collected, measures
-from tinyadv.paper.measure.common import Values, in_float64, pictures, under_fgsm, weights_l1
+from tinyadv.paper.measure import MEASURES, Measure, measures
+from tinyadv.paper.measure.common import Values, in_float64, in_short, pictures, under_fgsm, weights_l1
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, Result
+from tinyadv.paper.sections import collected
 from tinyadv.paper.show import scale
 
 
@@ -34,7 +35,7 @@ def lab(monkeypatch):
 
 
 def both(profile, seed):
-    return {"naive": recipes.maxout(profile, seed), "trained": recipes.maxout(profile, seed, adversarial=True)}
+    return {"naive": recipes.maxout(profile, seed), "trained": recipes.maxout(profile, seed, adversarial="training")}
 
 
 def test_a_function_gets_its_networks_by_name_and_what_was_used_is_noted(lab):
@@ -146,7 +147,7 @@ def test_functions_are_marked_left_as_they_are_and_collected():
         """Nothing."""
 
     module.function = function
-    found = collected(module)
+    found = collected("measures", module)
     assert found == {
         "fgsm-softmax": Measure("fgsm-softmax", function, found["fgsm-softmax"].networks),
         "linear-growth": Measure("linear-growth", function, both, quick=False),
@@ -154,8 +155,11 @@ def test_functions_are_marked_left_as_they_are_and_collected():
     assert found["fgsm-softmax"].networks(TINY, 0) == {}
     other = ModuleType("other")
     other.again = measures("linear-growth")(lambda lab, seed: None)
-    with pytest.raises(ValueError, match=r"^linear-growth is measured by two functions, one of them <lambda>$"):
-        collected(module, other)
+    with pytest.raises(
+        ValueError,
+        match=r"^one function measures a claim, but two are for linear-growth: <lambda> in other is the second$",
+    ):
+        collected("measures", module, other)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -190,13 +194,11 @@ def test_what_every_fgsm_claim_reports(lab):
     values, x_adv = under_fgsm(model, x, y)
     clean, attacked = evaluate(model, x, y), evaluate(model, x_adv, y)
     clipped = evaluate(model, fgsm(model, x, y, 0.25, clip=(0.0, 1.0)), y)
-    rounded = {name: values.values.pop(name) for name in ("error_rounded", "confidence_on_mistakes_rounded")}
-    assert rounded == {  # in float64 nothing is rounded away
-        "error_rounded": attacked.error,
-        "confidence_on_mistakes_rounded": attacked.confidence_on_mistakes,
-    }
+    exact = {name: values.values.pop(name) for name in list(values.values) if name.endswith("_exact")}
+    assert len(exact) == 5
+    assert {f"{name}_exact": v for name, v in values.values.items()}.items() >= exact.items()  # in float64
     assert values.values.pop("certain_share") == 0.0
-    assert values.intervals.keys() >= rounded.keys()
+    assert values.intervals.keys() >= exact.keys()
     assert values.values == {
         "clean_error": clean.error,
         "clean_confidence": clean.confidence,
@@ -207,9 +209,33 @@ def test_what_every_fgsm_claim_reports(lab):
         "confidence_on_mistakes_clipped": clipped.confidence_on_mistakes,
         "zero_gradient_share": np.mean(fgsm(model, x, y, 0.25) == x),
     }
-    assert values.intervals.keys() - rounded.keys() == values.values.keys() - {"zero_gradient_share"}
-    assert all(low <= (values.values | rounded)[name] <= high for name, (low, high) in values.intervals.items())
+    assert values.intervals.keys() - exact.keys() == values.values.keys() - {"zero_gradient_share"}
+    assert all(low <= (values.values | exact)[name] <= high for name, (low, high) in values.intervals.items())
     assert len(set(values.values.values())) == len(values.values)  # no two of them could be mixed up unnoticed
+
+
+def test_numbers_are_of_the_software_s_gradient_and_the_exact_one_s_end_in_exact(monkeypatch):
+    use(monkeypatch, tiny_mnist())
+    lab = GivenLab(dtype="float32")
+    model, (x, y) = kind(lab, "maxout_network"), lab.data.test
+    made_sure(model, 40.0)
+    values, x_adv = under_fgsm(model, x, y)
+    for end, made in (("", rounded_fgsm(model, x, y)), ("_exact", fgsm(model, x, y, 0.25))):
+        found = evaluate(model, made, y)
+        clipped = evaluate(model, made.clip(0, 1), y)
+        assert values.values["error" + end] == found.error
+        assert values.values["confidence_on_mistakes" + end] == pytest.approx(found.confidence_on_mistakes)
+        assert values.values["error_clipped" + end] == clipped.error
+    assert values.values["error"] != values.values["error_exact"]
+    assert np.array_equal(x_adv, rounded_fgsm(model, x, y))
+    in_short_of = in_short(values.values, 3)
+    assert in_short_of["epochs"] == 3
+    assert in_short_of["error_exact"] == values.values["error_exact"]
+
+
+def test_only_a_softmax_is_rounded(lab):
+    for network in lab.given.values():
+        assert (software(network) is not network) == (network.top == "softmax")
 
 
 def test_small_things(lab):

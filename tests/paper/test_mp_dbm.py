@@ -98,7 +98,7 @@ def test_errors_against_the_number_of_rounds(found):
         for name, value in wanted.items():
             assert by_rounds[name][i] == pytest.approx(value, abs=1 / IMAGES), (name, n)
     assert len({tuple(by_rounds[name]) for name in wanted}) == 4
-    assert m.variations["rounds:3"] == {name: m.values[name] for name in ("clean_error", "error", "error_rounded")}
+    assert m.variations["rounds:3"] == {name: m.values[name] for name in ("clean_error", "error", "error_exact")}
 
 
 def test_the_belief_in_the_true_class_over_the_rounds(found):

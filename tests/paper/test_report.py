@@ -215,7 +215,7 @@ def test_a_hostile_registry_stays_text(results, figures, monkeypatch):
 
 def test_the_summary_counts(results, figures):
     text = Page(page(results, MANIFEST, figures)).text
-    assert "Of the paper’s 46 claims: 3 reproduced, 1 close, 1 differs, 41 not run." in text
+    assert "Of the paper’s 47 claims: 3 reproduced, 1 close, 1 differs, 42 not run." in text
     assert "profile quick, seeds 0, 1, on cpu, in 2 min 11 s, started 2026-11-02 10:11." in text
 
 
@@ -247,7 +247,7 @@ def test_the_manifest_is_told_in_full(results, figures):
 def test_a_page_of_nothing(tmp_path):
     parsed = Page(page({}, {}, tmp_path))
     assert parsed.problems == []
-    assert "46 claims: 46 not run." in parsed.text
+    assert "47 claims: 47 not run." in parsed.text
     assert "None yet." in parsed.text
     full = {name: measured(name, {}, holds=True) for name in claims()}
     assert "Claims not run" not in Page(page(full, {}, tmp_path)).text
@@ -296,11 +296,11 @@ def validation(error, norm, epochs=8):
 
 
 def test_variations_stand_under_the_claim_by_their_labels(figures):
-    masked = {"validation-masked": {"error": 0.25, "weights_l1": math.nan, "epochs": 3}}
-    text, parsed = under(varied(validation(0.5, 12.5) | masked), figures)
+    half = {"validation-unmasked-half": {"error": 0.25, "weights_l1": math.nan, "epochs": 3}}
+    text, parsed = under(varied(validation(0.5, 12.5) | half), figures)
     assert "Variations of what the paper leaves open variation FGSM error ‖W‖₁ of the first layer on the " in text
-    assert "on the validation images, at the end 50.0 % 12.5 on the validation images, attack under" in text
-    assert "under this batch's masks, 3 epochs 25.0 % —" in text
+    assert "on the validation images, at the end 50.0 % 12.5 attack without dropout, on the validation" in text
+    assert "images, half way, 3 epochs 25.0 % —" in text
     assert parsed.all("details")[0]["class"] == "variations"
     assert "open" in parsed.all("details")[0]  # it differs: this may be why
     assert {a["scope"] for a in parsed.all("th")} == {"col", "row"}
@@ -308,9 +308,10 @@ def test_variations_stand_under_the_claim_by_their_labels(figures):
 
 def test_the_definition_stands_first_where_it_has_all_the_numbers(figures):
     result = measured("fgsm-maxout", {"error": 0.9, "confidence_on_mistakes": 0.8})
-    result.measurements[0].variations = {"clipped": {"error": 0.7, "confidence_on_mistakes": 0.6}}
+    result.measurements[0].variations = {"float64": {"error": 0.7, "confidence_on_mistakes": 0.6}}
     text, _ = under(result, figures)
-    assert "FGSM error confidence on mistakes as defined 90.0 % 80.0 % clipped to [0, 1] 70.0 % 60.0 %" in text
+    assert "FGSM error confidence on mistakes as defined 90.0 % 80.0 % p − t" in text
+    assert "computed, and rounded, in float64 70.0 % 60.0 %" in text
 
 
 def test_variations_of_several_seeds_are_means_over_those_that_have_them(figures):
@@ -367,7 +368,7 @@ def test_a_claim_on_other_data_says_so_and_why_it_is_not_run(figures, monkeypatc
     assert "fooling-step §A · on CIFAR-10 One gradient step" in text
     assert "Why: Only digits were tried: 67.0 %." in text
     assert "mean over the ten digits of MNIST 67.0 %" in text
-    assert "46 claims: 46 not run." in text
+    assert "47 claims: 47 not run." in text
 
 
 def test_a_long_page_has_a_table_of_contents(results, figures):
@@ -427,35 +428,50 @@ def test_the_benchmark_of_images_stands_below_with_its_figure(results, figures, 
 
 
 def test_what_rounding_does_stands_beside_the_paper(figures):
-    longer = {"confidence_on_mistakes": 0.9, "epochs": 100}
-    variations = {
-        "rounded": {"error": 0.7, "confidence_on_mistakes": 0.97},
-        "longer": {"error": 0.9, **longer},
-        "longer-rounded": {"error": 0.86, **longer, "confidence_on_mistakes": 0.5},
-    }
-    measurement = Measurement({"error": 0.9, "confidence_on_mistakes": 0.8}, variations=variations)
+    longer = {"error": 0.86, "confidence_on_mistakes": 0.5, "error_exact": 0.9, "confidence_on_mistakes_exact": 0.9}
+    variations = {"longer": {**longer, "epochs": 100}}
+    values = {"error": 0.7, "confidence_on_mistakes": 0.97, "error_exact": 0.9, "confidence_on_mistakes_exact": 0.8}
+    measurement = Measurement(values, variations=variations)
     result = Result("noise-sign", "quick", "cpu", [0], [measurement])
     text = page({"noise-sign": result}, MANIFEST, figures)
     part = text[text.index('<section id="rounding"') :]
     part = " ".join(" ".join(Page(part[: part.index("</section>") + 10]).texts).split())
     said = (
-        "With the rounded gradient, {} of 2 published numbers are nearer to the paper’s than with the exact one of the "
+        "With the software’s gradient, {} of 2 published numbers are nearer to the paper’s than with the exact one of "
+        "the "
     )
     assert said.format(1) in part, "the longest training's error, 86 %, but not its confidence"
-    assert "noise-sign : FGSM error 86.2 % 90.0 % 70.0 %" in part
-    assert "noise-sign : confidence on mistakes (trained for 100 epochs) 97.3 % 90.0 % 50.0 %" in part
+    assert "noise-sign : FGSM error 86.2 % 70.0 % 90.0 %" in part
+    assert "noise-sign : confidence on mistakes (trained for 100 epochs) 97.3 % 50.0 % 90.0 %" in part
     text = markdown_gradients({"noise-sign": result})
     assert said.format(1) in text
-    assert "| `noise-sign`: FGSM error (trained for 100 epochs) | 86.2 % | 90.0 % | 86.0 % |" in text
-    del variations["longer"]  # without its like with the exact gradient a rounded number says nothing
-    assert "100 epochs" not in markdown_gradients({"noise-sign": result})
-    measurement.variations = {"rounded": {"error": 0.9, "confidence_on_mistakes": 0.81}}
+    assert "| `noise-sign`: FGSM error (trained for 100 epochs) | 86.2 % | 86.0 % | 90.0 % |" in text
+    del longer["error_exact"], variations["longer"]["error_exact"], variations["longer"]["confidence_on_mistakes_exact"]
+    assert "100 epochs" not in markdown_gradients({"noise-sign": result})  # without the exact one it says nothing
+    measurement.variations = {}
+    values |= {"error": 0.9, "confidence_on_mistakes": 0.81}
     text = markdown_gradients({"noise-sign": result})  # of two that are shown alike neither is nearer
     assert said.format(1) in text
     assert "| `noise-sign`: FGSM error | 86.2 % | 90.0 % | 90.0 % |" in text
-    measurement.variations = {}
+    del values["error_exact"], values["confidence_on_mistakes_exact"]
     assert markdown_gradients({"noise-sign": result}) == ""
     assert 'id="rounding"' not in page({"noise-sign": result}, MANIFEST, figures)
+
+
+def test_the_exact_gradient_s_number_stands_beside_the_published_one_and_a_draft_s_is_named():
+    values = {"error": 0.9, "error_exact": 0.99, "confidence_on_mistakes": 0.9, "clean_error": 0.01}
+    one = entry(claims()["noise-sign"], measured("noise-sign", values))
+    shown = [(row.label, row.paper, row.ours.partition(" [")[0]) for row in one.compared]
+    assert shown == [
+        ("FGSM error", "86.2 %", "90.0 %"),
+        ("FGSM error, exact gradient", "", "99.0 %"),
+        ("confidence on mistakes", "97.3 %", "90.0 %"),
+    ]
+    assert [row.status for row in one.compared][1] is None
+    claim = claims()["universal-direction"]
+    rows = {row.label: row.paper for row in entry(claim, measured(claim.id, {"error_other": 0.4})).rows}
+    assert rows["error, the perturbation of another image of any class"] == "a draft: 46.2 %"
+    assert claim.published == ()  # nothing is compared with a draft
 
 
 # --- notes ------------------------------------------------------------------------------------------------------
@@ -487,7 +503,8 @@ def test_every_committed_result_that_is_not_reproduced_has_a_note(monkeypatch):
     for largest in ("quick", "lesson", "paper"):
         assert without_note(entries(committed(largest))) == []
     noted(monkeypatch, "fgsm-maxout", None)
-    assert without_note(entries(committed())) == ["fgsm-maxout: ours differs, and no note says why"]
+    found = {"fgsm-maxout": measured("fgsm-maxout", {"error": 0.5, "confidence_on_mistakes": 0.5})}
+    assert without_note(entries(found)) == ["fgsm-maxout: ours differs, and no note says why"]
 
 
 @pytest.mark.parametrize("text", [None, "With {confidence_on_mistakes}, which was not measured."])

@@ -152,7 +152,7 @@ def test_the_paper_s_protocol_with_fewer_units(tmp_path):
     assert job.profile == replace(PROFILES["paper"], units=240)
     small, whole = (MEASURES["adv-robust-1600"].recipes(profile, 1) for profile in (job.profile, PROFILES["paper"]))
     assert small == MEASURES["adv-train-240"].recipes(job.profile, 1)  # so that nothing is trained twice
-    assert [replace(r, arguments=r.arguments | {"units": 1600}) for r in small] == whole
+    assert [r.arguments["units"] for r in whole] == 3 * [1600]
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
-from tiny import LOG, TINY, GivenLab, measure, tiny_mnist, use
+from tiny import LOG, TINY, GivenLab, made_sure, measure, rounded_fgsm, tiny_mnist, use
 
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split
@@ -17,9 +18,12 @@ from tinyadv.paper.attacking import attack
 from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE, drawings
 from tinyadv.paper.measure import MEASURES, section4
+from tinyadv.paper.measure.common import in_float64
 from tinyadv.paper.results import Result, check
+from tinyadv.paper.tutorial import softmax_by_conjugate_gradients
 
 IMAGES = 60
+SCIPY = find_spec("scipy") is not None
 SOFTMAX, MAXOUT = ("softmax_regression", "clean", None), ("maxout_network", "clean", "softmax")
 
 
@@ -79,11 +83,26 @@ def test_the_trajectory_is_that_of_a_training_by_hand(lab, l2):
 def test_the_variations_are_the_trajectories_at_their_start_middle_and_end(lab):
     m = measured("fgsm-softmax", lab)
     keys = ("weights_l1", "clean_error", "error", "confidence_on_mistakes")
-    assert list(m.variations) == ["decay:0:1", "decay:0:2", "decay:0.01:1", "decay:0.01:2"]
+    keys_of_decay = ["decay:0:1", "decay:0:2", "decay:0.01:1", "decay:0.01:2"]
+    assert list(m.variations) == [*keys_of_decay, *["conjugate-gradients"] * SCIPY]
     for key, values in m.variations.items():
+        if key not in keys_of_decay:
+            continue
         _, l2, epoch = key.split(":")
         assert values == {k: m.details["trajectories"][l2][int(epoch) - 1][k] for k in keys}
     assert m.details["measured"] == {k: m.values[k] for k in keys}
+
+
+@pytest.mark.skipif(not SCIPY, reason="SciPy minimises")
+def test_the_tutorial_s_recipe_is_a_variation_of_the_first_seed(lab):
+    found = measured("fgsm-softmax", lab).variations["conjugate-gradients"]
+    model, log = softmax_by_conjugate_gradients(lab.data.train, lab.data.validation)
+    x, y = lab.data.test
+    assert found["clean_error"] == (model(x).argmax(axis=1) != y).mean()
+    assert found["error"] == (model(attack(rounding.Rounded(model), x, y)).argmax(axis=1) != y).mean()
+    assert found["error_exact"] == (model(attack(model, x, y)).argmax(axis=1) != y).mean()
+    assert found["epochs"] == len(log)
+    assert "conjugate-gradients" not in MEASURES["fgsm-softmax"](lab, TINY, 1).variations
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -96,20 +115,35 @@ def test_the_log_is_that_of_the_training(lab):
     assert str(m.details["log"]) == str([{key: entry[key] for key in keys} for entry in LOG])
 
 
-def test_the_variations_are_clipping_rounding_and_length(lab):
+def test_the_variations_are_float64_and_length(lab):
     m = MEASURES["fgsm-maxout"](lab, replace(TINY, variations=True), 0)
     v, varied = m.values, m.variations
-    assert list(varied) == ["clipped", "rounded", "longer", "longer-clipped", "longer-rounded"]
-    for key in ("clipped", "rounded"):
-        assert varied[key]["error"] == v[f"error_{key}"]
-        assert varied[key]["confidence_on_mistakes"] == pytest.approx(v[f"confidence_on_mistakes_{key}"], nan_ok=True)
-        assert varied[f"longer-{key}"] == {**varied[key], "epochs": len(LOG)}  # here the same network
-        assert varied[key]["certain_share"] == v["certain_share"]
-    assert varied["longer"]["error"] == v["error"]
-    assert list(measured("fgsm-maxout", lab).variations) == ["clipped", "rounded"]  # where nothing is varied
+    assert list(varied) == ["float64", "longer", "longer-float64"]
+    assert varied["float64"]["error"] == v["error"]  # this network is in float64
+    assert varied["longer-float64"] == {**varied["float64"], "epochs": len(LOG)}  # here the same network
+    names = ("error", "confidence_on_mistakes", "error_exact", "error_clipped", "certain_share")
+    for name in names:
+        assert varied["longer"][name] == pytest.approx(v[name], nan_ok=True)
+    assert varied["longer"]["epochs"] == len(LOG)
+    assert [point["epochs"] for point in m.details["software"]] == [len(LOG), len(LOG)]
+    assert m.details["software"][0]["error"] == v["error"]
+    assert list(measured("fgsm-maxout", lab).variations) == ["float64"]  # where nothing is varied
     naive, longer = MEASURES["fgsm-maxout"].named(replace(TINY, variations=True), 0).values()
     assert longer.epochs == 5 * naive.epochs
     assert {name: used.get("varied") for name, used in m.networks.items()} == {"naive": None, "longer": True}
+
+
+def test_rounding_in_float64_saves_fewer_images_than_in_float32(monkeypatch):
+    use(monkeypatch, tiny_mnist())
+    lab = GivenLab(dtype="float32")
+    network, (x, y) = lab.given["maxout_network", "clean", "softmax"], lab.data.test
+    made_sure(network, 40.0)
+    m = measure("fgsm-maxout", lab, naive=network)
+    by_hand = rounded_fgsm(in_float64(network), x.astype("float64"), y)
+    wanted = (network(by_hand.astype("float32")).argmax(axis=1) != y).mean()
+    assert m.variations["float64"]["error"] == pytest.approx(wanted)
+    assert m.values["error"] < m.variations["float64"]["error"] <= m.values["error_exact"]
+    assert m.values["error"] == (network(rounded_fgsm(network, x, y)).argmax(axis=1) != y).mean()
 
 
 def test_in_float64_nothing_is_lost(lab):

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure as Canvas
 from test_sections import EPS, ByHand
 from tiny import LOG, TINY, GivenLab, made_sure, measure, rounded_fgsm, tiny_mnist, use
 
-from tinyadv import losses, metrics, training
+from tinyadv import metrics, training
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import named_parameters, parameters
 from tinyadv.models import build
 from tinyadv.optim import SGD, Schedule
-from tinyadv.paper import audit, recipes
+from tinyadv.paper import audit, recipes, rounding
 from tinyadv.paper import lab as laboratory
 from tinyadv.paper.draw import BLUE, GREY, ORANGE, STYLE, drawings, pixels
 from tinyadv.paper.lab import Lab, Trained
@@ -86,13 +86,43 @@ def drawn(claim, details):
 def test_the_quick_profile_trains_nothing_for_them_that_others_do_not_need():
     quick = PROFILES["quick"]
     needed = {recipe.hash for claim in OURS for recipe in MEASURES[claim].recipes(quick, 0)}
-    assert needed == {recipes.maxout(quick, 0, adversarial=a).hash for a in (False, True)}
+    maxout = {recipes.maxout(quick, 0, adversarial=sees).hash for sees in (None, "training", "inference")}
+    assert needed == maxout | {recipes.softmax_regression(quick, 0).hash}
     assert measure_units("paper") == {240, 1600}
+
+
+def test_under_the_protocol_the_networks_of_240_units_are_the_published_ones():
+    profile = PROFILES["paper"]
+    wanted = [recipes.published(3, adversarial=sees) for sees in (None, "training", "inference")]
+    assert MEASURES["adv-train-240"].recipes(profile, 3) == wanted
+    small = replace(profile, units=240)  # in place of 1600: nothing is trained twice
+    for claim in ("adv-robust-1600", "adv-transfer", "fig3-filters"):
+        assert MEASURES[claim].recipes(small, 3)[:3] == wanted
+    large = MEASURES["adv-robust-1600"].named(profile, 3)
+    assert large["trained"] == recipes.published_1600(3, "training")
+    assert large["unmasked"] == recipes.published_1600(3, "inference")
+    assert (large["naive"].stop_on, large["naive"].chosen_with, large["naive"].retrain) == ("error", 0, True)
+    assert large["naive"] == MEASURES["maxout-1600-naive"].named(profile, 3)["large"]
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_either_attack_in_training_is_measured_by_every_row_and_nothing_else_differs(profile):
+    for claim in (*OURS, "adv-train-error"):
+        if claim == "maxout-1600-naive":
+            continue
+        named = MEASURES[claim].named(profile, 1)
+        masks, without = named["small" if claim == "adv-train-error" else "trained"], named["unmasked"]
+        assert masks.options == {"eps": 0.25, "alpha": 0.5, "attacked": "training", "gradient": "rounded"}
+        assert replace(masks, options={**masks.options, "attacked": "inference"}) == without
+    varied = MEASURES["adv-train-240"].named(profile, 0)
+    assert ("exact_attack" in varied) == (profile.name == "lesson")
+    if profile.name == "lesson":
+        assert varied["exact_attack"].options == {**varied["trained"].options, "gradient": "exact"}
 
 
 def measure_units(profile):
     of = (MEASURES[claim].recipes(PROFILES[profile], 0) for claim in OURS)
-    return {recipe.arguments["units"] for some in of for recipe in some}
+    return {recipe.arguments["units"] for some in of for recipe in some if recipe.network == "maxout_network"}
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -121,31 +151,96 @@ def test_transfer_and_confidence(lab):
     assert m.values["error_naive_to_trained"] != m.values["error_trained_to_naive"]
     assert m.values["own_error_naive"] == naive.report(of_naive, y)["error"]
     assert m.values["own_error_trained"] == trained.report(of_trained, y)["error"]
+    softmax = ByHand(lab.given["softmax_regression", "clean", None])
+    of_softmax = [softmax.fgsm(p, label) for p, label in zip(x, y, strict=True)]
+    said = [(trained.says(p), softmax.says(p), label) for p, label in zip(of_softmax, y, strict=True)]
+    wrong = [(a, b) for a, b, label in said if a != label]
+    assert m.values["error_softmax_to_trained"] == len(wrong) / len(y)
+    assert m.values["agreement_softmax_to_trained"] == pytest.approx(np.mean([a == b for a, b in wrong]))
     report, m = trained.report(of_trained, y), measured("adv-confidence", lab)
-    assert m.values == {name: pytest.approx(report[name]) for name in m.values}
+    names = ("error", "confidence_on_mistakes", "wrong_label_probability")
+    assert m.values == {name + end: pytest.approx(report[name]) for name in names for end in ("", "_exact")}
     assert m.details["adversarial_error"] == [0.0, 0.5]
 
 
-def test_transfer_by_the_rounded_gradient_and_from_a_longer_trained_network(monkeypatch):
+def test_numbers_follow_the_rounded_gradient_and_those_named_exact_the_exact_one(monkeypatch):
     use(monkeypatch, tiny_mnist())
     lab = GivenLab(dtype="float32")
     naive, trained, others = lab.given[NAIVE], lab.given[TRAINED], GivenLab(dtype="float32").given
-    longer, second = others[NAIVE], others[("maxout_network", "rubbish", "softmax")]  # another one
-    made_sure(longer, 40.0)
-    m = measure("adv-transfer", lab, naive=naive, trained=trained, longer_naive=longer, longer_trained=second)
+    unmasked, longer = others[NAIVE], others[("maxout_network", "rubbish", "softmax")]  # two other ones
+    for network in (naive, trained, unmasked, longer):
+        made_sure(network, 40.0)
     x, y = lab.data.test
-    assert (section6.attack(longer, x, y) != rounded_fgsm(longer, x, y)).any(axis=1).sum() > 3
-    for found, (a, b), of in (
-        (m.values, (naive, trained), section6.attack),
-        (m.variations["rounded"], (naive, trained), rounded_fgsm),
-        (m.variations["longer"], (longer, second), section6.attack),
-        (m.variations["longer-rounded"], (longer, second), rounded_fgsm),
+    assert (section6.attack(naive, x, y) != rounded_fgsm(naive, x, y)).any(axis=1).sum() > 3
+
+    def error(judge, made_on, of):
+        return pytest.approx((judge(of(made_on, x, y)).argmax(axis=1) != y).mean())
+
+    softmax = lab.given["softmax_regression", "clean", None]
+    networks = {"naive": naive, "trained": trained, "unmasked": unmasked, "softmax": softmax}
+    m = measure("adv-transfer", lab, **networks, longer_naive=longer, longer_trained=unmasked, longer_unmasked=naive)
+    for found, a, b in (
+        (m.values, naive, trained),
+        (m.variations["unmasked"], naive, unmasked),
+        (m.variations["longer"], longer, unmasked),
+        (m.variations["longer-unmasked"], longer, naive),
     ):
-        for name, made_on, to in (("naive_to_trained", a, b), ("trained_to_naive", b, a)):
-            error = (to(of(made_on, x, y)).argmax(axis=1) != y).mean()
-            assert found[f"error_{name}"] == pytest.approx(error)
-    assert list(m.variations) == ["rounded", "longer", "longer-rounded"]
-    assert m.variations["longer"]["epochs"] == m.variations["longer-rounded"]["epochs"] == 2
+        for end, of in (("", rounded_fgsm), ("_exact", section6.attack)):
+            assert found["error_naive_to_trained" + end] == error(b, a, of)
+            assert found["error_trained_to_naive" + end] == error(a, b, of)
+    assert list(m.variations) == ["unmasked", "longer", "longer-unmasked"]
+    assert m.values["error_naive_to_trained"] != m.values["error_naive_to_trained_exact"]
+    assert m.variations["longer"]["epochs"] == m.variations["longer-unmasked"]["epochs"] == 2
+
+    m = measure("adv-confidence", lab, trained=trained, unmasked=unmasked, longer_trained=longer)
+    r = measure("adv-robust-1600", lab, naive=naive, trained=trained, unmasked=unmasked)
+    for end, of in (("", rounded_fgsm), ("_exact", section6.attack)):
+        assert m.values["error" + end] == r.values["error" + end] == error(trained, trained, of)
+        assert m.variations["unmasked"]["error" + end] == error(unmasked, unmasked, of)
+        assert r.variations["unmasked"]["error" + end] == error(unmasked, unmasked, of)
+        assert m.variations["longer"]["error" + end] == error(longer, longer, of)
+        assert r.values["naive_error" + end] == error(naive, naive, of)
+        assert r.values["transfer_error" + end] == error(trained, naive, of)
+    assert r.variations["unmasked"]["transfer_error"] == error(unmasked, naive, rounded_fgsm)
+    assert m.values["error"] != m.values["error_exact"]
+
+
+def test_the_error_on_adversarial_training_examples_has_to_be_above_0_and_higher_than_of_the_larger(monkeypatch):
+    use(monkeypatch, tiny_mnist())
+    lab = GivenLab(dtype="float32")
+    small, large, unmasked = (lab.given["maxout_network", *kind] for kind in (
+        ("clean", "softmax"), ("adversarial", "softmax"), ("rubbish", "softmax"),
+    ))  # fmt: skip
+    for network in (small, large, unmasked):
+        made_sure(network, 40.0)
+    m = measure("adv-train-error", lab, small=small, large=large, unmasked=unmasked)
+    x, y = lab.data.train
+    for found, name, network in (
+        (m.values, "240", small), (m.values, "larger", large), (m.variations["unmasked"], "240", unmasked),
+    ):  # fmt: skip
+        for end, of in (("", rounded_fgsm), ("_exact", section6.attack)):
+            error = (network(of(network, x, y)).argmax(axis=1) != y).mean()
+            assert found[f"training_error_{name}{end}"] == pytest.approx(error)
+    assert m.values["units"] == 24
+
+
+def test_that_error_has_to_be_higher_than_the_larger_network_s_by_more_than_the_intervals(lab, monkeypatch):
+    monkeypatch.setattr(section6, "attack", lambda model, x, y: x)
+    good, bad = lab.given[NAIVE], Told().given[NAIVE]
+    made_sure(bad, -1.0)  # what it says least is what the other says most
+
+    def holds(small, large):
+        return measure("adv-train-error", lab, small=small, large=large, unmasked=small).holds
+
+    assert holds(bad, good)
+    assert not holds(good, bad)
+    assert not holds(bad, bad)  # as many are not fewer
+
+
+def test_the_larger_network_has_the_paper_s_units_where_the_profile_has_them():
+    units = [recipes.larger(profile) for profile in PROFILES.values()]
+    assert units == [480, 480, 1600]
+    assert MEASURES["adv-train-error"].named(PROFILES["lesson"], 0)["large"].arguments["units"] == 480
 
 
 def test_robustness_has_an_audit_of_both_networks_and_the_numbers_are_its(lab):
@@ -191,30 +286,26 @@ def test_pgd_with_either_number_of_steps_has_to_find_as_much_as_fgsm(lab, monkey
     assert any(stronger == f"pgd-{steps}" for _, stronger, *_ in m.details["audit"]["violations"])
 
 
-def test_only_a_profile_with_variations_trains_under_masks():
-    for profile in PROFILES.values():
-        for seed in (0, 3):
-            found = MEASURES["adv-robust-1600"].recipes(profile, seed)
-            published, *masked = [r for r in found if r.objective == "adversarial"]
-            assert len(masked) == (profile.name == "lesson" and seed == 0)  # one network of other choices is enough
-            for recipe in masked:
-                assert recipe.options == {"eps": 0.25, "alpha": 0.5, "attacked": "training"}
-                assert replace(recipe, options=published.options) == published
-
-
-def test_variations_are_the_logs_at_a_quarter_half_and_end_and_under_masks():
+def test_variations_are_the_logs_at_a_quarter_half_and_end():
     log = log_of([0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.99] * 3 + [0.9, 0.8, 0.7, 0.6, 0.5], [0.3] * 8)
-    masked = Trained(None, log_of([0.25, 0.15], [0.95, 0.65], [math.nan, 0.45]), 2)
-    found = section6._while_training(Trained(None, log, 8), masked)
+    found = section6._on_the_way("validation", Trained(None, log, 8))
     assert {key: tuple(values.values()) for key, values in found.items()} == {
         "validation": (0.5, 0.3, 0.1, 8),
         "validation-half": (0.9, 0.3, 0.5, 4),
         "validation-quarter": (0.99, 0.3, 0.7, 2),
-        "validation-masked": (0.65, 0.45, 0.15, 2),
     }
-    lengths = [len(section6._while_training(Trained(None, log, n), None)) for n in (1, 2, 3, 4)]
+    lengths = [len(section6._on_the_way("validation", Trained(None, log, n))) for n in (1, 2, 3, 4)]
     assert lengths == [1, 2, 3, 3]
-    assert section6._while_training(Trained(None, log, 3), None)["validation"]["epochs"] == 3  # not what came after
+    assert section6._on_the_way("validation", Trained(None, log, 3))["validation"]["epochs"] == 3  # not what came after
+
+
+def test_the_figure_shows_the_training_beside_the_paper_s_number(lab):
+    lab.logs["adversarial"] = log_of([0.1] * 3, [0.9, 0.5, 0.3])
+    _, training = drawn("adv-robust-1600", measured("adv-robust-1600", lab).details)
+    masks, unmasked, paper = training.get_lines()
+    for line in (masks, unmasked):
+        assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2, 3], pytest.approx([90, 50, 30]))
+    assert set(paper.get_ydata()) == {17.9}
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -279,7 +370,8 @@ def test_the_confidence_after_each_epoch_up_to_the_one_that_early_stopping_chose
     m = measured("adv-confidence", lab)
     assert m.details["epoch"] == [1, 2, 3]
     (axes,) = drawn("adv-confidence", {**m.details, section6.CONFIDENCE: [None, 0.3, 0.4]})
-    confidence, error = axes.get_lines()
+    confidence, error, paper = axes.get_lines()
+    assert list(paper.get_ydata()) == pytest.approx([81.4, 81.4])
     assert list(confidence.get_ydata()) == pytest.approx([math.nan, 30, 40], nan_ok=True)
     assert list(error.get_ydata()) == pytest.approx([90, 50, 30])
 
@@ -310,10 +402,11 @@ def test_locality_is_that_of_the_filters_that_ever_win(lab):
     assert m.values["filters_naive"] == wins.sum()
     assert m.values["pixels_used_naive"] == pytest.approx(metrics.pixels_used(W[wins]).mean())
     assert m.values["spread_naive"] == pytest.approx(metrics.spread(W[wins]).mean())
-    swapped = measure("fig3-filters", lab, naive=other, trained=network)
+    swapped = measure("fig3-filters", lab, naive=other, trained=network, unmasked=other)
     assert swapped.values["locality_trained"] == m.values["locality_naive"]
+    assert swapped.variations["unmasked"]["locality_trained"] == m.values["locality_trained"]
     assert swapped.holds != m.holds
-    assert not measure("fig3-filters", lab, naive=other, trained=other).holds
+    assert not measure("fig3-filters", lab, naive=other, trained=other, unmasked=network).holds
 
 
 def test_the_filters_that_are_drawn(lab):
@@ -346,23 +439,23 @@ def test_the_whole_protocol_on_a_tiny_world(tmp_path, monkeypatch):
     nowhere = Split(np.full_like(tiny.test.x, np.nan), tiny.test.y)
     use(monkeypatch, MNIST(tiny.train, tiny.validation, nowhere))  # whoever reads the test images gets no numbers
     profile = replace(TINY, epochs=dict.fromkeys(TINY.epochs, 9), units=8, protocol=True)
-    (recipe,) = MEASURES["adv-train-1600"].recipes(profile, 1)
+    recipe = MEASURES["adv-train-1600"].named(profile, 1)["unmasked"]
     assert (recipe.stop_on, recipe.patience, recipe.retrain) == ("adversarial_error", 100, True)
-    recipe = replace(recipe, patience=2, batch=50, schedule={"learning_rate": 0.5})
+    recipe = replace(recipe, epochs=9, patience=2, batch=50, schedule={"learning_rate": 0.1})
     recipe.arguments["scale"] = 0.1
     lab = Lab(tmp_path)
     network, log = lab.network(recipe), lab.trained(recipe).log
-    objective = partial(losses.adversarial_objective, eps=EPS, alpha=0.5, attacked="inference")
+    objective = partial(rounding.adversarial_objective, eps=EPS, attacked="inference", gradient="rounded")
 
-    def trained(x, y, epochs):
-        model = build("maxout_network", recipe.arguments, generator(1, "weights"))
-        optimiser = SGD(parameters(model), Schedule(learning_rate=0.5), 1.9365)
+    def trained(x, y, epochs, seed):
+        model = build("maxout_network", recipe.arguments, generator(seed, "weights"))
+        optimiser = SGD(parameters(model), Schedule(learning_rate=0.1), 1.9365)
         return model, partial(
-            training.train, model, objective, x, y, epochs=epochs, seed=1, optimiser=optimiser, batch=50
+            training.train, model, objective, x, y, epochs=epochs, seed=seed, optimiser=optimiser, batch=50
         )
 
     figures = []
-    model, run = trained(*tiny.train, 9)
+    model, run = trained(*tiny.train, 9, seed=0)  # it chooses for every seed
     x, y = tiny.validation
     run(validate=lambda m: figures.append(validation(m, x, y)) or figures[-1])
     errors = [f["adversarial_error"] for f in figures]
@@ -371,13 +464,14 @@ def test_the_whole_protocol_on_a_tiny_world(tmp_path, monkeypatch):
     assert lab.trained(recipe).epochs == best
     assert 1 < best == len(log) - 2 < 7  # patience ended it
     assert len(set(errors)) > 3
-    model, run = trained(*MNIST(tiny.train, tiny.validation, nowhere).full_train, best)
+    model, run = trained(*MNIST(tiny.train, tiny.validation, nowhere).full_train, best, seed=1)
     run()
     for name, p in named_parameters(model).items():
         assert np.array_equal(p.data, named_parameters(network)[name].data), name
     use(monkeypatch, tiny)
     lab = Lab(tmp_path)
-    assert measure("adv-train-1600", lab, trained=lab.trained(recipe)).values["epochs"] == best
+    m = measure("adv-train-1600", lab, trained=lab.trained(recipe), unmasked=lab.trained(recipe))
+    assert m.values["epochs"] == m.variations["unmasked"]["epochs"] == best
 
 
 def validation(model, x, y):
@@ -393,12 +487,13 @@ def test_longer_trained_networks_are_variations(lab):
         return float((model(x).argmax(axis=1) != y).mean())
 
     lab.log = lambda network: LOG
-    m = measure("adv-train-240", lab, naive=naive, trained=trained, longer_naive=longer, longer_trained=naive)
+    networks = {"naive": naive, "trained": trained, "unmasked": longer, "exact_attack": naive}
+    m = measure("adv-train-240", lab, **networks, longer_naive=longer, longer_trained=naive, longer_unmasked=trained)
     assert m.values == {"naive_error": error(naive), "adversarially_trained_error": error(trained)}
     assert m.variations == {
-        "longer": {"naive_error": error(longer), "adversarially_trained_error": error(naive), "epochs": 2}
-    }
-    m = measure("adv-confidence", lab, trained=trained, longer_trained=longer)
-    report = ByHand(longer).report([ByHand(longer).fgsm(p, label) for p, label in zip(x, y, strict=True)], y)
-    confidence = pytest.approx(report["confidence_on_mistakes"])
-    assert m.variations == {"longer": {"confidence_on_mistakes": confidence, "error": report["error"], "epochs": 2}}
+        key: {"naive_error": error(before), "adversarially_trained_error": error(after), "epochs": 2}
+        for key, before, after in (
+            ("unmasked", naive, longer), ("exact-attack", naive, naive),
+            ("longer", longer, naive), ("longer-unmasked", longer, trained),
+        )
+    }  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
 from test_sections import ByHand, under_attack
-from tiny import LOG, TINY, GivenLab, on_strict_device, tiny_mnist, use
+from tiny import LOG, TINY, GivenLab, made_sure, on_strict_device, rounded_fgsm, tiny_mnist, use
 
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split
@@ -18,7 +18,7 @@ from tinyadv.models import build
 from tinyadv.paper import audit, recipes
 from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import STYLE, drawings
-from tinyadv.paper.lab import OBJECTIVES, Lab
+from tinyadv.paper.lab import OBJECTIVES, Lab, Trained
 from tinyadv.paper.measure import MEASURES, section6_controls
 from tinyadv.paper.measure.section6_controls import KINDS, PLACES, activation_sizes
 from tinyadv.paper.profiles import PROFILES
@@ -99,10 +99,8 @@ def test_networks_that_are_compared_differ_in_the_objective_alone(profile):
         for recipe in MEASURES[claim].recipes(profile, 3):
             assert recipe.objective in OBJECTIVES
             assert recipe.seed == 3
-            published = profile.protocol and claim.startswith("noise")  # these two have a number to compare with
-            kind = "adversarial" if recipe.objective == "adversarial" else "naive"
-            assert recipe.epochs == profile.epochs[kind if published else "controls"]
-            assert recipe.retrain == published
+            if not claim.startswith("noise"):
+                assert recipe.epochs == profile.epochs["hidden"]
             of_maxout = recipe.network == "maxout_network"
             assert recipe.max_norm == (1.9365 if of_maxout else None)
             if recipe.objective != "clean":
@@ -110,24 +108,36 @@ def test_networks_that_are_compared_differ_in_the_objective_alone(profile):
             if "rotation" in recipe.options.values():
                 assert math.degrees(recipe.options["angle"]) == pytest.approx(15, abs=1e-4)
     noisy, uniform, naive, trained = MEASURES["noise-sign"].recipes(profile, 3)
-    assert (naive.objective, trained.objective) == ("clean", "adversarial")
+    assert naive == recipes.maxout(profile, 3)
+    assert trained == recipes.maxout(profile, 3, adversarial="training")
     assert uniform == replace(noisy, options={**noisy.options, "kind": "uniform"})
     assert [uniform] == MEASURES["noise-uniform"].recipes(profile, 3)
-    assert noisy.options == {"kind": "sign", "eps": 0.25, "alpha": 0.5}
-    for name in ("network", "arguments", "epochs", "schedule", "max_norm", "batch", "stop_on", "patience", "retrain"):
+    assert noisy.options == {"kind": "sign", "eps": 0.25, "alpha": 0.0}  # noisy images alone
+    for name in ("network", "arguments", "schedule", "max_norm", "batch"):
         assert getattr(noisy, name) == getattr(naive, name)
-    shared = recipes.control(profile, 3).hash  # one reference for all rows of maxout networks
+    if profile.protocol:  # the published naive network's best epoch
+        assert noisy == recipes.noise_alone(3, "sign", 243)
+    else:
+        assert noisy.epochs == naive.epochs
     for claim in ("through-attack", "hidden-additive", "hidden-rotation"):
-        assert shared in [recipe.hash for recipe in MEASURES[claim].recipes(profile, 3)]
+        named = MEASURES[claim].named(profile, 3)
+        at_input = named["fgsm" if claim == "through-attack" else "at_input"]
+        assert at_input == recipes.control(profile, 3, length="hidden")  # one reference for all rows
+        assert at_input.options["attacked"] == "inference"
+        assert named["masked"] == replace(at_input, options={**at_input.options, "attacked": "training"})
 
 
-def test_noise_alone_and_longer_training_are_for_the_first_seed_where_choices_are_varied():
+def test_a_mixture_and_longer_training_are_for_the_first_seed_where_choices_are_varied():
     for profile in PROFILES.values():
         for seed in (0, 1):
             noisy, _, _, _, *varied = MEASURES["noise-sign"].recipes(profile, seed)
-            alone = replace(noisy, options={**noisy.options, "alpha": 0.0})
+            by_name = MEASURES["noise-sign"].named(profile, seed)
+            mixture = replace(noisy, options={**noisy.options, "alpha": 0.5})
             longer = replace(noisy, epochs=5 * profile.epochs["naive"])
-            assert varied == ([alone, longer] if profile.name == "lesson" and seed == 0 else [])
+            if profile.name == "lesson" and seed == 0:
+                assert (by_name["mixture"], by_name["longer"]) == (mixture, longer)
+            else:
+                assert varied == []
 
 
 def test_a_recipe_trains_what_it_says(monkeypatch, tmp_path):
@@ -157,32 +167,39 @@ def test_a_recipe_trains_what_it_says(monkeypatch, tmp_path):
 @pytest.mark.parametrize("claim", ["noise-sign", "noise-uniform"])
 def test_noise(lab, claim):
     profile = replace(TINY, variations=True)
-    network, *others = (lab.network(recipe) for recipe in MEASURES[claim].recipes(profile, 0))
-    m, expected = MEASURES[claim](lab, profile, 0), by_hand(network, lab)
-    agree(m, {name: expected[name] for name in ("error", "confidence_on_mistakes", "clean_error")})
-    *others, longer = others
-    more = {"": network, "longer": longer}
-    if others:
-        more["alone"] = others.pop()
-    found = m.variations | {"": m.values}
-    for name, model in more.items():
-        v = by_hand(model, lab)
-        for way, end in (("", ""), ("clipped", "_clipped")):
-            key = "-".join(filter(None, (name, way)))
-            assert found[key]["error"] == pytest.approx(v[f"error{end}"])
-            confidence = v[f"confidence_on_mistakes{end}"]
-            assert found[key]["confidence_on_mistakes"] == pytest.approx(confidence, nan_ok=True)
-    assert m.variations["longer"]["epochs"] == len(LOG)
-    assert len(m.variations) == 3 * len(more) - 1
-    assert list(measured(claim, lab).variations) == ["clipped", "rounded"]  # where nothing is varied
-    if others:
-        uniform, naive, trained = (by_hand(n, lab) for n in others)
-        order = {"naive": naive, "sign": expected, "uniform": uniform, "fgsm": trained}
+    networks = {name: lab.network(recipe) for name, recipe in MEASURES[claim].named(profile, 0).items()}
+    m, expected = MEASURES[claim](lab, profile, 0), by_hand(networks["noisy"], lab)
+    names = ("error", "confidence_on_mistakes", "error_clipped", "clean_error")
+    agree(m, {name: expected[name] for name in names})
+    assert set(m.variations) == {"mixture", "longer"}
+    for key, found in m.variations.items():
+        v = by_hand(networks[key], lab)
+        for name in names:
+            assert found[name] == pytest.approx(v[name], nan_ok=True)
+        assert found["error_exact"] == found["error"]  # in float64, of networks that are not that sure
+        assert found["epochs"] == len(LOG)
+    assert not measured(claim, lab).variations  # where nothing is varied
+    if claim == "noise-sign":
+        order = {"naive": "naive", "sign": "noisy", "uniform": "uniform", "fgsm": "trained"}
         assert [row["network"] for row in m.details["rows"]] == list(order)
-        for row, values in zip(m.details["rows"], order.values(), strict=True):
+        for row, name in zip(m.details["rows"], order.values(), strict=True):
+            values = by_hand(networks[name], lab)
             assert row["clean_error"][0] == pytest.approx(values["clean_error"])
             assert row["error"][0] == pytest.approx(values["error"])
             assert row["error"][1] < row["error"][0] < row["error"][2] or row["error"][0] in (0, 1)
+
+
+def test_the_errors_of_controls_follow_the_rounded_gradient_and_the_exact_one_stands_beside(monkeypatch):
+    lab = world(monkeypatch, dtype="float32")
+    network, (x, y) = lab.given["maxout_network", "clean", "softmax"], lab.data.test
+    made_sure(network, 40.0)
+    _, values = section6_controls._row("name", network, x, y)
+    for name, of in (("error", rounded_fgsm), ("error_exact", section6_controls.attack)):
+        assert values.values[name] == pytest.approx((network(of(network, x, y)).argmax(axis=1) != y).mean())
+    assert values.values["error"] != values.values["error_exact"]
+    named = section6_controls._masked(Trained(network, [], 0), lab, "input")["masked"]
+    assert named == {"clean_error_input": values.values["clean_error"], "error_input": values.values["error"],
+                     "error_input_exact": values.values["error_exact"]}  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -192,12 +209,14 @@ def test_noise(lab, claim):
 def told(monkeypatch, lab, claim, table, pgd=None, sizes=None, training=None):
     """`claim` measured where clean and FGSM errors of its networks, in order, are those of the table."""
     networks = networks_of(claim, lab)
-    of = {id(n): i for i, n in enumerate(networks)}
+    of: dict[int, int] = {}
+    for i, n in enumerate(networks):
+        of.setdefault(id(n), i)  # this lab has one network for both attacks in training
 
     def row(name, network, x, y):
         values = section6_controls.Values()
         clean, error = table[of[id(network)]]
-        values.values = {"clean_error": clean, "error": error}
+        values.values = {"clean_error": clean, "error": error, "error_exact": error}
         values.intervals = {key: (v - 0.002, v + 0.002) for key, v in values.values.items()}
         return {"network": name, **{k: [v, *values.intervals[k]] for k, v in values.values.items()}}, values
 
@@ -207,6 +226,9 @@ def told(monkeypatch, lab, claim, table, pgd=None, sizes=None, training=None):
                 name: {audit.PGD_20: np.arange(100) < 100 * error, audit.PREDICTED: np.arange(100) < 50}
                 for name, error in pgd.items()
             }
+
+        def error(self, network, attack):
+            return 0.0  # that of "masked", of which nothing is asked
 
         def table(self):
             return {}
@@ -221,19 +243,19 @@ def told(monkeypatch, lab, claim, table, pgd=None, sizes=None, training=None):
 
 
 PGD = {"fgsm": 0.5, "rotation": 0.6, "scaled": 0.7}
-THROUGH = [(0.01, 0.2), (0.02, 0.1), (0.03, 0.1), (0.015, 0.9)]
+THROUGH = [(0.01, 0.2), (0.5, 0.5), (0.02, 0.1), (0.03, 0.1), (0.015, 0.9)]  # the second is beside
 
 
 @pytest.mark.parametrize(
     ("table", "pgd", "holds"),
     [
         (THROUGH, PGD, True),
-        ([THROUGH[0], (0.01, 0.1), *THROUGH[2:]], PGD, False),
-        ([*THROUGH[:2], (0.005, 0.1), THROUGH[3]], PGD, False),
+        ([*THROUGH[:2], (0.01, 0.1), *THROUGH[3:]], PGD, False),
+        ([*THROUGH[:3], (0.005, 0.1), THROUGH[4]], PGD, False),
         (THROUGH, PGD | {"rotation": 0.5}, False),
         (THROUGH, PGD | {"scaled": 0.1}, False),
         (
-            [THROUGH[0], (0.3, 0.1), *THROUGH[2:]],
+            [*THROUGH[:2], (0.3, 0.1), *THROUGH[3:]],
             PGD | {"rotation": 0.4},
             False,
         ),
@@ -245,41 +267,42 @@ def test_through_attack_holds_if_both_are_worse_in_both(monkeypatch, lab, table,
     assert m.values["clean_error_naive"] == 0.015
 
 
-ADDITIVE = [(0.02, 0.9), (0.01, 0.2), (0.015, 0.9)]
+ADDITIVE = [(0.02, 0.9), (0.01, 0.2), (0.5, 0.5), (0.015, 0.9)]  # the third is beside
 
 
 @pytest.mark.parametrize(
     ("table", "sizes", "holds"),
     [
-        (ADDITIVE, (3.0, 1.0, 2.0), True),
+        (ADDITIVE, (3.0, 1.0, 9.0, 2.0), True),
         (
             ADDITIVE,
-            (2.9, 1.0, 2.0),
+            (2.9, 1.0, 9.0, 2.0),
             False,
         ),
-        ([(0.01, 0.9), *ADDITIVE[1:]], (3.0, 1.0, 2.0), False),
-        ([(0.02, 0.2), *ADDITIVE[1:]], (3.0, 1.0, 2.0), False),
+        ([(0.01, 0.9), *ADDITIVE[1:]], (3.0, 1.0, 9.0, 2.0), False),
+        ([(0.02, 0.2), *ADDITIVE[1:]], (3.0, 1.0, 9.0, 2.0), False),
     ],
 )
 def test_hidden_additive_holds_if_activations_grow_and_errors_are_higher(monkeypatch, lab, table, sizes, holds):
     m = told(monkeypatch, lab, "hidden-additive", table, sizes=sizes)
     assert m.holds is holds
     assert m.values["activation_growth"] == sizes[0] / sizes[1]
-    assert m.values["activation_growth_naive"] == sizes[0] / sizes[2]
+    assert m.values["activation_growth_naive"] == sizes[0] / sizes[3]
 
 
 @pytest.mark.parametrize(
     ("clean", "holds"),
     [
-        ((0.02, 0.0235, 0.04, 0.0365), True),
-        ((0.02, 0.0245, 0.04, 0.0365), False),
-        ((0.02, 0.0235, 0.04, 0.0355), False),
+        ((0.02, 0.0235, 0.04, 0.0365, 0.01, 0.5), True),  # the last two are beside
+        ((0.02, 0.0245, 0.04, 0.0365, 0.01, 0.01), False),
+        ((0.02, 0.0235, 0.04, 0.0355, 0.01, 0.01), False),
     ],
 )
 def test_hidden_saturating_holds_if_intervals_overlap_for_both_units(monkeypatch, lab, clean, holds):
     m = told(monkeypatch, lab, "hidden-saturating", [(c, 0.5) for c in clean])
     assert m.holds is holds
-    assert [m.values[f"clean_error_{k}"] for k in ("hidden", "input", "hidden_rust", "input_rust")] == list(clean)
+    ends = ("", "_rust", "_rust_squared")
+    assert [m.values[f"clean_error_{k}{end}"] for end in ends for k in ("hidden", "input")] == list(clean)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +314,7 @@ def test_hidden_saturating_holds_if_intervals_overlap_for_both_units(monkeypatch
     ],
 )
 def test_hidden_rotation_holds_below_2_percent_and_above_the_input(monkeypatch, lab, turned, added, holds):
-    m = told(monkeypatch, lab, "hidden-rotation", [(turned, 0.9), (added, 0.2)])
+    m = told(monkeypatch, lab, "hidden-rotation", [(turned, 0.9), (added, 0.2), (0.5, 0.5)])
     assert m.holds is holds
 
 
@@ -333,10 +356,13 @@ def options_of(claim):
 def test_numbers_are_those_of_the_networks_that_they_name(lab):
     rotation, scaled = ({"attack": a} for a in ("rotation", "scaled-gradient"))
     assert [o[1:] for o in options_of("through-attack")] == [
-        ("adversarial", {}), ("through-attack", rotation), ("through-attack", scaled), ("clean", {}),
+        *2 * [("adversarial", {})], ("through-attack", rotation), ("through-attack", scaled), ("clean", {}),
     ]  # fmt: skip
     m = measured("through-attack", lab)
-    for name, network in zip(("fgsm", "rotation", "scaled", "naive"), networks_of("through-attack", lab), strict=True):
+    names = ("fgsm", "masked", "rotation", "scaled", "naive")
+    for name, network in zip(names, networks_of("through-attack", lab), strict=True):
+        if name == "masked":
+            continue
         expected = by_hand(network, lab)
         assert m.values[f"clean_error_{name}"] == pytest.approx(expected["clean_error"])
         if name != "naive":
@@ -352,17 +378,17 @@ def test_numbers_are_those_of_the_networks_that_they_name(lab):
 def test_hidden_numbers_are_those_of_the_networks_that_they_name(lab):
     first, rotated = {"kind": "additive", "layers": [0]}, {"kind": "rotation", "layers": [0]}
     assert [o[1:] for o in options_of("hidden-additive")] == [
-        ("hidden-layer", first), ("adversarial", {}), ("clean", {}),
+        ("hidden-layer", first), ("adversarial", {}), ("adversarial", {}), ("clean", {}),
     ]  # fmt: skip
-    assert [o[1:] for o in options_of("hidden-rotation")] == [("hidden-layer", rotated), ("adversarial", {})]
+    assert [o[1:] for o in options_of("hidden-rotation")] == [("hidden-layer", rotated), *2 * [("adversarial", {})]]
     assert [o[2] for o in options_of("hidden-last")] == [
         {"kind": kind, "layers": layers} for kind in ("additive", "rotation") for layers in ([0], [-1], [0, -1])
     ]
     units = [r.arguments["unit"] for r in MEASURES["hidden-saturating"].recipes(TINY, 0)]
-    assert units == ["sigmoid", "sigmoid", "rust", "rust"]
-    assert [o[1:] for o in options_of("hidden-saturating")] == 2 * [("hidden-layer", first), ("adversarial", {})]
+    assert units == ["sigmoid", "sigmoid", "rust", "rust", "rust-squared", "rust-squared"]
+    assert [o[1:] for o in options_of("hidden-saturating")] == 3 * [("hidden-layer", first), ("adversarial", {})]
 
-    m, (hidden, at_input, naive) = measured("hidden-additive", lab), networks_of("hidden-additive", lab)
+    m, (hidden, at_input, _, naive) = measured("hidden-additive", lab), networks_of("hidden-additive", lab)
     for name, network in (("hidden", hidden), ("input", at_input)):
         expected = by_hand(network, lab)
         agree(m, {f"clean_error_{name}": expected["clean_error"], f"error_{name}": expected["error"]})
@@ -415,7 +441,11 @@ def share(name, *triple, **more):
         ("noise-sign", ("naive", "sign", "uniform", "fgsm"), ("clean_error", "error")),
         ("through-attack", ("naive", "fgsm", "rotation", "scaled"), ("clean_error", "error", "pgd_error")),
         ("hidden-additive", ("naive", "input", "hidden"), (None, "clean_error", "error")),
-        ("hidden-saturating", ("input", "hidden", "input_rust", "hidden_rust"), ("clean_error", "error")),
+        (
+            "hidden-saturating",
+            ("input", "hidden", "input_rust", "hidden_rust", "input_rust_squared", "hidden_rust_squared"),
+            ("clean_error", "error"),
+        ),
         ("hidden-last", [f"{p}{k}" for k in KINDS for p in PLACES], ("training_error", "clean_error")),
     ],
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
-from tiny import TINY, GivenLab, measure, tiny_mnist, use
+from tiny import TINY, GivenLab, made_sure, measure, rounded_fgsm, tiny_mnist, use
 
 from tinyadv import models
 from tinyadv.attacks import input_gradient
@@ -17,7 +17,7 @@ from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import parameters
 from tinyadv.paper import recipes
 from tinyadv.paper.draw import BLUE, GREY, ORANGE, drawings
-from tinyadv.paper.measure import MEASURES
+from tinyadv.paper.measure import MEASURES, section9
 from tinyadv.paper.measure.section9 import Against, Average
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Result
@@ -61,7 +61,7 @@ def test_the_gradients_of_each_cost_to_second_order(cost, rng):
 
 @pytest.mark.parametrize("cost", COSTS)
 def test_a_sure_ensemble_still_has_a_gradient(cost):
-    model, y = Against([small(seed) for seed in range(3)], cost), np.array([1, 3])
+    model, y = Against([small(seed) for seed in range(3)], cost, rounded=False), np.array([1, 3])
     z = np.tile(25.0 * np.eye(K)[y], 3).astype("float32")  # the label's probability is 1 in float32, 1 - p is 0
     assert (softmax(z[0, :K])[1]) == 1
     Z = Tensor(z)
@@ -71,12 +71,13 @@ def test_a_sure_ensemble_still_has_a_gradient(cost):
     assert of_labels == pytest.approx(of_labels[0, 0] * np.ones((2, 3)), rel=1e-5)
 
 
-def test_in_float32_the_rounded_losses_of_a_sure_ensemble_have_none():
+@pytest.mark.parametrize("cost", COSTS)
+def test_in_float32_the_software_s_gradient_of_a_sure_ensemble_has_none(cost):
     """What is left is that of the other classes: where the label's p rounds to 1, p - 1 is 0."""
     y = np.array([1, 3])
     for scale, kept in ((25.0, 0), (2.0, 1)):
         model, Z = (
-            Against([small(seed) for seed in range(3)], "rounded losses"),
+            Against([small(seed) for seed in range(3)], cost),
             Tensor(np.tile(scale * np.eye(K)[y], 3).astype("float32")),
         )
         (g,) = grad(model.loss(Z, y), [Z])
@@ -96,7 +97,7 @@ def test_a_label_that_every_member_excludes_still_has_a_cost():
 
 
 def test_an_unknown_cost_is_named():
-    with pytest.raises(ValueError, match="J is 'probability', 'logit', 'losses' or 'rounded losses', got 'vote'"):
+    with pytest.raises(ValueError, match="J is 'probability', 'logit' or 'losses', got 'vote'"):
         Against([small(0)], "vote")
 
 
@@ -155,16 +156,34 @@ def test_ensemble(monkeypatch):
     assert sizes["member"] == [error(of_one, 1), error(of_one, 2)]
     assert sizes["ensemble"] == [error(of_one, 1), error(made("probability", 2), 2)]
     assert sizes["clean"] == [error(x, 1), error(x, 2)]
-    member = m.values["error_member"]
+    for name in ("error_ensemble", "error_member"):  # in float64, of networks that are not that sure
+        assert m.values[name + "_exact"] == m.values[name]
     assert m.variations == {
-        "mean_logit": {"error_ensemble": m.values["error_mean_logit"], "error_member": member},
-        "summed_losses": {"error_ensemble": m.values["error_summed_losses"], "error_member": member},
+        "mean_logit": {"error_ensemble": m.values["error_mean_logit"]},
+        "summed_losses": {"error_ensemble": m.values["error_summed_losses"]},
         "clipped": {
             "error_ensemble": error(made("probability").clip(0, 1)), "error_member": error(of_one.clip(0, 1)),
         },
-        # in float64, with networks that are not sure, nothing is rounded away
-        "rounded": {"error_ensemble": m.values["error_summed_losses"], "error_member": member},
     }  # fmt: skip
+
+
+def test_the_ensemble_is_attacked_with_the_software_s_gradient_and_the_exact_one_stands_beside(monkeypatch):
+    use(monkeypatch, tiny_mnist())
+    lab = GivenLab(dtype="float32")
+    members = members_of(lab)
+    for member in members:
+        made_sure(member, 40.0)
+    m, (x, y) = measure("ensemble-12", lab, members=members), lab.data.test
+    average = Average(members)
+
+    def error(images):
+        return pytest.approx((average(images).argmax(axis=1) != y).mean())
+
+    assert m.values["error_member"] == error(rounded_fgsm(members[0], x, y))
+    assert m.values["error_member_exact"] == error(section9.attack(members[0], x, y))
+    for name, rounded in (("error_ensemble", True), ("error_ensemble_exact", False)):
+        assert m.values[name] == error(section9.attack(Against(members, "probability", rounded), x, y))
+    assert m.values["error_ensemble"] != m.values["error_ensemble_exact"]
 
 
 def logit_gradient(network, x, c):
@@ -186,7 +205,7 @@ def test_members_are_twelve_others_for_every_seed():
     assert first == replace(recipes.control(lesson, 0, "clean"), epochs=lesson.epochs["members"])
     assert first.hash != second.hash
     published = recipes.ensemble(PROFILES["paper"], 0)[0]
-    assert (published.retrain, published.patience, published.stop_on) == (True, 100, "error")
+    assert published == recipes.published(0)
     assert len(MEASURES["ensemble-12"].recipes(TINY, 0)) == 12
     longer = MEASURES["ensemble-12"].recipes(lesson, 0)[12:]
     assert longer == [replace(m, epochs=lesson.epochs["naive"]) for m in recipes.ensemble(lesson, 0)]
@@ -200,9 +219,9 @@ def test_longer_trained_members_are_another_ensemble(monkeypatch):
     swapped = measure("ensemble-12", lab, members=longer, longer=members)
     for name in ("error_ensemble", "error_member"):
         assert m.variations["longer"][name] == swapped.values[name]
-        assert m.variations["longer-rounded"][name] == swapped.variations["rounded"][name]
+        assert m.variations["longer"][name + "_exact"] == swapped.values[name + "_exact"]
     assert m.values != swapped.values
-    assert m.variations["longer"]["epochs"] == m.variations["longer-rounded"]["epochs"] == 2
+    assert m.variations["longer"]["epochs"] == 2
 
 
 def test_the_figure_of_the_ensemble(monkeypatch):

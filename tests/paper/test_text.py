@@ -60,7 +60,7 @@ def test_the_status_is_whole_where_output_is_piped(results, width):
 def test_the_terminal_lists_claims_that_were_not_run(results):
     text = " ".join(printed(100, results, list(claims())).split())
     assert "rotation-attack (§4) not run statement reliable —" in text
-    assert "46 claims: 3 reproduced, 1 close, 1 differs, 41 not run." in text
+    assert "47 claims: 3 reproduced, 1 close, 1 differs, 42 not run." in text
     with pytest.raises(ValueError, match="no claim 'nonsense'"):
         printed(100, results, ["nonsense"])
 
@@ -90,9 +90,9 @@ def test_markdown_notes(results, monkeypatch):
     used = {"network": "maxout_network", "epochs": 8}
     results["fgsm-maxout"].measurements[0].networks = {"naive": {"recipe": used}, "other": {"recipe": SMALLER}}
     tally, missing, *others = markdown_notes(results).splitlines()
-    assert tally == "46 claims: 3 reproduced, 1 close, 1 differs, 41 not run."
+    assert tally == "47 claims: 3 reproduced, 1 close, 1 differs, 42 not run."
     assert missing.startswith("Not in the table, because they are not measured: `linear-growth` (")
-    assert len(re.findall(r"`[\w-]+` \(\S+\)", missing)) == 41
+    assert len(re.findall(r"`[\w-]+` \(\S+\)", missing)) == 42
     assert others == [
         "",
         "The runs, each claim’s with the largest profile in which it was measured:",
@@ -110,7 +110,7 @@ def test_markdown_notes(results, monkeypatch):
         "- naive training for 8 epochs on 50,000 images: `fgsm-maxout`",
         "- 240 units where the paper has 1600: `adv-robust-1600`",
     ]
-    assert markdown_notes({}).startswith("46 claims: 46 not run.\nNot in the table, ")
+    assert markdown_notes({}).startswith("47 claims: 47 not run.\nNot in the table, ")
     assert len(markdown_notes({}).splitlines()) == 2
     noted(monkeypatch, "adv-robust-1600", HOSTILE + "\n- another")
     assert "<script" not in markdown_notes(results)

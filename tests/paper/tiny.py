@@ -33,7 +33,7 @@ from tinyadv.tensor import Tensor, grad
 TINY = Profile(
     "tiny",
     1,
-    {"softmax": 2, "logistic": 2, "rbf": 2, "naive": 1, "adversarial": 1, "controls": 1, "members": 1},
+    {"softmax": 2, "logistic": 2, "rbf": 2, "naive": 1, "adversarial": 1, "controls": 1, "hidden": 1, "members": 1},
     dbm={"units": [8, 6], "iterations": 3, "epochs": 1},
 )
 SMALL = Recipe(  # the cheapest network with dropout, that learns something in a few epochs

@@ -125,7 +125,7 @@ def scale(profile: str) -> Profile:
     return replace(quick, epochs={**quick.epochs, **EPOCHS}, maxout=SMALL, schedule=MOMENTUM)
 
 
-EPOCHS = {"softmax": 5, "rbf": 3, "naive": 3, "adversarial": 3, "controls": 2, "members": 1}
+EPOCHS = {"softmax": 5, "rbf": 3, "naive": 3, "adversarial": 3, "controls": 2, "hidden": 2, "members": 1}
 SMALL = {"units": 120, "pieces": 3, "scale": 0.02, "keep": [0.8, 0.7]}
 MOMENTUM = {"momentum": 0.8, "final_momentum": 0.8}
 

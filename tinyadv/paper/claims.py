@@ -24,6 +24,7 @@ _LONGEST_LINE = 2000
 _CLAIM_KEYS = {"section", "kind", "claim", "paper", "definition"}
 _OPTIONAL_KEYS = {"predicate", "quantities", "data", "units", "variations", "note"}
 _QUANTITY_KEYS = {"label", "format"}
+_EXACT = "_exact"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -37,6 +38,8 @@ class Quantity:
         The published value: a share between 0 and 1 where the format is "percent".
     tolerance : float or None
         How far from it, absolutely, a measurement is still *close*.
+    draft : float or None
+        A value that stood in a draft of the paper and was never published: context, nothing is compared with it.
     """
 
     name: str
@@ -44,6 +47,17 @@ class Quantity:
     paper: float | None
     tolerance: float | None
     format: Literal["percent", "number"]
+    draft: float | None = None
+
+    @property
+    def exact(self) -> str:
+        """The name of the same quantity where the attack follows the exact gradient, if there is one."""
+        return self.name + _EXACT
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the attack follows the exact gradient instead of the one of the paper's software."""
+        return self.name.endswith(_EXACT)
 
 
 @dataclass(frozen=True)
@@ -120,6 +134,11 @@ class Claim:
             raise ValueError(f"{self.id}: the variation {key!r} lacks what its label names") from error
 
     @property
+    def rounds(self) -> bool:
+        """Whether its numbers depend on how the gradient is rounded, so that it has those of the exact one too."""
+        return any(q.is_exact for q in self.quantities)
+
+    @property
     def published(self) -> tuple[Quantity, ...]:
         """The quantities that the paper gives a value for."""
         return tuple(q for q in self.quantities if q.paper is not None)
@@ -168,7 +187,7 @@ def with_notes(known: dict[str, Claim], text: str) -> dict[str, Claim]:
 def placeholders(text: str) -> list[str]:
     """What stands in braces in a note.
 
-    "error" is our value of that quantity, "paper/error" the paper's, "rounded/error" that of the variation "rounded".
+    "error" is our value of that quantity, "paper/error" the paper's, "longer/error" that of the variation "longer".
     """
     return _PLACEHOLDER.findall(text)
 
@@ -257,7 +276,7 @@ def _claim(name: str, table: Any) -> Claim:
 
 
 def _quantity(where: str, name: str, table: Any) -> Quantity:
-    _check_keys(where, table, _QUANTITY_KEYS, {"paper", "tolerance"})
+    _check_keys(where, table, _QUANTITY_KEYS, {"paper", "tolerance", "draft"})
     form = _text(f"{where}: format", table["format"])
     if form not in FORMATS:
         raise ValueError(f"{where}: format is one of {', '.join(FORMATS)}, got {form!r}")
@@ -269,8 +288,11 @@ def _quantity(where: str, name: str, table: Any) -> Quantity:
         raise ValueError(f"{where}: tolerance is a number > 0, got {tolerance}")
     if paper is not None and form == "percent" and not 0 <= paper <= 1:
         raise ValueError(f"{where}: paper is a share between 0 and 1 where the format is percent, got {paper}")
+    draft = _number(f"{where}: draft", table.get("draft"))
+    if draft is not None and (paper is not None or (form == "percent" and not 0 <= draft <= 1)):
+        raise ValueError(f"{where}: draft is a number of a draft, where the paper has none; a share from 0 to 1")
     label = _text(f"{where}: label", table["label"])
-    return Quantity(name, label, paper, tolerance, form)  # type: ignore[arg-type]
+    return Quantity(name, label, paper, tolerance, form, draft)  # type: ignore[arg-type]
 
 
 def _label(where: str, value: Any) -> str:

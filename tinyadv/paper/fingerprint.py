@@ -81,7 +81,7 @@ def _trains() -> list[Path]:
 def measuring(*modules: ModuleType) -> str:
     """The fingerprint of what trains and of what measures: `modules` are those of measuring functions."""
     paper = PACKAGE / "paper"
-    shared = (paper / name for name in (*TRAINS, "attacking.py", "audit.py", "measure/common.py"))
+    shared = (paper / name for name in (*TRAINS, "attacking.py", "audit.py", "tutorial.py", "measure/common.py"))
     return _of([*_engine(), *shared, *(Path(str(module.__file__)) for module in modules)])
 
 

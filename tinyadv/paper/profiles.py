@@ -16,8 +16,9 @@ class Profile:
         How many networks of each kind.
     epochs : dict
         Passes over the data, by kind of network; "controls" are those that are only compared with each other, all
-        trained equally long, "members" those of ensembles. Without "convolutional" the network of CIFAR-10 is the one
-        that came with the package.
+        trained equally long, "hidden" the same of section 6, where hidden layers are attacked and attacks are trained
+        through, "members" those of ensembles. Without "convolutional" the network of CIFAR-10 is the one that came with
+        the package.
     units : int
         Maxout units a layer in the networks for which the paper uses 1600.
     protocol : bool
@@ -56,7 +57,16 @@ PROFILES = {
     "quick": Profile(
         "quick",
         1,
-        {"softmax": 10, "logistic": 10, "rbf": 6, "naive": 8, "adversarial": 8, "controls": 2, "members": 2},
+        {
+            "softmax": 10,
+            "logistic": 10,
+            "rbf": 6,
+            "naive": 8,
+            "adversarial": 8,
+            "controls": 2,
+            "hidden": 2,
+            "members": 2,
+        },
         dbm={"units": [200, 200], "iterations": 3, "epochs": 3, "schedule": _FEW_EPOCHS},
     ),
     "lesson": Profile(
@@ -69,6 +79,7 @@ PROFILES = {
             "naive": 20,
             "adversarial": 20,
             "controls": 6,
+            "hidden": 30,
             "members": 4,
             "convolutional": 8,
         },
@@ -85,6 +96,7 @@ PROFILES = {
             "naive": 1000,
             "adversarial": 1000,
             "controls": 100,
+            "hidden": 100,
             "members": 1000,
             "convolutional": 1000,
         },

@@ -110,27 +110,49 @@ def rbf_otherwise(profile: Profile, seed: int) -> dict[str, Recipe]:
     return {key: rbf_network(profile, seed, **RBF_OTHERWISE[key]) for key in chosen}
 
 
-def maxout(profile: Profile, seed: int, units: int = 240, adversarial: bool = False, top: str = "softmax") -> Recipe:
+def maxout(
+    profile: Profile,
+    seed: int,
+    units: int = 240,
+    adversarial: str | None = None,
+    top: str = "softmax",
+    gradient: str = "rounded",
+) -> Recipe:
     """The maxout network, sections 4 and 6, with the published settings; trained naively or adversarially.
 
-    For its .94 % the naive network was published with another last step: on all 60,000 images it went on from the best
-    parameters, at the learning rate of that moment, until the validation objective met the training objective recorded
-    there. Section 6 describes training from scratch for the best number of epochs, which is what both networks get
-    here: so they differ in the objective and what early stopping watches, and in nothing else.
+    Under the published protocol one of 240 units is `published`, a larger one `published_large`.
+
+    Parameters
+    ----------
+    adversarial : "training", "inference" or None
+        Whom the attack in training sees: the network with this batch's masks, as the paper's software would have it, or
+        the one without dropout; the paper does not say (see `losses.adversarial_objective`). None trains naively.
+    gradient : "rounded" or "exact"
+        The gradient of that attack: the software's, or as it is.
     """
-    stop_on = "adversarial_error" if adversarial else "error"
+    if profile.protocol:
+        recipe = (published if units == 240 else published_large)(seed, units, adversarial, gradient)
+        return replace(recipe, arguments={**recipe.arguments, "top": top, **profile.maxout})
     return Recipe(
         "maxout_network",
         {"units": units, "top": top, **profile.maxout},
         objective="adversarial" if adversarial else "clean",
-        options={"eps": EPS, "alpha": 0.5, "attacked": "inference"} if adversarial else {},
+        options=_attacked(adversarial, gradient),
         epochs=profile.epochs["adversarial" if adversarial else "naive"],
         schedule=profile.schedule,
         max_norm=1.9365,
-        stop_on=stop_on if profile.protocol else None,
-        retrain=profile.protocol,
         seed=seed,
     )
+
+
+def _attacked(adversarial: str | None, gradient: str) -> dict[str, Any]:
+    """Options of the adversarial objective; none without an attack."""
+    return {"eps": EPS, "alpha": 0.5, "attacked": adversarial, "gradient": gradient} if adversarial else {}
+
+
+def larger(profile: Profile) -> int:
+    """Units a layer of the network that is held against the one of 240: the profile's, or twice as many as 240."""
+    return profile.units if profile.units > 240 else 480
 
 
 def cifar10_missing() -> str:
@@ -302,26 +324,17 @@ def mp_dbm_of_fewer_rounds(profile: Profile, seed: int) -> dict[int, Recipe]:
     return {n: mp_dbm(profile, seed, n) for n in (3, 6)} if profile.varies(seed) else {}
 
 
-def maxout_under_masks(profile: Profile, seed: int) -> Recipe:
-    """The adversarially trained maxout network of `profile.units`, the attack in training made under dropout.
-
-    The paper does not say which network its attack sees; it sees this batch's masks here, none in `maxout`.
-    """
-    recipe = maxout(profile, seed, profile.units, adversarial=True)
-    return replace(recipe, options={**recipe.options, "attacked": "training"})
-
-
 def published(seed: int, units: int = 240, adversarial: str | None = None, gradient: str = "rounded") -> Recipe:
     """The maxout network by the published protocol: early stopping with patience 100 and then stage 2.
 
-    `adversarial` names whom the attack in training sees (see `losses.adversarial_objective`), None trains naively. Both
-    stop by the *clean* validation error: the paper describes stopping by the adversarial one as a later change.
+    `adversarial` and `gradient` are those of `maxout`. Both networks stop by the *clean* validation error: the paper
+    describes stopping by the adversarial one as a later change.
     """
     return Recipe(
         "maxout_network",
         {"units": units, "top": "softmax"},
         objective="adversarial" if adversarial else "clean",
-        options={"eps": EPS, "alpha": 0.5, "attacked": adversarial, "gradient": gradient} if adversarial else {},
+        options=_attacked(adversarial, gradient),
         epochs=1000,
         max_norm=1.9365,
         stop_on="error",
@@ -330,23 +343,40 @@ def published(seed: int, units: int = 240, adversarial: str | None = None, gradi
     )
 
 
+def published_large(seed: int, units: int, adversarial: str | None = None, gradient: str = "rounded") -> Recipe:
+    """A larger maxout network by section 6's protocol: the number of epochs is chosen once, by the training of seed 0.
+
+    The adversarially trained one stops by the adversarial validation error, the naive one by the clean one. Every seed
+    then trains from scratch, for as many epochs, on all 60,000 images.
+    """
+    recipe = published(seed, units, adversarial, gradient)
+    stop_on = "adversarial_error" if adversarial else "error"
+    return replace(recipe, stop_on=stop_on, stage2=False, retrain=True, chosen_with=0)
+
+
 def published_1600(seed: int, attacked: str, gradient: str = "rounded") -> Recipe:
-    """The adversarially trained network of 1600 units: stopped by the adversarial validation error with seed 0.
+    """The adversarially trained network of 1600 units of `published_large`."""
+    return published_large(seed, 1600, attacked, gradient)
 
-    The number of epochs is chosen once, by the training of seed 0; every seed then trains from scratch, for as many, on
-    all 60,000 images (section 6).
+
+NAIVE_EPOCHS = 243  # of the published naive network of 240 units, as its published constants say
+
+
+def noise_control(profile: Profile, seed: int, kind: str, alpha: float = 0.0) -> Recipe:
+    """The noise control of section 6: noisy images alone, for as many epochs as the naive network; else as that one.
+
+    With an `alpha` clean images stand beside them with this weight, as in adversarial training; the paper mentions no
+    such mixture.
     """
-    recipe = published(seed, 1600, attacked, gradient)
-    return replace(recipe, stop_on="adversarial_error", stage2=False, retrain=True, chosen_with=0)
+    if profile.protocol:
+        return noise_alone(seed, kind, NAIVE_EPOCHS, alpha)
+    return replace(maxout(profile, seed), objective="noise", options={"kind": kind, "eps": EPS, "alpha": alpha})
 
 
-def noise_alone(seed: int, kind: str, epochs: int) -> Recipe:
-    """The noise control of section 6 on noisy images alone, for `epochs`, which are the naive network's.
-
-    `noise_control` trains on a mixture with clean images, which the paper does not mention.
-    """
+def noise_alone(seed: int, kind: str, epochs: int, alpha: float = 0.0) -> Recipe:
+    """The noise control with the published settings, for `epochs`."""
     naive = replace(published(seed), stop_on=None, stage2=False, epochs=epochs)
-    return replace(naive, objective="noise", options={"kind": kind, "eps": EPS, "alpha": 0.0})
+    return replace(naive, objective="noise", options={"kind": kind, "eps": EPS, "alpha": alpha})
 
 
 def sigmoid_mean(recipe: Recipe) -> Recipe:
@@ -386,20 +416,19 @@ def maxout_l1(profile: Profile, seed: int, coefficient: float) -> Recipe:
     return replace(control(profile, seed, "clean"), options={"l1": coefficient} if coefficient else {})
 
 
-def noise_control(profile: Profile, seed: int, kind: str, alpha: float = 0.5) -> Recipe:
-    """The maxout network trained with noise of the size of the attack, section 6, and otherwise as the naive one."""
-    options = {"kind": kind, "eps": EPS, "alpha": alpha}
-    naive = maxout(profile, seed) if profile.protocol else control(profile, seed, "clean")
-    return replace(naive, objective="noise", options=options)
-
-
 def control(
-    profile: Profile, seed: int, objective: str = "adversarial", unit: str = "maxout", **options: Any
+    profile: Profile,
+    seed: int,
+    objective: str = "adversarial",
+    unit: str = "maxout",
+    length: str = "controls",
+    **options: Any,
 ) -> Recipe:
-    """A network of section 6 that is only compared with others, all trained equally long; by default with FGSM.
+    """A network that is only compared with others, all trained equally long (`profile.epochs[length]`); by FGSM.
 
     `unit` is "maxout", or "sigmoid", "rust" or "rust-squared", units that saturate. About these the paper says
-    nothing more: see `UNITS`. With the objective "clean" it is the network that they are all to be better than.
+    nothing more: see `UNITS`. With the objective "clean" it is the network that they are all to be better than. FGSM in
+    training sees the network without dropout, as attacks on hidden layers do, unless `attacked` says otherwise.
     """
     fixed: dict[str, Any] = {"eps": EPS, "alpha": 0.5}
     if objective == "adversarial":
@@ -413,7 +442,7 @@ def control(
         **shape,
         objective=objective,
         options={**fixed, **options} if objective != "clean" else {},
-        epochs=profile.epochs["controls"],
+        epochs=profile.epochs[length],
         seed=seed,
     )
 

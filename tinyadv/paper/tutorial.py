@@ -52,6 +52,7 @@ def softmax_by_conjugate_gradients(
     from scipy.optimize import minimize
 
     model = softmax_regression(train.x.shape[1], int(train.y.max()) + 1, rng=generator(0))
+    model = model.to(dtype=str(train.x.dtype))
     theta = parameters(model)
     flat, best = _flat([p.data for p in theta]), None
     log: list[dict[str, Any]] = []

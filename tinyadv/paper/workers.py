@@ -40,13 +40,13 @@ from ..progress import Bars, Console, say
 from ..storage import StorageError, remove_leftovers
 from ..training import DivergedError
 from . import claims as registry
-from . import fingerprint, measure
-from .draw import collected as drawn
+from . import fingerprint
 from .draw import drawings
 from .lab import Lab, Recipe
 from .measure import MEASURES
 from .profiles import Profile
 from .results import Result, check
+from .sections import collected
 
 TRIES = 3  # attempts before giving up on a task whose process dies
 
@@ -76,11 +76,11 @@ class Extension:
             module = importlib.import_module(self.module)
         except ImportError as error:
             raise ValueError(f"--module {self.module} cannot be imported: {error}") from error
-        found = measure.collected(module)
+        found = collected("measures", module)
         if missing := sorted(set(ids) - found.keys()):
             raise ValueError(f"--module {self.module} has no function that measures {', '.join(missing)}")
         MEASURES.update({name: found[name] for name in ids})
-        drawings().update({name: drawing for name, drawing in drawn(module).items() if name in ids})
+        drawings().update({name: drawing for name, drawing in collected("draws", module).items() if name in ids})
         return ids
 
 

@@ -11,9 +11,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from inspect import isfunction
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from numpy import array, frombuffer
@@ -21,6 +19,7 @@ from numpy import array, frombuffer
 from ...machine import import_matplotlib
 from ...storage import write_atomically
 from ..results import PICTURE, Result
+from ..sections import collected, modules
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; lines differ in their dashes too
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -66,46 +65,10 @@ def draws(claim: str, title: str, caption: str) -> Callable[[Draw], Draw]:
     return mark
 
 
-def collected(*modules: ModuleType) -> dict[str, Drawing]:
-    """By claim, the drawings that functions of these modules are marked with."""
-    functions = (f for module in modules for f in vars(module).values() if isfunction(f))
-    return {drawing.claim: drawing for f in functions for drawing in f.__dict__.get("draws", ())}
-
-
 @cache
 def drawings() -> dict[str, Drawing]:
     """All drawings, by claim."""
-    from . import (
-        appendix,
-        cifar10,
-        figure1,
-        mp_dbm,
-        section2,
-        section3,
-        section4,
-        section5,
-        section6,
-        section6_controls,
-        section7,
-        section8,
-        section9,
-    )
-
-    return collected(
-        section2,
-        section3,
-        figure1,
-        section4,
-        section5,
-        section6,
-        section6_controls,
-        section7,
-        section8,
-        section9,
-        mp_dbm,
-        appendix,
-        cifar10,
-    )
+    return collected("draws", *modules(__name__))
 
 
 def draw_figure(result: Result, folder: Path) -> Path | None:

@@ -48,8 +48,8 @@ def _draw_softmax(canvas: Any, details: dict[str, Any]) -> None:
 @draws(
     "fgsm-maxout",
     "The maxout network under the fast gradient sign method",
-    EXAMPLES + "the same attack on the validation images after each epoch of training. The thin lines are the "
-    "paper's, on test images.",
+    EXAMPLES + "the attack with the exact gradient on the validation images after each epoch of training. The thin "
+    "lines are the paper's numbers, on test images, and diamonds ours with the gradient of its software.",
 )
 def _draw_maxout(canvas: Any, details: dict[str, Any]) -> None:
     axes, log = _draw_examples(canvas, details), details["log"]
@@ -64,6 +64,10 @@ def _draw_maxout(canvas: Any, details: dict[str, Any]) -> None:
     confidence, error = published["confidence_on_mistakes"], published["error"]
     axes.axhline(confidence, color=BLUE, linewidth=1, label="confidence on mistakes, the paper's")
     axes.axhline(error, color=ORANGE, linewidth=1, linestyle="--", label="FGSM error, the paper's")
+    for key, colour in (("confidence_on_mistakes", BLUE), ("error", ORANGE)):
+        for point in details["software"]:
+            (share,) = _percents([point], key)
+            axes.plot([point["epochs"]], [share], "D", color=colour, markersize=8, clip_on=False)
     axes.set(xlabel="epoch", ylabel="% of validation images", ylim=(0, 103))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize=10, loc="center", ncols=2)

@@ -7,9 +7,10 @@ from typing import Any
 
 from numpy import array, full
 
+from ..claims import claims
 from ..lab import EPS
 from ..measure.section6 import CONFIDENCE, SHOWN
-from . import BLUE, GREY, ORANGE, draws, pixels, show_image
+from . import BLUE, GREEN, GREY, ORANGE, draws, pixels, show_image
 
 
 @draws(
@@ -40,11 +41,13 @@ def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
 @draws(
     "adv-robust-1600",
     "What adversarial training changes",
-    "Error under FGSM against its size, on the first 1,000 test images. FGSM takes one step: see the error under "
-    "PGD in the table before calling a network robust.",
+    "Left: error under FGSM against its size, on the first 1,000 test images, by the exact gradient. FGSM takes one "
+    "step: see the error under PGD in the table before calling a network robust. Right: error under FGSM(.25) on the "
+    "validation images after each epoch of training, where the attack in training sees this batch's masks, and where "
+    "it sees the network without dropout. The thin line is the paper's number.",
 )
 def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
-    axes = canvas.subplots()
+    axes, training = canvas.subplots(1, 2)
     for name, label, colour, style in (
         ("naive", "naive training", ORANGE, "s--"),
         ("trained", "adversarial training", BLUE, "o-"),
@@ -54,13 +57,27 @@ def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
     axes.axvline(EPS, color=GREY, linewidth=1.5, linestyle=":", label="ε used in training")
     axes.set(xlabel="ε of the attack (FGSM)", ylabel="error, %", ylim=(0, 100))
     axes.legend(frameon=False)
+    for name, label, colour, style in (
+        ("masks", "attack under masks", BLUE, "o-"),
+        ("unmasked", "attack without dropout", GREEN, "^-."),
+    ):
+        log = details["logs"][name]
+        errors, gap = [100 * e for e in log["adversarial_error"]], max(1, len(log["epoch"]) // 20)
+        training.plot(log["epoch"], errors, style, color=colour, label=label, markevery=gap, clip_on=False)
+    (published,) = claims()["adv-robust-1600"].published
+    training.axhline(100 * (published.paper or 0.0), color=GREY, linewidth=1, label="the paper's")
+    training.set(xlabel="epoch", ylabel="error on the validation images, FGSM(.25), %", ylim=(0, 100))
+    training.xaxis.get_major_locator().set_params(integer=True)
+    training.legend(frameon=False)
+    canvas.set_size_inches(10, 4)
 
 
 @draws(
     "adv-confidence",
     "Confidence on mistakes follows training",
     "The adversarially trained network after every epoch, under FGSM(.25) on the 10,000 validation images: its error, "
-    "and the mean of the largest class probability over the images that it gets wrong.",
+    "and the mean of the largest class probability over the images that it gets wrong. The thin line is the paper's "
+    "confidence.",
 )
 def _draw_confidence(canvas: Any, details: dict[str, Any]) -> None:
     axes, epochs = canvas.subplots(), details["epoch"]
@@ -70,6 +87,9 @@ def _draw_confidence(canvas: Any, details: dict[str, Any]) -> None:
     ):
         shares = [nan if v is None else 100 * v for v in details[key]]  # no mistakes, no confidence
         axes.plot(epochs, shares, style, color=colour, label=label, markevery=max(1, len(epochs) // 20))
+    (published,) = claims()["adv-confidence"].published
+    paper = 100 * (published.paper or 0.0)
+    axes.axhline(paper, color=BLUE, linewidth=1, label="confidence on mistakes, the paper's")
     axes.set(xlabel="epoch", ylabel="% on the validation images, FGSM(.25)", ylim=(0, 100))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)

@@ -86,16 +86,18 @@ def _draw_additive(canvas: Any, details: dict[str, Any]) -> None:
 @draws(
     "hidden-saturating",
     "Units that saturate: the input perturbed, or the first hidden layer",
-    "Errors on the test images, with 95 % intervals, of networks of sigmoid units and of Rust-type units.",
+    "Errors on the test images, with 95 % intervals, of networks of sigmoid units, of Rust units as a draft "
+    "of the paper has them, and of the same without square roots.",
 )
 def _draw_saturating(canvas: Any, details: dict[str, Any]) -> None:
     names = {"input": "sigmoid,\ninput", "hidden": "sigmoid,\nhidden"}
     names |= {"input_rust": "Rust,\ninput", "hidden_rust": "Rust,\nhidden"}
+    names |= {"input_rust_squared": "no roots,\ninput", "hidden_rust_squared": "no roots,\nhidden"}
     rows = sorted(details["rows"], key=lambda row: list(names).index(row["network"]))
     left, right = canvas.subplots(1, 2)
     _bars(left, rows, names, "clean_error", "clean error, %", BLUE)
     _bars(right, rows, names, "error", "error under FGSM(.25), %", ORANGE)
-    canvas.set_size_inches(9, 4)
+    canvas.set_size_inches(11, 4)
 
 
 @draws(

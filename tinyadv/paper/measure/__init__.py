@@ -8,37 +8,9 @@ are put into `MEASURES` here.
 from __future__ import annotations
 
 from ..fingerprint import measuring
-from . import (
-    appendix,
-    cifar10,
-    figure1,
-    mp_dbm,
-    section2,
-    section3,
-    section4,
-    section5,
-    section6,
-    section6_controls,
-    section7,
-    section8,
-    section9,
-)
-from .common import Measure, Networks, collected, measures
+from ..sections import collected, modules
+from .common import Measure, Networks, measures
 
-__all__ = ["MEASURES", "Measure", "Networks", "collected", "measures", "measuring"]
+__all__ = ["MEASURES", "Measure", "Networks", "measures", "measuring"]
 
-MEASURES: dict[str, Measure] = collected(
-    section2,
-    section3,
-    section4,
-    figure1,
-    section5,
-    section6,
-    section6_controls,
-    section7,
-    section8,
-    section9,
-    mp_dbm,
-    appendix,
-    cifar10,
-)
+MEASURES: dict[str, Measure] = collected("measures", *modules(__name__))

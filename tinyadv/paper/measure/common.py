@@ -7,22 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
-from inspect import isfunction
 from math import fsum, nan
-from types import ModuleType
 from typing import Any, TypeVar
 
 from ... import metrics
 from ...backend import Array, generator, to_device
 from ...layers import parameters
 from ...models import Network
-from ..attacking import attack
+from ..attacking import attack, software
 from ..fingerprint import measuring
 from ..lab import Lab, Recipe, Trained
 from ..profiles import Profile
 from ..recipes import Packaged
 from ..results import Interval, Measurement, check_names, encoded
-from ..rounding import Rounded, certain
+from ..rounding import certain
 
 Some = Recipe | Packaged | list[Recipe] | dict[Any, Recipe]
 Networks = Callable[[Profile, int], Mapping[str, Some]]
@@ -117,23 +115,6 @@ def measures(
     return mark
 
 
-def collected(*modules: ModuleType) -> dict[str, Measure]:
-    """By claim, the measures that functions of these modules are marked with.
-
-    Raises
-    ------
-    ValueError
-        If two functions measure the same claim.
-    """
-    found = dict[str, Measure]()
-    for module in modules:
-        for function in filter(isfunction, vars(module).values()):
-            for measure in function.__dict__.get("measures", ()):
-                if found.setdefault(measure.claim, measure) is not measure:
-                    raise ValueError(f"{measure.claim} is measured by two functions, one of them {function.__name__}")
-    return found
-
-
 def mean(numbers: Iterable[float | None]) -> float:
     """The mean; NaN where one is not a number, which a results file holds as null."""
     listed = [nan if number is None else number for number in numbers]
@@ -169,35 +150,43 @@ class Values:
         return Measurement(self.values, self.intervals, **more)
 
 
+EXACT = "_exact"  # how a quantity's name ends where the attack follows the exact gradient
+
+ATTACKED = {"error": "error", "confidence_on_mistakes": "confidence_on_mistakes"}
+CLIPPED = {name: f"{name}_clipped" for name in ATTACKED}
+
+
 def under_fgsm(model: Network, x: Array, y: Array) -> tuple[Values, Array]:
-    """What every FGSM claim reports of a network on x `(N, D)` with labels y `(N,)`; and the attacked x, `(N, D)`."""
-    values, x_adv = Values(), attack(model, x, y)
+    """What every FGSM claim reports of a network on x `(N, D)` with labels y `(N,)`; and the attacked x, `(N, D)`.
+
+    "error" and its like are those of the software's gradient, with which these x were attacked; "error_exact" and its
+    like those of the exact gradient, where that is another (see `attacking`).
+    """
+    values, x_adv = Values(), attack(software(model), x, y)
+    wrong_label = {"wrong_label_probability": "wrong_label_probability"}
     values.add(metrics.evaluate(model, x, y), error="clean_error", confidence="clean_confidence")
-    values.add(metrics.evaluate(model, x_adv, y), error="error", confidence_on_mistakes="confidence_on_mistakes",
-                wrong_label_probability="wrong_label_probability")  # fmt: skip
-    values.add(metrics.evaluate(model, x_adv.clip(0.0, 1.0), y), error="error_clipped",
-                confidence_on_mistakes="confidence_on_mistakes_clipped")  # fmt: skip
+    values.add(metrics.evaluate(model, x_adv, y), **ATTACKED, **wrong_label)
+    values.add(metrics.evaluate(model, x_adv.clip(0.0, 1.0), y), **CLIPPED)
+    x_exact = x_adv
     if model.top == "softmax":
-        values.add(metrics.evaluate(model, attack(Rounded(model), x, y), y), error="error_rounded",
-                    confidence_on_mistakes="confidence_on_mistakes_rounded")  # fmt: skip
+        x_exact = attack(model, x, y)
+        values.add(metrics.evaluate(model, x_exact, y), **exact({**ATTACKED, **wrong_label}))
+        values.add(metrics.evaluate(model, x_exact.clip(0.0, 1.0), y), **exact(CLIPPED))
         values.values["certain_share"] = float(metrics.in_batches(partial(certain, model), x, y).mean())
-    values.values["zero_gradient_share"] = float((x_adv == x).mean())  # FGSM moves every other entry
+    values.values["zero_gradient_share"] = float((x_exact == x).mean())  # FGSM moves every other entry
     return values, x_adv
 
 
-def three_ways(values: Mapping[str, float], name: str = "", epochs: int | None = None) -> dict[str, dict[str, float]]:
-    """A network under three kinds of FGSM, of what `under_fgsm` found: as variations of these keys.
+def exact(names: Mapping[str, str]) -> dict[str, str]:
+    """The names of quantities, by what they are read from, as those of the attack with the exact gradient."""
+    return {read: name + EXACT for read, name in names.items()}
 
-    Without a name those of the network that is reported: "clipped" and "rounded". With one those of another network:
-    "NAME", "NAME-clipped" and "NAME-rounded"; `epochs` is for how long that was trained.
-    """
+
+def in_short(values: Mapping[str, float], epochs: int | None = None) -> dict[str, float]:
+    """Of what `under_fgsm` found of a network, what is said of a variation; `epochs` is for how long it was trained."""
+    names = [*ATTACKED, *(name + EXACT for name in ATTACKED), *CLIPPED.values(), "clean_error", "certain_share"]
     length = {} if epochs is None else {"epochs": float(epochs)}
-    found = {}
-    for way, end in (("", ""), ("clipped", "_clipped"), ("rounded", "_rounded")):
-        if key := "-".join(filter(None, (name, way))):
-            names = ("error", "confidence_on_mistakes")
-            found[key] = {n: values[f"{n}{end}"] for n in names} | {"certain_share": values["certain_share"]} | length
-    return found
+    return {name: values[name] for name in names if name in values} | length
 
 
 def training_error(lab: Lab, network: Network) -> float:

@@ -1,8 +1,9 @@
 """Section 6, the controls: noise in place of the attack, attacks that are trained through, hidden layers perturbed.
 
 Each network here differs from the adversarially trained one in what is put in the place of FGSM on the input, and in
-nothing else. All are trained equally long, because they are compared with each other; under the published protocol the
-two that are trained with noise, which have a published number, as long as the naive network.
+nothing else. Those that are compared with each other are trained equally long: with noise as long as the naive network,
+all others for the profile's "hidden" epochs. Attacks on hidden layers see the network without dropout, and so does FGSM
+on the input that they are held against; "masked" is FGSM on the input of the network with this batch's masks.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from ...backend import Array
 from ...metrics import in_batches
 from ...models import Network
 from .. import audit, recipes
-from ..attacking import attack
+from ..attacking import attack, software
 from ..audit import PGD_20, PREDICTED
 from ..lab import Lab, Recipe, Trained
 from ..profiles import Profile
 from ..results import Interval, Measurement
-from .common import Values, measures, three_ways, training_error, under_fgsm
+from .common import EXACT, Values, in_short, measures, training_error, under_fgsm
 
 Row = dict[str, Any]  # a network's name, shares and their intervals: what the bars are drawn from
 
@@ -33,20 +34,32 @@ def _row(name: str, network: Network, x: Array, y: Array) -> tuple[Row, Values]:
     """Clean and FGSM error of a network, as a row for the figures and as values with their intervals."""
     values = Values()
     values.add(metrics.evaluate(network, x, y), error="clean_error")
-    values.add(metrics.evaluate(network, attack(network, x, y), y), error="error")
+    values.add(metrics.evaluate(network, attack(software(network), x, y), y), error="error")
+    values.add(metrics.evaluate(network, attack(network, x, y), y), error="error" + EXACT)
     shares = {key: [values.values[key], *values.intervals[key]] for key in ("clean_error", "error")}
     return {"network": name, **shares}, values
 
 
 def _measured(networks: Mapping[str, Trained], lab: Lab) -> tuple[list[Row], Values]:
-    """Rows by name, and the values under the names of claims.toml: clean_error_NAME, error_NAME."""
+    """Rows by name, and the values under the names of claims.toml: clean_error_NAME, error_NAME, error_NAME_exact."""
     rows, values = [], Values()
     for name, of in networks.items():
         row, of_network = _row(name, of.network, *lab.data.test)
         rows.append(row)
         for part in ("values", "intervals"):
-            getattr(values, part).update({f"{key}_{name}": v for key, v in getattr(of_network, part).items()})
+            getattr(values, part).update({_named(key, name): v for key, v in getattr(of_network, part).items()})
     return rows, values
+
+
+def _named(key: str, network: str) -> str:
+    end = EXACT if key.endswith(EXACT) else ""
+    return f"{key.removesuffix(EXACT)}_{network}{end}"
+
+
+def _masked(masked: Trained, lab: Lab, name: str) -> dict[str, dict[str, float]]:
+    """The variation where FGSM on the input sees this batch's masks; `name` is that of the network it stands for."""
+    _, values = _row(name, masked.network, *lab.data.test)
+    return {"masked": {_named(key, name): value for key, value in values.values.items()}}
 
 
 def activation_sizes(network: Network, x: Array) -> list[float]:
@@ -70,56 +83,55 @@ def activation_sizes(network: Network, x: Array) -> list[float]:
 # Noise
 
 
-def _noisy(profile: Profile, seed: int) -> dict[str, Recipe]:
-    """Networks trained with either noise, those to compare them with; varied: noise alone, and longer training."""
-    sign, uniform = (recipes.noise_control(profile, seed, kind) for kind in ("sign", "uniform"))
-    if profile.protocol:
-        naive, trained = (recipes.maxout(profile, seed, adversarial=adversarial) for adversarial in (False, True))
-    else:
-        naive, trained = recipes.control(profile, seed, "clean"), recipes.control(profile, seed)
-    found = {"sign": sign, "uniform": uniform, "naive": naive, "trained": trained}
+def _control(
+    profile: Profile, seed: int, objective: str = "adversarial", unit: str = "maxout", **options: Any
+) -> Recipe:
+    """A network that is trained for the "hidden" epochs: see `recipes.control`."""
+    return recipes.control(profile, seed, objective, unit, length="hidden", **options)
+
+
+def _noisy(profile: Profile, seed: int, kind: str) -> dict[str, Recipe]:
+    """A network trained with noise; varied are a mixture with clean images, and longer training."""
+    noisy = recipes.noise_control(profile, seed, kind)
+    found = {"noisy": noisy, **recipes.longer(profile, seed, noisy)}
     if profile.varies(seed):
-        found["alone"] = recipes.noise_control(profile, seed, "sign", alpha=0.0)
-    return found | recipes.longer(profile, seed, sign)
+        found["mixture"] = recipes.noise_control(profile, seed, kind, alpha=0.5)
+    return found
 
 
-@measures("noise-sign", _noisy, quick=False)
+def _compared(profile: Profile, seed: int) -> dict[str, Recipe]:
+    """Networks trained with signs, with uniform noise, naively, and with the attack: see `noise_sign`."""
+    return _noisy(profile, seed, "sign") | {
+        "uniform": recipes.noise_control(profile, seed, "uniform"),
+        "naive": recipes.maxout(profile, seed),
+        "trained": recipes.maxout(profile, seed, adversarial="training"),
+    }
+
+
+@measures("noise-sign", _compared, quick=False)
 def noise_sign(
-    lab: Lab,
-    seed: int,
-    sign: Trained,
-    uniform: Trained,
-    naive: Trained,
-    trained: Trained,
-    alone: Trained | None = None,
-    longer: Trained | None = None,
+    lab: Lab, seed: int, noisy: Trained, uniform: Trained, naive: Trained, trained: Trained, **others: Trained
 ) -> Measurement:
     """Error and confidence after training with random signs, beside networks to compare with."""
-    measurement = _under_noise(lab, sign, {"alone": alone, "longer": longer})
-    compared = {"naive": naive, "sign": sign, "uniform": uniform, "fgsm": trained}
+    measurement = _under_noise(lab, noisy, others)
+    compared = {"naive": naive, "sign": noisy, "uniform": uniform, "fgsm": trained}
     measurement.details["rows"] = [_row(name, of.network, *lab.data.test)[0] for name, of in compared.items()]
     return measurement
 
 
-def _uniform(profile: Profile, seed: int) -> dict[str, Recipe]:
-    noisy = recipes.noise_control(profile, seed, "uniform")
-    return {"uniform": noisy, **recipes.longer(profile, seed, noisy)}
-
-
-@measures("noise-uniform", _uniform, quick=False)
-def noise_uniform(lab: Lab, seed: int, uniform: Trained, longer: Trained | None = None) -> Measurement:
+@measures("noise-uniform", lambda profile, seed: _noisy(profile, seed, "uniform"), quick=False)
+def noise_uniform(lab: Lab, seed: int, noisy: Trained, **others: Trained) -> Measurement:
     """Error and confidence after training with uniform noise."""
-    return _under_noise(lab, uniform, {"longer": longer})
+    return _under_noise(lab, noisy, others)
 
 
-def _under_noise(lab: Lab, noisy: Trained, others: Mapping[str, Trained | None]) -> Measurement:
-    """What a noise claim reports; varied are the attack, and how the network is trained."""
+def _under_noise(lab: Lab, noisy: Trained, others: Mapping[str, Trained]) -> Measurement:
+    """What a noise claim reports; varied is how the network is trained."""
     values, _ = under_fgsm(noisy.network, *lab.data.test)
-    varied = three_ways(values.values)
+    varied = {}
     for name, other in others.items():
-        if other:
-            of_other, _ = under_fgsm(other.network, *lab.data.test)
-            varied |= three_ways(of_other.values, name, other.epochs)
+        of_other, _ = under_fgsm(other.network, *lab.data.test)
+        varied[name] = in_short(of_other.values, other.epochs)
     return values.measurement(variations=varied)
 
 
@@ -130,32 +142,38 @@ def _under_noise(lab: Lab, noisy: Trained, others: Mapping[str, Trained | None])
 @measures(
     "through-attack",
     lambda profile, seed: {
-        "fgsm": recipes.control(profile, seed),
-        "rotation": recipes.control(profile, seed, "through-attack", attack="rotation"),
-        "scaled": recipes.control(profile, seed, "through-attack", attack="scaled-gradient"),
-        "naive": recipes.control(profile, seed, "clean"),
+        "fgsm": _control(profile, seed),
+        "masked": _control(profile, seed, attacked="training"),
+        "rotation": _control(profile, seed, "through-attack", attack="rotation"),
+        "scaled": _control(profile, seed, "through-attack", attack="scaled-gradient"),
+        "naive": _control(profile, seed, "clean"),
     },
     quick=False,
 )
 def through_attack(
-    lab: Lab, seed: int, fgsm: Trained, rotation: Trained, scaled: Trained, naive: Trained
+    lab: Lab, seed: int, fgsm: Trained, masked: Trained, rotation: Trained, scaled: Trained, naive: Trained
 ) -> Measurement:
     """Clean error and errors under attack after training through an attack, against training with FGSM."""
     networks = {"fgsm": fgsm, "rotation": rotation, "scaled": scaled}
     rows, values = _measured({**networks, "naive": naive}, lab)
-    found = audit.audit({name: of.network for name, of in networks.items()}, *lab.data.test, seed)
-    v = values.values
+    audited = {name: of.network for name, of in (networks | {"masked": masked}).items()}
+    found = audit.audit(audited, *lab.data.test, seed)
+    v, varied = values.values, _masked(masked, lab, "fgsm")
     for name in networks:
         for key, attacked in (("pgd_error", PGD_20), ("predicted_error", PREDICTED)):
             wrong = found.wrong[name][attacked]
             values.share(f"{key}_{name}", int(wrong.sum()), len(wrong))
+    varied["masked"] |= {
+        f"{key}_fgsm": found.error("masked", attacked)
+        for key, attacked in (("pgd_error", PGD_20), ("predicted_error", PREDICTED))
+    }
     holds = all(
         v[f"{key}_{name}"] > v[f"{key}_fgsm"] for key in ("clean_error", "pgd_error") for name in list(networks)[1:]
     )
     for row in rows[:-1]:
         name = f"pgd_error_{row['network']}"
         row["pgd_error"] = [v[name], *values.intervals[name]]
-    return values.measurement(holds=holds, details={"rows": rows, "audit": found.table()})
+    return values.measurement(holds=holds, variations=varied, details={"rows": rows, "audit": found.table()})
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -163,19 +181,22 @@ def through_attack(
 
 
 def _hidden(profile: Profile, seed: int, kind: str, *layers: int, unit: str = "maxout") -> Recipe:
-    return recipes.control(profile, seed, "hidden-layer", unit, kind=kind, layers=list(layers))
+    return _control(profile, seed, "hidden-layer", unit, kind=kind, layers=list(layers))
 
 
 @measures(
     "hidden-additive",
     lambda profile, seed: {
         "hidden": _hidden(profile, seed, "additive", 0),
-        "at_input": recipes.control(profile, seed),
-        "naive": recipes.control(profile, seed, "clean"),
+        "at_input": _control(profile, seed),
+        "masked": _control(profile, seed, attacked="training"),
+        "naive": _control(profile, seed, "clean"),
     },
     quick=False,
 )
-def hidden_additive(lab: Lab, seed: int, hidden: Trained, at_input: Trained, naive: Trained) -> Measurement:
+def hidden_additive(
+    lab: Lab, seed: int, hidden: Trained, at_input: Trained, masked: Trained, naive: Trained
+) -> Measurement:
     """Activations and errors after FGSM training on the first hidden layer, against that on the input."""
     networks = {"naive": naive, "hidden": hidden, "input": at_input}
     rows, values = _measured(networks, lab)
@@ -186,24 +207,30 @@ def hidden_additive(lab: Lab, seed: int, hidden: Trained, at_input: Trained, nai
     worse = all(v[f"{key}_hidden"] > v[f"{key}_input"] for key in ("clean_error", "error"))
     for row in rows:
         row["activation"] = sizes[row["network"]]
-    return values.measurement(holds=worse and v["activation_growth"] >= 3.0, details={"rows": rows})
+    holds, varied = worse and v["activation_growth"] >= 3.0, _masked(masked, lab, "input")
+    return values.measurement(holds=holds, variations=varied, details={"rows": rows})
+
+
+SATURATING = {"": "sigmoid", "_rust": "rust", "_rust_squared": "rust-squared"}  # units, by how their quantities end
 
 
 @measures(
     "hidden-saturating",
     lambda profile, seed: {
-        "hidden": _hidden(profile, seed, "additive", 0, unit="sigmoid"),
-        "at_input": recipes.control(profile, seed, unit="sigmoid"),
-        "hidden_rust": _hidden(profile, seed, "additive", 0, unit="rust"),
-        "at_input_rust": recipes.control(profile, seed, unit="rust"),
+        f"{place}{ending}": network
+        for ending, unit in SATURATING.items()
+        for place, network in (
+            ("hidden", _hidden(profile, seed, "additive", 0, unit=unit)),
+            ("input", _control(profile, seed, unit=unit)),
+        )
     },
     quick=False,
 )
-def hidden_saturating(
-    lab: Lab, seed: int, hidden: Trained, at_input: Trained, hidden_rust: Trained, at_input_rust: Trained
-) -> Measurement:
-    """Clean errors of networks whose units saturate, the first hidden layer perturbed and the input."""
-    networks = {"hidden": hidden, "input": at_input, "hidden_rust": hidden_rust, "input_rust": at_input_rust}
+def hidden_saturating(lab: Lab, seed: int, **networks: Trained) -> Measurement:
+    """Clean errors of networks whose units saturate, the first hidden layer perturbed and the input.
+
+    The statement is about sigmoids and the draft's Rust units; those without square roots stand beside them.
+    """
     rows, values = _measured(networks, lab)
     for row in rows:
         row["activation"] = activation_sizes(networks[row["network"]].network, lab.data.test.x)
@@ -222,15 +249,17 @@ def _overlap(intervals: Mapping[str, Interval], a: str, b: str) -> bool:
     "hidden-rotation",
     lambda profile, seed: {
         "rotation": _hidden(profile, seed, "rotation", 0),
-        "at_input": recipes.control(profile, seed),
+        "at_input": _control(profile, seed),
+        "masked": _control(profile, seed, attacked="training"),
     },
     quick=False,
 )
-def hidden_rotation(lab: Lab, seed: int, rotation: Trained, at_input: Trained) -> Measurement:
+def hidden_rotation(lab: Lab, seed: int, rotation: Trained, at_input: Trained, masked: Trained) -> Measurement:
     """Clean error after training with the first hidden layer's activations turned, against FGSM on the input."""
     rows, values = _measured({"rotation": rotation, "input": at_input}, lab)
     turned, added = (values.values[f"clean_error_{name}"] for name in ("rotation", "input"))
-    return values.measurement(holds=turned < 0.02 and turned > added, details={"rows": rows})
+    holds, varied = turned < 0.02 and turned > added, _masked(masked, lab, "input")
+    return values.measurement(holds=holds, variations=varied, details={"rows": rows})
 
 
 PLACES = {"first": (0,), "last": (-1,), "both": (0, -1)}

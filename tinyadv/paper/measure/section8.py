@@ -15,16 +15,15 @@ from numpy import arange, argmax, concatenate, linspace, maximum, roll, unique, 
 from ...attacks import input_gradient
 from ...backend import Array, array_module, to_device
 from ...layers import Dropout, Linear, Maxout
-from ...metrics import in_batches, predict, wilson
+from ...metrics import evaluate, in_batches, predict, wilson
 from ...models import Network
 from ...ops import sign
 from .. import recipes
-from ..attacking import attack, random_signs
+from ..attacking import attack, random_signs, software
 from ..lab import EPS, Lab, Recipe, Trained
 from ..profiles import Profile
 from ..results import Measurement
-from ..rounding import Rounded
-from .common import Values, in_float64, mean, measures
+from .common import EXACT, Values, in_float64, mean, measures
 
 # ---------------------------------------------------------------------------------------------------------
 # From the maxout network to shallow ones
@@ -46,26 +45,44 @@ def _three(profile: Profile, seed: int) -> dict[str, Recipe]:
 
 @measures("transfer-agreement", _three)
 def transfer_agreement(lab: Lab, seed: int, **networks: Trained) -> Measurement:
-    """Among all mistakes of the maxout network: who says the same?"""
-    y = lab.data.test.y
+    """Among all mistakes of the maxout network: who says the same? And the other way round for softmax regression."""
+    x, y = lab.data.test
 
     def shares(said: dict[str, Array]) -> dict[str, tuple[int, int]]:
         wrong = said["maxout"] != y
         return {f"agreement_{name}": _same(said["maxout"], said[name], wrong) for name in ("rbf", "softmax")}
 
-    return _transferred(lab, shares, **networks)
+    values, varied = _transferred(lab, shares, **networks)
+    maxout, softmax = (networks[name].network for name in ("maxout", "softmax"))
+    x_adv = attack(software(softmax), x, y)
+    said = predict(maxout, x_adv)
+    wrong = said != y
+    values.share("error_of_softmax_s", int(wrong.sum()), len(y))
+    values.share("agreement_of_softmax_s", *_same(said, predict(softmax, x_adv), wrong))
+    return values.measurement(variations=varied)
 
 
 @measures("transfer-both-wrong", _three)
 def transfer_both_wrong(lab: Lab, seed: int, **networks: Trained) -> Measurement:
-    """Among the examples that both networks of a pair get wrong: do they say the same?"""
-    y = lab.data.test.y
+    """Among the examples that both networks of a pair get wrong: do they say the same?
+
+    The last pair also on examples made on softmax regression, the other reading of what the paper compares.
+    """
+    x, y = lab.data.test
+
+    def both_wrong(a: Array, b: Array) -> tuple[int, int]:
+        return _same(a, b, (a != y) & (b != y))
 
     def shares(said: dict[str, Array]) -> dict[str, tuple[int, int]]:
         pairs = ("softmax", "maxout"), ("rbf", "maxout"), ("rbf", "softmax")
-        return {f"agreement_{a}_{b}": _same(said[a], said[b], (said[a] != y) & (said[b] != y)) for a, b in pairs}
+        return {f"agreement_{a}_{b}": both_wrong(said[a], said[b]) for a, b in pairs}
 
-    return _transferred(lab, shares, **networks)
+    values, varied = _transferred(lab, shares, **networks)
+    softmax, rbf = (networks[name].network for name in ("softmax", "rbf"))
+    for end, of in (("", software(softmax)), (EXACT, softmax)):
+        x_adv = attack(of, x, y)
+        values.share(f"agreement_rbf_softmax_own{end}", *both_wrong(predict(rbf, x_adv), predict(softmax, x_adv)))
+    return values.measurement(variations=varied)
 
 
 def _same(a: Array, b: Array, among: Array) -> tuple[int, int]:
@@ -85,10 +102,13 @@ def _transferred(
     rbf: Trained,
     rbf_true_class: Trained,
     longer: Trained | None = None,
-) -> Measurement:
-    """The shares of agreement on the maxout network's examples, as defined and with what is left open varied."""
+) -> tuple[Values, dict[str, dict[str, float]]]:
+    """The shares of agreement on the maxout network's examples, as defined; and with what is left open varied.
+
+    Each with the software's gradient and with the exact one.
+    """
     x, y = lab.data.test
-    values, varied = Values(), {}
+    values, varied = Values(), dict[str, dict[str, float]]()
 
     def shown(x_adv: Array, attacked: Trained, third: Trained) -> tuple[dict[str, tuple[int, int]], dict[str, float]]:
         """The counts of agreement on examples made on a maxout network, and everybody's errors."""
@@ -96,23 +116,27 @@ def _transferred(
         said = {name: predict(network, x_adv) for name, network in networks.items()}
         return shares(said), {f"error_{name}": float((s != y).mean()) for name, s in said.items()}
 
-    def vary(key: str, *arguments: Any, **more: float) -> None:
-        counts, errors = shown(*arguments)
-        varied[key] = {name: _share(k, n) for name, (k, n) in counts.items()} | errors | more
+    def vary(key: str, end: str, x_adv: Array, attacked: Trained, third: Trained, **more: float) -> None:
+        counts, errors = shown(x_adv, attacked, third)
+        found = {name: _share(k, n) for name, (k, n) in counts.items()} | errors
+        varied.setdefault(key, {}).update({name + end: value for name, value in found.items()} | more)
 
-    x_adv = attack(maxout.network, x, y)
-    counts, errors = shown(x_adv, maxout, rbf)
-    for name, (k, n) in counts.items():
-        values.share(name, k, n)
-    values.values |= errors
-    vary("clipped", x_adv.clip(0.0, 1.0), maxout, rbf)
-    vary("eps:0.15", attack(maxout.network, x, y, 0.15), maxout, rbf)
-    vary("true_class", x_adv, maxout, rbf_true_class)
-    vary("rounded", attack(Rounded(maxout.network), x, y), maxout, rbf)
-    if longer:
-        vary("longer", attack(longer.network, x, y), longer, rbf, epochs=longer.epochs)
-        vary("longer-rounded", attack(Rounded(longer.network), x, y), longer, rbf, epochs=longer.epochs)
-    return values.measurement(variations=varied)
+    for end, of in (("", software), (EXACT, _as_it_is)):
+        x_adv = attack(of(maxout.network), x, y)
+        counts, errors = shown(x_adv, maxout, rbf)
+        for name, (k, n) in counts.items():
+            values.share(name + end, k, n)
+        values.values |= {name + end: error for name, error in errors.items()}
+        vary("clipped", end, x_adv.clip(0.0, 1.0), maxout, rbf)
+        vary("eps:0.15", end, attack(of(maxout.network), x, y, 0.15), maxout, rbf)
+        vary("true_class", end, x_adv, maxout, rbf_true_class)
+        if longer:
+            vary("longer", end, attack(of(longer.network), x, y), longer, rbf, epochs=longer.epochs)
+    return values, varied
+
+
+def _as_it_is(network: Network) -> Network:
+    return network
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -125,32 +149,47 @@ def _transferred(
     quick=False,
 )
 def transfer_subsets(lab: Lab, seed: int, **halves: list[Trained]) -> Measurement:
-    """Every network's examples shown to every other: error, and agreement where both err."""
+    """Every network's examples shown to every other: error, and agreement where both err.
+
+    The statement and the details are about the software's gradient.
+    """
     x, y = lab.data.test
     networks = [half.network for both in halves.values() for half in both]
     random = x + random_signs(x, seed, "random signs")
     under_random = [_errors(predict(m, random), y) for m in networks]
-    n, pairs = len(networks), list[dict[str, Any]]()
-    for i, source in enumerate(networks):
-        x_adv = attack(source, x, y)
-        said = [predict(m, x_adv) for m in networks]
-        for j in range(n):
-            same = _same(said[i], said[j], (said[i] != y) & (said[j] != y))
-            pairs.append(_pair(i, j, _errors(said[j], y), same, under_random[j]))
-    apart = [p for p in pairs if p["from"] != p["to"]]
-    values = {
-        "error_same_architecture": mean(p["error"] for p in apart if p["from"] // 2 == p["to"] // 2),
-        "error_other_architecture": mean(p["error"] for p in apart if p["from"] // 2 != p["to"] // 2),
-        "agreement": mean(p["agreement"] for p in apart),
-    }
+    n = len(networks)
+
+    def shown(of: Callable[[Network], Any]) -> list[dict[str, Any]]:
+        """Every pair of networks, the examples made with the gradient of `of(network)`."""
+        pairs = []
+        for i, source in enumerate(networks):
+            x_adv = attack(of(source), x, y)
+            said = [predict(m, x_adv) for m in networks]
+            for j in range(n):
+                same = _same(said[i], said[j], (said[i] != y) & (said[j] != y))
+                pairs.append(_pair(i, j, _errors(said[j], y), same, under_random[j]))
+        return pairs
+
+    pairs = shown(software)
     details = {
         "names": [f"{kind}/{half}" for kind in halves for half in (0, 1)],
         "error": [[pairs[n * i + j]["error"] for j in range(n)] for i in range(n)],
         "agreement": [[pairs[n * i + j]["agreement"] for j in range(n)] for i in range(n)],
         "random_error": [k / m for k, m in under_random],
-        "failing": [[p["from"], p["to"]] for p in apart if not p["holds"]],
+        "failing": [[p["from"], p["to"]] for p in pairs if p["from"] != p["to"] and not p["holds"]],
     }
-    return Measurement(values, holds=all(p["holds"] for p in apart), details=details)
+    by_exact = {name + EXACT: value for name, value in _means(shown(_as_it_is)).items()}
+    return Measurement(_means(pairs) | by_exact, holds=not details["failing"], details=details)
+
+
+def _means(pairs: list[dict[str, Any]]) -> dict[str, float]:
+    """The means over the pairs of two networks."""
+    apart = [p for p in pairs if p["from"] != p["to"]]
+    return {
+        "error_same_architecture": mean(p["error"] for p in apart if p["from"] // 2 == p["to"] // 2),
+        "error_other_architecture": mean(p["error"] for p in apart if p["from"] // 2 != p["to"] // 2),
+        "agreement": mean(p["agreement"] for p in apart),
+    }
 
 
 def _errors(said: Array, y: Array) -> tuple[int, int]:
@@ -172,25 +211,48 @@ def _pair(i: int, j: int, wrong: tuple[int, int], same: tuple[int, int], random:
 # ---------------------------------------------------------------------------------------------------------
 # Along one line
 
-REACH, TRACED = 10.0, 100  # epsilon from -REACH to REACH, for so many test images
+REACH, TRACED = 10.0, 100  # epsilon from -REACH to REACH, for so many test images of a digit
+FAR = 2.0  # beyond this epsilon, on both sides, an image of the figure is wrong everywhere
 CURVE, CHECKED = 161, 40  # points of the figure's curves; pieces in whose middle the network itself is asked
 SIDES = ("correct_share", "correct_share_up", "correct_share_down")  # of the whole line, of either half
 
 
 @measures("fig4-eps-trace", lambda profile, seed: {"naive": recipes.maxout(profile, seed)}, quick=False)
 def fig4_eps_trace(lab: Lab, seed: int, naive: Trained) -> Measurement:
-    """Logits along x + eps sign(grad J): every linear piece, and where the class is right."""
+    """Logits along x + eps sign(grad J): every linear piece, and where the class is right, for 4s and by digit.
+
+    The gradient is the exact one: in the paper's figure the logit of the 4 falls uphill, as it does with this one.
+    """
     network, (x, y) = naive.network, lab.data.test
-    model = in_float64(network)
-    four = int((y == 4).argmax())
-    shown = list(range(min(TRACED, len(y))))
-    lines = [_line(model, network, x[i : i + 1], y[i : i + 1]) for i in shown]
-    of_four = _line(model, network, x[four : four + 1], y[four : four + 1])
-    holds = all(line["deviation"] <= 1e-9 and line["correct_share"] < 0.25 for line in lines)
+    model, labels = in_float64(network), to_device(y, "cpu")
+    right = to_device(predict(network, x) == y, "cpu")
+    lines = {k: [_line(model, network, x[i : i + 1], y[i : i + 1]) for i in _first(labels == k)] for k in range(10)}
+    fours, correct = lines[4], {k: [right[i] for i in _first(labels == k)] for k in range(10)}
+    by_digit = {
+        k: [line["wrong_beyond"] for line, counts in zip(lines[k], correct[k], strict=True) if counts] for k in lines
+    }
+    values = Values()
+    values.values = {name: mean(line[name] for line in fours) for name in (*SIDES, "linear_pieces")}
+    values.share("wrong_beyond", sum(by_digit[4]), len(by_digit[4]))
+    for k in range(10):
+        values.share(f"wrong_beyond_{k}", sum(by_digit[k]), len(by_digit[k]))
+    linear = all(line["deviation"] <= 1e-9 for of_digit in lines.values() for line in of_digit)
+    holds = linear and values.values["wrong_beyond"] > 0.5
     keys = (*SIDES, "linear_pieces", "deviation")
-    values = {name: mean(line[name] for line in lines) for name in keys[:-1]}
-    details = {"images": {key: [line[key] for line in lines] for key in keys}, "four": of_four["trace"]}
-    return Measurement(values, holds=holds, details=details)
+    details = {
+        "images": {key: [line[key] for line in fours] for key in keys},
+        "by_digit": {
+            str(k): {name: mean(line[name] for line in lines[k]) for name in SIDES} | {"images": len(lines[k])}
+            for k in lines
+        },
+        "four": fours[0]["trace"],
+    }
+    return values.measurement(holds=holds, details=details)
+
+
+def _first(chosen: Array) -> list[int]:
+    """Where the first TRACED of the chosen images are."""
+    return [int(i) for i in chosen.nonzero()[0][:TRACED]]
 
 
 def _line(model: Network, network: Network, x: Array, y: Array) -> dict[str, Any]:
@@ -214,6 +276,7 @@ def _line(model: Network, network: Network, x: Array, y: Array) -> dict[str, Any
         "correct_share": (up + down) / 2,
         "correct_share_up": up,
         "correct_share_down": down,
+        "wrong_beyond": _right(t, z, label, -REACH, -FAR) + _right(t, z, label, FAR, REACH) == 0.0,
         "linear_pieces": len(t) - 1,
         "deviation": float(abs(asked - _between(t, z, middle)).max() / abs(z).max()),
         "trace": trace,
@@ -303,31 +366,53 @@ SEEN = 10_000  # training images, over which a class's mean gradient is taken
 
 @measures("universal-direction", lambda profile, seed: {"naive": recipes.maxout(profile, seed)})
 def universal_direction(lab: Lab, seed: int, naive: Trained) -> Measurement:
-    """One perturbation for all images of a class, and one image's perturbation on another."""
+    """One perturbation for all images of a class, and one image's perturbation on another.
+
+    The statement and the details are about the software's gradient.
+    """
     network, (x, y) = naive.network, lab.data.test
-    eta = attack(network, x, y) - x
-    seen_x, seen_y = (a[:SEEN] for a in lab.data.train)
-    signs = [sign(_mean_gradient(network, seen_x, seen_y, k)) for k in range(10)]
-    labels = to_device(y, "cpu")
-    next_one = arange(len(labels))  # for every image another of its class
-    for k in range(10):
-        next_one[labels == k] = roll(next_one[labels == k], 1)
-    xp = array_module(x)
-    common, swapped = EPS * xp.concatenate([s[None] for s in signs])[y], eta[xp.asarray(next_one)]
-    patterns = [to_device(s, "cpu").astype(int).tolist() for s in signs]
     random = random_signs(x, seed, "random signs")
-    kinds = {"error": eta, "error_common": common, "error_swapped": swapped, "error_random": random}
     values, by_class = Values(), dict[str, list[float]]()
-    for name, shift in kinds.items():
-        wrong = predict(network, x + shift) != y
-        values.share(name, int(wrong.sum()), len(y))
-        by_class[name] = [float(wrong[y == k].mean()) for k in range(10)]
+    for end, of in ((EXACT, network), ("", software(network))):
+        kinds, signs = _shifts(of, lab)
+        for name, shift in (kinds | ({} if end else {"error_random": random})).items():
+            evaluation = evaluate(network, x + shift, y)
+            values.add(evaluation, error=name + end)
+            if name == "error_other":
+                values.add(evaluation, confidence_on_mistakes="confidence_other" + end)
+            wrong = predict(network, x + shift) != y
+            by_class[name] = [float(wrong[y == k].mean()) for k in range(10)]
+    patterns = [to_device(s, "cpu").astype(int).tolist() for s in signs]
     v, i = values.values, values.intervals
     holds = i["error_common"][0] > i["error_random"][1] and v["error_common"] >= v["error"] / 2
     return values.measurement(holds=holds, details={"by_class": by_class, "patterns": patterns})
 
 
-def _mean_gradient(network: Network, x: Array, y: Array, label: int) -> Array:
+def _shifts(of: Any, lab: Lab) -> tuple[dict[str, Array], list[Array]]:
+    """What is added to the test images, `(N, D)` each, by the gradients of a network; and the signs for each class.
+
+    "error": each image's own perturbation. "error_common": one for the class. "error_swapped": that of another image of
+    the class. "error_other": that of another image, of any class.
+    """
+    x, y = lab.data.test
+    xp, labels = array_module(x), to_device(y, "cpu")
+    eta = attack(of, x, y) - x
+    seen_x, seen_y = (a[:SEEN] for a in lab.data.train)
+    signs = [sign(_mean_gradient(of, seen_x, seen_y, k)) for k in range(10)]
+    next_one = arange(len(labels))  # for every image another of its class
+    for k in range(10):
+        next_one[labels == k] = roll(next_one[labels == k], 1)
+    any_other = roll(arange(len(labels)), 1)
+    shifts = {
+        "error": eta,
+        "error_common": EPS * xp.concatenate([s[None] for s in signs])[y],
+        "error_swapped": eta[xp.asarray(next_one)],
+        "error_other": eta[xp.asarray(any_other)],
+    }
+    return shifts, signs
+
+
+def _mean_gradient(network: Any, x: Array, y: Array, label: int) -> Array:
     """The mean input gradient over the training images of a class, `(D,)`."""
     of_class = y == label
     return in_batches(lambda a, b: input_gradient(network, a, b), x[of_class], y[of_class]).mean(axis=0)

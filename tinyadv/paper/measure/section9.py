@@ -13,15 +13,15 @@ from typing import Any
 
 from ... import metrics, ops
 from ...backend import Array
-from ...losses import softmax_cross_entropy, targets
+from ...losses import targets
 from ...models import Network
 from ...tensor import Value, raw
 from .. import recipes
-from ..attacking import attack
+from ..attacking import attack, software
 from ..lab import Lab, Recipe, Trained
 from ..profiles import Profile
 from ..results import Measurement
-from ..rounding import Rounded, rounded_cross_entropy
+from ..rounding import rounded_cross_entropy
 from .common import Values, measures
 
 SUBSETS = (1, 2, 4, 8, 12)  # ensembles of the first members
@@ -47,15 +47,17 @@ class Against:
     Parameters
     ----------
     members : networks with a softmax on top
-    J : "probability", "logit", "losses" or "rounded losses"
-        -log of the mean probability of the label; cross-entropy of the mean logit; the sum of the members' own, with
-        its gradient as it is, or as float32 rounds it (see `rounding`).
+    J : "probability", "logit" or "losses"
+        -log of the mean probability of the label; cross-entropy of the mean logit; the sum of the members' own.
+    rounded : bool
+        Whether every softmax has the gradient of the paper's software, as float32 rounds it (see `rounding`).
     """
 
-    def __init__(self, members: Sequence[Network], J: str) -> None:
-        if J not in ("probability", "logit", "losses", "rounded losses"):
-            raise ValueError(f"J is 'probability', 'logit', 'losses' or 'rounded losses', got {J!r}")
+    def __init__(self, members: Sequence[Network], J: str, rounded: bool = True) -> None:
+        if J not in ("probability", "logit", "losses"):
+            raise ValueError(f"J is 'probability', 'logit' or 'losses', got {J!r}")
         self.members, self.J = members, J
+        self.cost = rounded_cross_entropy if rounded else ops.softmax_cross_entropy
 
     def __call__(self, x: Value) -> Value:
         return ops.concatenate([m(x) for m in self.members], axis=1)
@@ -66,9 +68,9 @@ class Against:
         K = outputs.shape[1] // M
         parts = [outputs[:, m * K : (m + 1) * K] for m in range(M)]
         if self.J == "logit":
-            return softmax_cross_entropy(_mean(parts), y)
-        cost = rounded_cross_entropy if self.J == "rounded losses" else ops.softmax_cross_entropy
-        costs = [cost(z, targets(y, z)) for z in parts]
+            z = _mean(parts)
+            return self.cost(z, targets(y, z)).mean()
+        costs = [self.cost(z, targets(y, z)) for z in parts]
         if self.J != "probability":
             return reduce(ops.add, costs).mean()
         # -log 1/M sum_m p_m = c - log sum_m e^(c - J_m) + log M, with c the smallest J_m: p_m itself may underflow
@@ -93,35 +95,35 @@ def ensemble_12(lab: Lab, seed: int, members: list[Trained], longer: Sequence[Tr
     networks = [member.network for member in members]
     average, values = Average(networks), Values()
     values.add(metrics.evaluate(average, x, y), error="clean_error")
-    of_one = attack(networks[0], x, y)
-    on = {
-        "error_ensemble": _made(networks, "probability", x, y),
-        "error_mean_logit": _made(networks, "logit", x, y),
-        "error_summed_losses": _made(networks, "losses", x, y),
-        "error_member": of_one,
-    }
-    for name, x_adv in on.items():
+    of_one = attack(software(networks[0]), x, y)
+    whole = _made(networks, "probability", x, y)
+    for name, x_adv in (
+        ("error_ensemble", whole),
+        ("error_member", of_one),
+        ("error_mean_logit", _made(networks, "logit", x, y)),
+        ("error_summed_losses", _made(networks, "losses", x, y)),
+        ("error_ensemble_exact", _made(networks, "probability", x, y, rounded=False)),
+        ("error_member_exact", attack(networks[0], x, y)),
+        ("error_mean_logit_exact", _made(networks, "logit", x, y, rounded=False)),
+        ("error_summed_losses_exact", _made(networks, "losses", x, y, rounded=False)),
+    ):
         values.add(metrics.evaluate(average, x_adv, y), error=name)
-    v = values.values
     varied = {
-        "mean_logit": {"error_ensemble": v["error_mean_logit"], "error_member": v["error_member"]},
-        "summed_losses": {"error_ensemble": v["error_summed_losses"], "error_member": v["error_member"]},
+        "mean_logit": {"error_ensemble": values.values["error_mean_logit"]},
+        "summed_losses": {"error_ensemble": values.values["error_summed_losses"]},
         "clipped": {
-            name: metrics.evaluate(average, on[name].clip(0.0, 1.0), y).error
-            for name in ("error_ensemble", "error_member")
+            name: metrics.evaluate(average, x_adv.clip(0.0, 1.0), y).error
+            for name, x_adv in (("error_ensemble", whole), ("error_member", of_one))
         },
-        "rounded": _errors(networks, "rounded losses", Rounded(networks[0]), x, y),
     }
     if longer:
-        others, epochs = [member.network for member in longer], {"epochs": longer[0].epochs}
-        varied["longer"] = _errors(others, "probability", others[0], x, y) | epochs
-        varied["longer-rounded"] = _errors(others, "rounded losses", Rounded(others[0]), x, y) | epochs
+        varied["longer"] = _errors([member.network for member in longer], x, y) | {"epochs": longer[0].epochs}
     return values.measurement(variations=varied, details={"sizes": _by_size(networks, of_one, x, y)})
 
 
-def _made(members: Sequence[Network], J: str, x: Array, y: Array) -> Array:
+def _made(members: Sequence[Network], J: str, x: Array, y: Array, rounded: bool = True) -> Array:
     """FGSM examples against all members together."""
-    return attack(Against(members, J), x, y)
+    return attack(Against(members, J, rounded), x, y)
 
 
 def _by_size(members: Sequence[Network], of_one: Array, x: Array, y: Array, first: int = 1000) -> dict[str, Any]:
@@ -137,8 +139,13 @@ def _by_size(members: Sequence[Network], of_one: Array, x: Array, y: Array, firs
     return sizes
 
 
-def _errors(members: Sequence[Network], J: str, first: Any, x: Array, y: Array) -> dict[str, float]:
-    """The ensemble's errors on examples made against all of it, and against its first member."""
-    on = {"error_ensemble": _made(members, J, x, y), "error_member": attack(first, x, y)}
-    average = Average(members)
+def _errors(members: Sequence[Network], x: Array, y: Array) -> dict[str, float]:
+    """The ensemble's errors on examples against all of it, and its first member, with either gradient."""
+    average, first = Average(members), members[0]
+    on = {
+        "error_ensemble": _made(members, "probability", x, y),
+        "error_member": attack(software(first), x, y),
+        "error_ensemble_exact": _made(members, "probability", x, y, rounded=False),
+        "error_member_exact": attack(first, x, y),
+    }
     return {name: metrics.evaluate(average, x_adv, y).error for name, x_adv in on.items()}

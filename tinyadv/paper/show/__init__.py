@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..claims import Claim, Quantity, placeholders, select
@@ -21,12 +21,16 @@ _VERBS: dict[Status, str] = {"reproduced": "reproduced", "close": "close", "diff
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a claim: what it is, the paper's value, ours, and what ours makes of it (None for context)."""
+    """One line of a claim: what it is, the paper's value, ours, and what ours makes of it (None for context).
+
+    `beside` marks context that stands beside a published number wherever that is shown: the exact gradient's.
+    """
 
     label: str
     paper: str
     ours: str
     status: Status | None
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class Entry:
 
     @property
     def compared(self) -> list[Row]:
-        """The rows without context."""
-        return [row for row in self.rows if row.status is not None]
+        """The rows without context, but for what stands beside published numbers."""
+        return [row for row in self.rows if row.status is not None or row.beside]
 
     def variations(self) -> tuple[list[str], list[list[str]]]:
         """The table of variations: its head, and a line for each, the definition first; empty without any."""
@@ -94,8 +98,16 @@ def rows(claim: Claim, result: Result | None) -> list[Row]:
         if q.paper is not None or measured:
             ours = format_value(q, result.mean(q.name), result.interval(q.name)) if result else "—"
             word: Status | None = result.quantity_status(q) if result else "not run"
-            lines.append(Row(q.label, format_paper(q) if word else "", ours, word))
+            beside = q.name in [published.exact for published in claim.published]
+            lines.append(Row(q.label, format_paper(q) if word else _draft(q), ours, word, beside))
     return lines
+
+
+def _draft(quantity: Quantity) -> str:
+    """A draft's value in the paper's column, named as such."""
+    if quantity.draft is None:
+        return ""
+    return f"a draft: {format_paper(replace(quantity, paper=quantity.draft))}"
 
 
 def _held(result: Result | None) -> str:
@@ -178,7 +190,8 @@ def _shorter(recipe: Mapping[str, Any]) -> str:
         channels = recipe.get("arguments", {}).get("channels")
         size = f" of {', '.join(map(str, channels))} units" if isinstance(channels, list) else ""
         return f"convolutional layers{size} (published: 96, 192, 192), trained for {recipe.get('epochs', 10)} epochs"
-    if recipe.get("network") not in ("maxout_network", "saturating_network") or recipe.get("retrain"):
+    published = recipe.get("retrain") or recipe.get("stage2")
+    if published or recipe.get("network") not in ("maxout_network", "saturating_network"):
         return ""
     kind = {"clean": "naive"}.get(recipe.get("objective", "clean"), recipe.get("objective"))
     images = "25,000" if "half" in recipe.get("data", "") else "50,000"
@@ -202,7 +215,7 @@ def tally(words: Sequence[Status]) -> str:
 
 @dataclass(frozen=True)
 class Gradients:
-    """A published number with the exact gradient and with the rounded one, of the same networks.
+    """A published number with the gradient of the paper's software and with the exact one, of the same networks.
 
     `training` says how these differ from those that are reported: "" where they do not.
     """
@@ -210,53 +223,63 @@ class Gradients:
     claim: str
     quantity: Quantity
     training: str
+    software: float
     exact: float
-    rounded: float
 
     @property
     def cells(self) -> list[str]:
-        """The paper's number, the exact gradient's, the rounded one's."""
-        return [format_paper(self.quantity), *(format_value(self.quantity, v) for v in (self.exact, self.rounded))]
+        """The paper's number, the software's gradient's, the exact one's."""
+        return [format_paper(self.quantity), *(format_value(self.quantity, v) for v in (self.software, self.exact))]
 
     @property
     def nearer(self) -> bool:
-        """Whether the rounded gradient's number is nearer to the paper's, as far as the table shows."""
-        paper, (_, exact, rounded) = self.quantity.paper or 0.0, self.cells
-        return exact != rounded and abs(self.rounded - paper) < abs(self.exact - paper)
+        """Whether the software's gradient's number is nearer to the paper's, as far as the table shows."""
+        paper, (_, software, exact) = self.quantity.paper or 0.0, self.cells
+        return exact != software and abs(self.software - paper) < abs(self.exact - paper)
 
 
 def gradients(results: Mapping[str, Result]) -> list[Gradients]:
     """Every published number that was measured with both gradients: of the networks reported, and of longer trained."""
     found = []
     for claim, result, _ in statuses(results):
-        varied = {v.key: v for v in result.variations()} if result else {}
+        if result is None:
+            continue
+        longer = next((v for v in result.variations() if v.key == "longer"), None)
         for q in claim.published:
-            if result and "rounded" in varied:
-                rounded = varied["rounded"].values.get(q.name, math.nan)
-                found.append(Gradients(claim.id, q, "", result.mean(q.name), rounded))
-        if "longer" in varied and "longer-rounded" in varied:
-            exact, rounded_too = varied["longer"], varied["longer-rounded"]
-            for q in claim.published:
-                pair = exact.values.get(q.name, math.nan), rounded_too.values.get(q.name, math.nan)
-                found.append(Gradients(claim.id, q, exact.label, *pair))
+            pair = result.mean(q.name), result.mean(q.exact)
+            if all(map(math.isfinite, pair)):
+                found.append(Gradients(claim.id, q, "", *pair))
+        if longer is None:
+            continue
+        for q in claim.published:
+            pair = longer.values.get(q.name, math.nan), longer.values.get(q.exact, math.nan)
+            if all(map(math.isfinite, pair)):
+                found.append(Gradients(claim.id, q, longer.label, *pair))
     return found
 
 
+GRADIENT = (
+    "The paper’s software computes the gradient of a softmax cost as p − t in float32, which lacks the true class "
+    "where its p rounds to 1: so this is the gradient that is compared with the paper. The exact gradient keeps the "
+    "true class and makes the stronger attack; its numbers stand beside, and the difference is gradient masking by "
+    "float32."
+)
 GRADIENTS_TITLE = "What float32 does to the gradient"
 GRADIENTS = (
     "The gradient that FGSM follows begins with p − t at the softmax. Where a network is so sure of the true class "
     "that its p is 1 in float32, p − t is 0, and the one class that the attack should lead away from is missing. The "
-    "numbers above are made with the exact gradient, which keeps it. Most libraries compute p − t as it stands, "
-    "rounded. This is in effect a different attack, and the difference grows with training."
+    "paper’s software computes p − t as it stands, rounded, and so do most libraries; what is compared with the paper "
+    "above is made with this gradient. The exact one keeps the true class. That is in effect another, stronger attack, "
+    "and the difference grows with training."
 )
 
 
 def nearer(found: Sequence[Gradients]) -> str:
-    """How many published numbers are nearer with the rounded gradient than with the exact one, trained longest."""
+    """How many published numbers are nearer with the software's gradient than with the exact one, trained longest."""
     longest = {(g.claim, g.quantity.name): g for g in found}.values()
     return (
-        f"With the rounded gradient, {sum(g.nearer for g in longest)} of {len(longest)} published numbers are nearer "
-        "to the paper’s than with the exact one of the same networks, those that were trained longest."
+        f"With the software’s gradient, {sum(g.nearer for g in longest)} of {len(longest)} published numbers are "
+        "nearer to the paper’s than with the exact one of the same networks, those that were trained longest."
     )
 
 

@@ -40,10 +40,10 @@ def headline(results: Mapping[str, Result]) -> str:
         if (claim, name) not in found:
             continue
         g = found[claim, name]
-        paper, exact, rounded = g.cells
+        paper, software, exact = g.cells
         training = f" ({g.training})" if g.training else ""
         section = claims()[claim].section
-        lines.append(f"| {markdown(said + training)} | {section} | {paper} | {rounded} | {exact} |")
+        lines.append(f"| {markdown(said + training)} | {section} | {paper} | {software} | {exact} |")
     words = [word for _, _, word in statuses(results)]
     return "\n".join(lines) + f"\n\n{tally(words)}.\n"
 

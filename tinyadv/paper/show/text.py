@@ -69,7 +69,7 @@ def markdown_gradients(results: Mapping[str, Result]) -> str:
     """What rounding does to the gradient, and a table of what that does to published numbers; "" without any."""
     if not (found := gradients(results)):
         return ""
-    cells = [["Number", "Paper", "Exact", "Rounded"], ["---"] * 4]
+    cells = [["Number", "Paper", "The software’s", "Exact"], ["---"] * 4]
     for g in found:
         training = f" ({g.training})" if g.training else ""
         cells.append([f"`{g.claim}`: {markdown(g.quantity.label + training)}", *map(markdown, g.cells)])

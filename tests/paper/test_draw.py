@@ -140,7 +140,7 @@ def test_figure_2():
 
 
 def test_robustness():
-    (axes,), details = drawn("adv-robust-1600")
+    (axes, _), details = drawn("adv-robust-1600")
     shown = lines(axes)
     assert list(shown) == ["naive training", "adversarial training", "ε used in training"]
     assert shown["naive training"] == (details["eps"], [100 * e for e in details["curves"]["naive"]], ORANGE)

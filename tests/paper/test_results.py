@@ -226,7 +226,7 @@ def test_check_names_what_does_not_fit_the_registry():
     with pytest.raises(ValueError, match="logistic-exact has no quantity 'typo': there are loss_difference, "):
         check(result(Measurement({}, {"typo": (0.0, 1.0)}, holds=True), claim="logistic-exact"))
     for key, values, message in (
-        ("dcay:1:2", {}, "has no variation 'dcay': there are decay$"),
+        ("dcay:1:2", {}, "has no variation 'dcay': there are decay, conjugate-gradients$"),
         ("decay:1", {}, "the variation 'decay:1' lacks what its label names"),
         ("decay:1:2", {"eror": 1.0}, "has no quantity 'eror'"),
     ):
@@ -235,11 +235,11 @@ def test_check_names_what_does_not_fit_the_registry():
 
 
 def test_variations_are_means_over_the_seeds_that_have_them():
-    first = {"clipped": {"error": 0.5, "certain_share": NAN}, "longer": {"error": 0.25, "epochs": 20.0}}
-    second = {"clipped": {"error": 0.75, "certain_share": 1.0}, "rounded": {"error": 0.5}}
+    first = {"float64": {"error": 0.5, "certain_share": NAN}, "longer": {"error": 0.25, "epochs": 20.0}}
+    second = {"float64": {"error": 0.75, "certain_share": 1.0}, "longer-float64": {"error": 0.5}}
     r = result(*(Measurement({}, variations=v) for v in (first, second)), claim="fgsm-maxout")
     clipped, longer = r.variations()
-    assert (clipped.key, clipped.label, clipped.seeds) == ("clipped", "clipped to [0, 1]", 2)
+    assert (clipped.key, clipped.label, clipped.seeds) == ("float64", "p − t computed, and rounded, in float64", 2)
     assert clipped.values["error"] == 0.625
     assert math.isnan(clipped.values["certain_share"])  # of one seed it is not a number
     assert (longer.label, longer.values, longer.seeds) == ("trained for 20 epochs", {"error": 0.25, "epochs": 20.0}, 1)

@@ -58,7 +58,7 @@ def _rbf(y, x, mu, beta):
     return 2 * x.shape[1] + 8, forms.sum(axis=-1).T
 
 
-SUMS = {"_matmul": _matmul, "linear": _linear, "reduce_sum": _sum, "reduce_mean": _mean, "rbf": _rbf}
+SUMS = {"matmul": _matmul, "linear": _linear, "reduce_sum": _sum, "reduce_mean": _mean, "rbf": _rbf}
 
 
 # Other operations: the absolute error of the result
@@ -109,7 +109,7 @@ def _binary_cross_entropy(u, y, z, t):
 LOCAL = {
     **dict.fromkeys(
         (
-            *("reshape", "transpose", "broadcast_to", "take", "put", "_join", "where", "reduce_max"),
+            *("reshape", "transpose", "broadcast_to", "take", "put", "join", "where", "reduce_max"),
             *("absolute", "sign", "relu", "clip", "negative"),
         ),
         _exact,

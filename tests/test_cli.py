@@ -119,7 +119,7 @@ BAD = [
     ("attack damaged", "damaged is not a readable safetensors file"),
     ("attack cut.safetensors", "cut.safetensors is not a readable safetensors file"),
     ("attack flipped.safetensors", "flipped.safetensors is damaged"),
-    ("attack small.safetensors", "takes x of shape (N, 10), got (10, 784)"),
+    ("attack small.safetensors", "takes x of shape (N, 10), got (1, 784)"),
     ("attack good.safetensors --eps -0.1", "a finite number >= 0, got -0.1"),
     ("attack good.safetensors --eps nan", "a finite number >= 0, got nan"),
     ("attack good.safetensors --eps inf", "a finite number >= 0, got inf"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import lzma
 import pickle
 import shutil
@@ -325,6 +326,123 @@ def test_idx_header_is_lecuns():
     """The first bytes as the format's page gives them: magic 2051 and 2049, then the big-endian lengths."""
     assert MNIST_FILES["train-images-idx3-ubyte"].header == np.array([2051, 60_000, 28, 28], ">i4").tobytes()
     assert MNIST_FILES["t10k-labels-idx1-ubyte"].header == np.array([2049, 10_000], ">i4").tobytes()
+
+
+IDX_EXAMPLES = {
+    "bytes": (8, np.arange(6, dtype="u1")),
+    "signed bytes": (9, np.arange(-3, 3, dtype="i1")),
+    "shorts": (11, np.arange(-3, 3, dtype=">i2")),
+    "integers": (12, np.array([-300_000, -1, 0, 1, 255, 300_000], dtype=">i4")),
+    "floats": (13, np.linspace(0, 1, 6, dtype=">f4")),
+    "doubles": (14, np.linspace(0, 1, 6, dtype=">f8")),
+}
+
+
+def idx_content(kind, values):
+    return bytes([0, 0, kind, values.ndim]) + np.array(values.shape, ">i4").tobytes() + values.tobytes()
+
+
+@pytest.mark.parametrize("opened", [open, gzip.open, lzma.open])
+@pytest.mark.parametrize(("kind", "values"), IDX_EXAMPLES.values(), ids=IDX_EXAMPLES)
+def test_any_idx_file_is_read_however_it_is_packed(kind, values, opened, tmp_path):
+    for n, array in enumerate((values, values.reshape(1, 2, 3), values[:0])):
+        with opened(tmp_path / f"file{n}", "wb") as file:  # what it is called does not matter
+            file.write(idx_content(kind, array))
+        read = datasets.idx(tmp_path / f"file{n}")
+        np.testing.assert_array_equal(read, array)
+        assert read.dtype == array.dtype.newbyteorder("=")
+        assert read.dtype.isnative
+        assert read.flags.writeable  # one's own
+
+
+def test_mnist_s_own_files_are_idx_files():
+    np.testing.assert_array_equal(datasets.idx(MNIST_FOLDER / "t10k-labels-idx1-ubyte.xz"), mnist().test.y)
+
+
+RAW_IDX = idx_content(12, np.arange(24, dtype=">i4").reshape(2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "starts with nothing"),
+        (b"\0\0\x08", "starts with 00 00 08, wanted"),
+        (b"hello world", "starts with 68 65 6c 6c, wanted 00 00, a type, a rank"),
+        (b"\0\0\x07\x01\0\0\0\0", "starts with 00 00 07 01"),
+        (b"\0\0\x08\xff", "0 bytes of lengths, where the rank 255 has 1020"),
+        (RAW_IDX[:-1], r"95 bytes of content, where the shape \(2, 3, 4\) has 96"),
+        (RAW_IDX + b"!", "97 bytes or more of content"),
+        (b"\0\0\x08\x04" + b"\xff" * 16, "."),  # a shape beyond all memory
+        (gzip.compress(RAW_IDX)[:-9], "ended before"),
+        (gzip.compress(RAW_IDX)[:20], "ended before"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\xff" * 20, "."),
+        (lzma.compress(RAW_IDX)[:-9], "ended before"),
+        (lzma.compress(RAW_IDX[:-1]), "95 bytes of content"),
+        (gzip.compress(b"hello world"), "starts with 68 65"),
+    ],
+)
+def test_what_is_no_idx_file_is_named(content, found, tmp_path):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(DataError, match=rf"file: wanted an idx file, plain or packed by gzip or xz; found: .*{found}"):
+        datasets.idx(tmp_path / "file")
+
+
+def test_a_missing_idx_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"none: .*; found: No such file or directory"):
+        datasets.idx(tmp_path / "none")
+    with pytest.raises(DataError, match=r"found: Is a directory"):
+        datasets.idx(tmp_path)
+
+
+# --- .npz files of one's own ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros((3, 16))}, "found: 'y is not a file in the archive'"),
+        ({"x": np.zeros((3, 16)), "y": np.zeros(2, int)}, r"found float64 \(3, 16\) and int64 \(2,\)"),
+        ({"x": np.zeros(3), "y": np.zeros(3, int)}, r"found float64 \(3,\)"),
+        ({"x": np.zeros((3, 2, 2)), "y": np.zeros(3, int)}, r"found float64 \(3, 2, 2\)"),
+        ({"x": np.zeros((0, 16)), "y": np.zeros(0, int)}, r"found float64 \(0, 16\)"),
+        ({"x": np.zeros((3, 16)), "y": np.full(3, 0.5)}, "found other numbers among them"),
+        ({"x": np.zeros((3, 16)), "y": np.full(3, np.nan)}, "found other numbers among them"),
+        ({"x": np.full((3, 16), np.inf), "y": np.zeros(3, int)}, "found other numbers among them"),
+        ({"x": np.zeros((3, 16)), "y": np.array(["a", "b", "c"])}, "found other numbers among them"),
+        ({"x": np.zeros((3, 16), int), "y": np.zeros(3, int)}, r"found int64 \(3, 16\)"),  # pixels of what size?
+        ({"x": np.array([["a"]]), "y": np.zeros(1, int)}, "found <U1"),
+        ({"x": np.array([[None]]), "y": np.zeros(1, int)}, "found: Object arrays cannot be loaded"),
+    ],
+)
+def test_other_files_are_named(tmp_path, arrays, message):
+    np.savez(tmp_path / "data.npz", **arrays)
+    with pytest.raises(DataError, match=rf"data\.npz: wanted an \.npz with x \(N, D\).*{message}"):
+        datasets.npz(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize("content", [b"PK nothing", b"", b"\x93NUMPY\x01\x00"])
+def test_a_file_that_is_no_npz_is_named(tmp_path, content):
+    (tmp_path / "data.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"data\.npz: wanted an \.npz"):
+        datasets.npz(tmp_path / "data.npz")
+
+
+def test_a_missing_npz_and_a_folder_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.npz does not exist; wanted an \.npz"):
+        datasets.npz(tmp_path / "none.npz")
+    with pytest.raises(DataError, match=r"wanted an \.npz"):
+        datasets.npz(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"), [("uint8", 51 / 255), ("float32", 51), ("float64", 51), ("float16", 51), (">f4", 51)]
+)
+def test_bytes_are_pixels_and_other_numbers_stay(tmp_path, stored, read):
+    labels = np.array([-1.0, 1.0, 1.0])
+    np.savez(tmp_path / "data.npz", x=np.full((3, 16), 51, dtype=stored), y=labels)
+    x, y = datasets.npz(tmp_path / "data.npz")
+    assert (x == np.float32(read)).all()
+    assert (x.dtype, y.dtype, y.tolist()) == (np.float32, np.int64, [-1, 1, 1])
 
 
 # --- CIFAR-10 ---------------------------------------------------------------------------------------------------

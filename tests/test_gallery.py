@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinyadv
-from tinyadv import attacks, metrics, models
+from tinyadv import attacks, datasets, metrics, models
 from tinyadv.backend import generator
 from tinyadv.datasets import mnist, pair
 from tinyadv.gallery import attack_test_images
@@ -146,3 +146,65 @@ def test_bad_arguments_write_nothing(wrong, said, networks, tmp_path):
 def test_logistic_regression_has_fewer_images(networks, tmp_path):
     with pytest.raises(ValueError, match="images is 1 to 2,038, got 2039"):
         attacked(networks / "two.safetensors", tmp_path, images=2039)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Images of one's own
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Twelve classes of images of 4 by 4 pixels, a network of theirs, and one of another kind."""
+    rng, y = np.random.default_rng(0), np.arange(36) % 12
+    x = rng.random((36, 16)).astype("float32")
+    twelve = models.softmax_regression(16, 12, rng=generator(0))
+    set_weights(twelve, rng.normal(size=(12, 16)), np.zeros(12))
+    tinyadv.save(twelve, tmp_path / "twelve.safetensors")
+    wide = models.softmax_regression(784, 12, rng=generator(0))
+    tinyadv.save(wide, tmp_path / "wide.safetensors")
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    np.savez(tmp_path / "bytes.npz", x=(255 * x).astype("uint8")[:, :15], y=y)
+    return tmp_path
+
+
+def test_images_of_one_s_own_are_attacked(own, tmp_path):
+    model, (x, y) = tinyadv.load(own / "twelve.safetensors"), datasets.npz(own / "data.npz")
+    lines = attack_test_images(own / "twelve.safetensors", 0.1, "fgsm", 36, False, tmp_path / "out", own / "data.npz")
+    with np.load(tmp_path / "out" / "attack.npz") as data:
+        np.testing.assert_array_equal(data["x_adv"], attacks.fgsm(model, x, y, 0.1))
+        np.testing.assert_array_equal(data["y"], y)
+    assert lines[0] == f"softmax_regression, fgsm, eps 0.1, 36 images of {own / 'data.npz'}"
+    assert (tmp_path / "out" / "attack.png").exists()
+    # what was written can be attacked again, by default ten of it
+    again = attack_test_images(
+        own / "twelve.safetensors", 0.1, "pgd", None, True, tmp_path / "two", tmp_path / "out" / "attack.npz"
+    )
+    assert ", 10 images of " in again[0]
+
+
+def test_images_that_are_not_square_are_not_drawn(own, tmp_path):
+    fifteen = models.softmax_regression(15, 12, rng=generator(0))
+    tinyadv.save(fifteen, own / "fifteen.safetensors")
+    lines = attack_test_images(
+        own / "fifteen.safetensors", 0.1, "fgsm", None, False, tmp_path / "out", own / "bytes.npz"
+    )
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["attack.npz"]
+    assert lines[-1] == f"written: {tmp_path / 'out' / 'attack.npz'}"
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "error", "message"),
+    [
+        ("wide", None, ValueError, r"wide\.safetensors has 12 classes, MNIST has 10: .* --data FILE\.npz"),
+        ("twelve", None, ValueError, r"takes x of shape \(N, 16\), got \(1, 784\)"),
+        ("twelve", "bytes.npz", ValueError, r"takes x of shape \(N, 16\), got \(1, 15\)"),
+        ("twelve", "none.npz", datasets.DataError, r"none\.npz does not exist; wanted an \.npz"),
+        ("twelve", "twelve.safetensors", datasets.DataError, r"twelve\.safetensors: wanted an \.npz with x"),
+    ],
+)
+def test_a_network_is_not_shown_images_of_another_kind(own, tmp_path, network, data, error, message):
+    with pytest.raises(error, match=message):
+        attack_test_images(
+            own / f"{network}.safetensors", 0.1, "fgsm", None, False, tmp_path / "out", data and own / data
+        )
+    assert not (tmp_path / "out").exists()

@@ -2,11 +2,15 @@
 
 import copy
 import gc
+import queue
+import random
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from io import StringIO
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ from tinyadv.layers import Dropout, Linear, Maxout, Relu, named_parameters, name
 from tinyadv.models import Network, load, move, save
 from tinyadv.optim import SGD, Schedule
 from tinyadv.owned import describe, incoming_axes
-from tinyadv.storage import StorageError
+from tinyadv.storage import StorageError, save_arrays
 from tinyadv.tensor import Tensor, grad, raw
 from tinyadv.training import train
 
@@ -119,6 +123,82 @@ class BatchNorm:
         return self.gamma * (x - mean) / ops.sqrt(var + 1e-3) + self.beta
 
 
+class InPlaceBatchNorm(BatchNorm):
+    """The same, its statistics changed in place."""
+
+    def __call__(self, x, rng=None):
+        if rng is None:
+            return super().__call__(x)
+        mean = x.mean(axis=0)
+        self.mean *= 0.9
+        self.mean += 0.1 * raw(mean)
+        return self.gamma * (x - mean) + self.beta
+
+
+class LateBatchNorm:
+    """Its running mean is made at the first batch, when it is known how long a row is."""
+
+    def __init__(self):
+        self.mean = None
+
+    def __call__(self, x, rng=None):
+        if rng is None:
+            return x if self.mean is None else x - self.mean
+        mean = x.mean(axis=0)
+        self.mean = raw(mean) if self.mean is None else 0.9 * self.mean + 0.1 * raw(mean)
+        return x - mean
+
+
+class Module:
+    """A base class that hands everything on, as other libraries have it."""
+
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+
+class Forward(Module):
+    def __init__(self):
+        self.W = Tensor(numbers(D, H))
+
+    def forward(self, x):
+        return x @ self.W
+
+
+class ForwardDropout(Module):
+    trained = False
+
+    def __init__(self):
+        self.W = Tensor(numbers(D, H))
+
+    def forward(self, x, rng=None):
+        ForwardDropout.trained = ForwardDropout.trained or rng is not None
+        return Dropout(0.9)(x @ self.W, rng=rng)
+
+
+class Row(NamedTuple):
+    W: Tensor
+    b: Tensor
+
+    def __call__(self, x):
+        return x @ self.W + self.b
+
+
+class DictLayer(dict):
+    def __call__(self, x):
+        return x @ self["W"]
+
+
+class KeepsItsInput:
+    """As those who write gradients by hand do, as an array."""
+
+    def __init__(self):
+        self.W, self.x = Tensor(numbers(D, H)), None
+
+    def __call__(self, x):
+        self.x = raw(x)
+        return x @ self.W
+
+
 class Residual:
     def __init__(self, *inner):
         self.inner = inner
@@ -150,6 +230,7 @@ class Cluttered:
     def __init__(self, parent=None):
         self.xp, self.colour, self.parent, self.lock, self.kind = np, Colour.RED, parent, threading.Lock(), Relu
         self.act, self.names, self.W = ops.relu, {"a", "b"}, Tensor(numbers(D, H))
+        self.log, self.sizes, self.random = StringIO(), range(3), random.Random(0)
         self.itself = self
 
     def __call__(self, x):
@@ -200,6 +281,13 @@ HABITS = {
     "class attribute": (lambda: [InClass()], 1),
     "scalar first": (lambda: [Scaled()], 2),
     "batch normalisation": (lambda: [BatchNorm(), Affine(D, H)], 4),
+    "batch normalisation in place": (lambda: [InPlaceBatchNorm(), Affine(D, H)], 4),
+    "batch normalisation made late": (lambda: [LateBatchNorm(), Affine(D, H)], 2),
+    "forward": (lambda: [Forward()], 1),
+    "forward with rng": (lambda: [ForwardDropout()], 1),
+    "named tuple": (lambda: [Row(Tensor(numbers(D, H)), Tensor(np.zeros(H, "float32")))], 2),
+    "subclass of dict": (lambda: [DictLayer(W=Tensor(numbers(D, H)))], 1),
+    "keeps its input": (lambda: [KeepsItsInput()], 1),
     "residual": (lambda: [Residual(Affine(D, D), ops.tanh), Affine(D, H)], 4),
     "nested network": (lambda: [Network("inner", {}, [Affine(D, H), Dropout(0.9)], "softmax")], 2),
     "frozen": (lambda: [Frozen()], 1),
@@ -216,7 +304,7 @@ HABITS = {
 def network(habit):
     layers = HABITS[habit][0]()
     model = Network("mine", {}, [*layers, ops.relu, Linear(H, K, generator(1))], "softmax")
-    for value in vars(layers[0]).values() if isinstance(layers[0], Cluttered) else ():
+    for value in [*vars(layers[0]).values()] if isinstance(layers[0], Cluttered) else ():
         if value is None:
             layers[0].parent = model
     return model
@@ -335,6 +423,11 @@ def test_ties_survive_a_file(tmp_path):
             load(tmp_path / "file", into=make(is_tied=b))
 
 
+def filled(held, W):
+    held.put(W)
+    return held
+
+
 def objects(*values):
     array = np.empty(len(values), dtype=object)
     for i, value in enumerate(values):
@@ -351,6 +444,7 @@ def objects(*values):
         (lambda W: (w for w in [W]), "layer is a generator, which"),
         (lambda W: {"W": W}.values(), "layer is a dict_values, which"),
         (lambda W: objects(W), "layer is an array of objects, which"),
+        (lambda W: filled(queue.SimpleQueue(), W), "layer is a SimpleQueue, which"),
         (
             lambda W: 0.1 * W,
             "layer is computed by multiply, from Tensors that are no parameters: .* Tensor\\(0.1 \\* a",
@@ -581,6 +675,238 @@ def test_a_copy_is_a_model_of_its_own(data):
     assert model(data[0]).data.tobytes() == Model()(data[0]).data.tobytes()
 
 
+def with_constant(kind, value):
+    """A network that multiplies its input by a constant array, held where nothing can be put in its place."""
+    a = np.full(D, value, "float32")
+    scale = {
+        "closure": lambda x: x * a,
+        "default": lambda x, a=a: x * a,
+        "partial": partial(ops.multiply, a),
+        "tuple": lambda x, held=(a,): x * held[0],
+    }[kind]
+    return Network("mine", {}, [scale, Affine(D, K)], "softmax")
+
+
+@pytest.mark.parametrize("kind", ["closure", "default", "partial", "tuple"])
+def test_a_constant_belongs_to_the_model(kind, data, tmp_path):
+    model = with_constant(kind, 2.0)
+    fit(model, data, epochs=1, checkpoint=tmp_path / "checkpoint")
+    save(model, tmp_path / "file")
+    assert load(tmp_path / "file", into=with_constant(kind, 2.0))(data[0]).tobytes() == model(data[0]).tobytes()
+    with pytest.raises(StorageError, match=r"another model than the one given: it has layers\.0\.\S* array \(6,\)"):
+        load(tmp_path / "file", into=with_constant(kind, 3.0))
+    with pytest.raises(StorageError, match=r"another training: it has model\.layers\.0\.\S* array \(6,\)"):
+        fit(with_constant(kind, 3.0), data, epochs=2, checkpoint=tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_numbers_of_numpy_are_arguments_of_a_builder(kind, tmp_path):
+    model = models.maxout_network(kind(4), kind(2), inputs=D, classes=K, scale=np.float32(0.25), rng=generator(0))
+    save(model, tmp_path / "file")
+    assert load(tmp_path / "file")(numbers(3, D)).tobytes() == model(numbers(3, D)).tobytes()
+
+
+def test_an_argument_that_json_does_not_know_is_named(tmp_path):
+    model = Network("mine", {}, [Affine(D, K)], "softmax")
+    with pytest.raises(TypeError, match="JSON has numbers, texts, lists and tables, got a object"):
+        save_arrays(tmp_path / "file", {"a": numbers(1)}, {"model": object()})
+    save(model, tmp_path / "file")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What training changes, and a file does not keep
+
+
+class Counting:
+    """A running mean by a counter."""
+
+    def __init__(self, count=0):
+        self.mean, self.count = np.zeros(D, "float32"), count
+
+    def __call__(self, x, rng=None):
+        if rng is not None:
+            self.count = self.count + 1
+            self.mean = self.mean + (raw(x).mean(axis=0) - self.mean) / np.float32(self.count)
+        return x - self.mean
+
+
+class OwnRandom:
+    def __init__(self):
+        self.rng = np.random.default_rng(3)
+
+    def __call__(self, x, rng=None):
+        return x if rng is None else x + self.rng.normal(size=x.shape).astype("float32")
+
+
+class RememberingMean:
+    """Its running mean is computed with Tensors, and so remembers every step."""
+
+    def __init__(self):
+        self.mean = np.zeros(H, "float32")
+
+    def __call__(self, x, rng=None):
+        if rng is None:
+            return x - self.mean
+        mean = x.mean(axis=0)
+        self.mean = 0.9 * self.mean + 0.1 * mean
+        return x - mean
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"), [(Counting, "count"), (lambda: Counting(np.array(0)), "count"), (OwnRandom, "rng")]
+)
+def test_a_checkpoint_that_would_not_be_gone_on_from_is_not_written(layer, name, data, tmp_path):
+    def make():
+        return Network("mine", {}, [layer(), Affine(D, K)], "softmax")
+
+    fit(make(), data, epochs=1)
+    with pytest.raises(TypeError, match=rf"training changes layers\.0\.{name}, but a checkpoint keeps arrays alone"):
+        fit(make(), data, epochs=1, checkpoint=tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_count_in_an_array_is_gone_on_with(data, tmp_path):
+    class InArray(Counting):
+        def __call__(self, x, rng=None):
+            count = self.count
+            y = super().__call__(x, rng)
+            self.count = count + (rng is not None)
+            return y
+
+    def make():
+        return Network("mine", {}, [InArray(np.zeros(1)), Affine(D, K)], "softmax")
+
+    straight, continued = make(), make()
+    fit(straight, data, epochs=2)
+    fit(make(), data, epochs=1, checkpoint=tmp_path / "checkpoint")
+    fit(continued, data, epochs=2, checkpoint=tmp_path / "checkpoint")
+    assert continued(data[0]).tobytes() == straight(data[0]).tobytes()
+
+
+def test_a_result_that_remembers_the_step_before_is_named(data):
+    model = Network("mine", {}, [Affine(D, H), RememberingMean(), Affine(H, K)], "softmax")
+    with pytest.raises(TypeError, match=r"layers\.1\.mean is computed from its value at the step before, .* an array"):
+        fit(model, data, epochs=1)
+
+
+def test_forward_says_whether_a_layer_takes_rng(data):
+    ForwardDropout.trained = False
+    fit(network("forward with rng"), data, epochs=1)
+    assert ForwardDropout.trained
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Labels and tables of others
+
+
+class Column:
+    """Like a column of pandas whose index was shuffled: an array of rows is looked up in the index."""
+
+    def __init__(self, values, index):
+        self.values, self.index = values, index
+
+    shape, dtype, ndim = property(lambda s: s.values.shape), property(lambda s: s.values.dtype), 1
+
+    def __len__(self):
+        return len(self.values)
+
+    def __iter__(self):
+        return iter(self.values)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype=dtype)
+
+    def __getitem__(self, key):
+        if isinstance(key, slice):
+            return Column(self.values[key], self.index[key])
+        at = [list(self.index).index(k) for k in key]
+        return Column(self.values[at], self.index[at])
+
+    def __mul__(self, other):
+        raise AssertionError("by labels")
+
+    __rmul__ = __add__ = __radd__ = __mul__
+
+
+LABELS = {"list": lambda y: y.tolist(), "column": lambda y: Column(y, np.random.default_rng(3).permutation(len(y)))}
+ATTACKS = {
+    "fgsm": lambda model, x, y: attacks.fgsm(model, x, y, 0.3),
+    "pgd": lambda model, x, y: attacks.pgd(model, x, y, 0.3, steps=2),
+    "pgd_l2": lambda model, x, y: attacks.pgd_l2(model, x, y, 0.3, steps=2),
+    "apgd": lambda model, x, y: attacks.apgd(model, x, y, 0.3, steps=2),
+    "rotate": lambda model, x, y: attacks.rotate(model, x, y, 0.3),
+    "square": lambda model, x, y: attacks.square(model, x, y, 0.3, queries=20, rng=generator(0)),
+}
+
+
+class Square(Model):
+    """A model of one's own of images of 2 by 2 pixels; called with an array it gives a Tensor."""
+
+    def __init__(self):
+        self.first, self.last = Affine(4, H), Affine(H, K, 1)
+
+
+@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_labels_belong_to_inputs_by_position_in_every_attack_on_a_model_of_one_s_own(attack, kind):
+    x, y, model = numbers(30, 4), np.arange(30) % K, Square()
+    attacked = ATTACKS[attack](model, x, y)
+    assert isinstance(attacked, np.ndarray)
+    assert (attacked != x).any()
+    assert ATTACKS[attack](model, x, LABELS[kind](y)).tobytes() == attacked.tobytes()
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_belong_to_inputs_by_position_in_measures_and_trainings(kind, data):
+    x, y = data
+    order = np.random.default_rng(1).permutation(len(y))
+    x, y, model = x[order], y[order], Model()
+    labels = LABELS[kind](y)
+    assert metrics.evaluate(model, x, labels) == metrics.evaluate(model, x, y)
+    assert metrics.zero_gradient_share(model, x, labels) == metrics.zero_gradient_share(model, x, y)
+    fit(model, (x, labels), epochs=1)
+    expected = Model()
+    fit(expected, (x, y), epochs=1)
+    assert model(x).data.tobytes() == expected(x).data.tobytes()
+
+
+def test_a_column_is_used_by_position_in_arithmetic():
+    t, index = Tensor(numbers(3)), np.array([2, 0, 1])
+    a, b = Column(numbers(3, seed=1), index), Column(numbers(3, seed=2), index[::-1])
+    y = (t * a + t * b - a).sum()
+    (g,) = grad(y, [t])
+    np.testing.assert_array_equal(g, a.values + b.values)
+    assert isinstance(y.data, np.generic | np.ndarray)
+
+
+@pytest.mark.parametrize("x", [[[1.0, 2.0]], Column(numbers(3), np.arange(3)), "images", None])
+def test_inputs_that_are_no_array_are_named(x):
+    model = Network("mine", {}, [Affine(2, K)], "softmax")
+    with pytest.raises(TypeError, match=f"mine takes an array or a Tensor, got {type(x).__name__}"):
+        model(x)
+
+
+@pytest.mark.parametrize("use", [metrics.predict, lambda m, x: metrics.evaluate(m, x, np.arange(5) % K)])
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_bytes_and_integers_are_to_be_divided(use, dtype):
+    model = Network("mine", {}, [Affine(D, K)], "softmax")
+    wanted = r"use x\.astype\('float32'\), divided by 255 if they are pixels of 0 to 255"
+    with pytest.raises(TypeError, match=f"mine computes in float32, got x of {dtype}: {wanted}"):
+        use(model, np.ones((5, D), dtype))
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (losses.hidden_objective, "hidden layers are those of a Network, got a Model"),
+        (losses.rubbish_objective, "rubbish wants a model whose `top` says what no class is, got a Model"),
+    ],
+)
+def test_objectives_that_want_a_network_say_so(objective, message, data):
+    with pytest.raises(TypeError, match=message):
+        fit(Model(), data, objective=objective)
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Which start learns
 
@@ -589,8 +915,9 @@ def test_a_copy_is_a_model_of_its_own(data):
     lambda rng: Network("mine", {}, [Linear(D, H, rng), ops.relu, Linear(H, K, rng)], "softmax"),
     lambda rng: Network("mine", {}, [Maxout(D, H, 3, rng), Maxout(H, H, 3, rng), Linear(H, K, rng)], "softmax"),
     lambda rng: models.maxout_network(H, 3, inputs=D, classes=K, rng=rng),
+    *(partial(models.saturating_network, unit, H, 1, D, K, (1.0, 1.0)) for unit in ("sigmoid", "rust", "rust-squared")),
 ])  # fmt: skip
 def test_the_default_start_learns_from_few_images_in_few_epochs(make, data):
-    model, few = make(generator(0)), (data[0][:300], data[1][:300])
+    model, few = make(rng=generator(0)), (data[0][:300], data[1][:300])
     fit(model, few, epochs=10, objective=losses.clean_objective)
     assert metrics.evaluate(model, *data).error < 0.05

@@ -365,7 +365,7 @@ def test_the_command(data, tmp_path, capsys):
         (["googlenet", "--data", "{photo}", "--eps", "-1"], "eps is how far each entry may move"),
         (["googlenet", "--data", "{photo}", "--method", "cw"], "unknown method 'cw': there are fgsm, pgd"),
         (["googlenet", "--data", "{photo}", "--images", "3"], "--images is for test images of MNIST"),
-        (["network.safetensors", "--data", "{photo}"], "--data is for googlenet"),
+        (["network.safetensors", "--data", "{photo}"], "network.safetensors does not exist"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(data, tmp_path, capsys, arguments, complaint):

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from . import ops
-from .backend import Array, Generator, array_module, noise
-from .tensor import Tensor, Value, grad, raw
+from .backend import Array, Generator, array_module, as_array, check_generator, noise
+from .tensor import Alike, Tensor, Value, grad, raw
 
 
 def input_gradient(model: Any, x: Array, y: Array) -> Array:
@@ -195,11 +195,11 @@ def _checkpoints(steps: int) -> set[int]:
 def _losses_and_gradient(model: Any, x: Array, y: Array) -> tuple[Array, Array]:
     """J of each example by itself `(N,)`, and its gradient `(N, D)`, from one forward pass."""
     X = Tensor(x)
-    outputs = model(X)
+    outputs, y = model(X), as_array(y)
     (g,) = grad(model.loss(outputs, y), [X], cotangent=float(len(x)))
     _check_gradient(g)
     z = raw(outputs)
-    J = [model.loss(z[n : n + 1], y[n : n + 1]).reshape(1) for n in range(len(x))]
+    J = [raw(model.loss(z[n : n + 1], y[n : n + 1])).reshape(1) for n in range(len(x))]
     return array_module(x).concatenate(J), g
 
 
@@ -241,6 +241,7 @@ def square(
     eps, bounds = check_eps(eps), _check_clip(clip)
     _check_inputs(x)
     _check_count("square", "queries", queries)
+    y, rng = array_module(x).asarray(as_array(y)), check_generator(rng)
     N, side = len(x), math.isqrt(x.shape[1] // channels)
     if channels * side * side != x.shape[1]:
         raise ValueError(f"square takes {channels} channels of square images, got rows of {x.shape[1]} numbers")
@@ -275,13 +276,13 @@ SQUARE_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 
 
 def _margins(model: Any, x: Array, y: Array) -> Array:
     """z_y - max z_k over the other classes k of each example, `(N,)`: below 0 where the network errs."""
-    z = model(x)
+    z = raw(model(x))
     if z.ndim != 2:
         raise ValueError("square takes a network of several classes, got one of two")
     xp = array_module(z)
     if is_nan := int(xp.isnan(z).any(axis=1).sum()):
         raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(z)} examples: has it diverged?")
-    true = xp.arange(z.shape[1]) == xp.asarray(y)[:, None]
+    true = xp.arange(z.shape[1]) == y[:, None]
     return xp.where(true, z, -math.inf).max(axis=1) - xp.where(true, -math.inf, z).max(axis=1)
 
 
@@ -317,7 +318,7 @@ def rotate(model: Any, x: Array, y: Array, angle: float) -> Array:
     return rotated(x, _finite_gradient(model, x, y), angle)
 
 
-def rotated(x: Value, g: Value, angle: float) -> Value:
+def rotated(x: Value, g: Value, angle: float) -> Alike:
     """Each row of x turned by `angle` in the plane of x and g, towards g: cos(t) x + sin(t) ||x||_2 u.
 
     u is the unit vector along the part of g that is orthogonal to x; the length of g does not matter. Written in
@@ -345,7 +346,7 @@ def rotated(x: Value, g: Value, angle: float) -> Value:
     return ops.where(has_x & has_g & has_plane, turned, x)
 
 
-def unit(v: Value, least: float = 0.0) -> tuple[Value, Value, Array]:
+def unit(v: Value, least: float = 0.0) -> tuple[Alike, Alike, Array]:
     """v / ||v||_2 and ||v||_2 of each row, and whether its largest entry exceeds `least`; of other rows 0 and 1.
 
     ||v||_2 is computed as s ||v / s||_2, which nothing overflows or underflows. It is the same whatever the number s,
@@ -360,7 +361,7 @@ def unit(v: Value, least: float = 0.0) -> tuple[Value, Value, Array]:
     return v / norm, s * norm, is_long
 
 
-def _orthogonal(v: Value, x_hat: Value) -> Value:
+def _orthogonal(v: Value, x_hat: Value) -> Alike:
     """The part of each row of v that is orthogonal to the unit vector x_hat."""
     return v - (v * x_hat).sum(axis=-1, keepdims=True) * x_hat
 

@@ -18,7 +18,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray
+from .array_type import Array as Array
+
 Generator: TypeAlias = np.random.Generator
 T = TypeVar("T")
 
@@ -67,6 +68,13 @@ def is_array(x: Any) -> bool:
 
 
 @once_a_type
+def is_listing(kind: type) -> bool:
+    """Whether objects of a type hold numbers and are no arrays: lists, and columns of pandas, which go by labels."""
+    is_table = hasattr(kind, "__array__") and hasattr(kind, "__iter__") and not is_array_type(kind)
+    return issubclass(kind, (list, tuple)) or is_table
+
+
+@once_a_type
 def is_array_type(kind: type) -> bool:
     """Whether objects of a type are arrays: whether it is the `ndarray` of its library."""
     library = sys.modules.get(kind.__module__.partition(".")[0])
@@ -79,9 +87,18 @@ def as_array(x: Any) -> Array:
     return x if is_array(x) else np.asarray(x)
 
 
+def as_floats(x: Any) -> Array:
+    """`as_array(x)`, or TypeError unless it holds floating point numbers: nothing else has gradients."""
+    a = as_array(x)
+    if a.dtype.kind == "f" and a.dtype.isnative:
+        return a
+    divided = ", divided by 255 if they are pixels of 0 to 255" if a.dtype.kind in "iu" else ""
+    raise TypeError(f"a Tensor wants native floating point numbers, got {a.dtype}: try .astype('float32'){divided}")
+
+
 def sharing_memory(arrays: dict[str, Array]) -> tuple[str, str] | None:
     """Names of two NumPy arrays that lie in the same memory, if there are two."""
-    ends = sorted((*np.lib.array_utils.byte_bounds(a), name) for name, a in arrays.items() if a.size)
+    ends = sorted((*np.lib.array_utils.byte_bounds(np.asarray(a)), name) for name, a in arrays.items() if a.size)
     for (_, end, name), (start, _, other) in pairwise(ends):
         if start < end:
             return name, other
@@ -96,7 +113,7 @@ def full_like(x: Array, values: Any) -> Array:
     return xp.asarray(values, dtype=x.dtype)
 
 
-def to_device(x: Array, device: str) -> Array:
+def to_device(x: Array, device: str) -> Any:
     """`x` on `device`, "cpu" or "cuda"; the same object if it is there already.
 
     Raises
@@ -107,7 +124,7 @@ def to_device(x: Array, device: str) -> Array:
         If `device` is "cuda" and CuPy is not installed, or finds no GPU.
     """
     if device == "cpu":
-        return x if array_module(x) is np else x.get()
+        return x if array_module(x) is np else x.get()  # type: ignore[attr-defined]  # CuPy's
     return _cupy(device).asarray(x)
 
 
@@ -214,7 +231,7 @@ def generator(seed: int, stream: str = "") -> Generator:
 
 def check_generator(rng: Generator) -> Generator:
     """`rng`, or TypeError if it is no generator: a seed, say, or NumPy's old RandomState."""
-    if isinstance(rng, (np.random.RandomState, ModuleType)) or not hasattr(rng, "random"):
+    if isinstance(rng, (np.random.RandomState, ModuleType)) or not hasattr(rng, "standard_normal"):
         raise TypeError(f"rng is a generator, such as tinyadv.backend.generator(0); got {type(rng).__name__} {rng!r}")
     return rng
 
@@ -230,7 +247,7 @@ def uniform(rng: Generator, shape: tuple[int, ...], scale: float) -> Array:
 
 def sparse_normal(rng: Generator, shape: tuple[int, int], entries: int) -> Array:
     """Initial weights: float32, shape `(units, inputs)`, `entries` of each row from N(0, 1), the others 0."""
-    values = np.zeros(shape, dtype=np.float32)
+    values, rng = np.zeros(shape, dtype=np.float32), check_generator(rng)
     entries = min(entries, shape[1])
     chosen = rng.random(shape, dtype=np.float32).argpartition(entries - 1, axis=1)[:, :entries]
     np.put_along_axis(values, chosen, rng.standard_normal(chosen.shape, dtype=np.float32), axis=1)
@@ -239,7 +256,7 @@ def sparse_normal(rng: Generator, shape: tuple[int, int], entries: int) -> Array
 
 def bernoulli(rng: Generator, p: Array) -> Array:
     """1 with probability p and 0 otherwise, entry by entry: like p `(...)`, whose entries are in [0, 1]."""
-    xp = array_module(p)
+    xp, rng = array_module(p), check_generator(rng)
     return (xp.asarray(rng.random(p.shape, dtype=np.float32)) < p).astype(p.dtype)
 
 

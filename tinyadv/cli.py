@@ -482,15 +482,19 @@ def attack(
     ] = "fgsm",
     images: Annotated[
         int | None,
-        typer.Option(parser=_whole, metavar="N", help="How many test images of MNIST, from the first; by default 10."),
+        typer.Option(parser=_whole, metavar="N", help="How many images, from the first; by default 10."),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="PHOTO", help="For googlenet: the photograph to attack, e.g. a JPEG.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Images of one's own: an .npz with x (N, D) from 0 to 1 and y (N,); for googlenet a photograph.",
+        ),
     ] = None,
     clip: Annotated[bool, typer.Option("--clip", help="Keep pixels within 0 and 1; the paper did not.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where attack.npz and attack.png are written.")] = Path("."),
 ) -> None:
-    """Attack a trained network. Its adversarial MNIST test images are written as a picture and as an .npz.
+    """Attack a trained network. Adversarial images, of MNIST or one's own, are written as a picture and as an .npz.
 
     With the word googlenet in place of a file: attack a photograph of yours.
     """
@@ -499,11 +503,7 @@ def attack(
         if str(network) != "googlenet":
             from .gallery import attack_test_images
 
-            if data is not None:
-                raise ValueError("--data is for googlenet; a network that reproduce trained is shown MNIST")
-            lines = attack_test_images(
-                network, 0.25 if eps is None else eps, method, 10 if images is None else images, clip, out
-            )
+            lines = attack_test_images(network, 0.25 if eps is None else eps, method, images, clip, out, data)
         else:
             from .photographs import GREY_LEVEL, attack_photograph
 

@@ -1,16 +1,21 @@
-"""The data sets: MNIST, which travels inside the package, and CIFAR-10, which `data_scripts/cifar10.py` fetches.
+"""The data sets: MNIST, which travels inside the package, CIFAR-10, which `data_scripts/cifar10.py` fetches, and yours.
 
-The one idea: nothing is believed before it is checked. Each file must have the length and the SHA-256 pinned below;
-anything else is one `DataError` that names the file, what was wanted, what was found and the repair. Only `mnist`,
-`pair` and `cifar10` matter for the lessons; a hurried reader may skip the rest.
+Everything in tinyadv takes arrays: x float32 `(N, D)`, pixels from 0 to 1, and labels y, integers `(N,)` from 0, or -1
+and 1 of two classes. Where they come from does not matter; `idx` and `npz` read them from files.
+
+The one idea: nothing is believed before it is checked. MNIST's and CIFAR-10's files must have the length and the
+SHA-256 pinned below; anything else is one `DataError` that names the file, what was wanted, what was found and the
+repair. Only `mnist`, `pair` and `cifar10` matter for the lessons; a hurried reader may skip the rest.
 """
 
 from __future__ import annotations
 
+import gzip
 import lzma
 import os
 import sys
 import threading
+import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import cache, cached_property
@@ -20,7 +25,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
 
-from numpy import concatenate, divide, float32, frombuffer, full, int64, ndarray, uint8
+from numpy import concatenate, divide, dtype, float32, frombuffer, full, int64, isfinite, load, ndarray, uint8
 from numpy.typing import NDArray
 
 from .machine import thread_pool
@@ -202,6 +207,83 @@ def check_idx(raw: bytes, file: IdxFile) -> NDArray[uint8]:
     return frombuffer(raw, uint8)[len(file.header) :].reshape(file.shape)
 
 
+# --- One's own files --------------------------------------------------------------------------------------------
+
+IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}  # by the third byte of a file
+
+
+def idx(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Read any file in LeCun's idx format, as MNIST and its relatives come: plain, or packed by gzip or xz.
+
+    Returns
+    -------
+    array of the shape and type that the file states, in this machine's byte order
+
+        x = datasets.idx("train-images-idx3-ubyte.gz").reshape(-1, 784).astype("float32") / 255
+        y = datasets.idx("train-labels-idx1-ubyte.gz")
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or none of this format; it says what was wanted and found.
+    """
+    try:
+        with open(path, "rb") as plain:
+            start = plain.read(6)
+        opened: Any = lzma.open if start == b"\xfd7zXZ\0" else gzip.open if start[:2] == b"\x1f\x8b" else open
+        with opened(path, "rb") as file:
+            return _idx_content(file)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, DataError, MemoryError, OverflowError) as error:
+        found = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"{path}: wanted an idx file, plain or packed by gzip or xz; found: {found}") from None
+
+
+def _idx_content(file: Any) -> NDArray[Any]:
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in IDX_TYPES:
+        raise DataError(f"a file that starts with {start.hex(' ') or 'nothing'}, wanted 00 00, a type, a rank")
+    lengths = file.read(4 * start[3])
+    if len(lengths) < 4 * start[3]:
+        raise DataError(f"{len(lengths)} bytes of lengths, where the rank {start[3]} has {4 * start[3]}")
+    shape = tuple(int.from_bytes(lengths[i : i + 4], "big") for i in range(0, len(lengths), 4))
+    stored = dtype(IDX_TYPES[start[2]])
+    size = prod(shape) * stored.itemsize
+    content = file.read(size + 1)
+    if len(content) != size:
+        more = " or more" if len(content) > size else ""
+        raise DataError(f"{len(content):,} bytes{more} of content, where the shape {str(shape)[:200]} has {size:,}")
+    return frombuffer(content, stored).reshape(shape).astype(stored.newbyteorder("="))
+
+
+def npz(path: str | os.PathLike[str]) -> Split:
+    """Read images and labels of one's own: an .npz with arrays x `(N, D)` and y `(N,)`, as `numpy.savez` writes it.
+
+    Returns
+    -------
+    Split
+        `x` float32; bytes are divided by 255, so that they run from 0 to 1 as the pixels of `mnist` do. `y` int64.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or holds anything else; it says what was wanted and found.
+    """
+    wanted = "an .npz with x (N, D), finite floating point numbers or bytes, and y (N,), whole numbers"
+    try:
+        with load(path, allow_pickle=False) as file:
+            x, y = file["x"], file["y"]
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; wanted {wanted}") from None
+    except Exception as error:  # what a hostile file may raise has no end
+        raise DataError(f"{path}: wanted {wanted}; found: {str(error)[:200] or type(error).__name__}") from None
+    if x.ndim != 2 or not x.size or y.shape != x.shape[:1] or (x.dtype.kind != "f" and x.dtype != "u1"):
+        raise DataError(f"{path}: wanted {wanted}; found {x.dtype} {x.shape} and {y.dtype} {y.shape}")
+    numbers = y.dtype.kind in "iuf" and isfinite(x).all() and isfinite(y).all()
+    if not numbers or not (y == y.astype(int64)).all():
+        raise DataError(f"{path}: wanted {wanted}; found other numbers among them")
+    return Split(x.astype(float32) / (255 if x.dtype == "u1" else 1), y.astype(int64))
+
+
 # --- CIFAR-10 ---------------------------------------------------------------------------------------------------
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -247,7 +329,7 @@ class CIFAR10:
         return self._split(self._records[self._training :])
 
     def _split(self, records: NDArray[uint8]) -> Split:
-        x = _pixels(records)
+        x: Any = _pixels(records)
         if self.whitening:
             x = self.whitening(x)
         y = records[:, 0].astype(int64)

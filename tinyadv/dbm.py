@@ -28,7 +28,7 @@ from .backend import (
     zeros,
 )
 from .layers import _as_given, parameters
-from .tensor import Tensor, Value, grad, raw
+from .tensor import Alike, Tensor, Value, grad, raw
 
 # As published for MNIST: the max-norms of a unit's weights from below, and `optim.schedule_of(**SCHEDULE)`.
 MAX_NORMS = {"layers.0.W1": 1.809978, "layers.0.W2": 2.666304, "layers.0.W3": 5.175683}
@@ -88,13 +88,13 @@ class DeepBoltzmannMachine:
         self.b_v.data = xp.log(mean / (1.0 - mean)).astype(self.b_v.dtype)
         return self
 
-    def energy(self, v: Value, h1: Value, h2: Value, y: Value) -> Value:
+    def energy(self, v: Value, h1: Value, h2: Value, y: Value) -> Alike:
         """E of states v `(N, D)`, h1 `(N, n1)`, h2 `(N, n2)` and y `(N, K)`: one number an example, `(N,)`."""
         W1, W2, W3, b1, b2, b3, b_v = self._parameters_like(v)
         biases = v @ b_v + h1 @ b1 + h2 @ b2 + y @ b3
         return -(biases + ((v @ W1.T) * h1 + (h2 @ W2) * h1).sum(axis=1) + ((y @ W3) * h2).sum(axis=1))
 
-    def mean_field(self, x: Value) -> Iterator[tuple[Value, Value, Value]]:
+    def mean_field(self, x: Value) -> Iterator[tuple[Alike, Alike, Alike]]:
         """Rounds 2, 3, ... of mean field, without end, where all pixels x `(N, D)` are known and the label is not.
 
         Each gives h1 `(N, n1)`, h2 `(N, n2)` and the label's logits z `(N, K)`. A round first updates h1 and the label,
@@ -110,7 +110,7 @@ class DeepBoltzmannMachine:
             yield h1, h2, z
             h2 = ops.sigmoid(h1 @ up + ops.softmax(z) @ W3 + b2)
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         """The label's logits `(N, K)` for pixels x `(N, D)` after all iterations; nothing is random, `rng` is ignored.
 
         After round 1 they are those of round 2, whose label still comes from the h2 of round 1.
@@ -149,7 +149,7 @@ class DeepBoltzmannMachine:
             below = (V_given + M * ops.sigmoid(z_v)) @ up1
             h2 = ops.sigmoid(h1 @ up2 + y @ W3 + b2)
 
-    def cost(self, V: Array, Y: Array, M: Array, m: Array) -> Value:
+    def cost(self, V: Array, Y: Array, M: Array, m: Array) -> Alike:
         """J of multi-prediction, one number: what is hidden costs -log of the probability that is predicted for it.
 
         J = mean over N and D of M (-log p(V)) + 1/D mean over N of m (-log p(Y)), both after the last round. The
@@ -176,7 +176,7 @@ class DeepBoltzmannMachine:
         other.iterations = _at_least_1(iterations=iterations)
         return other
 
-    def _parameters_like(self, x: Value) -> tuple[Value, ...]:
+    def _parameters_like(self, x: Value) -> tuple[Alike, ...]:
         return _as_given(x, self.W1, self.W2, self.W3, self.b1, self.b2, self.b3, self.b_v)
 
     def _check_cost(self, V: Array, Y: Array, M: Array, m: Array) -> None:

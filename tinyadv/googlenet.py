@@ -19,7 +19,7 @@ from .backend import Array, array_module, as_array, to_device
 from .datasets import DataError, data_folder
 from .images import conv2d, from_rows, local_response_normalisation, max_pool, mean_pool
 from .storage import StorageError, load_arrays
-from .tensor import Value
+from .tensor import Alike, Value
 
 SIDE = 224  # pixels
 MEAN_BGR = (104.0, 117.0, 123.0)  # of ImageNet's blue, green and red, in grey levels from 0 to 255
@@ -56,7 +56,7 @@ class GoogLeNet:
             # kernels as conv2d takes them: (K, K, C, O)
             self.weights[name] = array_module(a).ascontiguousarray(a.transpose(2, 3, 1, 0)) if a.ndim == 4 else a
 
-    def __call__(self, x: Value) -> Value:
+    def __call__(self, x: Value) -> Alike:
         """The logits `(N, 1000)` of images x `(N, 3 * 224 * 224)`: red, then green, then blue values in [0, 1]."""
         x = from_rows(x, (3, SIDE, SIDE))
         x = self.grey_levels(x)
@@ -78,17 +78,17 @@ class GoogLeNet:
         x = mean_pool(x, 7, 1)
         return ops.linear(x[0, 0], self.weights[f"{CLASSIFIER}.weight"], self.weights[f"{CLASSIFIER}.bias"])
 
-    def grey_levels(self, x: Value) -> Value:
+    def grey_levels(self, x: Value) -> Alike:
         """Images `(224, 224, N, 3)` in [0, 1] as the weights expect them: blue first, 0 to 255 less the mean."""
         mean = array_module(self.weights["conv1/7x7_s2.bias"]).asarray(MEAN_BGR, dtype=x.dtype)
         return x[..., ::-1] * 255.0 - mean
 
-    def convolution(self, x: Value, name: str, stride: int = 1, padding: int = 0) -> Value:
+    def convolution(self, x: Value, name: str, stride: int = 1, padding: int = 0) -> Alike:
         """A convolution with its bias, rectified."""
         y = conv2d(x, self.weights[f"{name}.weight"], stride, padding)
         return ops.relu(y + self.weights[f"{name}.bias"])
 
-    def inception(self, x: Value, block: str) -> Value:
+    def inception(self, x: Value, block: str) -> Alike:
         """Four views of the same image, of windows of 1, 3 and 5 pixels and of the maximum of 3, side by side.
 
         The convolutions of 1 pixel before the larger ones reduce the channels, and with them the work.
@@ -100,11 +100,11 @@ class GoogLeNet:
         pooled = self.convolution(max_pool(x, 3, 1, padding=1), f"{name}/pool_proj")
         return ops.concatenate([small, medium, large, pooled], axis=3)
 
-    def loss(self, outputs: Value, y: Array) -> Value:
+    def loss(self, outputs: Value, y: Array) -> Alike:
         """J of logits and labels, one number: the mean over the examples."""
         return losses.softmax_cross_entropy(outputs, y)
 
-    def probabilities(self, outputs: Value) -> Value:
+    def probabilities(self, outputs: Value) -> Alike:
         """The logits as class probabilities `(N, 1000)`."""
         return ops.softmax(outputs)
 

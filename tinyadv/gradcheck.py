@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import TypeAlias
 
-from .backend import Array, Generator, as_array, full_like, generator
-from .tensor import Tensor, Value, grad, raw
+from .backend import Array, Generator, as_array, check_generator, full_like, generator
+from .tensor import Alike, Tensor, Value, grad, raw
 
 Outputs: TypeAlias = Callable[..., list[Tensor]]  # Tensors in, several Tensors out
 
@@ -26,7 +26,7 @@ class KinkError(ValueError):
 
 
 def gradcheck(
-    f: Callable[..., Value],
+    f: Callable[..., Alike],
     *xs: Value,
     order: int = 2,
     rng: Generator | None = None,
@@ -75,7 +75,7 @@ def gradcheck(
     name = getattr(f, "__name__", repr(f))
     if not xs or order < 1 or not step > 0:
         raise ValueError(f"gradcheck wants an x, order >= 1 and step > 0; got {len(xs)}, {order} and {step}")
-    rng = rng or generator(0, "gradcheck")
+    rng = generator(0, "gradcheck") if rng is None else check_generator(rng)
     arrays = [as_array(raw(x)) for x in xs]
     for i, x in enumerate(arrays):
         if x.dtype != "float64":

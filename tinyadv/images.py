@@ -16,12 +16,12 @@ from typing import Any
 
 from .backend import Array, array_module, slices
 from .ops import exp, log
-from .tensor import Op, Value, raw
+from .tensor import Alike, Op, Value, raw
 
 Shape = tuple[int, ...]
 
 
-def from_rows(x: Value, shape: tuple[int, int, int]) -> Value:
+def from_rows(x: Value, shape: tuple[int, int, int]) -> Alike:
     """Rows `(N, D)`, each an image of `shape` (channels, height, width) in that order, as images `(H, W, N, C)`."""
     if x.ndim != 2 or x.shape[1] != math.prod(shape):
         raise ValueError(
@@ -31,7 +31,7 @@ def from_rows(x: Value, shape: tuple[int, int, int]) -> Value:
     return x.reshape(len(x), *shape).transpose(2, 3, 0, 1)
 
 
-def to_rows(x: Value) -> Value:
+def to_rows(x: Value) -> Alike:
     """Images `(H, W, N, C)` as rows `(N, C * H * W)`: what `from_rows` does, undone."""
     H, W, N, C = x.shape
     return x.transpose(2, 3, 0, 1).reshape(N, C * H * W)
@@ -41,7 +41,7 @@ def to_rows(x: Value) -> Value:
 # Convolution
 
 
-def conv2d(x: Value, w: Value, stride: int = 1, padding: int = 0) -> Value:
+def conv2d(x: Value, w: Value, stride: int = 1, padding: int = 0) -> Alike:
     """y[p, q, n, o] = sum_ijc x[s p + i - padding, s q + j - padding, n, c] w[i, j, c, o], zeros beyond the border.
 
     (Strictly a correlation: as everywhere in neural networks, the kernel is not mirrored.)
@@ -121,7 +121,7 @@ def _spectral_is_cheaper(x: Shape, w: Shape, stride: int, padding: int) -> bool:
 # constant matrix; so all of it is matmul of real arrays, and matmul's formulas give the derivatives of every order.
 
 
-def _spectral(x: Value, w: Value, padding: int) -> Value:
+def _spectral(x: Value, w: Value, padding: int) -> Alike:
     """The convolution of stride 1 as a product of spectra, one product of matrices for each frequency.
 
     y = 1/L^2 sum_uv e^{i (u p + v q) 2 pi / L} X_uv conj(W)_uv, where X_uv is `(N, C)` and W_uv is `(C, F)`. Since x
@@ -137,14 +137,14 @@ def _spectral(x: Value, w: Value, padding: int) -> Value:
     return _transformed_back(X @ Wc, m["y, rows"], m["y, columns"])
 
 
-def _transformed(x: Value, columns: Array, rows: Array) -> Value:
+def _transformed(x: Value, columns: Array, rows: Array) -> Alike:
     """The spectrum of x `(H, W, A, B)`: along its columns, real to complex, then along its rows, to three planes."""
     H, W, A, B = x.shape
     t = rows @ (columns @ x.reshape(H, W, A * B)).reshape(2 * H, -1)
     return t.reshape(-1, A, B)
 
 
-def _transformed_back(Y: Value, rows: Array, columns: Array) -> Value:
+def _transformed_back(Y: Value, rows: Array, columns: Array) -> Alike:
     """The image of a spectrum in three planes, Y `(3 U V, A, B)` -> `(P, Q, A, B)`."""
     _, A, B = Y.shape
     P, Q = rows.shape[0] // 2, columns.shape[0]
@@ -299,7 +299,7 @@ def _as_columns(g: Array, weights: Array, shape: Shape) -> Array:
 # Pooling
 
 
-def max_pool(x: Value, size: int, stride: int, padding: int = 0) -> Value:
+def max_pool(x: Value, size: int, stride: int, padding: int = 0) -> Alike:
     """The maximum of every window, x `(H, W, N, C)` -> `(P, Q, N, C)`.
 
     P = ceil((H + 2 padding - size) / stride) + 1: windows that stick out at the far edge count with what they hold; one
@@ -320,7 +320,7 @@ def max_pool(x: Value, size: int, stride: int, padding: int = 0) -> Value:
     return y.reshape(y.shape[1], Q, N, C)
 
 
-def mean_pool(x: Value, size: int, stride: int, padding: int = 0) -> Value:
+def mean_pool(x: Value, size: int, stride: int, padding: int = 0) -> Alike:
     """The mean of every window, over what it holds of the image; windows and errors as of `max_pool`."""
     _check_pooling(x, size, stride, padding)
     H, W, N, C = x.shape
@@ -422,7 +422,7 @@ _of_winners.gradients(
 
 def local_response_normalisation(
     x: Value, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> Value:
+) -> Alike:
     """y_c = x_c (k + alpha / size * sum of x_d^2 over the `size` channels d around c)^-beta, x `(H, W, N, C)`.
 
     Krizhevsky, Sutskever, Hinton (2012), "ImageNet classification with deep convolutional neural networks", section

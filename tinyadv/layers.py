@@ -10,10 +10,13 @@ three lines are a layer that can be trained, attacked, evaluated, saved and move
 - x is an array or a Tensor `(N, D)`, one row an example; so is the output. A network called with an array gives an
   array, whatever its layers give.
 - A layer that does something else in training takes a second argument, `rng`: a generator in training, from which
-  dropout draws its masks, and None at inference. There is no mode to forget.
+  dropout draws its masks, and None at inference. There is no mode to forget. Of a class whose `__call__(self, *args,
+  **kwargs)` hands everything to a method `forward`, `forward` says whether it takes `rng`.
 - Parameters are found in attributes, lists, dicts and objects in them (`named_parameters`); each counts once, wherever
   else it is kept. A weight that training shall leave alone is kept as an array. Arrays are state, as the running means
-  of batch normalisation are: saved, loaded and moved with the parameters (`named_state`).
+  of batch normalisation are: saved, loaded and moved with the parameters (`named_state`). So what training changes is
+  kept as an array, `self.mean = 0.9 * self.mean + 0.1 * raw(mean)`: a Tensor would remember every step, and a number is
+  not saved.
 - A function is a layer too: `ops.relu`, or `lambda x: 2.0 * x`.
 """
 
@@ -30,12 +33,12 @@ from .owned import incoming_axes as incoming_axes
 from .owned import named_parameters as named_parameters
 from .owned import named_state as named_state
 from .owned import parameters as parameters
-from .tensor import Op, Tensor, Value, raw
+from .tensor import Alike, Op, Tensor, Value, raw
 
-Layer: TypeAlias = Callable[..., Value]  # layer(x), or layer(x, rng=rng)
+Layer: TypeAlias = Callable[..., Alike]  # layer(x), or layer(x, rng=rng)
 
 
-def call(layer: Layer, x: Value, rng: Generator | None = None) -> Value:
+def call(layer: Layer, x: Value, rng: Generator | None = None) -> Alike:
     """The output of a layer, or of a model, for x; `rng` is given to those that take one."""
     return layer(x, rng=rng) if _takes_rng(layer) else layer(x)
 
@@ -48,15 +51,21 @@ def _takes_rng(layer: Layer) -> bool:
 @once_a_type
 def _class_takes_rng(kind: type) -> bool | None:
     """Whether objects of a class are called with `rng`; None for functions and operations, of which each is asked."""
-    return _has_rng(kind.__call__) if inspect.isfunction(kind.__call__) and kind is not Op else None
+    if not inspect.isfunction(kind.__call__) or kind is Op:
+        return None
+    forward = getattr(kind, "forward", None)
+    return _has_rng(kind.__call__, forward) if forward else _has_rng(kind.__call__)
 
 
-def _has_rng(function: Callable[..., Any]) -> bool:
+def _has_rng(function: Callable[..., Any], inner: Callable[..., Any] | None = None) -> bool:
+    """Whether a function takes `rng`; where it takes anything by name, whether `inner` does, to which that goes."""
     try:
         arguments = inspect.signature(function).parameters.values()
     except ValueError:  # what is written in C may not say
         return False
-    return any(a.name == "rng" or a.kind is a.VAR_KEYWORD for a in arguments)
+    if any(a.name == "rng" for a in arguments):
+        return True
+    return any(a.kind is a.VAR_KEYWORD for a in arguments) and (inner is None or _has_rng(inner))
 
 
 class Linear:
@@ -71,7 +80,7 @@ class Linear:
         self.W = Tensor(uniform(rng, (units, inputs), math.sqrt(6 / inputs) if scale is None else scale))
         self.b = Tensor(zeros(units))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         return ops.linear(x, *_as_given(x, self.W, self.b))
 
 
@@ -88,7 +97,7 @@ class Maxout:
         self.W = Tensor(uniform(rng, (pieces, units, inputs), math.sqrt(3 / inputs) if scale is None else scale))
         self.b = Tensor(zeros(pieces * units))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         return ops.maxout(x, *_as_given(x, self.W, self.b))
 
 
@@ -99,14 +108,14 @@ class Images:
         _check_sizes(channels=channels, height=height, width=width)
         self.shape = (channels, height, width)
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         return images.from_rows(x, self.shape)
 
 
 class Rows:
     """Images `(H, W, N, C)` as the rows `(N, D)` that other layers take, channel-major."""
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         return images.to_rows(x)
 
 
@@ -115,7 +124,8 @@ class ConvMaxout:
 
     A unit's pieces are convolutions with kernels of their own; their maximum is taken place by place. W has shape
     `(kernel, kernel, channels, pieces * units)`, b one number for each piece of a unit, the same at every place.
-    Initial weights U(-scale, scale), biases 0.
+    Initial weights U(-scale, scale), biases 0. By default `scale` is that of `Maxout`, sqrt(3 / inputs) for the
+    kernel^2 channels inputs of a piece; the published networks start at 0.005.
 
     Parameters
     ----------
@@ -130,12 +140,13 @@ class ConvMaxout:
 
     def __init__(
         self, channels: int, units: int, pieces: int, rng: Generator, *, kernel: int, padding: int, pool: int,
-        stride: int, scale: float = 0.005,
+        stride: int, scale: float | None = None,
     ) -> None:  # fmt: skip
         _check_sizes(channels=channels, units=units, pieces=pieces, kernel=kernel, pool=pool, stride=stride)
         if padding < 0 or stride > pool:
             raise ValueError(f"padding is at least 0, the stride at most the pool, {pool}; got {padding} and {stride}")
         self.pieces, self.kernel, self.padding, self.pool, self.stride = pieces, kernel, padding, pool, stride
+        scale = math.sqrt(3 / (kernel**2 * channels)) if scale is None else scale
         self.W = Tensor(uniform(rng, (kernel, kernel, channels, pieces * units), scale))
         self.b = Tensor(zeros(pieces * units))
 
@@ -146,7 +157,7 @@ class ConvMaxout:
             raise ValueError(f"images are too small: {n} places are left for a pool of {self.pool}")
         return -(-(n - self.pool) // self.stride) + 1
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         W, b = _as_given(x, self.W, self.b)
         z = images.conv2d(x, W, padding=self.padding) + b
         h = z.reshape(*z.shape[:3], self.pieces, -1).max(axis=3)
@@ -154,29 +165,34 @@ class ConvMaxout:
 
 
 class Sigmoid:
-    """h = sigmoid(x W^T + b), within (0, 1): `(N, inputs)` -> `(N, units)`; weights U(-scale, scale), biases 0."""
+    """h = sigmoid(x W^T + b), within (0, 1): `(N, inputs)` -> `(N, units)`; weights U(-scale, scale), biases 0.
 
-    def __init__(self, inputs: int, units: int, rng: Generator, scale: float = 0.05) -> None:
+    By default `scale` is 4 sqrt(6 / (inputs + units)): gradients are then as large below the layer as above it (Glorot
+    and Bengio 2010).
+    """
+
+    def __init__(self, inputs: int, units: int, rng: Generator, scale: float | None = None) -> None:
         _check_sizes(inputs=inputs, units=units)
-        self.W = Tensor(uniform(rng, (units, inputs), scale))
+        self.W = Tensor(uniform(rng, (units, inputs), 4 * math.sqrt(6 / (inputs + units)) if scale is None else scale))
         self.b = Tensor(zeros(units))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         return ops.sigmoid(ops.linear(x, *_as_given(x, self.W, self.b)))
 
 
 class Rust:
     """h = (f - g) / (1 + f + g), the saturating unit of five filters of `ops.rust`: `(N, inputs)` -> `(N, units)`.
 
-    W has shape `(5, units, inputs)`; weights start at U(-scale, scale), biases, one a unit, at 0.
+    W has shape `(5, units, inputs)`; weights start at U(-scale, scale), biases, one a unit, at 0. By default `scale` is
+    that of `Linear`, sqrt(6 / inputs).
     """
 
-    def __init__(self, inputs: int, units: int, rng: Generator, scale: float = 0.05) -> None:
+    def __init__(self, inputs: int, units: int, rng: Generator, scale: float | None = None) -> None:
         _check_sizes(inputs=inputs, units=units)
-        self.W = Tensor(uniform(rng, (5, units, inputs), scale))
+        self.W = Tensor(uniform(rng, (5, units, inputs), math.sqrt(6 / inputs) if scale is None else scale))
         self.b = Tensor(zeros(units))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         return ops.rust(x, *_as_given(x, self.W, self.b))
 
 
@@ -184,18 +200,25 @@ class RustSquared:
     """h = (E - S) / (1 + E + S), the unit of squared filters of `ops.rust_squared`: `(N, inputs)` -> `(N, units)`.
 
     W has shape `(excitatory + suppressive, units, inputs)`, the excitatory filters first; weights start at
-    U(-scale, scale), biases at 0.
+    U(-scale, scale), biases at 0. By default `scale` is that of `Linear`, sqrt(6 / inputs).
     """
 
     def __init__(
-        self, inputs: int, units: int, rng: Generator, scale: float = 0.05, excitatory: int = 2, suppressive: int = 2
+        self,
+        inputs: int,
+        units: int,
+        rng: Generator,
+        scale: float | None = None,
+        excitatory: int = 2,
+        suppressive: int = 2,
     ) -> None:
         _check_sizes(inputs=inputs, units=units, excitatory=excitatory, suppressive=suppressive)
         self.excitatory = excitatory
+        scale = math.sqrt(6 / inputs) if scale is None else scale
         self.W = Tensor(uniform(rng, (excitatory + suppressive, units, inputs), scale))
         self.b = Tensor(zeros((excitatory + suppressive) * units))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         W, b = _as_given(x, self.W, self.b)
         return ops.rust_squared(x, W, b, self.excitatory)
 
@@ -223,12 +246,12 @@ class RBF:
             root *= beta**0.5
         self.root = Tensor(root)
 
-    def beta(self, x: Value) -> Value:
+    def beta(self, x: Value) -> Alike:
         """beta as a Tensor or an array, as `x` is: `(units, inputs)`, or `(units, inputs, inputs)`."""
         (root,) = _as_given(x, self.root)
         return ops.exp(root) if root.ndim == 2 else root @ ops.swap_last(root)
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         return ops.rbf(x, *_as_given(x, self.mu), self.beta(x))
 
 
@@ -251,7 +274,7 @@ class RBFUnits:
         self.mu = Tensor(mu)
         self.s = Tensor(full_like(mu, math.log(beta)))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         mu, s = _as_given(x, self.mu, self.s)
         beta = ops.exp(s)
         # (x - mu)^T beta (x - mu) = beta . x^2 - 2 (beta mu) . x + beta . mu^2
@@ -276,7 +299,7 @@ class Quadratic:
         self.b = Tensor(zeros(units) + inhibition * inputs * self.SQUARE)
         self.s = Tensor(full_like(self.W.data, math.log(inhibition)))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         W, b, s = _as_given(x, self.W, self.b, self.s)
         return ops.linear(x, W, b) - _squares_times(x, ops.exp(s))
 
@@ -284,11 +307,11 @@ class Quadratic:
 class Relu:
     """y = max(x, 0), entry by entry."""
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         return ops.relu(x)
 
 
-def _squares_times(x: Value, beta: Value) -> Value:
+def _squares_times(x: Value, beta: Value) -> Alike:
     """beta . x^2 for every unit: `(N, inputs)` and `(units, inputs)` -> `(N, units)`.
 
     A square is at most the largest number that there is: infinity would turn gradients of 0 into no number.
@@ -314,7 +337,7 @@ class Dropout:
             raise ValueError(f"Dropout wants a probability to keep in (0, 1], got {keep}")
         self.keep, self.rescale = keep, rescale
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Value:
+    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
         if rng is None or self.keep == 1.0:
             return x
         return ops.dropout(x, keep_mask(rng, raw(x), self.keep, 1.0 / self.keep if self.rescale else 1.0))
@@ -325,6 +348,6 @@ def _check_sizes(**sizes: int) -> None:
         raise ValueError(f"a layer's sizes are at least 1, got {', '.join(f'{k} {n}' for k, n in sizes.items())}")
 
 
-def _as_given(x: Value, *tensors: Tensor) -> tuple[Value, ...]:
+def _as_given(x: Value, *tensors: Tensor) -> tuple[Alike, ...]:
     """Parameters as `x` is: Tensors for a Tensor, plain arrays for an array, so that nothing is recorded for nobody."""
     return tensors if isinstance(x, Tensor) else tuple(t.data for t in tensors)

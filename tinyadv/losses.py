@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 
 from . import ops
 from .attacks import check_eps, fgsm, rotated, unit
-from .backend import Array, Generator, as_array, full_like, noise, one_hot, sums
+from .backend import Array, Generator, as_array, check_generator, full_like, noise, one_hot, sums
 from .layers import call
 from .owned import parameters
-from .tensor import Tensor, Value, grad, raw
+from .tensor import Alike, Tensor, Value, grad, raw
 
 Attacked = Literal["inference", "training", "same-masks", "hidden-masks"]  # whom the attack in training sees
 
@@ -27,7 +27,7 @@ SMALLEST = 1e-7  # how close log p of an RBF unit may come to 0 in log(1 - p)
 # Costs
 
 
-def softmax_cross_entropy(logits: Value, y: Array) -> Value:
+def softmax_cross_entropy(logits: Value, y: Array) -> Alike:
     """J = -mean_n log softmax(z_n)[y_n]: logits `(N, K)`, labels `(N,)` or targets `(N, K)`.
 
     Raises
@@ -38,12 +38,12 @@ def softmax_cross_entropy(logits: Value, y: Array) -> Value:
     return ops.softmax_cross_entropy(logits, targets(y, logits)).mean()
 
 
-def sigmoid_cross_entropy(logits: Value, y: Array) -> Value:
+def sigmoid_cross_entropy(logits: Value, y: Array) -> Alike:
     """J of independent sigmoids: binary cross-entropy summed over the K classes, mean over the examples."""
     return _mean_of_sums(ops.binary_cross_entropy(logits, targets(y, logits)))
 
 
-def rbf_cross_entropy(log_p: Value, y: Array) -> Value:
+def rbf_cross_entropy(log_p: Value, y: Array) -> Alike:
     """J of RBF units that each say p_k: binary cross-entropy summed over classes, mean over examples.
 
     Takes log p `(N, K)`, all at most 0.
@@ -53,12 +53,12 @@ def rbf_cross_entropy(log_p: Value, y: Array) -> Value:
     return _mean_of_sums(-t * log_p - (1.0 - t) * ops.log1mexp(below_0))
 
 
-def rbf_log_likelihood(log_p: Value, y: Array) -> Value:
+def rbf_log_likelihood(log_p: Value, y: Array) -> Alike:
     """J = -mean_n log p_n[y_n] of RBF units on the log scale: only the true class's unit is trained."""
     return _mean_of_sums(-targets(y, log_p) * log_p)
 
 
-def rbf_squared_error(log_p: Value, y: Array) -> Value:
+def rbf_squared_error(log_p: Value, y: Array) -> Alike:
     """J of RBF units by least squares, as they were first trained: sum_k (p_k - t_k)^2, mean over the examples.
 
     Broomhead and Lowe (1988), "Multivariable functional interpolation and adaptive networks". Takes log p `(N, K)`.
@@ -67,12 +67,12 @@ def rbf_squared_error(log_p: Value, y: Array) -> Value:
     return _mean_of_sums(difference * difference)
 
 
-def logistic_loss(z: Value, y: Array) -> Value:
+def logistic_loss(z: Value, y: Array) -> Alike:
     """J = mean_n softplus(-y_n z_n), section 5: activations `(N,)`, labels -1 or 1, shape `(N,)`."""
     return ops.softplus(-signs(y, z) * z).mean()
 
 
-def adversarial_logistic_loss(w: Value, b: Value, x: Array, y: Array, eps: float) -> Value:
+def adversarial_logistic_loss(w: Value, b: Value, x: Array, y: Array, eps: float) -> Alike:
     """The closed form of section 5: J = mean_n softplus(eps ||w||_1 - y_n (w . x_n + b)).
 
     It equals `logistic_loss` at the worst x' within eps of x in the max norm, which for logistic regression is the
@@ -82,7 +82,7 @@ def adversarial_logistic_loss(w: Value, b: Value, x: Array, y: Array, eps: float
     return ops.softplus(check_eps(eps) * abs(w).sum() - signs(y, z) * z).mean()
 
 
-def _mean_of_sums(losses: Value) -> Value:
+def _mean_of_sums(losses: Value) -> Alike:
     """Losses `(N, K)`, summed over the K classes, mean over the N examples."""
     return losses.sum() * (1.0 / len(losses))
 
@@ -205,14 +205,18 @@ def rubbish_objective(
     ------
     ValueError
         If that gives no sample for a batch as large as x, or there is no `rng` to draw from.
+    TypeError
+        If the model has no `top`, as a `Network` has, that says what "no class" is.
     """
+    if not hasattr(model, "top"):
+        raise TypeError(f"rubbish wants a model whose `top` says what no class is, got a {type(model).__name__}")
     n = round(per_image * len(x)) if 0 < per_image < math.inf else 0
     if n < 1 or rng is None:
         raise ValueError(
             f"a generator and at least one sample of rubbish are wanted; got {rng}, {per_image} per image of {len(x)}"
         )
     theta = parameters(model)
-    rubbish = full_like(x, rng.standard_normal((n, x.shape[1]), dtype="float32"))
+    rubbish = full_like(x, check_generator(rng).standard_normal((n, x.shape[1]), dtype="float32"))
     z = call(model, Tensor(ops.concatenate([x, rubbish])), rng)  # in one pass, each example with its own masks
     no_class = full_like(raw(z[len(x) :]), 1.0 / z.shape[1] if model.top == "softmax" else 0.0)
     J = model.loss(z, ops.concatenate([targets(y, z[: len(x)]), no_class]))
@@ -243,7 +247,7 @@ def noise_objective(
     """
     if kind not in ("sign", "uniform") or rng is None:
         raise ValueError(f"noise is 'sign' or 'uniform', drawn from a generator; got {kind!r} and {rng}")
-    eta = noise(rng.spawn(1)[0], x, check_eps(eps) if kind == "uniform" else 1.0)
+    eta = noise(check_generator(rng).spawn(1)[0], x, check_eps(eps) if kind == "uniform" else 1.0)
     eta = eta if kind == "uniform" else check_eps(eps) * ops.where(eta < 0, full_like(x, -1.0), full_like(x, 1.0))
     return _beside(model, Tensor(x + eta), x, y, rng, alpha)
 
@@ -338,7 +342,11 @@ def hidden_objective(
     ------
     ValueError
         If the kind is unknown, the model has no such hidden layer, alpha is not in [0, 1], eps or angle cannot be.
+    TypeError
+        If the model is no `Network`, whose layers have numbers.
     """
+    if not hasattr(model, "hidden"):
+        raise TypeError(f"hidden layers are those of a Network, got a {type(model).__name__}")
     if kind not in ("additive", "rotation"):
         raise ValueError(f"kind is 'additive' or 'rotation', got {kind!r}")
     last = len(model.hidden) - 1
@@ -347,13 +355,13 @@ def hidden_objective(
     numbers = sorted({model.hidden[k] for k in layers})
     found: dict[int, Tensor] = {}
 
-    def keep(i: int) -> Callable[[Value], Value]:
+    def keep(i: int) -> Callable[[Value], Alike]:
         return lambda h: found.setdefault(i, h if isinstance(h, Tensor) else Tensor(h))
 
     J = model.loss(model(x, after={i: keep(i) for i in numbers}), y)
     gs = dict(zip(numbers, grad(J, [found[i] for i in numbers], cotangent=float(len(x))), strict=True))
 
-    def perturb(i: int) -> Callable[[Value], Value]:
+    def perturb(i: int) -> Callable[[Value], Alike]:
         if kind == "additive":
             eta = check_eps(eps) * ops.sign(gs[i])
             return lambda h: h + ops.concatenate([0.0 * eta, eta])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain, pairwise, repeat
 from math import prod
 from operator import index
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 from . import losses, ops
-from .backend import Array, Generator, sharing_memory, to_device, uniform, zeros
+from .backend import Array, Generator, is_array, sharing_memory, to_device, uniform, zeros
 from .dbm import DeepBoltzmannMachine
 from .layers import (
     RBF,
@@ -35,11 +35,11 @@ from .layers import (
     Sigmoid,
     call,
 )
-from .owned import describe, differences, each_parameter, named_parameters, named_state, set_state
+from .owned import describe, differences, each_parameter, empty_places, named_parameters, named_state, set_state
 from .storage import StorageError, load_arrays, save_arrays
-from .tensor import Tensor, Value, raw
+from .tensor import Alike, Tensor, Value, raw
 
-_TOPS: dict[str, tuple[Callable[[Value, Array], Value], Callable[[Value], Value]]] = {
+_TOPS: dict[str, tuple[Callable[[Value, Array], Alike], Callable[[Value], Alike]]] = {
     # what stands on top: the cost J of the outputs, and the outputs as probabilities
     "softmax": (losses.softmax_cross_entropy, ops.softmax),
     "sigmoid": (losses.sigmoid_cross_entropy, ops.sigmoid),
@@ -78,19 +78,21 @@ class Network:
                 raise TypeError(f"layer {i} is {got}: wanted an object that is called with x")
 
     def __call__(
-        self, x: Value, rng: Generator | None = None, after: Mapping[int, Callable[[Value], Value]] | None = None
-    ) -> Value:
+        self, x: Value, rng: Generator | None = None, after: Mapping[int, Callable[[Value], Alike]] | None = None
+    ) -> Alike:
         """The outputs for x `(N, inputs)`, an array for an array.
 
         `after` has functions that the outputs of layers go through, by number.
         """
-        if not hasattr(x, "shape"):
+        if not isinstance(x, Tensor) and not is_array(x):
             raise TypeError(f"{self.builder} takes an array or a Tensor, got {type(x).__name__}")
         if self.inputs is not None and (x.ndim != 2 or x.shape[1] != self.inputs):
             raise ValueError(f"{self.builder} takes x of shape (N, {self.inputs}), got {x.shape}")
         first = next((p for _, p in each_parameter(self.layers)), None)
         if first is not None and x.dtype != first.dtype:
-            raise TypeError(f"{self.builder} computes in {first.dtype}, got x of {x.dtype}: use x.astype")
+            divided = ", divided by 255 if they are pixels of 0 to 255" if x.dtype.kind in "iu" else ""
+            wanted = f"x.astype('{first.dtype}'){divided}"
+            raise TypeError(f"{self.builder} computes in {first.dtype}, got x of {x.dtype}: use {wanted}")
         for i, layer in enumerate(self.layers):
             h = call(layer, x, rng)
             if not hasattr(h, "shape"):
@@ -105,11 +107,11 @@ class Network:
         """The numbers of the layers of hidden units, first to last; dropout, and what is on top, is none."""
         return [i for i, layer in enumerate(self.layers[:-1]) if not isinstance(layer, (Dropout, Images, Rows))]
 
-    def loss(self, outputs: Value, y: Array) -> Value:
+    def loss(self, outputs: Value, y: Array) -> Alike:
         """J of outputs and labels, one number: the mean over the examples."""
         return _TOPS[self.top][0](outputs, y)
 
-    def probabilities(self, outputs: Value) -> Value:
+    def probabilities(self, outputs: Value) -> Alike:
         """The outputs as class probabilities `(N, K)`; of the class 1, `(N,)`, for logistic regression."""
         return _TOPS[self.top][1](outputs)
 
@@ -198,7 +200,7 @@ def conv_maxout_network(
     units: int = 500,
     pieces: tuple[int, int] = (2, 5),
     keep: tuple[float, float] = (0.8, 0.5),
-    scale: float = 0.005,
+    scale: float | None = None,
     size: int = 32,
     classes: int = 10,
     *,
@@ -220,8 +222,9 @@ def conv_maxout_network(
         Of a convolutional unit, and of a dense one.
     keep : (float, float)
         Probability to keep a pixel, and a hidden unit.
-    scale : float
-        Weights start from U(-scale, scale).
+    scale : float, optional
+        Weights start from U(-scale, scale); by default as large as the layers say. The published scale is 0.005, for
+        hundreds of epochs: few updates do not get away from it.
     """
     if len(channels) != 3 or len(pieces) != 2 or len(keep) != 2:
         raise ValueError(
@@ -266,14 +269,15 @@ def saturating_network(
     inputs: int = 784,
     classes: int = 10,
     keep: tuple[float, float] = (0.8, 0.5),
-    scale: float = 0.05,
+    scale: float | None = None,
     *,
     rng: Generator,
 ) -> Network:
     """A network of hidden units that saturate, section 6: sigmoids, or Rust units (`ops.rust`, `ops.rust_squared`).
 
-    `depth` layers of `units` units, dropout as in the maxout network, softmax on top. Squares of tiny weights would
-    hardly learn: `scale` is ten times that of the maxout network.
+    `depth` layers of `units` units, dropout as in the maxout network, softmax on top. Weights start at U(-scale,
+    scale), by default as large as the layers say. The networks of `tinyadv.paper` start at 0.05, or sigmoids at 0.2:
+    from 0.05, sigmoids do not learn from 1,300 images in 30 epochs.
     """
     kinds: dict[str, Callable[..., Layer]] = {"sigmoid": Sigmoid, "rust": Rust, "rust-squared": RustSquared}
     if unit not in kinds or depth < 1 or len(keep) != 2:
@@ -423,6 +427,18 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     network as a function of this module makes it, that function's name and arguments, so that `load(path)` makes it
     again; of any other, a description, which `load(path, into=model)` compares.
 
+    PyTorch reads such a file by `safetensors.torch.load_file(path)`, and `load_parameters` takes what PyTorch wrote
+    there. `layers.Linear` is `torch.nn.Linear`: W is its weight `(units, inputs)`, b its bias. `Maxout` is a Linear of
+    pieces * units outputs with weight W.reshape(pieces * units, inputs) and bias b, then
+    z.reshape(N, pieces, units).amax(1). Names are paths: of a network "layers.0.W", numbers counting all its layers, of
+    `nn.Sequential` "0.weight":
+
+        theirs = safetensors.numpy.load_file("mlp.safetensors")  # nn.Sequential(Linear, ReLU, Linear).state_dict()
+        mine = Network("mlp", {}, [Linear(784, 100, rng), ops.relu, Linear(100, 10, rng)], "softmax")
+        names = {"weight": "W", "bias": "b"}
+        load_parameters(mine, {f"layers.{i}.{names[kind]}": a for (i, kind), a in
+                               ((name.split("."), a) for name, a in theirs.items())})
+
     Raises
     ------
     ValueError
@@ -497,9 +513,11 @@ def load(path: str | os.PathLike[str], into: Any = None) -> Any:
             f"{path} holds a model of one's own, a {description.get('')}: make one by the code that made it, "
             "and load(path, into=model)"
         )
-    if others := differences(description, describe(into)):
+    here, places = describe(into), empty_places(into) & arrays.keys()
+    here |= {place: description.get(place) for place in places}
+    if others := differences(description, here):
         raise StorageError(f"{path} holds another model than the one given: it has {'; '.join(others)[:1000]}")
-    load_parameters(into, arrays, path)
+    load_parameters(into, arrays, path, places)
     return into
 
 
@@ -579,8 +597,10 @@ class _Room:
         return zeros(shape)
 
 
-def load_parameters(model: Any, arrays: dict[str, Array], source: object) -> None:
-    """Give `model` arrays by the names of `named_parameters` and `named_state`.
+def load_parameters(
+    model: Any, arrays: dict[str, Array], source: object = "these arrays", places: Collection[str] = ()
+) -> None:
+    """Give `model` arrays by the names of `named_parameters` and `named_state`; or of `places` where it has None.
 
     Raises
     ------
@@ -590,7 +610,7 @@ def load_parameters(model: Any, arrays: dict[str, Array], source: object) -> Non
     """
     named, state = named_parameters(model), named_state(model)
     wanted = {name: tuple(a.shape) for name, a in (named | state).items()}
-    found = {name: a.shape for name, a in arrays.items()}
+    found = {name: a.shape for name, a in arrays.items() if name not in places}
     if wanted != found:
         shown = f"wanted arrays {str(wanted)[:500]}, found {str(found)[:500]}"
         raise StorageError(f"{source} does not fit {getattr(model, 'builder', type(model).__name__)}: {shown}")
@@ -598,7 +618,7 @@ def load_parameters(model: Any, arrays: dict[str, Array], source: object) -> Non
         raise StorageError(f"{source} cannot be loaded: {problem}")
     for name, p in named.items():
         p.data = arrays[name]
-    set_state(model, {name: arrays[name] for name in state})
+    set_state(model, {name: arrays[name] for name in [*state, *places]})
 
 
 def _problem(parameters: dict[str, Array]) -> str:

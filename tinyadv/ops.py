@@ -14,7 +14,7 @@ from functools import cache, reduce
 from typing import Any
 
 from .backend import Array, array_module, full_like
-from .tensor import Op, Value, raw
+from .tensor import Alike, Op, Value, raw
 
 Axis = int | tuple[int, ...] | None
 
@@ -85,14 +85,14 @@ power.gradients(
 )
 
 
-def _less_one(b: Value, a: Value) -> Value:
+def _less_one(b: Value, a: Value) -> Alike:
     """b - 1, and 0 where a = b = 0: b a^(b-1) shall be 0 there, not 0 times infinity."""
     if isinstance(b, (int, float)):
         return b - 1 if b else 0
     return where((raw(b) == 0) & (raw(a) == 0), 0.0, b - 1.0)
 
 
-def _log_or_zero(a: Value) -> Value:
+def _log_or_zero(a: Value) -> Alike:
     """log a, and 0 where a = 0; a number stays a number, so that it leaves float32 as it is."""
     if isinstance(a, (int, float)):
         return math.log(a) if a else 0.0
@@ -108,7 +108,7 @@ def negative(a: Array) -> Array:
 negative.gradients(lambda g, y, a: -g)
 
 
-def matmul(a: Value, b: Value) -> Value:
+def matmul(a: Value, b: Value) -> Alike:
     """y = a @ b for shapes `(..., n, k)` and `(..., k, m)`, leading axes broadcast; a vector is `(k,)`."""
     if a.ndim == 1:
         return matmul(reshape(a, (1, -1)), b)[..., 0, :] if b.ndim > 1 else reduce_sum(a * b)
@@ -128,7 +128,7 @@ _matmul.gradients(
 )
 
 
-def _in_order_of(b: Value, left: Value, right: Value) -> Value:
+def _in_order_of(b: Value, left: Value, right: Value) -> Alike:
     """left @ right, in memory in the order of b: for weights used as W and as W^T, sums of the two would be slow."""
     transposed = raw(b).flags.f_contiguous and not raw(b).flags.c_contiguous
     return swap_last(swap_last(right) @ swap_last(left)) if transposed else left @ right
@@ -160,7 +160,7 @@ transpose.gradients(
 )
 
 
-def swap_last(x: Value) -> Value:
+def swap_last(x: Value) -> Alike:
     """x, shape `(..., n, m)`, with its last two axes exchanged."""
     return transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
@@ -176,7 +176,7 @@ def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
 broadcast_to.gradients(lambda g, y, x, shape: sum_to(g, x.shape))
 
 
-def sum_to(x: Value, shape: tuple[int, ...]) -> Value:
+def sum_to(x: Value, shape: tuple[int, ...]) -> Alike:
     """x summed over the axes along which `shape` would be broadcast to get x's shape: broadcasting, undone."""
     if x.shape == shape:
         return x
@@ -219,7 +219,7 @@ def put(g: Array, shape: tuple[int, ...], key: Any) -> Array:
 put.gradients(lambda gg, x, g, shape, key: take(gg, key))
 
 
-def concatenate(xs: Sequence[Value], axis: int = 0) -> Value:
+def concatenate(xs: Sequence[Value], axis: int = 0) -> Alike:
     """The xs, alike but for their lengths along `axis`, one after another."""
     return reduce(lambda a, b: _join(a, b, axis), xs)
 
@@ -229,7 +229,7 @@ def _join(a: Array, b: Array, axis: int) -> Array:
     return array_module(a).concatenate((a, b), axis)
 
 
-def _part(x: Value, axis: int, start: int | None, stop: int | None) -> Value:
+def _part(x: Value, axis: int, start: int | None, stop: int | None) -> Alike:
     return take(x, (*[slice(None)] * (axis % x.ndim), slice(start, stop)))
 
 
@@ -273,7 +273,7 @@ def reduce_sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 reduce_sum.gradients(lambda g, y, x, axis=None, keepdims=False: broadcast_to(_with_kept(g, x, axis), x.shape))
 
 
-def _with_kept(g: Value, x: Value, axis: Axis) -> Value:
+def _with_kept(g: Value, x: Value, axis: Axis) -> Alike:
     """g of a reduction of x with the reduced axes at length 1, so that it broadcasts to x."""
     return g if axis is None else reshape(g, _kept(x.shape, axis))  # a single number broadcasts as it is
 
@@ -479,7 +479,7 @@ softmax_cross_entropy.gradients(
 )
 
 
-def _difference(p: Value, t: Value) -> Value:
+def _difference(p: Value, t: Value) -> Alike:
     """p sum(t) - t for each row: p - t, without the cancellation that makes it 0 where the network is sure of t.
 
     The rows of p sum to 1, so those of the difference sum to 0: an entry is minus the sum of the others. Where p is
@@ -523,22 +523,22 @@ linear.gradients(
 )
 
 
-def _matrix(W: Value) -> Value:
+def _matrix(W: Value) -> Alike:
     """W `(..., D)` as `(K, D)`, a unit's weights in a row."""
     return W.reshape(math.prod(W.shape[:-1]), W.shape[-1])
 
 
-def _flat(g: Value) -> Value:
+def _flat(g: Value) -> Alike:
     """g `(N, ...)` as `(N, K)`."""
     return g.reshape(len(g), math.prod(g.shape[1:]))
 
 
-def _column_sums(g: Value) -> Value:
+def _column_sums(g: Value) -> Alike:
     """sum_n g_nk of g `(N, K)`, as a product: in memory an activation's rows are short, and sums along them slow."""
     return array_module(raw(g)).ones(len(g), dtype=g.dtype) @ g
 
 
-def maxout(x: Value, W: Value, b: Value) -> Value:
+def maxout(x: Value, W: Value, b: Value) -> Alike:
     """h_nu = max_p (x_n . W_pu + b_pu), the maximum of linear pieces (Goodfellow et al. 2013, "Maxout networks").
 
     x `(N, D)`, W `(pieces, units, D)`, b `(pieces, units)`, flat or not -> h `(N, units)`. The gradient goes to one
@@ -558,12 +558,12 @@ def rbf(x: Array, mu: Array, beta: Array) -> Array:
     return _not_below_all(-(_times(d, beta) * d).sum(axis=-1).T)
 
 
-def _times(d: Value, beta: Value) -> Value:
+def _times(d: Value, beta: Value) -> Alike:
     """The rows of d `(K, N, D)`, each times its class's beta."""
     return d * beta[:, None, :] if beta.ndim == 2 else d @ beta
 
 
-def _pull(g: Value, x: Value, mu: Value, beta: Value) -> Value:
+def _pull(g: Value, x: Value, mu: Value, beta: Value) -> Alike:
     """dL/dx through each unit, `(K, N, D)`: -g (beta + beta^T) (x - mu)."""
     d = x - mu[:, None, :]
     both = beta * 2.0 if beta.ndim == 2 else beta + swap_last(beta)
@@ -577,13 +577,13 @@ rbf.gradients(
 )
 
 
-def _spread(g: Value, d: Value, ndim: int) -> Value:
+def _spread(g: Value, d: Value, ndim: int) -> Alike:
     """dL/dbeta: -sum_n g_nk d_kn d_kn^T, or its diagonal."""
     gd = g.T[:, :, None] * d
     return -(gd * d).sum(axis=1) if ndim == 2 else -(swap_last(gd) @ d)
 
 
-def rust(x: Value, W: Value, b: Value) -> Value:
+def rust(x: Value, W: Value, b: Value) -> Alike:
     """h = (f - g) / (1 + f + g), within (-1, 1): a unit that five filters excite and suppress.
 
     A sentence commented out in the LaTeX source of the paper's third version on arXiv describes this unit, after
@@ -606,7 +606,7 @@ def rust(x: Value, W: Value, b: Value) -> Value:
     return (f - g) / (1.0 + f + g)
 
 
-def _length(parts: Sequence[Value]) -> Value:
+def _length(parts: Sequence[Value]) -> Alike:
     """sqrt(a^2 + b^2 + ...), entry by entry; where all are 0 its gradient is 0.
 
     Computed as s sqrt((a / s)^2 + ...), which nothing overflows or underflows; s, the largest of them, may be a
@@ -625,7 +625,7 @@ def _length(parts: Sequence[Value]) -> Value:
     return where(is_long, s * sqrt(where(is_long, total, xp.ones_like(s))), 0.0)
 
 
-def rust_squared(x: Value, W: Value, b: Value, excitatory: int) -> Value:
+def rust_squared(x: Value, W: Value, b: Value, excitatory: int) -> Alike:
     """h = (E - S) / (1 + E + S), within (-1, 1): a unit of squared filters that excite, and others that suppress.
 
     After the model of V1 cells of Rust, Schwartz, Movshon, Simoncelli (2005), "Spatiotemporal elements of macaque V1
@@ -653,6 +653,6 @@ def _scale(z: Array) -> Array:
     return xp.where(largest > float(xp.finfo(z.dtype).max) ** 0.25, largest, xp.ones_like(largest))
 
 
-def dropout(x: Value, mask: Array) -> Value:
+def dropout(x: Value, mask: Array) -> Alike:
     """y = x * mask: x `(N, D)`; the mask, 0 where a unit is dropped, is constant (see `backend.keep_mask`)."""
     return x * mask

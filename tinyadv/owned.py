@@ -8,15 +8,25 @@ whether two are alike. Readers may skip all but `named_parameters`.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import deque
 from collections.abc import Iterator, KeysView, Set, ValuesView
 from enum import Enum
 from functools import partial
 from hashlib import sha256
+from io import IOBase
 from itertools import chain
 from math import isfinite
-from types import BuiltinFunctionType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any, TypeAlias
 
 from .backend import Array, Generator, as_array, is_array, is_array_type, once_a_type, to_device
@@ -85,7 +95,7 @@ def _members(value: Any, path: str) -> Iterator[tuple[Any, Any]]:
 @once_a_type
 def _has_attributes_only(kind: type) -> bool:
     special = (list, tuple, deque, dict, MappingProxyType, FunctionType, partial, MethodType, *_SEALED)
-    return not (issubclass(kind, special) or _slots(kind) or _class_parameters(kind))
+    return bool(kind.__dictoffset__) and not (issubclass(kind, special) or _slots(kind) or _class_parameters(kind))
 
 
 def _contents(value: Any, path: str) -> Iterator[tuple[Any, Any]]:
@@ -100,8 +110,21 @@ def _contents(value: Any, path: str) -> Iterator[tuple[Any, Any]]:
         yield from (("func", value.func), ("args", value.args), ("keywords", value.keywords))
     elif isinstance(value, MethodType):
         yield from (("self", value.__self__), ("function", value.__func__))
-    elif isinstance(value, _SEALED) and not (isinstance(value, Set) and all(isinstance(v, _PLAIN) for v in value)):
+    elif _is_sealed(value):
         raise _unsearchable(path or "what was given", f"a {type(value).__name__}")
+
+
+def _is_sealed(value: Any) -> bool:
+    """Whether parameters may be in `value` that cannot be reached by a name or a number that stays."""
+    if isinstance(value, Set):
+        return not all(isinstance(v, _PLAIN) for v in value)
+    if isinstance(value, _SEALED):
+        return not isinstance(value, IOBase)  # an open file gives lines
+    if type(value).__dictoffset__ or _slots(type(value)):
+        return False
+    held = gc.get_referents(value)  # of an object written in C, what it keeps, or the list in which it does
+    inner = gc.get_referents(*(each for each in held if isinstance(each, list | tuple | dict)))
+    return any(isinstance(each, Tensor) for each in (*held, *inner))
 
 
 def _unsearchable(path: str, what: str) -> TypeError:
@@ -171,11 +194,16 @@ def each_parameter(owner: Any) -> Iterator[tuple[str, Tensor]]:
 
 def _uses_parameters(t: Tensor, owner: Any) -> bool:
     """Whether a Tensor was computed from a parameter, as activations are that a layer keeps to look at."""
-    parameters = {id(v) for _, v, _, _ in walk(owner, plain=False) if isinstance(v, Tensor) and v.op is None}
+    return depends_on(t, [v for _, v, _, _ in walk(owner, plain=False) if isinstance(v, Tensor) and v.op is None])
+
+
+def depends_on(t: Tensor, others: list[Tensor]) -> bool:
+    """Whether a Tensor was computed from one of the others."""
+    ids = set(map(id, others))
     todo, seen = [t], {id(t)}
     while todo:
         for arg in todo.pop().args:
-            if id(arg) in parameters:
+            if id(arg) in ids:
                 return True
             if isinstance(arg, Tensor) and id(arg) not in seen:
                 seen.add(id(arg))
@@ -240,14 +268,47 @@ def named_state(owner: Any) -> dict[str, Array]:
 
 
 def set_state(owner: Any, arrays: dict[str, Array]) -> None:
-    """Put arrays in the place of those of `named_state`, by path, wherever an object holds them."""
+    """Put arrays in the place of those of `named_state`, by path, wherever an object holds them; or where None is."""
     new = {id(array): arrays[path] for path, array in named_state(owner).items() if path in arrays}
-    for _, value, holder, name in list(walk(owner, plain=False)):
-        if id(value) in new and is_array(value) and not isinstance(holder, _CONSTANT):
-            if isinstance(holder, list | dict | deque):
-                holder[name] = new[id(value)]
-            else:
-                object.__setattr__(holder, name, new[id(value)])  # also of a frozen dataclass
+    for path, value, holder, name in list(walk(owner)):
+        array = arrays.get(path) if value is None else new.get(id(value)) if is_array(value) else None
+        if array is None or isinstance(holder, _CONSTANT):
+            continue
+        if isinstance(holder, list | dict | deque):
+            holder[name] = array
+        else:
+            object.__setattr__(holder, name, array)  # also of a frozen dataclass
+
+
+def empty_places(owner: Any) -> set[str]:
+    """Paths where there is None: there arrays may come that are made at the first call, as running means can be."""
+    return {path for path, value, holder, _ in walk(owner) if value is None and not isinstance(holder, _CONSTANT)}
+
+
+def moving_numbers(owner: Any) -> dict[str, Any]:
+    """What a checkpoint cannot keep if training changes it: numbers, and how far random generators are, by path.
+
+    Of arrays, that they are arrays: one of no axes easily becomes a number.
+    """
+    found: dict[str, Any] = {}
+    for path, value, holder, _ in walk(owner):
+        if isinstance(holder, _CONSTANT):
+            continue
+        if isinstance(value, Generator):
+            found[path] = f"generator {value.bit_generator.state}"
+        elif is_array(value):
+            found[path] = "array"
+        elif getattr(value, "ndim", None) == 0 and not isinstance(value, Tensor):
+            found[path] = value.item()
+        elif isinstance(value, int | float) and not isinstance(value, bool | Enum):
+            found[path] = value
+    return found
+
+
+def held_results(owner: Any) -> dict[str, Tensor]:
+    """Tensors that were computed, as activations that a layer keeps to look at, by path."""
+    found = ((path, value) for path, value, _, _ in walk(owner, plain=False))
+    return {path: value for path, value in found if isinstance(value, Tensor) and value.op is not None}
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -258,12 +319,13 @@ def describe(owner: Any, contents: bool = False) -> dict[str, Any]:
     """What an object is, as plain data: by path, numbers and texts, names of classes and functions, shapes of arrays.
 
     A function is its name, its defaults and the variables around it; a `lambda`, which has no name, its code too.
-    Not in it: what a function finds in its module, and the text of a function or a class that has a name.
+    Constants, arrays that a function or a tuple holds, stand there by the SHA-256 of their contents. Not in it: what a
+    function finds in its module, and the text of a function or a class that has a name.
 
     Parameters
     ----------
     contents : bool
-        Whether arrays stand there by the SHA-256 of their contents, not by their shapes alone.
+        Whether all arrays stand there by the SHA-256 of their contents, parameters and state too.
 
     Raises
     ------
@@ -272,14 +334,14 @@ def describe(owner: Any, contents: bool = False) -> dict[str, Any]:
     """
     first: dict[int, str] = {}
     found = {"": _label(owner, "", contents)}
-    for path, value, _, _ in walk(owner):
+    for path, value, holder, _ in walk(owner):
         if isinstance(value, _PLAIN):
             found[path] = _label(value, path, contents)
         elif id(value) in first:
             found[path] = f"the same as {first[id(value)]}"
         else:
             first[id(value)] = path
-            found[path] = _label(value, path, contents)
+            found[path] = _label(value, path, contents or (is_array(value) and isinstance(holder, _CONSTANT)))
     return found
 
 
@@ -306,28 +368,50 @@ def _label(value: Any, path: str, contents: bool) -> Any:
     if isinstance(value, FunctionType):
         name = f"{value.__module__}.{value.__qualname__}"
         return f"{name} {_code(value)}" if value.__name__ == "<lambda>" else name
-    if isinstance(value, Enum | Op | BuiltinFunctionType):
-        return repr(value)
-    if isinstance(value, bytes | complex | int | str):
+    if isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, ModuleType | type | None):
+        if contents:
+            raise _unidentified(path, f"the method {value.__name__} of a {type(value.__self__).__name__}")
+        return value.__qualname__
+    if isinstance(value, Enum | Op | BuiltinFunctionType | bytes | complex | int | str | range | slice):
         return repr(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, Set):
         return f"{type(value).__name__} {sorted(map(repr, value))}"
     if contents and not _has_contents(value):
-        raise TypeError(f"{path or 'this'} is a {type(value).__name__}, of which nobody can say whether it is the same")
+        raise _unidentified(path, f"a {type(value).__name__}")
     return type(value).__qualname__
 
 
+def _unidentified(path: str, what: str) -> TypeError:
+    return TypeError(f"{path or 'this'} is {what}, of which nobody can say whether it is the same")
+
+
 def _has_contents(value: Any) -> bool:
-    known = isinstance(value, list | tuple | deque | dict | MappingProxyType | partial | MethodType)
-    return known or hasattr(value, "__dict__") or any("__slots__" in vars(base) for base in type(value).__mro__)
+    """Whether all that an object is can be looked at: it is a container, or of a class that is written in Python."""
+    if isinstance(value, list | tuple | deque | dict | MappingProxyType | partial | MethodType | IOBase):
+        return not isinstance(value, IOBase)
+    kind = type(value)
+    while kind.__base__ not in (object, None):  # what lies at the bottom of the class decides: it has its own memory
+        kind = kind.__base__
+    return bool({"__slots__", "__dict__", "__weakref__"} & vars(kind).keys()) or hasattr(value, "__wrapped__")
 
 
 def _code(function: FunctionType) -> str:
-    code = function.__code__
-    parts = repr((code.co_code, [c for c in code.co_consts if isinstance(c, _PLAIN)], code.co_names))
-    return sha256(parts.encode()).hexdigest()[:12]
+    return sha256(repr(_parts(function.__code__)).encode()).hexdigest()[:12]
+
+
+def _parts(code: CodeType) -> Any:
+    """What a code does: its instructions, constants and names; those of functions inside it too."""
+    return code.co_code, [_constant(c) for c in code.co_consts], code.co_names
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return _parts(value)
+    return (
+        sorted(map(repr, value)) if isinstance(value, frozenset) else value
+    )  # of which the order is another each time
 
 
 def digest(*arrays: Array) -> str:

@@ -268,9 +268,16 @@ def save_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], about: d
         from .plain_safetensors import save  # type: ignore[assignment]
 
     # contiguous, and in this machine's order of bytes
-    arrays = {name: a.astype(a.dtype.newbyteorder("="), order="C") for name, a in arrays.items()}
-    text = json.dumps(about, sort_keys=True)
-    write_atomically(path, _in_order(save(arrays, {"about": text, "sha256": _fingerprint(arrays, text)})))
+    plain: dict[str, Any] = {name: a.astype(a.dtype.newbyteorder("="), order="C") for name, a in arrays.items()}
+    text = json.dumps(about, sort_keys=True, default=_number)
+    write_atomically(path, _in_order(save(plain, {"about": text, "sha256": _fingerprint(plain, text)})))
+
+
+def _number(value: Any) -> Any:
+    """A number of NumPy's as one of Python's, which JSON knows; TypeError for anything else."""
+    if getattr(value, "shape", None) != () or not hasattr(value, "item"):
+        raise TypeError(f"JSON has numbers, texts, lists and tables, got a {type(value).__name__}")
+    return value.item()
 
 
 def _in_order(content: bytes) -> bytes:

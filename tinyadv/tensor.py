@@ -9,42 +9,33 @@ operations too: on arrays they give the gradient, on Tensors a gradient that can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import update_wrapper
 from itertools import count
 from operator import attrgetter
 from typing import Any, NoReturn, TypeAlias
 
-from .backend import Array, as_array, full_like
+from .backend import Array, as_floats, full_like, is_listing
 
-Value: TypeAlias = Any  # an array or a Tensor: operations take and give both
-Formula: TypeAlias = Callable[..., Value]  # (g, y, *args) -> dL/darg
-Operator: TypeAlias = Callable[["Tensor", Any], Value]
+Value: TypeAlias = "Array | Tensor"  # what operations take
+Alike: TypeAlias = Any  # and what they give: an array for arrays, a Tensor for a Tensor
+Formula: TypeAlias = Callable[..., Alike]  # (g, y, *args) -> dL/darg
+Operator: TypeAlias = Callable[["Tensor", Any], "Tensor"]
+Method: TypeAlias = Callable[..., "Tensor"]
 
 _births = count()
-
-
-def _floats(data: Any) -> Array:
-    """`data` as an array of floating point numbers; TypeError for anything else, which has no gradient."""
-    if isinstance(data, Tensor):
-        raise TypeError("Tensor(data) wants an array, got a Tensor: use it as it is, or its .data")
-    data = as_array(data)
-    if data.dtype.kind == "f" and data.dtype.isnative:
-        return data
-    remedy = "pixels of 0 to 255 are .astype('float32') / 255" if data.dtype == "uint8" else "try .astype('float32')"
-    raise TypeError(f"Tensor(data) wants native floating point numbers, got {data.dtype}: {remedy}")
 
 
 def _operators(name: str, sign: str) -> tuple[Operator, Operator, Operator]:
     """The operation `name` as a + b, b + a and a += b of a Tensor a; a list b becomes an array like a."""
 
-    def forward(a: Tensor, b: Any) -> Value:
-        return getattr(ops, name)(a, full_like(a._data, b) if isinstance(b, (list, tuple)) else b)
+    def forward(a: Tensor, b: Any) -> Any:
+        return getattr(ops, name)(a, full_like(a._data, b) if _is_listing(b) else b)
 
-    def swapped(a: Tensor, b: Any) -> Value:
-        return getattr(ops, name)(full_like(a._data, b) if isinstance(b, (list, tuple)) else b, a)
+    def swapped(a: Tensor, b: Any) -> Any:
+        return getattr(ops, name)(full_like(a._data, b) if _is_listing(b) else b, a)
 
-    def in_place(a: Tensor, b: Any) -> Value:
+    def in_place(a: Tensor, b: Any) -> Any:
         if a.op is None:
             raise TypeError(
                 f"W {sign} step, for a W that was not computed, would keep every step in memory: "
@@ -53,6 +44,10 @@ def _operators(name: str, sign: str) -> tuple[Operator, Operator, Operator]:
         return NotImplemented  # so Python takes a = a + b
 
     return forward, swapped, in_place
+
+
+def _is_listing(b: Any) -> bool:
+    return not isinstance(b, Tensor) and is_listing(type(b))
 
 
 def _in_one(lengths: tuple[Any, ...]) -> tuple[int, ...]:
@@ -75,7 +70,7 @@ class Tensor:
     __array_priority__ = 1e6  # makes `array + tensor` ask the Tensor
 
     def __init__(self, data: Any, op: Op | None = None, args: Sequence[Any] = (), settings: Any = None) -> None:
-        self._data: Array = _floats(data) if op is None else data
+        self._data: Array = as_floats(data) if op is None else data
         self.op, self.args, self.settings = op, args, settings or {}
         self.birth = next(_births)  # arguments are always older than what is computed from them
 
@@ -88,7 +83,7 @@ class Tensor:
     def data(self, data: Any) -> None:
         if self.op is not None:
             raise TypeError(f"the data of a Tensor that remembers {self.op} cannot be set: Tensor(...) makes a new one")
-        self._data, self.birth = _floats(data), next(_births)  # younger than what was computed from the old data
+        self._data, self.birth = as_floats(data), next(_births)  # younger than what was computed from the old data
 
     shape, ndim = property(attrgetter("_data.shape")), property(attrgetter("_data.ndim"))
     size, dtype = property(attrgetter("_data.size")), property(attrgetter("_data.dtype"))
@@ -114,11 +109,11 @@ class Tensor:
     __neg__, __abs__ = lambda a: ops.negative(a), lambda a: ops.absolute(a)
     __getitem__ = lambda a, key: ops.take(a, key)
     __iter__ = lambda a: (ops.take(a, i) for i in range(len(a._data)))
-    sum = lambda a, axis=None, keepdims=False: ops.reduce_sum(a, axis, keepdims)
-    mean = lambda a, axis=None, keepdims=False: ops.reduce_mean(a, axis, keepdims)
-    max = lambda a, axis=None, keepdims=False: ops.reduce_max(a, axis, keepdims)
-    reshape = lambda a, *shape: ops.reshape(a, _in_one(shape))
-    transpose = lambda a, *axes: ops.transpose(a, _in_one(axes) if axes else None)
+    sum: Method = lambda a, axis=None, keepdims=False: ops.reduce_sum(a, axis, keepdims)
+    mean: Method = lambda a, axis=None, keepdims=False: ops.reduce_mean(a, axis, keepdims)
+    max: Method = lambda a, axis=None, keepdims=False: ops.reduce_max(a, axis, keepdims)
+    reshape: Method = lambda a, *shape: ops.reshape(a, _in_one(shape))
+    transpose: Method = lambda a, *axes: ops.transpose(a, _in_one(axes) if axes else None)
     T = property(lambda a: ops.transpose(a))
 
     # Comparisons give plain arrays of truth values: masks are locally constant.
@@ -150,7 +145,7 @@ class Tensor:
             raise TypeError(f"{what} of a Tensor that remembers {self.op} would cut its gradient: {instead}")
 
 
-def raw(value: Value) -> Any:
+def raw(value: Any) -> Any:
     """The array inside a Tensor; anything else as it is."""
     return value._data if isinstance(value, Tensor) else value
 
@@ -169,7 +164,7 @@ class Op:
         self.formulas: tuple[Formula | None, ...] = ()
 
     def __repr__(self) -> str:
-        return self.forward.__name__
+        return self.forward.__name__.lstrip("_")
 
     def gradients(self, *formulas: Formula | None) -> None:
         self.formulas = formulas
@@ -197,7 +192,7 @@ class Op:
                 f"make both alike, for example by .astype('{wanted}')"
             )
 
-    def dL_darg(self, i: int, arg: Tensor, g: Value, y: Value, args: Sequence[Any], settings: Any) -> Value:
+    def dL_darg(self, i: int, arg: Tensor, g: Value, y: Value, args: Sequence[Any], settings: Any) -> Alike:
         """The formula of argument `i`, its result checked to be like the argument."""
         if i >= len(self.formulas) or (formula := self.formulas[i]) is None:
             raise TypeError(f"{self} has no gradient formula for its argument {i}, which was asked for")
@@ -209,7 +204,12 @@ class Op:
 
 
 def grad(
-    y: Tensor, xs: Iterable[Tensor], cotangent: Any = None, create_graph: bool = False, *, allow_unused: bool = False
+    y: Tensor,
+    xs: Collection[Tensor] | Iterator[Tensor],
+    cotangent: Any = None,
+    create_graph: bool = False,
+    *,
+    allow_unused: bool = False,
 ) -> list[Any]:
     """The gradients of L = sum(cotangent * y) with respect to each of `xs`: returned, never stored.
 
@@ -267,15 +267,19 @@ def grad(
             if isinstance(a, Tensor) and a.birth > t.birth:
                 raise ValueError(f"the .data of an argument of {t.op} was set after its use: take the gradients first")
         g = gradients[id(t)] if id(t) in asked else gradients.pop(id(t))
-        value, args = (t, t.args) if create_graph else (t._data, [raw(a) for a in t.args])
+        result: Value = t if create_graph else t._data
+        args = t.args if create_graph else [raw(a) for a in t.args]
         for i in places:
-            a, d = t.args[i], t.op.dL_darg(i, t.args[i], g, value, args, t.settings)
+            a = t.args[i]
+            d = t.op.dL_darg(i, a, g, result, args, t.settings)
             gradients[id(a)] = gradients[id(a)] + d if id(a) in gradients else d
+    found: list[Any] = []
     for i, x in enumerate(xs):
         if id(x) not in gradients and not allow_unused:
             raise ValueError(f"y does not depend on xs[{i}]: was that very Tensor used to compute it?")
-    ds = [gradients[id(x)] if id(x) in gradients else full_like(x.data, 0.0) for x in xs]
-    return [d if isinstance(d, Tensor) else Tensor(d) for d in ds] if create_graph else ds
+        dx = gradients[id(x)] if id(x) in gradients else full_like(x.data, 0.0)
+        found.append(Tensor(dx) if create_graph and not isinstance(dx, Tensor) else dx)
+    return found
 
 
 def _history(y: Tensor) -> list[Tensor]:

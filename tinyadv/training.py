@@ -19,10 +19,22 @@ from .backend import Array, Generator, array_module, as_array, full_like, genera
 from .losses import targets
 from .ops import broadcast_to
 from .optim import SGD
-from .owned import describe, differences, digest, named_parameters, named_state, parameters, set_state
+from .owned import (
+    depends_on,
+    describe,
+    differences,
+    digest,
+    empty_places,
+    held_results,
+    moving_numbers,
+    named_parameters,
+    named_state,
+    parameters,
+    set_state,
+)  # fmt: skip
 from .progress import Progress, Silent
 from .storage import StorageError, load_arrays, save_arrays
-from .tensor import raw
+from .tensor import Tensor, raw
 
 Objective = Callable[[Any, Array, Array, Generator], tuple[float, list[Array]]]
 Validation = Callable[[Any], dict[str, float]]
@@ -116,7 +128,9 @@ def train(
     Raises
     ------
     TypeError
-        With a checkpoint, if the objective uses something that cannot be told from others, as an open file.
+        With a checkpoint, if the objective uses something that cannot be told from others, as an open file; or if
+        training changes numbers or generators that the model keeps. Also if the model keeps a Tensor that is computed
+        from its value at the step before.
     ValueError
         If the data are empty, x and y differ in length, epochs or batch is not positive, the optimiser is another
         network's, inputs are not finite, labels do not fit, or stopping watches what validation does not give: all of
@@ -126,6 +140,7 @@ def train(
     DivergedError
         If J, or a parameter, is no longer finite; the last checkpoint stays, and is named.
     """
+    numbers = moving_numbers(model) if checkpoint else {}
     x = as_array(x)
     y = _checked(model, x, as_array(y), epochs, batch, optimiser)
     progress = progress or Silent()
@@ -150,6 +165,7 @@ def train(
                 state.best_epoch, best = epoch, _arrays(model)
             last = epoch == epochs or _exhausted(state, stopping)
             if checkpoint and (last or time.monotonic() - saved > CHECKPOINT_SECONDS):
+                _check_numbers(numbers, moving_numbers(model))
                 _save(checkpoint, model, optimiser, state, best, settings)
                 saved = time.monotonic()
             progress.end(state.log[-1], last)
@@ -206,7 +222,7 @@ def _epoch(
     """One pass over the data in a new order; the mean of J over its batches."""
     order = array_module(x).asarray(generator(seed, f"order of epoch {epoch}").permutation(len(x)))
     rng = generator(seed, f"masks of epoch {epoch}")
-    total, starts = 0.0, range(0, len(x), batch)
+    total, starts, held = 0.0, range(0, len(x), batch), dict[str, Tensor]()
     for step, start in enumerate(starts):
         rows = order[start : start + batch]
         try:
@@ -217,6 +233,8 @@ def _epoch(
             raise DivergedError(f"J became {J} in epoch {epoch}, step {step + 1} of {len(starts)}, seed {seed}")
         optimiser.step(gradients, epoch)
         total += J
+        if step < 2:
+            held = _check_held(held, held_results(model))
         if step % 20 == 0:
             progress.advance(epoch - 1 + step / len(starts), J)
     if not all(array_module(p.data).isfinite(p.data).all() for p in parameters(model)):
@@ -225,6 +243,26 @@ def _epoch(
             f"a parameter became NaN or infinite in epoch {epoch}, step {len(starts)} of {len(starts)}, seed {seed}"
         )
     return total / len(starts)
+
+
+def _check_held(before: dict[str, Tensor], now: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`now`, the results that a model keeps; TypeError where one was computed from that of the step before."""
+    for path, result in now.items():
+        if path in before and result is not before[path] and depends_on(result, [before[path]]):
+            raise TypeError(
+                f"{path} is computed from its value at the step before, and so remembers all steps: keep an array, "
+                "which raw(...) of tinyadv.tensor gives"
+            )
+    return now
+
+
+def _check_numbers(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """TypeError where training changed what a checkpoint does not keep."""
+    if changed := [path for path, value in now.items() if before.get(path, value) != value]:
+        raise TypeError(
+            f"training changes {', '.join(changed)[:200]}, but a checkpoint keeps arrays alone: keep a number as an "
+            "array of one entry, and draw random numbers from the rng that a layer is given"
+        )
 
 
 def _last_good(checkpoint: str | os.PathLike[str] | None) -> str:
@@ -294,8 +332,12 @@ def _resume(
     arrays, about = load_arrays(path)
     state = _checked_state(path, about, settings, epochs, stopping)
     here = {"now": _arrays(model), "velocity": _velocities(model, optimiser), "best": _arrays(model)}
+    for part in ("now", "best"):
+        places = (place for place in empty_places(model) if f"{part}/{place}" in arrays)
+        here[part] |= {place: arrays[f"{part}/{place}"] for place in places}
     wanted = {f"{part}/{name}": a.shape for part, named in here.items() for name, a in named.items()}
-    if {name: a.shape for name, a in arrays.items()} != wanted:
+    of_any_shape = {f"{part}/{name}" for part in here for name in named_state(model)} & wanted.keys()
+    if {name: wanted[name] if name in of_any_shape else a.shape for name, a in arrays.items()} != wanted:
         raise StorageError(f"{path} is the checkpoint of another training: it has other parameters")
     now, velocities, best = (
         {name: full_like(a, arrays[f"{part}/{name}"]) for name, a in named.items()} for part, named in here.items()

@@ -638,7 +638,7 @@ def test_a_convolutional_network_is_trained_on_whitened_images_with_rates_of_its
     ]  # fmt: skip
     assert set(asked) == {True}
     monkeypatch.setattr(Lab, "_validate", lambda lab, recipe, model: {"error": 0.5})
-    before = build("conv_maxout_network", arguments, generator(0, "weights"))
+    before = build("conv_maxout_network", {**arguments, "scale": 0.005}, generator(0, "weights"))  # as published
     after = lab.network(recipe)
     kept = {
         name: np.array_equal(p.data, named_parameters(before)[name].data) for name, p in named_parameters(after).items()

@@ -186,29 +186,6 @@ def test_bad_input_is_one_line_before_any_work(files, capsys, options, message):
     assert message in seen.err
 
 
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"x": np.zeros((3, 16))}, r"not an \.npz with arrays x and y"),
-        ({"x": np.zeros((3, 16)), "y": np.zeros(2, int)}, r"got float64 \(3, 16\) and int64 \(2,\)"),
-        ({"x": np.zeros(3), "y": np.zeros(3, int)}, r"got float64 \(3,\)"),
-        ({"x": np.zeros((3, 16)), "y": np.zeros(3)}, "and float64"),
-        ({"x": np.array([["a"]]), "y": np.zeros(1, int)}, "got <U1"),
-        ({"x": np.array([[None]]), "y": np.zeros(1, int)}, r"not an \.npz with arrays x and y"),
-    ],
-)
-def test_other_files_are_named(tmp_path, arrays, message):
-    np.savez(tmp_path / "data.npz", **arrays)
-    with pytest.raises(ValueError, match=message):
-        read_images(tmp_path / "data.npz", 10)
-
-
-def test_a_file_that_is_no_npz_is_named(tmp_path):
-    (tmp_path / "data.npz").write_bytes(b"PK nothing")
-    with pytest.raises(ValueError, match=r"not an \.npz with arrays x and y"):
-        read_images(tmp_path / "data.npz", 10)
-
-
 def test_files_of_one_name_are_told_apart_and_missing_ones_named(files):
     (files / "other").mkdir()
     models.save(network(2), files / "other" / "first.safetensors")

@@ -81,7 +81,7 @@ def train(start: Arrays, job: Job, rng: Any = None) -> tuple[Step, Read]:
 def fgsm(start: Arrays, job: Job) -> Attack:
     model = network(start, job)
 
-    def attack(x: Array, y: Array) -> Array:
+    def attack(x: Array, y: Array) -> Any:
         return to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
 
     return attack
@@ -111,7 +111,7 @@ def dbm(start: Arrays, job: Job) -> tuple[Step, Read]:
 
 
 def _conv_network(start: Arrays, job: Job) -> Network:
-    model = conv_maxout_network(job.channels, job.units, (PIECES, job.pieces), job.keep, rng=generator(0))
+    model = conv_maxout_network(job.channels, job.units, (PIECES, job.pieces), job.keep, 0.005, rng=generator(0))
     names = named_parameters(model)
     load_parameters(model, {name: to_device(a.copy(), _device) for name, a in zip(names, start, strict=True)}, job.name)
     return model

@@ -98,7 +98,7 @@ class Cluster:
         while True:
             what, news = self.news.get()
             if what == "outcome":
-                return news  # type: ignore[no-any-return]
+                return news
             if what == "message" and news["task"] in self.tasks:
                 self._show(news["task"], news["what"], news["arguments"])
             if what == "future" and news.key in self.tasks:
@@ -126,7 +126,7 @@ class Cluster:
         outcome, content = future.result()
         if isinstance(task, TrainTask) and not outcome.error:
             write_atomically(self.lab.path(task.recipe), content)
-        return outcome  # type: ignore[no-any-return]
+        return outcome
 
     def close(self) -> None:
         for console in self.consoles.values():

@@ -393,7 +393,11 @@ class Lab:
 
 HALVES = ("mnist-half-0", "mnist-half-1")
 DATA = ("mnist", "mnist-3v7", *HALVES, "cifar10")
-PUBLISHED_START: dict[str, dict[str, Any]] = {"maxout_network": {"scale": 0.005}}  # not part of a recipe's hash
+PUBLISHED_START: dict[str, dict[str, Any]] = {  # arguments that are not part of a recipe's hash
+    "maxout_network": {"scale": 0.005},
+    "conv_maxout_network": {"scale": 0.005},
+    "saturating_network": {"scale": 0.05},
+}
 USUAL_TOPS = ("softmax", "rbf-squared")
 OBJECTIVES: dict[str, Objective] = {
     "clean": losses.clean_objective,

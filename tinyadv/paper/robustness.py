@@ -11,19 +11,17 @@ import csv
 import io
 import json
 import math
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
-
-from numpy import load as load_npz
 
 from .. import metrics
 from ..attacks import apgd, check_eps, fgsm, pgd, pgd_l2, square
 from ..backend import Array, generator, noise
-from ..datasets import mnist
+from ..datasets import mnist, npz
 from ..models import Network, embedded, embedded_names, load
 from ..ops import sign
 from .rounding import Rounded
@@ -167,7 +165,7 @@ def audit_networks(
                 if other != name:
                     wrong[f"from {other}"] = metrics.predict(network, x_adv) != y
             l2 = wrong.pop("l2")
-            wrong[WORST] = sum(wrong.values()) > 0
+            wrong[WORST] = reduce(or_, wrong.values())
             wrong["l2"] = l2
             rows += [_row(name, attack, clipped, errors) for attack, errors in wrong.items()]
             share = metrics.zero_gradient_share(network, x, y)
@@ -260,31 +258,19 @@ def read_networks(given: list[str]) -> dict[str, Network]:
 
 
 def read_images(path: Path | None, images: int) -> tuple[Array, Array]:
-    """The first `images` of MNIST's test images, or of an .npz with x `(N, D)` and integers y `(N,)`.
+    """The first `images` of MNIST's test images, or of an .npz of one's own: see `datasets.npz`.
 
     Raises
     ------
     ValueError
-        If the file is not such a one, or holds what is no number.
+        If there is to be no image.
+    DataError
+        If the file is not such a one.
     """
     if images < 1:
         raise ValueError(f"an audit wants at least one image, got {images}")
-    if path is None:
-        x, y = mnist().test
-        return x[:images], y[:images]
-    try:
-        with load_npz(path, allow_pickle=False) as file:
-            x, y = file["x"], file["y"]
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not an .npz with arrays x and y: {str(error)[:200]}") from None
-    if x.ndim != 2 or y.shape != x.shape[:1] or not len(x) or x.dtype.kind not in "fiu" or y.dtype.kind not in "iu":
-        raise ValueError(
-            f"{path}: wanted numbers x of shape (N, D) and integers y of shape (N,), "
-            f"got {x.dtype} {x.shape} and {y.dtype} {y.shape}"
-        )
-    return x[:images].astype("float32"), y[:images].astype("int64")
+    x, y = mnist().test if path is None else npz(path)
+    return x[:images], y[:images]
 
 
 def as_text(rows: list[Row], effort: Effort) -> str:

@@ -54,7 +54,7 @@ def softmax_by_conjugate_gradients(
     model = softmax_regression(train.x.shape[1], int(train.y.max()) + 1, rng=generator(0))
     model = model.to(dtype=str(train.x.dtype))
     theta = parameters(model)
-    flat, best = _flat([p.data for p in theta]), None
+    flat = best = _flat([p.data for p in theta])
     log: list[dict[str, Any]] = []
     for epoch in range(1, epochs + 1):
         for start in range(0, len(train.x), batch):

@@ -372,7 +372,7 @@ class _Worker:
         elif what == "outcome":
             self.task = None
             self.console.close()
-            return arguments[0]  # type: ignore[no-any-return]
+            return arguments[0]
         else:
             getattr(self.console, what)(*arguments)
         return None

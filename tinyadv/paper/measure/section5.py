@@ -107,7 +107,8 @@ def _training_difference(lab: Lab, seed: int, epochs: int) -> float:
         model = logistic_regression(rng=generator(seed, "weights")).to(dtype="float64")
         optimiser = SGD(parameters(model), Schedule(**plain))
         train(model, objective, x.astype("float64"), y, epochs=epochs, seed=seed, optimiser=optimiser)
-        ends.append(append(*(p.data for p in parameters(model))))
+        W, b = parameters(model)
+        ends.append(append(W.data, b.data))
     by_fgsm, by_formula = ends
     return float(norm(by_fgsm - by_formula) / norm(by_formula))
 

@@ -68,7 +68,7 @@ def activation_sizes(network: Network, x: Array) -> list[float]:
     def of_layer(i: int) -> float:
         total, count = 0.0, 0
 
-        def note(h: Array) -> Array:
+        def note(h: Any) -> Any:
             nonlocal total, count
             total, count = total + float(abs(h).sum()), count + h.size
             return h

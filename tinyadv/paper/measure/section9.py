@@ -15,7 +15,7 @@ from ... import metrics, ops
 from ...backend import Array
 from ...losses import targets
 from ...models import Network
-from ...tensor import Value, raw
+from ...tensor import Alike, Value, raw
 from .. import recipes
 from ..attacking import attack, software
 from ..lab import Lab, Recipe, Trained
@@ -78,7 +78,7 @@ class Against:
         return (c - ops.log(reduce(ops.add, [ops.exp(c - cost) for cost in costs])) + log(M)).mean()
 
 
-def _mean(parts: Sequence[Value]) -> Value:
+def _mean(parts: Sequence[Value]) -> Alike:
     return reduce(ops.add, parts) * (1.0 / len(parts))
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,9 @@ def test_code_changes_it(old, new):
     assert fingerprint.code(SOURCE.replace(old, new)) != fingerprint.code(SOURCE)
 
 
+tree_of = cache(fingerprint.code)  # most of the sources stay as they are
+
+
 def copied(tmp_path, monkeypatch):
     """The package's sources where they can be changed."""
     for path in Path(tinyadv.__file__).parent.rglob("*.py"):
@@ -52,9 +56,9 @@ def copied(tmp_path, monkeypatch):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(path.read_text("utf-8"), "utf-8")
     monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+    monkeypatch.setattr(fingerprint, "_tree", lambda path: tree_of(path.read_text("utf-8")))
 
     def both():
-        fingerprint._tree.cache_clear()
         return fingerprint.training.__wrapped__(), fingerprint.measuring.__wrapped__(section4)
 
     return both

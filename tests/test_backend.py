@@ -11,6 +11,7 @@ import pytest
 import strict
 
 import tinyadv
+from tinyadv import attacks, losses, models
 from tinyadv.backend import (
     DeviceError,
     array_module,
@@ -377,6 +378,10 @@ def test_importing_tinyadv_imports_nothing_heavy():
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
 
 
+def small():
+    return models.softmax_regression(4, 2, rng=tinyadv.backend.generator(0))
+
+
 @pytest.mark.parametrize(
     "rng", [0, 1.5, np.random.RandomState(0), np.random], ids=["int", "float", "RandomState", "module"]
 )
@@ -386,8 +391,14 @@ def test_importing_tinyadv_imports_nothing_heavy():
         lambda rng: tinyadv.backend.uniform(rng, (2, 2), 1.0),
         lambda rng: tinyadv.backend.noise(rng, np.ones(2, "float32"), 1.0),
         lambda rng: tinyadv.backend.keep_mask(rng, np.ones(2, "float32"), 0.5, 2.0),
+        lambda rng: tinyadv.backend.bernoulli(rng, np.ones(2, "float32")),
+        lambda rng: models.mp_dbm((4, 4), 2, 9, 3, rng=rng),
+        lambda rng: attacks.square(small(), np.ones((2, 4), "float32"), np.array([0, 1]), 0.1, 3, rng=rng),
+        lambda rng: losses.noise_objective(small(), np.ones((2, 4), "float32"), np.array([0, 1]), rng),
+        lambda rng: losses.rubbish_objective(small(), np.ones((9, 4), "float32"), np.arange(9) % 2, rng, 0.5),
+        lambda rng: tinyadv.gradcheck(lambda x: x * x, np.ones(2), rng=rng),
     ],
-    ids=["uniform", "noise", "keep_mask"],
+    ids=["uniform", "noise", "keep_mask", "bernoulli", "mp_dbm", "square", "noise objective", "rubbish", "gradcheck"],
 )
 def test_what_is_no_generator_raises(draw, rng):
     with pytest.raises(TypeError, match=r"rng is a generator, such as tinyadv\.backend\.generator\(0\); got "):

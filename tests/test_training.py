@@ -1,6 +1,8 @@
 """Training: that it learns, that interruptions change nothing, when it stops, what it refuses before any work."""
 
+import io
 import math
+import random
 import signal
 import subprocess
 import sys
@@ -369,6 +371,16 @@ def closed_over(scale):
     return objective
 
 
+def inner_function(number):
+    """Lambdas that differ in a function inside of them, or in a tuple."""
+    return {
+        1: lambda m, x, y, rng: losses.clean_objective(m, x, y, rng, l1=(lambda: 0.01)()),
+        2: lambda m, x, y, rng: losses.clean_objective(m, x, y, rng, l1=(lambda: 0.02)()),
+        3: lambda m, x, y, rng: losses.clean_objective(m, x, y, rng, *(0.01, 0.0)),
+        4: lambda m, x, y, rng: losses.clean_objective(m, x, y, rng, *(0.02, 0.0)),
+    }[number]
+
+
 X, Y = problem()
 
 
@@ -385,8 +397,27 @@ X, Y = problem()
             r"objective.keywords.eps 0.05, not 0.06$",
         ),
         ({"objective": closed_over(1.0)}, {"objective": closed_over(2.0)}, r"objective.scale 1.0, not 2.0$"),
+        (
+            {"objective": inner_function(1)},
+            {"objective": inner_function(2)},
+            r"objective \S*<lambda> \w+, not \S* \w+$",
+        ),
+        (
+            {"objective": inner_function(3)},
+            {"objective": inner_function(4)},
+            r"objective \S*<lambda> \w+, not \S* \w+$",
+        ),
     ],
-    ids=["images", "labels", "initial weights", "objective", "value of a partial", "value around a function"],
+    ids=[
+        "images",
+        "labels",
+        "initial weights",
+        "objective",
+        "value of a partial",
+        "value around a function",
+        "function in a lambda",
+        "tuple in a lambda",
+    ],
 )
 def test_what_looks_like_the_same_training_is_told_from_it(checkpoint, first, then, message):
     run(checkpoint=checkpoint, **first)
@@ -399,8 +430,11 @@ def test_what_looks_like_the_same_training_is_told_from_it(checkpoint, first, th
     [
         (threading.Lock(), "args.0 is a lock, of which nobody can say whether it is the same"),
         (iter([1]), "args.0 is a list_iterator, of which nobody can say"),
+        (random.Random(0), "args.0 is a Random, of which nobody can say"),  # what it draws next is in no attribute
+        ((0.1).conjugate, "args.0 is the method conjugate of a float, of which nobody can say"),
+        (io.StringIO("a"), "args.0 is a StringIO, of which nobody can say"),
     ],
-    ids=["lock", "iterator"],
+    ids=["lock", "iterator", "random numbers", "method", "file"],
 )
 def test_an_objective_that_cannot_be_told_from_others_is_refused_before_any_work(held, message, checkpoint):
     with pytest.raises(TypeError, match=message), counted() as steps:

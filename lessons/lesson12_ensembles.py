@@ -1,18 +1,20 @@
 """Other hypotheses: ensembles and generative training
 
 The paper's section 9: does averaging many networks, or training a model of the images themselves, make adversarial
-examples go away? Three costs of an ensemble with their gradients, and what of a gradient survives averaging.
+examples go away? What of a gradient survives averaging, three costs of an ensemble, and a Boltzmann machine that is
+attacked through its own inference.
 """
 
 # %% [markdown]
 # # Lesson 12. Other hypotheses: ensembles and generative training
 #
-# **Time:** about 75 minutes. **You need:** lessons 5, 8 and 11.
+# **Time:** about 120 minutes. **You need:** lessons 4, 5, 8 and 11.
 #
 # **After this lesson you can**
 #
 # - attack an ensemble as a whole, in three different ways, and say how they differ;
 # - compute what of many gradients survives averaging;
+# - let a Boltzmann machine infer a label, and attack it through its own inference;
 # - say what the two hypotheses of section 9 predict, and what happens instead.
 #
 # ## The claims
@@ -29,12 +31,16 @@ examples go away? Three costs of an ensemble with their gradients, and what of a
 # %%
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 
-from tinyadv import Tensor, attacks, grad, metrics, models, ops
+from tinyadv import Tensor, attacks, grad, losses, metrics, models, ops
+from tinyadv.backend import generator
 from tinyadv.course import compare, figure, lab, profile, scale
+from tinyadv.dbm import DeepBoltzmannMachine, machine_of
 from tinyadv.paper import recipes
-from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE, show_image
 from tinyadv.paper.measure.section9 import Against, Average
 
 EPS = 0.25
@@ -61,10 +67,99 @@ if __name__ == "__main__":
 # %% [markdown]
 # On clean images the average is better than its members. That is why people use ensembles.
 #
+# ## One member's examples for all
+#
+# Does an attacker even have to know the whole ensemble? Make FGSM examples on a single member, and show them to all
+# together.
+#
+# ## Exercise 1 (easy): examples made on one member
+#
+# Return the error of the ensemble, which answers by the mean probability. As in lesson 11,
+# `metrics.in_batches(f, x, y)` makes the examples a thousand at a time.
+
+
+# %%
+def error_made_on(members: list[models.Network], which: int, x: np.ndarray, y: np.ndarray, eps: float) -> float:
+    """The error of the whole ensemble (mean probability) on the FGSM examples made on one member.
+
+    `which` is the number of that member, from 0; x is `(N, D)`, y `(N,)`.
+    """
+    ### BEGIN SOLUTION
+    x_adv = metrics.in_batches(lambda a, b: attacks.fgsm(members[which], a, b, eps), x, y)
+    p = np.mean([member.probabilities(member(x_adv)) for member in members], axis=0)
+    return float(np.mean(p.argmax(axis=1) != y))
+    ### END SOLUTION
+
+
+# %% [markdown]
+# **Predict.** FGSM fools a single network on nearly all images. On how many does an example that was made on *one*
+# member fool all of them together?
+#
+# - on few: the others have quirks of their own, and outvote it
+# - on about half
+# - on most
+
+# %%
+if __name__ == "__main__":
+    made_on_one = error_made_on(members, 0, x, y, EPS)
+    print(f"The ensemble is wrong on {made_on_one:.1%} of the examples that were made on its first member.")
+
+# %% [markdown]
+# ## What survives averaging
+#
+# Why does that work? Look at the members' input gradients at one image, each divided by its length: $u_1, \dots, u_M$.
+# Let $\rho$ (rho) be the mean cosine of two *different* members, the mean of $u_i^\top u_j$ over the $M(M - 1)$ pairs
+# with $i \ne j$. The mean gradient has the squared length
+#
+# $$\Bigl\lVert\frac1M\sum_m u_m\Bigr\rVert^2 = \frac1{M^2}\sum_{i, j} u_i^\top u_j
+# = \frac{M + M(M - 1)\rho}{M^2} = \rho + \frac{1 - \rho}M .$$
+#
+# If the members had nothing but quirks, then $\rho = 0$. The mean gradient would shrink like $1/\sqrt M$, and with
+# enough members nothing would be left to follow. What they *share* stays: the length tends to $\sqrt\rho$, however
+# many there are.
+#
+# ## Exercise 2 (medium): the mean cosine
+#
+# Return $\rho$ for each image, without a loop over the pairs.
+#
+# <details><summary>Hint 1</summary>
+#
+# The formula above, solved for the sum over $i \ne j$: the squared length of $\sum_m u_m$ minus the squares of the
+# $u_m$. `attacks.unit(g)` divides each row by its length, and makes 0 of a row of zeros; the first of what it returns
+# is $u$.
+#
+# </details>
+
+
+# %%
+def shared(g: np.ndarray) -> np.ndarray:
+    """rho `(N,)` from the members' input gradients g `(M, N, D)`, M > 1.
+
+    A row of 0 has the cosine 0 with the others.
+    """
+    ### BEGIN SOLUTION
+    u, _, _ = attacks.unit(g)  # of a row of 0 it makes 0
+    squares, total = (u * u).sum(axis=2).sum(axis=0), u.sum(axis=0)
+    return ((total * total).sum(axis=1) - squares) / (len(g) * (len(g) - 1))
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    g = np.stack([attacks.input_gradient(member, x, y) for member in members])
+    rho = shared(g)
+    print(f"The mean cosine of two members' gradients is {rho.mean():.2f} on average over the images.")
+
+# %% [markdown]
+# Two random directions in 784 dimensions have a cosine of about 0.036 in size (lesson 11). What the members share is
+# enough: it is why one member's example does for all. Its gradient $u_1$ has a mean product of $\rho$ with each of the
+# others.
+#
 # ## Which cost does the attacker climb?
 #
-# To fool the whole ensemble, an attacker needs one cost to follow. The paper says only that its examples "perturb the
-# entire ensemble". There are at least three such costs. For one image with the label $y$:
+# An attacker who knows all members can do better than to follow one of them. But they need *one* cost to climb. The
+# paper says only that its examples "perturb the entire ensemble". There are at least three such costs. For one image
+# with the label $y$:
 #
 # $$J_p = -\log\frac1M\sum_m p_{my}, \qquad J_z = -\log\operatorname{softmax}\Bigl(\frac1M\sum_m z_m\Bigr)_y, \qquad
 # J_\Sigma = \sum_m -\log p_{my} .$$
@@ -74,25 +169,58 @@ if __name__ == "__main__":
 # its members on average.)
 #
 # Let $t_k$ be 1 for the label, and 0 for the other classes. By lesson 5 the slope of $-\log p_{my}$ in the logit
-# $z_{mk}$ is $p_{mk} - t_k$, so that of $p_{my}$ itself is $-p_{my}(p_{mk} - t_k)$. The chain rule then gives
+# $z_{mk}$ is $p_{mk} - t_k$. So the third cost needs no work: $\partial J_\Sigma/\partial z_{mk} = p_{mk} - t_k$. Each
+# member stands for itself, and the one that is fooled most pulls hardest.
 #
-# $$\frac{\partial J_p}{\partial z_{mk}} = r_m\,(p_{mk} - t_k), \quad r_m = \frac{p_{my}}{\sum_j p_{jy}}; \qquad
-# \frac{\partial J_z}{\partial z_{mk}} = \frac1M\,(q_k - t_k), \quad q = \operatorname{softmax}(\bar z); \qquad
-# \frac{\partial J_\Sigma}{\partial z_{mk}} = p_{mk} - t_k .$$
+# In the second cost lesson 5's rule holds for the mean logits $\bar z = \frac1M\sum_m z_m$ with
+# $q = \operatorname{softmax}(\bar z)$. How does $\bar z$ change with one member's $z_m$?
 #
-# - $J_p$ weighs each member by how much it still believes in the label. A member that is fooled already is left alone.
-# - $J_z$ treats all members alike.
-# - In $J_\Sigma$ each member stands for itself, and the one that is fooled most pulls hardest.
+# ## Exercise 3 (medium): the gradient of $J_z$
 #
-# ## Exercise 1 (hard): the gradient of $J_p$
+# Work out $\partial J_z/\partial z_{mk}$, for all members, images and classes at once.
+#
+# <details><summary>Hint 1</summary>
+#
+# All members have the same gradient. Still the result has an axis for the members: `np.stack` repeats an array.
+#
+# </details>
+
+
+# %%
+def by_logit(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """dJ_z/dz `(M, N, K)` of each image's own cost.
+
+    The logits z `(M, N, K)` may be of any size; the labels y are `(N,)`.
+    """
+    ### BEGIN SOLUTION
+    t = y[:, None] == np.arange(z.shape[2])
+    # (softmax(mean of z) - t) / M, the same for all members
+    return np.stack([(ops.softmax(z.mean(axis=0)) - t) / len(z)] * len(z))
+    ### END SOLUTION
+
+
+# %% [markdown]
+# So $J_z$ treats all members alike. The first cost does not. The slope of $p_{my}$ itself is $-p_{my}(p_{mk} - t_k)$,
+# and the chain rule gives
+#
+# $$\frac{\partial J_p}{\partial z_{mk}} = r_m\,(p_{mk} - t_k), \qquad r_m = \frac{p_{my}}{\sum_j p_{jy}} .$$
+#
+# It weighs each member by how much it still believes in the label. A member that is fooled already is left alone.
+#
+# ## Exercise 4 (hard): the gradient of $J_p$
 #
 # Beware of rounding: where all members are fooled, all $p_{my}$ may be rounded to 0, and then $r_m = 0/0$. Write
 # $r_m$ as a softmax over the members, and it survives.
 #
 # <details><summary>Hint 1</summary>
 #
-# $r_m = e^{l_m} / \sum_j e^{l_j}$ with $l_m = \log p_{my}$. `ops.log_softmax(z)` gives $\log p$ for logits of any
-# size, and `ops.softmax` works along the last axis.
+# $r_m = e^{l_m} / \sum_j e^{l_j}$ with $l_m = \log p_{my}$. So $r$ is the softmax of $l$ over the members.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `ops.log_softmax(z)` gives $\log p$ for logits of any size. `ops.softmax` works along the last axis, so the members
+# have to be the last axis for a moment.
 #
 # </details>
 
@@ -113,25 +241,8 @@ def by_probability(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 # %% [markdown]
-# ## Exercise 2 (medium): the gradient of $J_z$
-
-
-# %%
-def by_logit(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """dJ_z/dz `(M, N, K)` of each image's own cost.
-
-    The logits z `(M, N, K)` may be of any size; the labels y are `(N,)`.
-    """
-    ### BEGIN SOLUTION
-    t = y[:, None] == np.arange(z.shape[2])
-    # (softmax(mean of z) - t) / M, the same for all members
-    return np.stack([(ops.softmax(z.mean(axis=0)) - t) / len(z)] * len(z))
-    ### END SOLUTION
-
-
-# %% [markdown]
-# The third is each member's $p - t$. From there the engine goes on to the input: each member is differentiated from its
-# own $\partial J/\partial z_m$, and the parts add up.
+# The third gradient is each member's $p - t$. From there the engine goes on to the input: each member is differentiated
+# from its own $\partial J/\partial z_m$, and the parts add up.
 
 
 # %%
@@ -163,30 +274,6 @@ if __name__ == "__main__":
     check(members, x[:100], y[:100])
     print("Our gradients are those of the package's costs.")
 
-# %% [markdown]
-# ## One member's examples for all
-#
-# Perhaps the attacker does not even need the whole ensemble. Make FGSM examples on a single member, and show them to
-# all together.
-#
-# ## Exercise 3 (easy): examples made on one member
-#
-# Return the error of the ensemble, which answers by the mean probability. As in lesson 11,
-# `metrics.in_batches(f, x, y)` makes the examples a thousand at a time.
-
-
-# %%
-def error_made_on(members: list[models.Network], which: int, x: np.ndarray, y: np.ndarray, eps: float) -> float:
-    """The error of the whole ensemble (mean probability) on the FGSM examples made on one member.
-
-    `which` is the number of that member, from 0; x is `(N, D)`, y `(N,)`.
-    """
-    ### BEGIN SOLUTION
-    x_adv = metrics.in_batches(lambda a, b: attacks.fgsm(members[which], a, b, eps), x, y)
-    p = np.mean([member.probabilities(member(x_adv)) for member in members], axis=0)
-    return float(np.mean(p.argmax(axis=1) != y))
-    ### END SOLUTION
-
 
 # %%
 def error_of_first(n: int, eps: float, rule) -> float:
@@ -196,73 +283,22 @@ def error_of_first(n: int, eps: float, rule) -> float:
 
 
 # %% [markdown]
-# **Predict.** How much better does the ensemble resist than a single network, which FGSM fools on nearly all images?
+# **Predict.** Which of the three costs gives the strongest attack on the whole ensemble?
 #
-# - it is fooled on about half of the images
-# - hardly better at all
+# - that of the mean probability: it is what the ensemble answers by
+# - the sum of the costs: no member is left alone
+# - they are about equal
 
 # %%
 if __name__ == "__main__":
     rules = {"error_ensemble": by_probability, "error_mean_logit": by_logit, "error_summed_losses": by_losses}
-    found = {f"{name}_exact": error_of_first(len(members), EPS, rule) for name, rule in rules.items()}
-    found["error_member_exact"] = error_made_on(members, 0, x, y, EPS)
+    found = {name: error_of_first(len(members), EPS, rule) for name, rule in rules.items()}
+    found["error_member"] = made_on_one
     found["clean_error"] = float(together)
     compare("ensemble-12", found, {name: metrics.wilson(round(v * len(y)), len(y)) for name, v in found.items()})
 
 # %% [markdown]
-# Averaging does not help. Examples made on a single member work on all of them almost as well.
-#
-# ## What survives averaging
-#
-# Why not? Look at the members' input gradients at one image, each divided by its length: $u_1, \dots, u_M$. Let $\rho$
-# (rho) be the mean cosine of two *different* members, the mean of $u_i^\top u_j$ over the $M(M - 1)$ pairs with
-# $i \ne j$. The mean gradient has the squared length
-#
-# $$\Bigl\lVert\frac1M\sum_m u_m\Bigr\rVert^2 = \frac1{M^2}\sum_{i, j} u_i^\top u_j
-# = \frac{M + M(M - 1)\rho}{M^2} = \rho + \frac{1 - \rho}M .$$
-#
-# If the members had nothing but quirks, then $\rho = 0$. The mean gradient would shrink like $1/\sqrt M$, and with
-# enough members nothing would be left to follow. What they *share* stays: the length tends to $\sqrt\rho$, however
-# many there are.
-#
-# ## Exercise 4 (medium): the mean cosine
-#
-# Return $\rho$ for each image, without a loop over the pairs.
-#
-# <details><summary>Hint 1</summary>
-#
-# The formula above, solved for the sum over $i \ne j$: the squared length of $\sum_m u_m$ minus the squares of the
-# $u_m$. `attacks.unit(g)` divides each row by its length, and makes 0 of a row of zeros; the first of what it returns
-# is $u$.
-#
-# </details>
-
-
-# %%
-def shared(g: np.ndarray) -> np.ndarray:
-    """rho `(N,)` from the members' input gradients g `(M, N, D)`, M > 1.
-
-    A row of 0 has the cosine 0 with the others.
-    """
-    ### BEGIN SOLUTION
-    u, _, _ = attacks.unit(g)  # of a row of 0 it makes 0
-    squares, total = (u * u).sum(axis=2).sum(axis=0), u.sum(axis=0)
-    return ((total * total).sum(axis=1) - squares) / (len(g) * (len(g) - 1))
-    ### END SOLUTION
-
-
-# %% [markdown]
-# **Predict.** What is the mean cosine of two members' gradients?
-#
-# - about 0: random starts, random quirks
-# - clearly above 0, but far from 1
-# - nearly 1
-
-# %%
-if __name__ == "__main__":
-    g = np.stack([attacks.input_gradient(member, x, y) for member in members])
-    rho = shared(g)
-    print(f"The mean cosine of two members' gradients is {rho.mean():.2f} on average over the images.")
+# Averaging does not help, whichever cost the attacker climbs. The figure shows how little each further member adds.
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":
@@ -290,18 +326,224 @@ if __name__ == "__main__":
             axes.legend(frameon=False, fontsize=10, handlelength=3.5)
 
 # %% [markdown]
-# What the members share is enough. It is also why one member's example does for all: its gradient $u_1$ has a mean
-# product of $\rho$ with each of the others.
+# Left: more members make the ensemble a little harder to fool with small changes, and hardly with $\varepsilon = 0.25$.
+# Right: the mean gradient gets shorter, but it does not vanish.
 #
-# ## The generative model
+# ## The other hypothesis: a model of the images
 #
-# A *generative* model learns the probability of whole images together with their labels. Asked for the label of an
-# image, the MP-DBM infers it: its hidden units are averaged again and again until they fit the image. All of these
-# steps can be differentiated, and so the model can be attacked by FGSM.
+# A classifier learns which images have which label. A *generative* model learns how probable whole images are, together
+# with their labels. Perhaps such a model notices that an attacked image is no real digit?
+#
+# The paper's generative model is a *deep Boltzmann machine*. It has four groups of units, which are 0 or 1: the pixels
+# $v$ of shape `(D,)`, two layers of *hidden* units, $h_1$ of shape `(n1,)` and $h_2$ of shape `(n2,)`, which stand for
+# what the machine makes of the image, and the label $y$ of shape `(K,)`, one-hot. It gives each state of all units an
+# *energy*,
+#
+# $$E(v, h_1, h_2, y) = -b_v^\top v - b_1^\top h_1 - b_2^\top h_2 - b_3^\top y
+# - h_1^\top W_1 v - h_2^\top W_2 h_1 - y^\top W_3 h_2 ,$$
+#
+# with $W_1$ of shape `(n1, D)`, $W_2$ of shape `(n2, n1)` and $W_3$ of shape `(K, n2)`. A state has a probability
+# proportional to $e^{-E}$: what costs little energy is likely. There is no input and no output in this, and no
+# direction; each group is joined to its neighbours.
+#
+# ## What one unit thinks
+#
+# Take one hidden unit of $h_1$, number $i$, and suppose that all other units are known. The energy is linear in it:
+# $E = E_0 - h_{1i}\,a_i$ with $a = W_1 v + W_2^\top h_2 + b_1$. The unit is 1 with a probability proportional to
+# $e^{-E_0 + a_i}$, and 0 with one proportional to $e^{-E_0}$. So it is 1 with the probability
+# $e^{a_i}/(1 + e^{a_i}) = \sigma(a_i)$. The same holds for $h_2$, and the label, of which exactly one entry is 1, gets
+# a softmax in place of the sigmoid:
+#
+# $$p(h_1) = \sigma(W_1 v + W_2^\top h_2 + b_1), \qquad p(h_2) = \sigma(W_2 h_1 + W_3^\top y + b_2), \qquad
+# p(y) = \operatorname{softmax}(W_3 h_2 + b_3) .$$
+#
+# A small machine, and one of its units, by energies and by the formula:
 
 # %%
 if __name__ == "__main__":
-    compare("mp-dbm")
+    tiny = DeepBoltzmannMachine((3, 2), inputs=4, classes=2, rng=generator(1, "tiny"))
+    v, h1, h2, label = np.array([[1.0, 0, 1, 1]]), np.array([[0.0, 1, 1]]), np.array([[1.0, 0]]), np.array([[0.0, 1]])
+    on, off = h1.copy(), h1.copy()
+    on[0, 0], off[0, 0] = 1, 0
+    weight_on, weight_off = (np.exp(-tiny.energy(v, h, h2, label))[0] for h in (on, off))
+    a = v @ tiny.W1.data.T + h2 @ tiny.W2.data + tiny.b1.data
+    print(f"by energies {weight_on / (weight_on + weight_off):.6f}, by the formula {ops.sigmoid(a)[0, 0]:.6f}")
+
+# %% [markdown]
+# ## Mean field
+#
+# Asked for the label of an image, the machine knows only $v$. Each of the three formulas needs what another one gives.
+# *Mean field* puts in probabilities where the units are not known, and goes round and round until they settle:
+#
+# - Round 1 goes upwards. What is above a layer is not known yet, so what comes from below counts twice:
+#   $h_1 = \sigma(2\,W_1 v + b_1)$, then $h_2 = \sigma(2\,W_2 h_1 + b_2)$.
+# - Each later round first computes both neighbours of $h_2$ from it, $h_1 = \sigma(W_1 v + W_2^\top h_2 + b_1)$ and the
+#   label's logits $z = W_3 h_2 + b_3$; and then $h_2 = \sigma(W_2 h_1 + W_3^\top\operatorname{softmax}(z) + b_2)$
+#   from both.
+# - After the last round, $z$ is the answer.
+#
+# ## Exercise 5 (hard): inference
+#
+# Return $z$ for N images, after so many rounds. Use `@`, `.T`, `ops.sigmoid` and `ops.softmax` only: given a Tensor,
+# the function then remembers all of its rounds, and an attack can go through them.
+#
+# <details><summary>Hint 1</summary>
+#
+# Images are rows, so each product has its matrix on the right: $W_1 v$ becomes `v @ W1.T`, and $W_2^\top h_2$ becomes
+# `h2 @ W2`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# A loop over `range(rounds - 1)`, since round 1 stands before it. The update of $h_2$ comes last in the loop; the one
+# of the last round is not needed any more, and does no harm.
+#
+# </details>
+
+
+# %%
+def infer(v, W1, W2, W3, b1, b2, b3, rounds: int):
+    """The label's logits z `(N, K)` for images v `(N, D)`, after so many rounds of mean field, at least 2.
+
+    W1 is `(n1, D)`, W2 `(n2, n1)`, W3 `(K, n2)`; the biases are `(n1,)`, `(n2,)` and `(K,)`.
+    For arrays the result is an array, for a Tensor v a Tensor.
+    """
+    ### BEGIN SOLUTION
+    below = v @ W1.T
+    h1 = ops.sigmoid(2.0 * below + b1)
+    h2 = ops.sigmoid(2.0 * (h1 @ W2.T) + b2)
+    for _ in range(rounds - 1):
+        h1 = ops.sigmoid(below + h2 @ W2 + b1)
+        z = h2 @ W3.T + b3
+        h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(z) @ W3 + b2)
+    return z
+    ### END SOLUTION
+
+
+# %% [markdown]
+# ## What it learns from
+#
+# The probability of an image would be a sum over all states of the hidden units, far too many to add up. The
+# *multi-prediction* machine (Goodfellow, Mirza, Courville and Bengio 2013; MP-DBM) is trained to do what it will be
+# asked for. Each step hides about half of the pixels, and about half of the labels, and mean field has to predict them
+# from the rest. (Pixels are black or white here, drawn with the image's grey as the probability of white.)
+#
+# Mean field gives each pixel a logit $z_v$, so it is white with the probability $\sigma(z_v)$, and the label logits
+# $z_y$. Let $V$ be the true pixels, 0 or 1, and $Y$ the true labels, one-hot. Masks say what was hidden: $M_{ni}$ is 1
+# for a hidden pixel, and $m_n$ is 1 for a hidden label. What is hidden costs minus the logarithm of the probability
+# that the truth was given; what was shown costs nothing:
+#
+# $$J = \frac1{ND}\sum_{n, i} M_{ni}\,\bigl(-\log p(V_{ni})\bigr) + \frac1{ND}\sum_n m_n\,\bigl(-\log p(Y_n)\bigr) .$$
+#
+# ## Exercise 6 (hard): the cost of multi-prediction
+#
+# Return $J$ from the logits. It has to be finite for logits of any size.
+#
+# <details><summary>Hint 1</summary>
+#
+# Of a white pixel $-\log p$ is $\zeta(-z)$, of a black one $\zeta(z)$, with the softplus of lesson 2. Which number,
+# made of $V$, turns the sign?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `-(Y * ops.log_softmax(z_y)).sum(axis=1)` is $-\log p$ of each label. Mind the shape of $m$.
+#
+# </details>
+
+
+# %%
+def prediction_cost(
+    z_v: np.ndarray, z_y: np.ndarray, V: np.ndarray, Y: np.ndarray, M: np.ndarray, m: np.ndarray
+) -> float:
+    """J of multi-prediction, one number.
+
+    Logits z_v `(N, D)` of pixels V `(N, D)`, which are 0 or 1, and z_y `(N, K)` of labels Y `(N, K)`,
+    one-hot. Masks M `(N, D)` and m `(N,)` are 1 for what was hidden, and 0 for what was shown.
+    """
+    ### BEGIN SOLUTION
+    of_pixels = np.logaddexp(0, (1 - 2 * V) * z_v)
+    of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
+    return float(((M * of_pixels).sum() + (m * of_labels).sum()) / V.size)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# Both must agree with the package's machine, `tinyadv.dbm`, which the engine differentiates for training. A small
+# machine, trained for a short time:
+
+# %%
+if __name__ == "__main__":
+    network = networks.network(recipes.mp_dbm(size, 0))
+    machine = machine_of(network)
+    weights = [p.data for p in (machine.W1, machine.W2, machine.W3, machine.b1, machine.b2, machine.b3)]
+    ours = infer(x, *weights, rounds=machine.iterations)
+    print(f"Logits by our inference and by the package's differ by {abs(ours - network(x)).max():.0e}.")
+
+    rng = np.random.default_rng(0)
+    V, Y = (x[:100] > 0.5).astype("float32"), np.eye(10, dtype="float32")[y[:100]]
+    M, m = (rng.random(V.shape) < 0.5).astype("float32"), (rng.random(100) < 0.5).astype("float32")
+    *_, (z_v, z_y) = islice(machine.predictions(V, Y, M, m[:, None]), machine.iterations - 1)
+    cost = prediction_cost(z_v, z_y, V, Y, M, m)
+    print(f"The cost by hand is {cost:.6f}, by the package {machine.cost(V, Y, M, m[:, None]).item():.6f}.")
+
+# %% [markdown]
+# That it knows something about images can be seen. Hide the lower half of a digit, and let it fill in what it expects:
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    lower = np.zeros((6, 28, 28), "float32")
+    lower[:, 14:] = 1
+    lower = lower.reshape(6, 784)
+    expected, _ = machine.fill_in(x[:6], lower)
+    rows = {"shown": x[:6] * (1 - lower), "filled in": x[:6] * (1 - lower) + expected * lower, "the image": x[:6]}
+    with figure("lesson12_filled.png", width=8, height=4.4) as canvas:
+        for line, (name, pictures) in zip(canvas.subplots(3, 6), rows.items(), strict=True):
+            for axes, picture in zip(line, pictures, strict=True):
+                show_image(axes, picture, "", 0, 1)
+            line[0].set_ylabel(name)
+
+# %% [markdown]
+# ## Attacked through its own inference
+#
+# All rounds of mean field can be differentiated. So FGSM needs nothing new: a Tensor goes in, the cost of the label
+# comes out, and `grad` goes back through all rounds.
+#
+# **Predict.** The machine knows what digits look like, and has no direction from pixels to labels. How often does FGSM
+# of $\varepsilon = 0.25$ fool it?
+#
+# - hardly ever: an attacked image is unlikely under the model
+# - on about half of the images
+# - on most images, like every other network of this course
+
+
+# %%
+def attacked_through_inference(x: np.ndarray, y: np.ndarray, weights: list, rounds: int, eps: float) -> np.ndarray:
+    """FGSM examples of a Boltzmann machine, the gradient taken through all rounds; x is `(N, D)`, y `(N,)`."""
+    X = Tensor(x)
+    J = losses.softmax_cross_entropy(infer(X, *weights, rounds=rounds), y)
+    (g,) = grad(J, [X])
+    return x + eps * np.sign(g)
+
+
+# %%
+if __name__ == "__main__":
+    x_adv = metrics.in_batches(lambda a, b: attacked_through_inference(a, b, weights, machine.iterations, EPS), x, y)
+    package = metrics.in_batches(lambda a, b: attacks.fgsm(network, a, b, EPS), x, y)
+    assert np.mean(x_adv != package) < 1e-3, "our attack is not the package's"
+    clean, fooled = metrics.evaluate(network, x, y), metrics.evaluate(network, x_adv, y)
+    values = {
+        "clean_error": clean.error,
+        "error": fooled.error,
+        "confidence_on_mistakes": fooled.confidence_on_mistakes,
+    }
+    compare("mp-dbm", values)
+
+# %% [markdown]
+# It is fooled, although it models images, and although its answer is the end of a long discussion among its units.
+# Inference is a computation like any other, and the attacker differentiates it. (This lesson's machine is small, has
+# seen each image once or twice, and infers in a few rounds; the paper's has 2,087 and 3,200 hidden units and 14
+# rounds.)
 
 # %% [markdown]
 # ## To think about
@@ -319,7 +561,8 @@ if __name__ == "__main__":
 #
 # - An ensemble can be attacked as a whole, by at least three costs. None of the three makes much of a difference.
 # - What members share survives averaging: the mean of unit gradients tends to the length $\sqrt\rho$, not to 0.
-# - A generative model is fooled, too.
+# - A Boltzmann machine infers a label by rounds of mean field. They can be differentiated, so it can be attacked; and
+#   it is fooled too.
 #
 # **What this cannot explain yet.** All examples so far began as an image of a digit. What do networks say of inputs
 # that show no digit at all, and how hard is it to make such an input look like any class we want? Lesson 13 tries it.

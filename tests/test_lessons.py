@@ -617,6 +617,18 @@ def test_lesson_12_no_image_costs_the_ensemble_more_than_its_members_on_average(
     assert (logit < losses / 2).all()
 
 
+def test_lesson_12_infers_and_predicts_as_the_package_does():
+    lesson, rng = imported("lesson12"), np.random.default_rng(120)
+    machine = tinyadv.dbm.machine_of(models.mp_dbm((7, 5), 4, 9, 3, rng=generator(12)).to(dtype="float64"))
+    x, y = rng.random((6, 9)), np.eye(3)[rng.integers(0, 3, 6)]
+    weights = [p.data for p in (machine.W1, machine.W2, machine.W3, machine.b1, machine.b2, machine.b3)]
+    np.testing.assert_allclose(lesson.infer(x, *weights, rounds=4), machine(x), rtol=1e-12)
+    V, M, m = np.round(x), rng.integers(0, 2, x.shape).astype(float), rng.integers(0, 2, (6, 1)).astype(float)
+    *_, logits = itertools.islice(machine.predictions(V, y, M, m), 3)
+    cost = lesson.prediction_cost(*logits, V, y, M, m[:, 0])
+    assert cost == pytest.approx(machine.cost(V, y, M, m).item(), rel=1e-12)
+
+
 # lesson 9
 
 

@@ -250,3 +250,143 @@ def test_the_error_of_the_whole_ensemble(lesson, which):
         ("a count, where a share is wanted", right * len(y)),
         ("a percentage, where a share from 0 to 1 is wanted", 100 * right),
     ])  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------
+# infer
+
+
+def machine(D=6, n1=5, n2=4, K=3):
+    """Weights and biases of a small Boltzmann machine whose rounds differ, and images."""
+    rng = np.random.default_rng(D)
+    shapes = ((n1, D), (n2, n1), (K, n2), (n1,), (n2,), (K,))
+    return rng.random((4, D)), [1.5 * rng.standard_normal(shape) for shape in shapes]
+
+
+def rounds_of(v, W1, W2, W3, b1, b2, b3, rounds, *, first1=2, first2=2, later=1, back=True, said="softmax"):
+    """Mean field, with one thing changed that students get wrong."""
+    answers = {
+        "softmax": ops.softmax,
+        "sigmoid": ops.sigmoid,
+        "nothing": lambda z: 0 * z,
+        "logits": lambda z: z,
+        "images": lambda z: over(z, 0),
+    }
+    h1 = ops.sigmoid(first1 * (v @ W1.T) + b1)
+    h2 = ops.sigmoid(first2 * (h1 @ W2.T) + b2)
+    for _ in range(rounds - 1):
+        h1 = ops.sigmoid(later * (v @ W1.T) + (h2 @ W2 if back else 0) + b1)
+        z = h2 @ W3.T + b3
+        h2 = ops.sigmoid(later * (h1 @ W2.T) + answers[said](z) @ W3 + b2)
+    return z
+
+
+@pytest.mark.exercise("infer", points=2)
+@pytest.mark.parametrize("rounds", [2, 4])
+def test_the_label_after_some_rounds(lesson, rounds):
+    v, weights = machine()
+    before = v.copy()
+    right = rounds_of(v, *weights, rounds)
+    given = lesson.infer(v, *weights, rounds)
+    assert not isinstance(given, Tensor), "an array goes in, so an array is wanted: use the functions of `ops`"
+    assert np.array_equal(v, before), "your function changed the images"
+    judge(given, right, [
+        ("one round too many: round 1 is the pass upwards, and a round's z is from the h2 of the round before",
+         rounds_of(v, *weights, rounds + 1)),
+        ("one round too few: round 1 is the pass upwards, then come rounds - 1 more",
+         rounds_of(v, *weights, max(2, rounds - 1))),
+        ("in round 1 what comes from below counts twice, for h1 and for h2",
+         rounds_of(v, *weights, rounds, first1=1, first2=1)),
+        ("in round 1 what comes from below counts twice: for h1 it does not here",
+         rounds_of(v, *weights, rounds, first1=1)),
+        ("in round 1 what comes from below counts twice: for h2 it does not here",
+         rounds_of(v, *weights, rounds, first2=1)),
+        ("what comes from below counts twice in round 1 alone: later there is something above",
+         rounds_of(v, *weights, rounds, later=2)),
+        ("h1 hears only the pixels: W2^T h2 is missing", rounds_of(v, *weights, rounds, back=False)),
+        ("h2 does not hear the label: W3^T softmax(z) is missing", rounds_of(v, *weights, rounds, said="nothing")),
+        ("the label is one of K classes: softmax(z), not a sigmoid of each",
+         rounds_of(v, *weights, rounds, said="sigmoid")),
+        ("h2 hears the label's probabilities, softmax(z), not the logits z",
+         rounds_of(v, *weights, rounds, said="logits")),
+        ("the softmax runs over the classes of an image, not over the images",
+         rounds_of(v, *weights, rounds, said="images")),
+        ("the probabilities: the logits z are wanted, before their softmax", ops.softmax(right)),
+        ("this is the sum without b3: z = W3 h2 + b3", right - weights[5]),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("infer", points=1)
+def test_a_gradient_goes_through_all_rounds(lesson):
+    v, weights = machine()
+    V = Tensor(v)
+    z = lesson.infer(V, *weights, 4)
+    assert isinstance(z, Tensor), (
+        "a Tensor goes in, so a Tensor is wanted that remembers all rounds: use `@`, `.T`, `ops.sigmoid`, `ops.softmax`"
+    )
+    (given,) = grad((z * z).sum(), [V])
+    X = Tensor(v)
+    (right,) = grad((rounds_of(X, *weights, 4) ** 2).sum(), [X])
+    assert given.shape == v.shape, f"the gradient for the images has the shape {given.shape}, wanted {v.shape}"
+    judge(given, right, [("the gradient is 0: somewhere the rounds go on with a plain array", 0 * right)])
+
+
+# ---------------------------------------------------------------------------------------------------------
+# prediction_cost
+
+
+def predictions(N=5, D=4, K=3, size=1.0):
+    """Logits of pixels and labels, what is true, and what was hidden: other numbers of pixels in each image."""
+    rng = np.random.default_rng(N)
+    z_v, z_y = size * rng.standard_normal((N, D)), size * rng.standard_normal((N, K))
+    V, Y = rng.integers(0, 2, (N, D)).astype(float), np.eye(K)[rng.integers(0, K, N)]
+    M = rng.integers(0, 2, (N, D)).astype(float)
+    return z_v, z_y, V, Y, M, np.array([1.0, 0, 0, 1, 1])
+
+
+@pytest.mark.exercise("prediction_cost", points=2)
+def test_the_cost_of_what_was_hidden(lesson):
+    z_v, z_y, V, Y, M, m = predictions()
+    kept = [a.copy() for a in (z_v, z_y, V, Y, M, m)]
+    N, D = V.shape
+    of_pixels, of_labels = np.logaddexp(0, (1 - 2 * V) * z_v), -(Y * ops.log_softmax(z_y)).sum(axis=1)
+    pixels, labels = (M * of_pixels).sum(), (m * of_labels).sum()
+    right = (pixels + labels) / (N * D)
+    given = lesson.prediction_cost(z_v, z_y, V, Y, M, m)
+    assert np.size(given) == 1, f"one number is wanted, your result has the shape {np.shape(given)}"
+    assert all(map(np.array_equal, (z_v, z_y, V, Y, M, m), kept)), "your function changed its arguments"
+    judge(float(np.asarray(given).reshape(())), right, [
+        ("what was shown is counted, instead of what was hidden: M and m are 1 where something was hidden",
+         (((1 - M) * of_pixels).sum() + ((1 - m) * of_labels).sum()) / (N * D)),
+        ("everything is counted: multiply by the masks", (of_pixels.sum() + of_labels.sum()) / (N * D)),
+        ("the masks of the pixels are missing", (of_pixels.sum() + labels) / (N * D)),
+        ("the mask of the labels is missing", (pixels + of_labels.sum()) / (N * D)),
+        ("divided by how much was hidden: the formula divides by N D", pixels / M.sum() + labels / m.sum()),
+        ("divided by how much was hidden: the formula divides by N D", (pixels + labels) / (M.sum() + m.sum())),
+        ("the labels are divided by N alone: a label weighs as much as a pixel, 1/(N D)",
+         pixels / (N * D) + labels / N),
+        ("divided by N alone: the factor is 1/(N D)", (pixels + labels) / N),
+        ("a sum: divide by N D", pixels + labels),
+        ("black and white are exchanged: of a white pixel -log p is zeta(-z)",
+         ((M * np.logaddexp(0, (2 * V - 1) * z_v)).sum() + labels) / (N * D)),
+        ("of a black pixel too something is hidden: its cost zeta(z) is missing",
+         ((M * V * of_pixels).sum() + labels) / (N * D)),
+        ("the labels' cost is missing", pixels / (N * D)),
+        ("the pixels' cost is missing", labels / (N * D)),
+        ("each label's cost met the masks of all images: m and the labels' costs have the shape (N,)",
+         (pixels + m.sum() * of_labels.sum()) / (N * D)),
+        ("the sign is wrong: minus the logarithm of a probability is positive", -right),
+    ])  # fmt: skip
+
+
+@pytest.mark.exercise("prediction_cost", points=1)
+def test_the_cost_is_finite_for_logits_of_any_size(lesson):
+    arguments = [a.astype("float32") for a in predictions(size=1000.0)]
+    with np.errstate(all="ignore"):
+        given = float(np.asarray(lesson.prediction_cost(*arguments)).reshape(()))
+    z_v, z_y, V, Y, M, m = (a.astype("float64") for a in arguments)
+    right = ((M * np.logaddexp(0, (1 - 2 * V) * z_v)).sum() - (m[:, None] * Y * ops.log_softmax(z_y)).sum()) / V.size
+    assert np.isfinite(given), "logits of 1000: e^1000 is infinite, and the logarithm of a rounded 0 too; see lesson 2"
+    assert np.allclose(given, right, rtol=1e-4), (
+        "logits of 1000: probabilities are rounded to 0 or 1 before the logarithm"
+    )

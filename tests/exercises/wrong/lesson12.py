@@ -337,4 +337,203 @@ def error_made_on(members, which, x, y, eps):
             "counts from 0",
         ),
     ],
+    "infer": [
+        (
+            "one round too many",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    below = v @ W1.T
+    h1 = ops.sigmoid(2.0 * below + b1)
+    h2 = ops.sigmoid(2.0 * (h1 @ W2.T) + b2)
+    for _ in range(rounds):
+        h1 = ops.sigmoid(below + h2 @ W2 + b1)
+        z = h2 @ W3.T + b3
+        h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(z) @ W3 + b2)
+    return z
+""",
+            "one round too many",
+        ),
+        (
+            "nothing counts twice",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    h1 = ops.sigmoid(v @ W1.T + b1)
+    h2 = ops.sigmoid(h1 @ W2.T + b2)
+    for _ in range(rounds - 1):
+        h1 = ops.sigmoid(v @ W1.T + h2 @ W2 + b1)
+        z = h2 @ W3.T + b3
+        h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(z) @ W3 + b2)
+    return z
+""",
+            "counts twice, for h1 and for h2",
+        ),
+        (
+            "h2 is not doubled",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    h1 = ops.sigmoid(2 * (v @ W1.T) + b1)
+    h2 = ops.sigmoid(h1 @ W2.T + b2)
+    for _ in range(rounds - 1):
+        h1 = ops.sigmoid(v @ W1.T + h2 @ W2 + b1)
+        z = h2 @ W3.T + b3
+        h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(z) @ W3 + b2)
+    return z
+""",
+            "for h2 it does not here",
+        ),
+        (
+            "the label from the new h2",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    h1 = ops.sigmoid(2 * (v @ W1.T) + b1)
+    h2 = ops.sigmoid(2 * (h1 @ W2.T) + b2)
+    for _ in range(rounds - 1):
+        h1 = ops.sigmoid(v @ W1.T + h2 @ W2 + b1)
+        h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(h2 @ W3.T + b3) @ W3 + b2)
+    return h2 @ W3.T + b3
+""",
+            "a round's z is from the h2 of the round before",
+        ),
+        (
+            "the label is not heard",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    h1 = ops.sigmoid(2 * (v @ W1.T) + b1)
+    h2 = ops.sigmoid(2 * (h1 @ W2.T) + b2)
+    for _ in range(rounds - 1):
+        h1 = ops.sigmoid(v @ W1.T + h2 @ W2 + b1)
+        z = h2 @ W3.T + b3
+        h2 = ops.sigmoid(h1 @ W2.T + b2)
+    return z
+""",
+            "h2 does not hear the label",
+        ),
+        (
+            "a network upwards",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    h1 = ops.sigmoid(2 * (v @ W1.T) + b1)
+    h2 = ops.sigmoid(2 * (h1 @ W2.T) + b2)
+    for _ in range(rounds - 1):
+        h1 = ops.sigmoid(v @ W1.T + b1)
+        z = h2 @ W3.T + b3
+        h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(z) @ W3 + b2)
+    return z
+""",
+            "W2^T h2 is missing",
+        ),
+        (
+            "probabilities",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    h1 = ops.sigmoid(2 * (v @ W1.T) + b1)
+    h2 = ops.sigmoid(2 * (h1 @ W2.T) + b2)
+    for _ in range(rounds - 1):
+        h1 = ops.sigmoid(v @ W1.T + h2 @ W2 + b1)
+        p = ops.softmax(h2 @ W3.T + b3)
+        h2 = ops.sigmoid(h1 @ W2.T + p @ W3 + b2)
+    return p
+""",
+            "the logits z are wanted",
+        ),
+        (
+            "arrays of NumPy alone",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    v = v.data if isinstance(v, Tensor) else v
+    h1 = ops.sigmoid(2 * (v @ W1.T) + b1)
+    h2 = ops.sigmoid(2 * (h1 @ W2.T) + b2)
+    for _ in range(rounds - 1):
+        h1 = ops.sigmoid(v @ W1.T + h2 @ W2 + b1)
+        z = h2 @ W3.T + b3
+        h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(z) @ W3 + b2)
+    return z
+""",
+            "a Tensor goes in",
+        ),
+    ],
+    "prediction_cost": [
+        (
+            "what was shown",
+            """
+def prediction_cost(z_v, z_y, V, Y, M, m):
+    of_pixels = np.logaddexp(0, (1 - 2 * V) * z_v)
+    of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
+    return (((1 - M) * of_pixels).sum() + ((1 - m) * of_labels).sum()) / V.size
+""",
+            "what was shown is counted",
+        ),
+        (
+            "means of what was hidden",
+            """
+def prediction_cost(z_v, z_y, V, Y, M, m):
+    of_pixels = np.logaddexp(0, (1 - 2 * V) * z_v)
+    of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
+    return (M * of_pixels).sum() / M.sum() + (m * of_labels).sum() / m.sum()
+""",
+            "divided by how much was hidden",
+        ),
+        (
+            "labels divided by N",
+            """
+def prediction_cost(z_v, z_y, V, Y, M, m):
+    of_pixels = np.logaddexp(0, (1 - 2 * V) * z_v)
+    of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
+    return (M * of_pixels).mean() + (m * of_labels).mean()
+""",
+            "the labels are divided by N alone",
+        ),
+        (
+            "black and white exchanged",
+            """
+def prediction_cost(z_v, z_y, V, Y, M, m):
+    of_pixels = np.logaddexp(0, (2 * V - 1) * z_v)
+    of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
+    return ((M * of_pixels).sum() + (m * of_labels).sum()) / V.size
+""",
+            "black and white are exchanged",
+        ),
+        (
+            "white pixels alone",
+            """
+def prediction_cost(z_v, z_y, V, Y, M, m):
+    of_pixels = V * np.logaddexp(0, -z_v)
+    of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
+    return ((M * of_pixels).sum() + (m * of_labels).sum()) / V.size
+""",
+            "its cost zeta(z) is missing",
+        ),
+        (
+            "masks and labels across",
+            """
+def prediction_cost(z_v, z_y, V, Y, M, m):
+    of_pixels = np.logaddexp(0, (1 - 2 * V) * z_v)
+    of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
+    return ((M * of_pixels).sum() + (m[:, None] * of_labels).sum()) / V.size
+""",
+            "met the masks of all images",
+        ),
+        (
+            "logarithms of rounded probabilities",
+            """
+def prediction_cost(z_v, z_y, V, Y, M, m):
+    p = ops.sigmoid(z_v)
+    of_pixels = -(V * np.log(p) + (1 - V) * np.log(1 - p))
+    of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
+    return ((M * of_pixels).sum() + (m * of_labels).sum()) / V.size
+""",
+            "logits of 1000",
+        ),
+        (
+            "against log 0",
+            """
+def prediction_cost(z_v, z_y, V, Y, M, m):
+    p = ops.sigmoid(z_v).clip(1e-12, 1 - 1e-7)
+    of_pixels = -(V * np.log(p) + (1 - V) * np.log(1 - p))
+    of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
+    return ((M * of_pixels).sum() + (m * of_labels).sum()) / V.size
+""",
+            "logits of 1000",
+        ),
+    ],
 }

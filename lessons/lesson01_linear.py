@@ -39,7 +39,8 @@ from tinyadv.course import compare, figure, profile
 from tinyadv.datasets import Split, mnist, pair
 
 EPS = 0.25  # the size of the paper's changes to MNIST, whose pixels run from 0 to 1
-DIMENSIONS = {"quick": 9, "lesson": 13, "paper": 17}  # how many values of n between 10 and 100,000
+# how many values of n between 10 and 100,000: more in the longer *profiles*, which `tinyadv lesson 1 --profile` chooses
+DIMENSIONS = {"quick": 9, "lesson": 13, "paper": 17}
 
 # %% [markdown]
 # ## A linear model, and a small change
@@ -61,23 +62,14 @@ if __name__ == "__main__":
 # The second change does the most harm, because its signs are those of the weights: every term of the sum is positive,
 # so nothing cancels.
 #
-# This holds for any weights. If no entry of $\eta$ is larger than $\varepsilon$, each term $w_i\eta_i$ is at most
-# $|w_i|\,\varepsilon$, and it reaches that value when $\eta_i$ is $\varepsilon$ with the sign of $w_i$:
-#
-# $$\eta = \varepsilon\,\operatorname{sign}(w), \qquad w^\top\eta = \varepsilon \sum_i |w_i| .$$
-#
-# Two ways to measure the size of an array appear here, and the paper uses both in every section:
-#
-# - The *max norm* $\lVert\eta\rVert_\infty$ is the largest entry, ignoring signs. Here it is $\varepsilon$.
-# - The *L1 norm* $\lVert w\rVert_1 = \sum_i |w_i|$ adds up the entries, ignoring signs.
-#
-# If $m$ is the mean size of a weight, then $\lVert w\rVert_1 = m\,n$, and the worst change raises the activation by
-# $\varepsilon\,m\,n$. The size of the change in the max norm does not depend on $n$. Its effect grows *linearly* with
-# $n$.
+# So look for the worst change of any such model. No entry of $\eta$ may be larger than $\varepsilon$ in size. How large
+# can a single term $w_i\eta_i$ get, and for which $\eta_i$? The terms do not disturb each other: each input has its own
+# $\eta_i$.
 #
 # ## Exercise 1 (easy): the worst change
 #
-# Return the $\eta$ with $\lVert\eta\rVert_\infty \le \varepsilon$ that raises $w^\top x$ the most.
+# Return the $\eta$ that raises $w^\top x$ the most, with no entry larger than $\varepsilon$ in size. An input whose
+# weight is 0 may stay as it is.
 
 
 # %%
@@ -93,6 +85,20 @@ def worst_change(w: np.ndarray, eps: float) -> np.ndarray:
 
 
 # %% [markdown]
+# Each term is now at most $|w_i|\,\varepsilon$, and it reaches that value when $\eta_i$ is $\varepsilon$ with the sign
+# of $w_i$. So the worst change is
+#
+# $$\eta = \varepsilon\,\operatorname{sign}(w), \qquad\text{and}\qquad w^\top\eta = \varepsilon \sum_i |w_i| .$$
+#
+# Two ways to measure the size of an array appear here, and the paper uses both in every section:
+#
+# - The *max norm* $\lVert\eta\rVert_\infty$ is the largest entry, ignoring signs. Here it is $\varepsilon$.
+# - The *L1 norm* $\lVert w\rVert_1 = \sum_i |w_i|$ adds up the entries, ignoring signs.
+#
+# If $m$ is the mean size of a weight, then $\lVert w\rVert_1 = m\,n$, and the worst change raises the activation by
+# $\varepsilon\,m\,n$. The size of the change in the max norm does not depend on $n$. Its effect grows *linearly* with
+# $n$.
+#
 # ## A change without a plan
 #
 # Random noise can move every input just as far, but it does not know $w$. Let each $\eta_i$ be $+\varepsilon$ or
@@ -104,12 +110,7 @@ def worst_change(w: np.ndarray, eps: float) -> np.ndarray:
 #
 # $$\operatorname{Var}(w^\top\eta) = \varepsilon^2 \sum_i w_i^2 .$$
 #
-# The standard deviation is the square root of that, and it tells how large $w^\top\eta$ typically is. The *Euclidean
-# norm* $\lVert w\rVert_2 = \sqrt{\sum_i w_i^2}$ is the third way to measure size that we need:
-#
-# $$\text{typically}\quad |w^\top\eta| \approx \varepsilon \lVert w \rVert_2 .$$
-#
-# For weights of a given size this grows only like $\sqrt n$.
+# The standard deviation tells how large $w^\top\eta$ typically is.
 #
 # ## Exercise 2 (easy): the typical change
 #
@@ -129,6 +130,13 @@ def typical_change(w: np.ndarray, eps: float) -> float:
 
 
 # %% [markdown]
+# The *Euclidean norm* $\lVert w\rVert_2 = \sqrt{\sum_i w_i^2}$ is the third way to measure size that we need. With it,
+# a random change typically does
+#
+# $$|w^\top\eta| \approx \varepsilon \lVert w \rVert_2 .$$
+#
+# For weights of a given size this grows only like $\sqrt n$.
+#
 # ## Both, measured
 #
 # Now try both changes on random weights in many dimensions. For each $n$ we draw weights and scale them so that their

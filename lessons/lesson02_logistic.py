@@ -114,6 +114,17 @@ def cost(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> float:
 #
 # Return $\nabla_w J$, of shape `(D,)`, and $\partial J/\partial b$, one number. If the arguments are float32, the
 # results should be float32 too.
+#
+# <details><summary>Hint 1</summary>
+#
+# Compute $c$, of shape `(N,)`, first: `-y * sigmoid(...)`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `x.T @ c` adds up the images, each times its own $c_n$.
+#
+# </details>
 
 
 # %%
@@ -142,6 +153,12 @@ def gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> tuple[np
 #
 # Return the gradient of each image's own cost with respect to its pixels, for all N images at once. It has the shape of
 # $x$.
+#
+# <details><summary>Hint 1</summary>
+#
+# Row $n$ of the result is $c_n$ times $w$. `c[:, None]` has the shape `(N, 1)`.
+#
+# </details>
 
 
 # %%
@@ -174,6 +191,17 @@ def input_gradient(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> np.
 # ## Exercise 4 (hard): numerical gradients
 #
 # For a function $f$ of an array of any shape, return the central quotient for each entry of the array.
+#
+# <details><summary>Hint 1</summary>
+#
+# `np.ndindex(x.shape)` goes through the places of all entries, for an array of any shape.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `step = np.zeros_like(x)`, then `step[i] = h`. Adding `step` makes a new array, so `x` stays as it was.
+#
+# </details>
 
 
 # %%

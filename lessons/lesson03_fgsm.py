@@ -113,6 +113,11 @@ if __name__ == "__main__":
 # The three lines of the cell above are half of the answer.
 #
 # </details>
+# <details><summary>Hint 2</summary>
+#
+# What is left: add $\varepsilon$ times `np.sign(g)`, an array, to the array `x`.
+#
+# </details>
 
 
 # %%
@@ -199,19 +204,21 @@ if __name__ == "__main__":
 #
 # ## Why it is exact here
 #
-# Put the attacked image into the cost. The pattern moves $-yz$ up by $\varepsilon\,w^\top\operatorname{sign}(w) =
-# \varepsilon\lVert w\rVert_1$, so the cost of an attacked image is
-#
-# $$\zeta\bigl(\varepsilon\lVert w\rVert_1 - y(w^\top x + b)\bigr) .$$
-#
-# Lesson 1 says that no change in the box makes $-yz$ grow more, and $\zeta$ only ever rises with it. So this *is* the
-# largest cost that any change of that size can reach. (In the paper's formula, $y$ multiplies
-# $\varepsilon\lVert w\rVert_1$ too. That is a slip.)
+# The cost of an image is $\zeta(-yz)$, and $\zeta$ only ever rises. So the worst change is the one that moves $-yz$ up
+# the furthest. Lesson 1 says which change of the *box*, $|\eta_i| \le \varepsilon$ for all pixels, that is, and how far
+# it moves the activation. The attack makes just this change. So its cost *is* the largest that any change in the box
+# can reach.
 #
 # ## Exercise 2 (medium): the worst case, without making it
 #
 # Return the cost of each image at its worst $\tilde x$, from the formula alone, without computing any $\tilde x$. As in
 # lesson 2 it has to be finite for every activation.
+#
+# <details><summary>Hint 1</summary>
+#
+# Put $\tilde x = x - \varepsilon\,y\operatorname{sign}(w)$ into $-y(w^\top\tilde x + b)$, and use that $y^2 = 1$.
+#
+# </details>
 
 
 # %%
@@ -227,6 +234,12 @@ def worst_cost(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: float
 
 
 # %% [markdown]
+# So the cost of an attacked image is
+#
+# $$\zeta\bigl(\varepsilon\lVert w\rVert_1 - y(w^\top x + b)\bigr) .$$
+#
+# (In the paper's formula, $y$ multiplies $\varepsilon\lVert w\rVert_1$ too. That is a slip.)
+#
 # Two checks, with 16 digits. First: does the cost at the FGSM examples equal the formula? Second: does any random
 # point, or any random corner of the box, have a higher cost?
 

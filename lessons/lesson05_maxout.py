@@ -21,7 +21,7 @@ them, max-norm after each update. Its gradients must be the engine's, also where
 # with dropout. It is wrong on 0.94 % of the MNIST test images. This is the network that the paper attacks, and that it
 # later trains on its own adversarial examples.
 #
-# You don't have to trust an autograd engine to train such a network. In this lesson we build it from the top down: five
+# You don't have to trust an autograd engine to train such a network. In this lesson we build it from five
 # rules, each of them an exercise. Then we put them together.
 
 # %%
@@ -39,10 +39,66 @@ SIZES = {"quick": (120, 3, 2), "lesson": (240, 5, 10), "paper": (240, 5, 250)}  
 LIMIT = 1.9365  # the longest that a unit's weights may become, as published
 
 # %% [markdown]
+# ## A linear layer
+#
+# Every layer begins with a linear one, $a = x W^\top + b$, with an input $x$ of shape `(N, D)`, and $W$ of shape
+# `(U, D)`: each of the U units has its weights in a row. What comes down from above is $g = \partial J/\partial a$, of
+# shape `(N, U)`. Lesson 4 has the rules for a product of matrices, for a transposed matrix, and for a bias that was
+# repeated N times.
+#
+# ## Exercise 1 (easy): a linear layer backwards
+#
+# Return the gradients for the input, of shape `(N, D)`; for the weights, `(U, D)`; and for the bias, `(U,)`. The shapes
+# leave little choice.
+
+
+# %%
+def linear_backward(g: np.ndarray, x: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, ...]:
+    """dJ/dx, dJ/dW and dJ/db of a = x W^T + b.
+
+    g is dJ/da `(N, U)`, x is `(N, D)`, W is `(U, D)`.
+    """
+    ### BEGIN SOLUTION
+    return g @ W, g.T @ x, g.sum(axis=0)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# ## Dropout
+#
+# A network with many units can learn its training images by heart. *Dropout* makes that harder: in each training step a
+# random part of the inputs of every layer is set to 0. The network has to find answers which do not hang on any single
+# unit.
+#
+# In formulas, $x$ is multiplied by a *mask* of the same shape: an entry is 1 with the probability `keep`, and 0
+# otherwise. The mask is a constant, so on the way back $g$ is multiplied by the same mask.
+#
+# At test time nothing is dropped. Then the next layer would suddenly see larger sums. So what was kept is divided by
+# `keep` during training, and the mean stays the same. The authors kept half of the hidden units and divided; of the
+# pixels they kept 0.8, and did not divide.
+#
+# ## Exercise 2 (easy): a mask
+#
+# Draw a mask, in float32.
+
+
+# %%
+def dropout_mask(rng: np.random.Generator, shape: tuple, keep: float, rescale: bool) -> np.ndarray:
+    """float32 of this shape: an entry is 1 with the probability keep, and otherwise 0.
+
+    With `rescale`, 1 / keep takes the place of 1.
+    """
+    ### BEGIN SOLUTION
+    mask = (rng.random(shape) < keep).astype("float32")
+    return mask / keep if rescale else mask
+    ### END SOLUTION
+
+
+# %% [markdown]
 # ## Softmax on top
 #
-# MNIST has ten classes. The top of the network gives ten numbers for each image, its *logits* $z$, of shape `(N, K)`
-# for N images and K classes. *Softmax* turns each row into probabilities:
+# Now the two layers that are not linear. MNIST has ten classes. The top of the network gives ten numbers for each
+# image, its *logits* $z$, of shape `(N, K)` for N images and K classes. *Softmax* turns each row into probabilities:
 #
 # $$p_{nk} = \frac{e^{z_{nk}}}{\sum_j e^{z_{nj}}} .$$
 #
@@ -68,10 +124,22 @@ if __name__ == "__main__":
 # The logit of the true class has to rise, those of the others have to fall, and by how much depends on how wrong they
 # are.
 #
-# ## Exercise 1 (medium): softmax and its cost
+# ## Exercise 3 (medium): softmax and its cost
 #
 # Return $J$ and $\partial J/\partial z$, for logits of any size. Beware of overflow: adding the same number to a whole
 # row of logits changes no probability, so subtract the row's maximum first.
+#
+# <details><summary>Hint 1</summary>
+#
+# After the maximum is subtracted, $\log p = z - \log\sum_j e^{z_j}$; never take the logarithm of a probability.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `y[:, None] == np.arange(K)` is $t$, as truth values: it picks the true class out of $\log p$, and it can be
+# subtracted from $p$.
+#
+# </details>
 
 
 # %%
@@ -89,33 +157,6 @@ def softmax_cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarr
 
 
 # %% [markdown]
-# ## A linear layer
-#
-# Below the softmax stands a linear layer, $a = x W^\top + b$, with an input $x$ of shape `(N, D)`, and $W$ of shape
-# `(U, D)`: each of the U units has its weights in a row. What comes down from above is $g = \partial J/\partial a$, of
-# shape `(N, U)`. Lesson 4 has the rules for a product of matrices and for a bias that was repeated N times:
-#
-# - to the input goes $g$ times the weights, of shape `(N, D)`;
-# - to the weights goes $g$, transposed, times the input, of shape `(U, D)`;
-# - to the bias goes the sum of $g$ over the images, of shape `(U,)`.
-#
-# ## Exercise 2 (easy): a linear layer backwards
-#
-# Return all three.
-
-
-# %%
-def linear_backward(g: np.ndarray, x: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, ...]:
-    """dJ/dx, dJ/dW and dJ/db of a = x W^T + b.
-
-    g is dJ/da `(N, U)`, x is `(N, D)`, W is `(U, D)`.
-    """
-    ### BEGIN SOLUTION
-    return g @ W, g.T @ x, g.sum(axis=0)
-    ### END SOLUTION
-
-
-# %% [markdown]
 # ## A maxout layer
 #
 # A *maxout* unit has several linear pieces, and gives the largest of them: $h_{nu} = \max_p a_{npu}$ for image $n$,
@@ -126,9 +167,20 @@ def linear_backward(g: np.ndarray, x: np.ndarray, W: np.ndarray) -> tuple[np.nda
 # whole $g$ would be wrong on both sides: of two equal pieces $h = \max(a, a) = a$ has the slope 1, not 2. Our rule is
 # that the *first* of the winners gets all of it.
 #
-# ## Exercise 3 (medium): maxout backwards
+# ## Exercise 4 (medium): maxout backwards
 #
 # Return $\partial J/\partial a$ of shape `(N, P, U)`.
+#
+# <details><summary>Hint 1</summary>
+#
+# `a.argmax(axis=1)`, of shape `(N, U)`, is the number of the first winner.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Compare it with `np.arange(P)[:, None]`: the result is true for one piece of each unit.
+#
+# </details>
 
 
 # %%
@@ -144,37 +196,6 @@ def maxout_backward(g: np.ndarray, a: np.ndarray) -> np.ndarray:
 
 
 # %% [markdown]
-# ## Dropout
-#
-# A network with many units can learn its training images by heart. *Dropout* makes that harder: in each training step a
-# random part of the inputs of every layer is set to 0. The network has to find answers which do not hang on any single
-# unit.
-#
-# In formulas, $x$ is multiplied by a *mask* of the same shape: an entry is 1 with the probability `keep`, and 0
-# otherwise. The mask is a constant, so on the way back $g$ is multiplied by the same mask.
-#
-# At test time nothing is dropped. Then the next layer would suddenly see larger sums. So what was kept is divided by
-# `keep` during training, and the mean stays the same. The authors kept half of the hidden units and divided; of the
-# pixels they kept 0.8, and did not divide.
-#
-# ## Exercise 4 (easy): a mask
-#
-# Draw a mask, in float32.
-
-
-# %%
-def dropout_mask(rng: np.random.Generator, shape: tuple, keep: float, rescale: bool) -> np.ndarray:
-    """float32 of this shape: an entry is 1 with the probability keep, and otherwise 0.
-
-    With `rescale`, 1 / keep takes the place of 1.
-    """
-    ### BEGIN SOLUTION
-    mask = (rng.random(shape) < keep).astype("float32")
-    return mask / keep if rescale else mask
-    ### END SOLUTION
-
-
-# %% [markdown]
 # ## Max-norm
 #
 # Dropout works best with a high learning rate, and with that, weights would grow without end. *Max-norm* is a simple
@@ -186,6 +207,12 @@ def dropout_mask(rng: np.random.Generator, shape: tuple, keep: float, rescale: b
 # ## Exercise 5 (medium): max-norm
 #
 # Scale back every row that is too long. A row of zeros must stay a row of zeros, not become NaN.
+#
+# <details><summary>Hint 1</summary>
+#
+# Divide by the larger of $\lVert w\rVert_2$ and $c$: then nothing is divided by 0, and a short row keeps a factor of 1.
+#
+# </details>
 
 
 # %%

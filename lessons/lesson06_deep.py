@@ -117,6 +117,33 @@ if __name__ == "__main__":
 # (The table compares the paper with the gradient *as the paper's software computes it*, and with the *exact* gradient.
 # They differ, and the paper's 89.4 % depends on it. Lesson 14 explains why. This lesson computes the exact one.)
 #
+# ## What the gradient promises
+#
+# A gradient is a promise about small steps: for a small $\eta$ the cost rises by $\eta^\top g$, with $g = \nabla_x J$.
+# This is the *tangent* of the cost. FGSM takes the promise for a large step, $\eta =
+# \varepsilon\operatorname{sign}(g)$. How far does the tangent rise on it?
+#
+# ## Exercise 2 (easy): what the tangent promises
+#
+# Put FGSM's $\eta$ into $\eta^\top g$, simplify, and return the result for each of N images.
+
+
+# %%
+def predicted_rise(g: np.ndarray, eps: float) -> np.ndarray:
+    """How far the tangent at x says that FGSM raises each image's cost, `(N,)`.
+
+    g is the gradient `(N, D)`.
+    """
+    ### BEGIN SOLUTION
+    # eps ||g||_1
+    return eps * np.abs(g).sum(axis=1)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# It is $\varepsilon\lVert g\rVert_1$, as for the linear model of lesson 1. Below we hold it against what the cost
+# really does.
+#
 # ## A network in pieces
 #
 # A maxout unit gives its largest piece. As long as no unit's winner changes, every layer multiplies by fixed weights
@@ -127,10 +154,22 @@ if __name__ == "__main__":
 # equal, so the logit does not jump; it only gets another slope, a small kink. Such a function is called *piecewise
 # linear*.
 #
-# ## Exercise 2 (medium): count the pieces
+# ## Exercise 3 (medium): count the pieces
 #
 # Given the pieces of a layer at S points of a line, in order, count the linear pieces that these points show: a new
 # piece begins wherever the winner of at least one unit has changed since the point before.
+#
+# <details><summary>Hint 1</summary>
+#
+# `a.argmax(axis=1)`, of shape `(S, U)`, has the winner of each unit at each point.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# A new piece begins at a point if *any* unit's winner is another than at the point before. `np.diff` along the points
+# is not 0 where something has changed.
+#
+# </details>
 
 
 # %%
@@ -213,28 +252,9 @@ if __name__ == "__main__":
 # \frac{d^2 J}{d\varepsilon^2} = \sum_k p_k s_k^2 - \Bigl(\sum_k p_k s_k\Bigr)^2 \ge 0 .$$
 #
 # The curvature is the variance of the slopes under $p$, so it is never negative: within a piece, $J$ bends upwards and
-# lies above its tangent. What does the tangent promise? For FGSM's step $\eta$ and the gradient $g = \nabla_x J$,
+# lies above its tangent. For softmax regression, which is a single piece, the cost therefore rises by *at least* what
+# the tangent promises.
 #
-# $$J(x + \eta) - J(x) \approx \eta^\top g = \varepsilon\sum_i \lvert g_i\rvert = \varepsilon\lVert g\rVert_1 .$$
-#
-# For softmax regression, which is a single piece, the cost rises by *at least* this much.
-#
-# ## Exercise 3 (easy): what the tangent promises
-
-
-# %%
-def predicted_rise(g: np.ndarray, eps: float) -> np.ndarray:
-    """How far the tangent at x says that FGSM raises each image's cost, `(N,)`.
-
-    g is the gradient `(N, D)`.
-    """
-    ### BEGIN SOLUTION
-    # eps ||g||_1
-    return eps * np.abs(g).sum(axis=1)
-    ### END SOLUTION
-
-
-# %% [markdown]
 # Now compare three costs at $x + \varepsilon\operatorname{sign}(g)$: the real one; what the tangent of $J$ promises;
 # and the cost of logits that just go on straight, $z + \varepsilon s$. If the third is near the first, the network is
 # nearly linear, even though the tangent of $J$ says little.
@@ -296,6 +316,24 @@ if __name__ == "__main__":
 # Turn each row of $x$ by an angle towards its row of $g$. Where $g$ is 0 everywhere, the image stays. Beware of
 # rounding: a network that is sure has so small a gradient that float32 rounds the *squares* of its entries to 0.
 # Multiplying $g$ by a number does not change $u$, so scale $g$ first.
+#
+# <details><summary>Hint 1</summary>
+#
+# Divide each row of $g$ by its largest entry in size. A row of 0 must not be divided by 0: divide by
+# `np.maximum(largest, 1e-37)`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Every number that belongs to an image ($g^\top x$, $x^\top x$, $\lVert v\rVert_2$) is a sum with `axis=1,
+# keepdims=True`.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# At the end, `np.where(g.any(axis=1, keepdims=True), turned, x)` keeps the images whose $g$ is 0.
+#
+# </details>
 
 
 # %%

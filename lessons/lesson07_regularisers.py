@@ -56,7 +56,43 @@ SHOWN = 5  # the figures show GRID[SHOWN] in detail
 #
 # The same norm appears in both, once inside of $\zeta$ and once outside. (In the paper's print, $y$ multiplies
 # $\varepsilon\lVert w\rVert_1$ too. That would reward large weights where $y = -1$; it is a slip.)
+
+# %% [markdown]
+# ## What the attack adds to the cost of one image
 #
+# The *adversarial penalty* $r_n$ of an image is its cost in $J_{\rm adv}$, minus its cost without any attack.
+#
+# ## Exercise 1 (easy): the penalty of each image
+#
+# Return $r_n$ for N images.
+
+
+# %%
+def added_penalty(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: float) -> np.ndarray:
+    """r `(N,)`: what an attack of size eps adds to the cost of each image x `(N, D)`.
+
+    The labels y `(N,)` are -1 or 1.
+    """
+    ### BEGIN SOLUTION
+    m = y * (x @ w + b)
+    # zeta(eps ||w||_1 - m) - zeta(-m)
+    return np.logaddexp(0, eps * np.abs(w).sum() - m) - np.logaddexp(0, -m)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# So $r_n = \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) - \zeta(-m_n)$.
+# It is never negative, since $\zeta$ rises. And it is at most $\varepsilon\lVert w\rVert_1$, since the slope of $\zeta$
+# is at most 1. Two cases:
+#
+# - The image is wrong, $m_n \ll 0$. The slope is near 1 all the way, and $r_n$ is near $\varepsilon\lVert w\rVert_1$.
+#   For such images adversarial training *is* L1 decay with $\lambda = \varepsilon$.
+# - The image is right, and the model is sure of it even after the attack, $m_n \gg \varepsilon\lVert w\rVert_1$. Both
+#   costs are near 0. The penalty *fades* like $e^{-(m_n - \varepsilon\lVert w\rVert_1)}$.
+#
+# L1 decay charges every image the full amount, whatever its margin. That is what the paper means by pessimistic.
+
+# %% [markdown]
 # ## The gradient of the adversarial objective
 #
 # The softplus has the slope $\sigma(a) = 1/(1 + e^{-a})$. The size of a weight, $|w_i|$, has the slope
@@ -64,12 +100,21 @@ SHOWN = 5  # the figures show GRID[SHOWN] in detail
 # the weights of pixels that are always dark stay 0.
 #
 # Let $s_n = \sigma(\varepsilon\lVert w\rVert_1 - m_n)$. This is the probability that the model gives to the wrong class
-# *after* the attack. By the chain rule, with $\partial m_n/\partial w = y_n x_n$ and $\partial m_n/\partial b = y_n$,
+# *after* the attack, and it is the slope of the image's cost. What is left is the slope of the softplus's argument,
+# $\varepsilon\lVert w\rVert_1 - m_n$, for $w$ and for $b$.
 #
-# $$\nabla_w J_{\rm adv} = \frac1N \sum_n s_n\bigl(\varepsilon\operatorname{sign}(w) - y_n x_n\bigr), \qquad
-# \frac{\partial J_{\rm adv}}{\partial b} = -\frac1N \sum_n s_n\,y_n .$$
+# ## Exercise 2 (medium): the adversarial gradients
 #
-# ## Exercise 1 (medium): the adversarial gradients
+# <details><summary>Hint 1</summary>
+#
+# First $s$, of shape `(N,)`. `ops.sigmoid` does not overflow.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# The part with $\operatorname{sign}(w)$ is the same for all images but for $s_n$: it needs only the mean of $s$.
+#
+# </details>
 
 
 # %%
@@ -86,15 +131,26 @@ def adversarial_gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray,
 
 
 # %% [markdown]
+# By the chain rule, with $\partial m_n/\partial w = y_n x_n$ and $\partial m_n/\partial b = y_n$,
+#
+# $$\nabla_w J_{\rm adv} = \frac1N \sum_n s_n\bigl(\varepsilon\operatorname{sign}(w) - y_n x_n\bigr), \qquad
+# \frac{\partial J_{\rm adv}}{\partial b} = -\frac1N \sum_n s_n\,y_n .$$
+#
 # ## The gradient of L1 decay
 #
 # Here the penalty stands outside of the mean. It does not know about the images: it pushes every weight towards 0 with
 # the full force $\lambda\operatorname{sign}(w)$, always. The rest is the clean gradient of lesson 2, with the *clean*
 # probability of the wrong class, $\sigma(-m_n)$, in place of $s_n$.
 #
-# ## Exercise 2 (medium): the gradients of L1 decay
+# ## Exercise 3 (medium): the gradients of L1 decay
 #
 # Work them out from $J_{L1}$ as above.
+#
+# <details><summary>Hint 1</summary>
+#
+# The mean in lesson 2's gradient stays; the penalty's slope is added once, outside of it. $b$ has no penalty.
+#
+# </details>
 
 
 # %%
@@ -138,39 +194,6 @@ if __name__ == "__main__":
     w = rng.standard_normal(784) * (rng.random(784) < 0.7) / 28
     check(w, double.x[:200], double.y[:200])
     print("The gradients are the engine's, and those of training on FGSM examples.")
-
-# %% [markdown]
-# ## What the attack adds to the cost of one image
-#
-# For one image, the adversarial penalty is the difference of two costs:
-#
-# $$r_n = \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) - \zeta(-m_n) .$$
-#
-# It is never negative, since $\zeta$ rises. And it is at most $\varepsilon\lVert w\rVert_1$, since the slope of $\zeta$
-# is at most 1. Two cases:
-#
-# - The image is wrong, $m_n \ll 0$. The slope is near 1 all the way, and $r_n$ is near $\varepsilon\lVert w\rVert_1$.
-#   For such images adversarial training *is* L1 decay with $\lambda = \varepsilon$.
-# - The image is right, and the model is sure of it even after the attack, $m_n \gg \varepsilon\lVert w\rVert_1$. Both
-#   costs are near 0. The penalty *fades* like $e^{-(m_n - \varepsilon\lVert w\rVert_1)}$.
-#
-# L1 decay charges every image the full amount, whatever its margin. That is what the paper means by pessimistic.
-#
-# ## Exercise 3 (easy): the penalty of each image
-
-
-# %%
-def added_penalty(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: float) -> np.ndarray:
-    """r `(N,)`: what an attack of size eps adds to the cost of each image x `(N, D)`.
-
-    The labels y `(N,)` are -1 or 1.
-    """
-    ### BEGIN SOLUTION
-    m = y * (x @ w + b)
-    # zeta(eps ||w||_1 - m) - zeta(-m)
-    return np.logaddexp(0, eps * np.abs(w).sum() - m) - np.logaddexp(0, -m)
-    ### END SOLUTION
-
 
 # %% [markdown]
 # ## Training with both

@@ -78,6 +78,11 @@ WINDOW = 9  # pixels a side of the window in which we look for a filter's weight
 # First FGSM as in lesson 3. Then two passes with masks, one on `Tensor(x)`, one on `Tensor(x_adv)`.
 #
 # </details>
+# <details><summary>Hint 2</summary>
+#
+# `grad(J, parameters(model))` gives the gradients, and `J.item()` the number. An array `x_adv` is a constant by itself.
+#
+# </details>
 
 
 # %%
@@ -141,6 +146,18 @@ if __name__ == "__main__":
 # pair.
 #
 # ## Exercise 2 (medium): the matrix
+#
+# <details><summary>Hint 1</summary>
+#
+# Two loops: the outer one makes examples on network $i$, the inner one shows them to all networks $j$.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `metrics.in_batches(partial(attacks.fgsm, source, eps=eps), x, y)` makes them a thousand at a time;
+# `metrics.predict(target, x_adv)` gives classes.
+#
+# </details>
 
 
 # %%
@@ -206,6 +223,13 @@ if __name__ == "__main__":
 # ## Exercise 3 (medium): patience
 #
 # Given the errors after each epoch, find the best epoch and the last epoch that is trained.
+#
+# <details><summary>Hint 1</summary>
+#
+# Walk through the epochs and keep two numbers: the best epoch so far, and the one you are at. An error that is only
+# *equal* to the best is no improvement.
+#
+# </details>
 
 
 # %%
@@ -247,6 +271,18 @@ if __name__ == "__main__":
 # safer.
 #
 # ## Exercise 4 (hard): locality
+#
+# <details><summary>Hint 1</summary>
+#
+# Square the weights first, as pictures: `(w ** 2).reshape(N, side, side)`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `np.lib.stride_tricks.sliding_window_view(squares, (window, window), axis=(1, 2))` has all windows; sum over its last
+# two axes.
+#
+# </details>
 
 
 # %%

@@ -171,6 +171,12 @@ if __name__ == "__main__":
 # `(g * v).sum()` is a number that depends on $x$ through `g`.
 #
 # </details>
+# <details><summary>Hint 2</summary>
+#
+# Two calls of `grad`: the first with `create_graph=True`, for $g$; the second for that number. Both with respect to the
+# same Tensor.
+#
+# </details>
 
 
 # %%
@@ -207,6 +213,19 @@ if __name__ == "__main__":
 #   $\theta$ too; computed from `g` with operations, it is taken care of. `ops.sqrt` is the square root for Tensors.
 # - As in lesson 8, the attack sees the network without dropout, and both passes that train have masks.
 # - `x_adv` is now a Tensor already.
+#
+# <details><summary>Hint 1</summary>
+#
+# Start from your solution of lesson 8. Only two lines change: the one that calls `grad` for the attack, and the one
+# that makes `x_adv`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `grad(..., create_graph=True)` makes `g` a Tensor, and everything computed from it by operations stays one. `np.sqrt`
+# would not.
+#
+# </details>
 
 
 # %%
@@ -293,6 +312,12 @@ if __name__ == "__main__":
 #
 # A function that stores what it is given and returns it unchanged: `lambda h: found.setdefault("h", h)` with a
 # dictionary `found`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# With `found["h"]`, a Tensor, `grad(J, [found["h"]])` is $\nabla_h J$, as an array. The second function is `lambda h: h
+# + eps * np.sign(g)`.
 #
 # </details>
 

@@ -52,6 +52,18 @@ EPS = 0.25
 #
 # Return all $a_{nk}$. It helps to hold all differences $x_n - \mu_k$ in one array of shape `(K, N, D)`: a product
 # with a stack of K matrices then serves every class at once.
+#
+# <details><summary>Hint 1</summary>
+#
+# `d = x - mu[:, None]` has the shape `(K, N, D)`; `d @ beta` multiplies class by class.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# $d^\top\beta d$ is the sum of `(d @ beta) * d` over the last axis. Mind the order of the result's axes, and the minus
+# sign.
+#
+# </details>
 
 
 # %%
@@ -68,25 +80,69 @@ def rbf(x: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> np.ndarray:
 
 
 # %% [markdown]
+# ## How sure can anybody make it?
+#
+# Lesson 1 asked for the worst change of a sum. Ask the same of this unit: each pixel may move by $\varepsilon$, so
+# $\tilde x$ lies in the box $\lvert\tilde x_i - x_i\rvert\le\varepsilon$. How large can $a_k$ get?
+#
+# The trained matrices are diagonal, with positive entries $\beta_{ki}$. Then $a_k = -\sum_i\beta_{ki}(\tilde x_i -
+# \mu_{ki})^2$, and each pixel has a term of its own. It is best where $\tilde x_i$ is as near to $\mu_{ki}$ as the box
+# lets it: at $\mu_{ki}$ itself if the box reaches that far.
+#
+# ## Exercise 2 (medium): the surest in the box
+#
+# Return the largest $a_k$ that any change in the box can reach, for each image and class.
+#
+# <details><summary>Hint 1</summary>
+#
+# A pixel at the distance $d$ from its centre can come as near as $d - \varepsilon$, but not nearer than 0.
+#
+# </details>
+
+
+# %%
+def surest(x: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.ndarray:
+    """The largest a `(N, K)` of each class if each pixel of x `(N, D)` may move by eps.
+
+    Centres mu `(K, D)`; beta `(K, D)` is the diagonal of each matrix.
+    """
+    ### BEGIN SOLUTION
+    short = np.maximum(abs(x - mu[:, None]) - eps, 0)  # (K, N, D)
+    # -sum_i beta_ki max(|d_ki| - eps, 0)^2
+    return -(beta[:, None] * short**2).sum(axis=2).T
+    ### END SOLUTION
+
+
+# %% [markdown]
+# So no attack whatever, with changes of this size, makes class $k$ surer than
+#
+# $$\max_{\tilde x} a_k = -\sum_i\beta_{ki}\max(\lvert x_i - \mu_{ki}\rvert - \varepsilon,\,0)^2 .$$
+#
+# We come back to it at the end of the lesson.
+#
 # ## Which cost?
 #
 # The paper does not say which cost $J$ it trained with, and the attack differentiates it. So we try three. Let
 # $t_{nk}$ be 1 for the image's label, and 0 for the other classes. In the code each has a name:
 #
-# | name | the cost of one image | in words |
-# |---|---|---|
-# | `"rbf-squared"` | $\sum_k (p_k - t_k)^2$ | squared errors |
-# | `"rbf"` | $\sum_k -t_k\log p_k - (1 - t_k)\log(1 - p_k)$ | a yes-or-no cross-entropy for each class |
-# | `"rbf-true-class"` | $-\log p_y$ | asks only the unit of the label |
+# - `"rbf-squared"`, squared errors: the cost of one image is $\sum_k (p_k - t_k)^2$;
+# - `"rbf"`, a yes-or-no cross-entropy for each class: $\sum_k -t_k\log p_k - (1 - t_k)\log(1 - p_k)$;
+# - `"rbf-true-class"`, which asks only the unit of the label: $-\log p_y$.
 #
 # Since $p = e^a$ has the slope $p$ in $a$, the slopes $\partial J_n / \partial a_k$ of the three are
 #
 # $$2\,(p_k - t_k)\,p_k, \qquad -t_k + (1 - t_k)\,\frac{p_k}{1 - p_k}, \qquad -t_k .$$
 #
-# ## Exercise 2 (medium): the slope of the cost
+# ## Exercise 3 (medium): the slope of the cost
 #
 # Return the slope for each image and class, for the cost of the given name. In the second formula beware of
 # $p_k$ near 1: `np.expm1(a)` computes $e^a - 1$ exactly there.
+#
+# <details><summary>Hint 1</summary>
+#
+# In the second formula, the label's own entry is $-1$, and $p/(1 - p)$ of the others is `-p / np.expm1(a)`.
+#
+# </details>
 
 
 # %%
@@ -121,7 +177,7 @@ def signal(a: np.ndarray, y: np.ndarray, J: str) -> np.ndarray:
 # \frac{\partial J}{\partial \mu_k} = \sum_n g_{nk}(\beta_k + \beta_k^\top)\,d_{nk}, \qquad
 # \frac{\partial J}{\partial \beta_k} = -\sum_n g_{nk}\,d_{nk} d_{nk}^\top .$$
 #
-# ## Exercise 3 (hard): the gradients
+# ## Exercise 4 (hard): the gradients
 #
 # Given $g$, of shape `(N, K)`, for a batch of N images, return three arrays: the gradient for the images, `(N, D)`; for
 # the centres, `(K, D)`; and for the matrices, `(K, D, D)`. The matrices need not be symmetric.
@@ -216,8 +272,9 @@ if __name__ == "__main__":
 # divides *every* $p_k$ by $e^{\varepsilon^2\sum_i\beta_{ki}}$. So noise of any kind makes this network say "I don't
 # know".
 #
-# FGSM does the same. Where the $p_k$ of all wrong classes are tiny, their slopes in the table above are tiny too.
-# What is left of $\nabla_x J$ points along $\beta_y (x - \mu_y)$: away from the right class, and towards no other.
+# FGSM does the same. Where the $p_k$ of all wrong classes are tiny, their slopes are tiny too, but for the third cost,
+# which has none. What is left of $\nabla_x J$ points along $\beta_y (x - \mu_y)$: away from the right class, and
+# towards no other.
 #
 # **Noise alone.** The appendix of the paper shows networks 10,000 images of pure Gaussian noise, and counts how often a
 # network gives some class more than half.
@@ -244,32 +301,10 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## An attack that asks for confidence
 #
-# FGSM climbs $J$. But who says that the attacker has to? Suppose they want a wrong answer that is *sure*. In the box
-# $\lvert\tilde x_i - x_i\rvert\le\varepsilon$ each term $\beta_{ki}(\tilde x_i - \mu_{ki})^2$ is smallest where
-# $\tilde x_i$ is as near to $\mu_{ki}$ as it can get: at $\mu_{ki}$ if the box reaches that far, otherwise
-# $\varepsilon$ nearer than before. So the surest that class $k$ can be made, by any attack whatever, is
-#
-# $$\max_{\tilde x} a_k = -\sum_i\beta_{ki}\max(\lvert d_{ki}\rvert - \varepsilon,\,0)^2 .$$
-#
-# ## Exercise 4 (medium): the surest in the box
-
-
-# %%
-def surest(x: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.ndarray:
-    """The largest a `(N, K)` of each class if each pixel of x `(N, D)` may move by eps.
-
-    Centres mu `(K, D)`; beta `(K, D)` is the diagonal of each matrix.
-    """
-    ### BEGIN SOLUTION
-    short = np.maximum(abs(x - mu[:, None]) - eps, 0)  # (K, N, D)
-    # -sum_i beta_ki max(|d_ki| - eps, 0)^2
-    return -(beta[:, None] * short**2).sum(axis=2).T
-    ### END SOLUTION
-
-
-# %% [markdown]
-# The point where the maximum is reached is easy to make, too: it is the centre of the class, clipped to the box. So
-# here is an *aimed* attack. It looks for the wrong class which can be made surest, and goes there.
+# FGSM climbs $J$. But who says that the attacker has to? Suppose they want a wrong answer that is *sure*. Exercise 2
+# says how sure each class can be made. The point where that maximum is reached is easy to make, too: it is the centre
+# of the class, clipped to the box. So here is an *aimed* attack. It looks for the wrong class which can be made surest,
+# and goes there.
 
 
 # %%

@@ -38,13 +38,62 @@ EPS = 0.25
 NAMES = ("softmax", "maxout", "rbf")
 
 # %% [markdown]
+# ## Which share of what?
+#
+# Before we measure agreement, let us say what it is. Let network $a$ make the examples. Let $a_n$ and $b_n$ be the
+# classes that networks $a$ and $b$ give the $n$-th example, and $y_n$ its label. *Agreement* is the share with $a_n =
+# b_n$ in some set of examples. Two sets are in use:
+#
+# - the mistakes of $a$: all $n$ with $a_n \ne y_n$;
+# - the common mistakes: all $n$ with $a_n \ne y_n$ and $b_n \ne y_n$.
+#
+# An example: $a$ makes 10 mistakes. On 6 of them $b$ is wrong too, and on 3 of these both say the same. Agreement is
+# 3/10 among the mistakes of $a$, and 3/6 among the common mistakes. What is counted is the same, since two networks
+# that agree on a wrong class are both wrong. So
+#
+# $$\frac{\text{agreeing}}{\text{mistakes of } a} = \frac{\text{agreeing}}{\text{common mistakes}} \cdot
+# \frac{\text{common mistakes}}{\text{mistakes of } a} ,$$
+#
+# and the last factor is how often $b$ is wrong where $a$ is. In the paper's numbers it is $54.6 / 84.6 = 64.5\,\%$ for
+# softmax regression, and $16.0 / 54.3 = 29.5\,\%$ for the RBF network.
+#
+# ## Exercise 1 (easy): agreement
+
+
+# %%
+def agreement(a: np.ndarray, b: np.ndarray, y: np.ndarray, among: str) -> float:
+    """The share of examples with the same class in a `(N,)` as in b `(N,)`, labels y `(N,)`.
+
+    among "a": among the mistakes of a; "both": among the common mistakes. NaN if there are none.
+    """
+    ### BEGIN SOLUTION
+    looked_at = (a != y) & (b != y) if among == "both" else a != y
+    return float((a == b)[looked_at].mean()) if looked_at.any() else np.nan
+    ### END SOLUTION
+
+
+# %% [markdown]
 # ## Show everybody's examples to everybody
 #
-# ## Exercise 1 (medium): the answers
+# Now the networks' answers, from which agreement is counted.
+#
+# ## Exercise 2 (medium): the answers
 #
 # For M networks, make FGSM examples on each, and ask all M networks for their classes. `metrics.predict(network, x)`
 # gives classes, and `metrics.in_batches(f, x, y)` calls `f(x, y)` for a thousand images at a time, so that memory
 # suffices.
+#
+# <details><summary>Hint 1</summary>
+#
+# Two loops, as in lesson 8: make the examples once for each network, and show them to all.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# In a loop, `lambda a, b: attacks.fgsm(source, a, b, eps)` is what `metrics.in_batches` can call. Collect lists, and
+# make one array of them at the end.
+#
+# </details>
 
 
 # %%
@@ -71,41 +120,6 @@ if __name__ == "__main__":
     said = dict(zip(NAMES, answers(three, x, y, EPS)[1], strict=True))
     for name, classes in said.items():
         print(f"{name} is wrong on {np.mean(classes != y):.1%} of the examples made on maxout")
-
-# %% [markdown]
-# ## Which share of what?
-#
-# Let network $a$ make the examples. Let $a_n$ and $b_n$ be the classes that networks $a$ and $b$ give the $n$-th
-# example, and $y_n$ its label. *Agreement* is the share with $a_n = b_n$ in some set of examples. Two sets are in
-# use:
-#
-# - the mistakes of $a$: all $n$ with $a_n \ne y_n$;
-# - the common mistakes: all $n$ with $a_n \ne y_n$ and $b_n \ne y_n$.
-#
-# An example: $a$ makes 10 mistakes. On 6 of them $b$ is wrong too, and on 3 of these both say the same. Agreement is
-# 3/10 among the mistakes of $a$, and 3/6 among the common mistakes. What is counted is the same, since two networks
-# that agree on a wrong class are both wrong. So
-#
-# $$\frac{\text{agreeing}}{\text{mistakes of } a} = \frac{\text{agreeing}}{\text{common mistakes}} \cdot
-# \frac{\text{common mistakes}}{\text{mistakes of } a} ,$$
-#
-# and the last factor is how often $b$ is wrong where $a$ is. In the paper's numbers it is $54.6 / 84.6 = 64.5\,\%$ for
-# softmax regression, and $16.0 / 54.3 = 29.5\,\%$ for the RBF network.
-#
-# ## Exercise 2 (easy): agreement
-
-
-# %%
-def agreement(a: np.ndarray, b: np.ndarray, y: np.ndarray, among: str) -> float:
-    """The share of examples with the same class in a `(N,)` as in b `(N,)`, labels y `(N,)`.
-
-    among "a": among the mistakes of a; "both": among the common mistakes. NaN if there are none.
-    """
-    ### BEGIN SOLUTION
-    looked_at = (a != y) & (b != y) if among == "both" else a != y
-    return float((a == b)[looked_at].mean()) if looked_at.any() else np.nan
-    ### END SOLUTION
-
 
 # %% [markdown]
 # ## How much is chance?
@@ -211,6 +225,18 @@ if __name__ == "__main__":
 # Return the cosine of each row of $u$ with the same row of $v$. Where a network is sure, the entries may be as small as
 # $10^{-30}$, and their squares are 0 in float32. So divide each row by its largest entry first, which changes no
 # direction. A row of zeros has no direction; let its cosine be 0.
+#
+# <details><summary>Hint 1</summary>
+#
+# `largest = abs(a).max(axis=1, keepdims=True)`, and divide by `np.where(largest > 0, largest, 1)`: a row of zeros stays
+# a row of zeros.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# The same trick once more for the product of the two lengths.
+#
+# </details>
 
 
 # %%
@@ -293,6 +319,13 @@ if __name__ == "__main__":
 # images of which the network is not sure.
 #
 # ## Exercise 4 (medium): a universal change
+#
+# <details><summary>Hint 1</summary>
+#
+# For each class $c$: `g[y == c]` has its gradients. The sign of their mean is the sign of their sum, and a sum of no
+# rows is 0, not NaN.
+#
+# </details>
 
 
 # %%

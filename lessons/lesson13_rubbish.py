@@ -110,16 +110,23 @@ if __name__ == "__main__":
 # ## Why a linear model sees something in noise
 #
 # Softmax regression has the logits $z = Wx + b$, with $W$ of shape `(K, D)`. A sum of normal numbers is normal, so we
-# only need means and covariances. The mean of $x_i$ is 0, so the mean of $z_k$ is $b_k$. The mean of $x_i x_j$ is 1
-# if $i = j$, and 0 otherwise, so the covariance of two logits is
+# only need means and covariances. The *covariance* of two logits is the mean of the product of their deviations,
 #
-# $$\mathbb E\bigl[(z_k - b_k)(z_l - b_l)\bigr] = \sum_{i, j} W_{ki} W_{lj}\,\mathbb E[x_i x_j]
-# = \sum_i W_{ki} W_{li} = (W W^\top)_{kl} .$$
+# $$\mathbb E\bigl[(z_k - \mathbb E z_k)(z_l - \mathbb E z_l)\bigr] ,$$
 #
-# A single logit has the variance $\lVert w_k\rVert_2^2$. That is a sum over all D pixels, so many small weights make
-# large logits. And classes with a large $b_k$ or a long $w_k$ win more often than others.
+# and for $k = l$ it is the variance. Of the noise we know that the mean of $x_i$ is 0, and that the mean of $x_i x_j$
+# is 1 if $i = j$, and 0 otherwise.
 #
 # ## Exercise 2 (medium): logits on noise
+#
+# Work out the means, the standard deviations and the covariances of the logits, from $W$ and $b$ alone.
+#
+# <details><summary>Hint 1</summary>
+#
+# Write $z_k$ as $b_k + \sum_i W_{ki} x_i$. In the product of two such sums only the terms with $i = j$ have a mean that
+# is not 0.
+#
+# </details>
 
 
 # %%
@@ -135,6 +142,13 @@ def logits_on_noise(W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 # %% [markdown]
+# The mean of $z_k$ is $b_k$, and the covariance of two logits is
+#
+# $$\sum_{i, j} W_{ki} W_{lj}\,\mathbb E[x_i x_j] = \sum_i W_{ki} W_{li} = (W W^\top)_{kl} .$$
+#
+# A single logit has the variance $\lVert w_k\rVert_2^2$. That is a sum over all D pixels, so many small weights make
+# large logits. And classes with a large $b_k$ or a long $w_k$ win more often than others.
+#
 # So we can predict the errors of softmax regression without a single sample of noise: draw the ten logits directly.
 
 
@@ -209,6 +223,17 @@ if __name__ == "__main__":
 #
 # `attacks.input_gradient(model, x, y)` is $\nabla_x J$ of each sample, of shape `(N, D)`. A sample whose gradient is 0
 # does not move.
+#
+# <details><summary>Hint 1</summary>
+#
+# The labels are all $k$: `np.full(len(x), k)`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Each row has its own length, and a length of 0 must not be divided by.
+#
+# </details>
 
 
 # %%

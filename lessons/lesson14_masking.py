@@ -46,7 +46,26 @@ NAMES = ("naive", "adversarially trained")
 #
 # So the error under any attack is a *lower bound* of the share $R$ of images that are not safe. The strongest attack
 # gives the best bound. A weak attack proves nothing.
+
+# %% [markdown]
+# ## An attack that does not know the label
 #
+# FGSM uses the true label $y$. An attacker may not know it, and take the network's own answer instead. On images that
+# the network gets right both are the same attack. An image that it gets wrong is pushed away from the wrong class,
+# and may end up right.
+#
+# ## Exercise 1 (easy): FGSM away from the network's own answer
+
+
+# %%
+def predicted_label_fgsm(model: models.Network, x: np.ndarray, eps: float) -> np.ndarray:
+    """x `(N, D)`, one FGSM step of size eps away from the classes that the network itself gives to x."""
+    ### BEGIN SOLUTION
+    return x + eps * np.sign(attacks.input_gradient(model, x, model(x).argmax(axis=1)))
+    ### END SOLUTION
+
+
+# %% [markdown]
 # ## An attack that looks again
 #
 # FGSM looks at the gradient once. *Projected gradient descent* (PGD; Madry and others 2018) takes many small steps,
@@ -58,7 +77,18 @@ NAMES = ("naive", "adversarially trained")
 # corner is in reach. PGD starts at a random point of the box, because training may have made the gradient at $x$
 # itself misleading.
 #
-# ## Exercise 1 (medium): PGD
+# ## Exercise 2 (medium): PGD
+#
+# <details><summary>Hint 1</summary>
+#
+# The labels stay those of the clean images, and the gradient is taken anew at each `x_adv`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `.clip(x - eps, x + eps)` takes arrays as bounds: it is the way back into the box.
+#
+# </details>
 
 
 # %%
@@ -95,24 +125,6 @@ if __name__ == "__main__":
 
 
 # %% [markdown]
-# ## An attack that does not know the label
-#
-# FGSM uses the true label $y$. An attacker may not know it, and take the network's own answer instead. On images that
-# the network gets right both are the same attack. An image that it gets wrong is pushed away from the wrong class,
-# and may end up right.
-#
-# ## Exercise 2 (easy): FGSM away from the network's own answer
-
-
-# %%
-def predicted_label_fgsm(model: models.Network, x: np.ndarray, eps: float) -> np.ndarray:
-    """x `(N, D)`, one FGSM step of size eps away from the classes that the network itself gives to x."""
-    ### BEGIN SOLUTION
-    return x + eps * np.sign(attacks.input_gradient(model, x, model(x).argmax(axis=1)))
-    ### END SOLUTION
-
-
-# %% [markdown]
 # ## A defence that is none
 #
 # Multiply a network's logits by $c = 100$. No answer changes, so $R$ does not change either. But look at the
@@ -136,6 +148,17 @@ def predicted_label_fgsm(model: models.Network, x: np.ndarray, eps: float) -> np
 # ## Exercise 3 (medium): a direction that is never masked
 #
 # Return the slopes divided by $s$, for logits of any size. Beware of overflow.
+#
+# <details><summary>Hint 1</summary>
+#
+# For the label put $-\infty$ in the place of its logit: then a softmax over the rest is $q$, and 0 for the label.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Subtract the largest of the *others'* logits before the exponential.
+#
+# </details>
 
 
 # %%
@@ -224,6 +247,12 @@ if __name__ == "__main__":
 # ## Exercise 4 (medium): what is suspicious
 #
 # Return those pairs of `ORDER` of which both attacks were tried, and in which the weaker one errs on *more* images.
+#
+# <details><summary>Hint 1</summary>
+#
+# `wrong[weaker] & ~wrong[stronger]` are the images on which only the weaker succeeds; their number is $w$.
+#
+# </details>
 
 
 # %%

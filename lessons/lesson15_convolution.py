@@ -89,14 +89,60 @@ if __name__ == "__main__":
         right.set(xticks=[], yticks=[], title="its vertical edges")
 
 # %% [markdown]
+# ## Pooling
+#
+# The result of a convolution is nearly as large as the image, and a network makes many of them. *Max-pooling* keeps the
+# largest value of each window of `size` by `size` pixels, and moves the window by `stride` pixels. A unit then no
+# longer cares exactly where an edge is. Windows that stick out at the far edge count with what they hold.
+#
+# ## Exercise 2 (medium): max-pooling
+#
+# <details><summary>Hint 1</summary>
+#
+# `-(-a // b)` is $a/b$, rounded up, for whole numbers.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `x[p * stride : p * stride + size, ...]` may reach beyond the edge: NumPy then takes what is there.
+#
+# </details>
+
+
+# %%
+def max_pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
+    """The largest entry of each window of size by size of x `(H, W)`, windows starting every `stride` pixels.
+
+    A window that sticks out at the far edge counts with what it holds. Windows are made until every
+    pixel is in one: there are ceil((H - size) / stride) + 1 of them along the first axis.
+    """
+    ### BEGIN SOLUTION
+    P, Q = (-(-(n - size) // stride) + 1 for n in x.shape)
+    y = np.zeros((P, Q), x.dtype)
+    for p in range(P):
+        for q in range(Q):
+            y[p, q] = x[p * stride : p * stride + size, q * stride : q * stride + size].max()
+    return y
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    pooled = max_pool(edges, 4, 2)
+    package = images.max_pool(edges[:, :, None, None], 4, 2)[:, :, 0, 0]
+    print(
+        f"{edges.shape} pooled by 4 with stride 2: {pooled.shape}; equal to the package's: {(pooled == package).all()}"
+    )
+
+# %% [markdown]
 # ## One product of matrices
 #
-# Loops in Python are slow. But a convolution is linear, so it is a product of matrices. Write the window at each place
-# as a row of K · J numbers. All windows together are a matrix of shape `(P Q, K J)`, with $P = H - K + 1$ and
-# $Q = W - J + 1$. This matrix times the kernel, as a column, is the result. The trick is called *im2col*, "image to
-# columns".
+# Back to the convolution itself. Loops in Python are slow. But a convolution is linear, so it is a product of matrices.
+# Write the window at each place as a row of K · J numbers. All windows together are a matrix of shape `(P Q, K J)`,
+# with $P = H - K + 1$ and $Q = W - J + 1$. This matrix times the kernel, as a column, is the result. The trick is
+# called *im2col*, "image to columns".
 #
-# ## Exercise 2 (medium): the windows as a matrix
+# ## Exercise 3 (medium): the windows as a matrix
 #
 # Row number $p\,Q + q$ has the window at $(p, q)$, row by row.
 #
@@ -147,7 +193,7 @@ if __name__ == "__main__":
 # image, transform the kernel, multiply number by number, transform back. Each transform is two products with small
 # constant matrices.
 #
-# ## Exercise 3 (hard): the spectrum
+# ## Exercise 4 (hard): the spectrum
 #
 # Return the two-dimensional spectrum $X_{uv} = \sum_{pq} x_{pq}\,e^{-2\pi i\,(u p/L_1 + v q/L_2)}$ of an array, as if
 # it were filled up with zeros to the shape $(L_1, L_2)$; as products of matrices, without `np.fft`.
@@ -156,6 +202,11 @@ if __name__ == "__main__":
 #
 # $e^{-2\pi i\,(u p/L_1 + v q/L_2)}$ is a product of two factors. So $X = A\,x\,B^\top$, with one matrix for each
 # direction. Zeros that are added to $x$ meet columns of $A$ that you need not make.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `np.outer(np.arange(L1), np.arange(H))` has all $u\,p$. So `A` has the shape `(L1, H)`, and `B` the shape `(L2, W)`.
 #
 # </details>
 
@@ -232,40 +283,6 @@ if __name__ == "__main__":
 # For 1 by 1 kernels windows are the better way; the larger the kernel, the more the spectra save. The package's
 # `conv2d` counts as this cell does, and takes the cheaper way. Both are made of products of matrices, so the engine
 # differentiates them like everything else.
-#
-# ## Pooling
-#
-# The result of a convolution is large. *Max-pooling* keeps the largest value of each window of `size` by `size`
-# pixels, and moves the window by `stride` pixels. A unit then no longer cares exactly where an edge is. Windows that
-# stick out at the far edge count with what they hold.
-#
-# ## Exercise 4 (medium): max-pooling
-
-
-# %%
-def max_pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
-    """The largest entry of each window of size by size of x `(H, W)`, windows starting every `stride` pixels.
-
-    A window that sticks out at the far edge counts with what it holds. Windows are made until every
-    pixel is in one: there are ceil((H - size) / stride) + 1 of them along the first axis.
-    """
-    ### BEGIN SOLUTION
-    P, Q = (-(-(n - size) // stride) + 1 for n in x.shape)
-    y = np.zeros((P, Q), x.dtype)
-    for p in range(P):
-        for q in range(Q):
-            y[p, q] = x[p * stride : p * stride + size, q * stride : q * stride + size].max()
-    return y
-    ### END SOLUTION
-
-
-# %%
-if __name__ == "__main__":
-    pooled = max_pool(edges, 4, 2)
-    package = images.max_pool(edges[:, :, None, None], 4, 2)[:, :, 0, 0]
-    print(
-        f"{edges.shape} pooled by 4 with stride 2: {pooled.shape}; equal to the package's: {(pooled == package).all()}"
-    )
 
 # %% [markdown]
 # ## The network

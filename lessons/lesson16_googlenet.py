@@ -176,6 +176,12 @@ if __name__ == "__main__":
 #
 # FGSM climbs the cost of the true class. To arrive at a *chosen* class, go down its cost instead. Take one step that
 # makes the class `target` more probable.
+#
+# <details><summary>Hint 1</summary>
+#
+# The labels are all `target`, and the cost of that label has to *fall*.
+#
+# </details>
 
 
 # %%
@@ -207,6 +213,12 @@ if __name__ == "__main__":
 #
 # A picture file holds whole grey levels from 0 to 255. Return what is left of attacked pixels after they were saved
 # and loaded again.
+#
+# <details><summary>Hint 1</summary>
+#
+# `np.rint` rounds to whole numbers. Clip, divide by 255, and give back the dtype that came.
+#
+# </details>
 
 
 # %%

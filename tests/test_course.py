@@ -167,7 +167,7 @@ def test_a_figure_that_fails_writes_nothing(tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------------------------
 # Export
 
-STUDENT = {"README.md", "pytest.ini", "tests/conftest.py"}
+STUDENT = {"README.md", "pytest.ini", "requirements.txt", "tests/conftest.py"}
 
 
 def files(folder):

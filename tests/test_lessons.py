@@ -112,6 +112,35 @@ def test_it_opens_with_goals_and_time_and_asks_for_predictions(path):
         assert asked.strip().splitlines()[-1].startswith(("- ", "  ")), "the cell ends with the answers"
 
 
+LEVELS = ("easy", "medium", "hard")
+
+
+@lessons
+def test_exercises_go_from_easy_to_hard_and_have_hints_in_steps(path):
+    """Each stands right under its statement: one hint at least for what is not easy, two for what is hard."""
+    found, levels = cells(path), []
+    for (kind, lines), (kind_below, code) in itertools.pairwise(found):
+        text = "\n".join(line[2:] for line in lines)
+        if kind_below == MARKDOWN or BEGIN not in "\n".join(code):
+            assert "## Exercise" not in text or kind != MARKDOWN
+            continue
+        ((number, level),) = re.findall(r"^## Exercise (\d+) \((\w+)\): \S", text, re.M)
+        levels.append(LEVELS.index(level))
+        assert int(number) == len(levels)
+        hints = re.findall(r"<summary>Hint (\d+)</summary>", text.partition("## Exercise")[2])
+        assert hints == [str(i + 1) for i in range(len(hints))]
+        assert len(hints) >= levels[-1], f"exercise {number} is {level}, and has {len(hints)} hints"
+    assert levels
+    assert levels == sorted(levels), "exercises are not in the order of their difficulty"
+
+
+@lessons
+def test_numbers_have_a_digit_before_the_point(path):
+    """Here and in the texts that code shows, but not in the formats of numbers, `{x:.1f}`."""
+    source = re.sub(r"\{[^{}]*:[^{}]*\}", "", path.read_text(encoding="utf-8"))
+    assert not re.findall(r".*(?<![\w.%])\.\d.*", source)
+
+
 @lessons
 def test_a_cell_that_works_stands_whole_under_the_guard(path):
     """Importing a lesson does no work; a notebook gets these cells without the guard, and they mean the same."""

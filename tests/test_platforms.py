@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -124,7 +127,116 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert "no exercises of lesson 99" in capsys.readouterr().err
     assert run("gradescope", "auto.zip", "--lesson", "1") == 0
     assert (tmp_path / "auto.zip").exists()
-    assert run("class", "missing", "--out", "grades", "--fail-under", "101") == 2
+    assert run("grade", "missing", "--out", "grades", "--fail-under", "101") == 2
+    assert run("grade", "missing", "other") == 2
+    assert "2 submissions: say with --out DIR" in capsys.readouterr().err
+    assert run("grade", "missing", "--out", "grades", "--json", "x.json") == 2
+    assert "--json is for a single submission" in capsys.readouterr().err
     assert not (tmp_path / "grades").exists()
-    assert run("class", "missing", "--out", "grades", "--lesson", "1", "--fail-under", "50") == 1
+    assert run("grade", "missing", "--out", "grades", "--lesson", "1") == 1
     assert "cannot be graded" in capsys.readouterr().out
+
+
+def test_exit_codes_and_who_when_what(tmp_path, monkeypatch, capsys):
+    """One submission alone and the same in a class of one."""
+    export(tmp_path / "solved", solutions=True)
+    monkeypatch.chdir(tmp_path)
+    stubs = tmp_path / "Ada Lovelace_7_assignsubmission_file_"
+    stubs.mkdir()
+    (stubs / "lesson01_linear.py").write_text(stub(lessons()[1].read_text("utf-8")), "utf-8")
+
+    def run(*arguments: str) -> int:
+        with pytest.raises(SystemExit) as end:
+            cli.main(["course", "grade", *arguments, "--lesson", "1"])
+        return end.value.code or 0
+
+    assert run("solved", "--fail-under", "100", "--json", "solved.json") == 0
+    assert run(str(stubs), "--json", "stubs.json") == 0
+    assert run(str(stubs), "--fail-under", "1") == 1
+    assert run(str(stubs), "--out", "grades") == 0
+    assert run(str(stubs), "--out", "grades", "--fail-under", "1") == 1
+    alone = json.loads((tmp_path / "stubs.json").read_text("utf-8"))
+    of_class = json.loads((tmp_path / "grades" / "Ada-Lovelace-7.json").read_text("utf-8"))
+    assert (alone["name"], alone["id"], alone["earned"]) == ("Ada Lovelace", "7", 0)
+    assert {key: alone[key] for key in ("name", "id", "submission", "sha256", "version")} == {
+        key: of_class[key] for key in ("name", "id", "submission", "sha256", "version")
+    }
+    assert alone["when"]
+    assert of_class["when"]
+    assert alone["sha256"] != json.loads((tmp_path / "solved.json").read_text("utf-8"))["sha256"]
+
+
+def test_a_folder_for_nbgrader_and_a_workflow(tmp_path, monkeypatch, capsys):
+    def run(*arguments: str) -> int:
+        with pytest.raises(SystemExit) as end:
+            cli.main(["course", *arguments])
+        return end.value.code or 0
+
+    monkeypatch.chdir(tmp_path)
+    assert run("export", "course", "--nbgrader") == 0
+    books = {path.parent.name: json.loads(path.read_text("utf-8")) for path in tmp_path.glob("course/source/*/*.ipynb")}
+    assert sorted(books) == [f"lesson{number:02}" for number in sorted(lessons())]
+    assert (tmp_path / "course" / "nbgrader_config.py").exists()
+    for name, book in books.items():
+        names = [cell["metadata"]["nbgrader"]["grade_id"] for cell in book["cells"] if "nbgrader" in cell["metadata"]]
+        assert len(set(names)) == len(names)
+        assert len({cell["id"] for cell in book["cells"]}) == len(book["cells"]), name
+        for cell in book["cells"]:
+            marks = cell["metadata"].get("nbgrader", {})
+            assert ("### BEGIN SOLUTION" in "".join(cell["source"])) == marks.get("solution", False)
+        open_questions = [
+            cell for cell in book["cells"] if cell["cell_type"] == "markdown" and "nbgrader" in cell["metadata"]
+        ]
+        assert [cell["metadata"]["nbgrader"]["points"] for cell in open_questions] == [3]
+    assert run("export", "both", "--nbgrader", "--notebooks") == 2
+    assert not (tmp_path / "both").exists()
+    assert run("export", "plain") == 0
+    assert not (tmp_path / "plain" / ".github").exists()
+    assert run("export", "pushed", "--github") == 0
+    workflow = (tmp_path / "pushed" / ".github" / "workflows" / "exercises.yml").read_text("utf-8")
+    for command in re.findall(r"run: (.+)", workflow):
+        assert command in (tmp_path / "pushed" / "README.md").read_text("utf-8"), "a student does the same by hand"
+    assert (
+        (tmp_path / "pushed" / "requirements.txt").read_text("utf-8").splitlines()[-1].startswith("tinyadv[course]>=")
+    )
+    assert run("solutions", "solved", "--notebooks") == 0
+    book = (tmp_path / "solved" / "lessons" / "lesson01_linear.ipynb").read_text("utf-8")
+    assert "### BEGIN SOLUTION" in book
+    assert (
+        (tmp_path / "solved" / "requirements.txt").read_text("utf-8").splitlines()[-1].startswith("tinyadv[notebooks]")
+    )
+
+
+@pytest.mark.slow
+def test_nbgrader_hands_out_and_grades(tmp_path):
+    """The students' version has no solutions; one who solves an exercise of two gets its points, and no others."""
+    pytest.importorskip("nbgrader", reason="pip install nbgrader")
+    export(tmp_path / "course", nbgrader=True)
+    folder = tmp_path / "course"
+
+    def nbgrader(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "nbgrader", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    nbgrader("generate_assignment", "lesson01", "--create")
+    (handed_out,) = folder.glob("release/lesson01/*.ipynb")
+    text = handed_out.read_text("utf-8")
+    assert "BEGIN SOLUTION" not in text
+    assert "For the teacher" not in text
+    (folder / "submitted" / "ada" / "lesson01").mkdir(parents=True)
+    book = json.loads(text)
+    for cell in book["cells"]:
+        if "def worst_change" in "".join(cell["source"]):
+            lines = "".join(cell["source"]).splitlines()
+            assert lines[-1] == '    raise NotImplementedError("exercise: not done yet")'
+            cell["source"] = "\n".join([*lines[:-1], "    return eps * np.sign(w)"])
+    (folder / "submitted" / "ada" / "lesson01" / handed_out.name).write_text(json.dumps(book), "utf-8")
+    nbgrader("autograde", "lesson01", "--create")
+    nbgrader("export", "--to", "grades.csv")
+    (row,) = csv.DictReader(io.StringIO((folder / "grades.csv").read_text("utf-8")))
+    worth = points_of(1, exercises(lessons()[1].read_text("utf-8")))
+    assert float(row["score"]) == sum(worth["worst_change"].values())
+    assert float(row["max_score"]) == sum(sum(tests.values()) for tests in worth.values()) + 3

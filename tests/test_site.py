@@ -290,11 +290,17 @@ def test_the_configuration_can_be_imported():
 
 
 @pytest.fixture(scope="module")
-def mathml():
+def module():
+    """The extension that shows formulas."""
     pytest.importorskip("sphinx", reason="shows formulas with docutils: pip install 'tinyadv[site]'")
     spec = importlib.util.spec_from_file_location("mathml", FOLDER / "mathml.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def mathml(module):
     return module.mathml
 
 
@@ -337,11 +343,44 @@ def test_numbers_and_bars_are_those_of_the_formula(tex, shown, mathml):
     assert shown in re.sub(r"\s*\n\s*", "", mathml(tex))
 
 
-def test_the_font_has_what_elements_imply(mathml):
+@pytest.mark.parametrize(
+    ("tex", "parts"),
+    [
+        (r"a = b, \qquad c", ["a = b,", "c"]),
+        (r"a = b", ["a = b"]),
+        (r"\frac{a \qquad b}{c} \qquad \left(d \qquad e\right)", [r"\frac{a \qquad b}{c}", r"\left(d \qquad e\right)"]),
+        (r"\begin{aligned} a \qquad b \end{aligned}", [r"\begin{aligned} a \qquad b \end{aligned}"]),
+        (r"a & b \qquad c", [r"a & b \qquad c"]),
+    ],
+)
+def test_formulas_side_by_side_are_apart(tex, parts, module):
+    assert module.parts(tex) == parts
+
+
+def test_the_font_has_what_formulas_need(module):
+    """All characters of the formulas in lessons and pages, and those that elements imply, are in the font."""
+    ziamath = pytest.importorskip("ziamath", reason="has the font: pip install 'tinyadv[site]'")
+    from fontTools.ttLib import TTFont
+
+    formulas = []
+    for path in [*course.lessons().values(), *sorted(FOLDER.glob("*.md"))]:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".py":
+            text = "\n".join(line[2:] for line in text.splitlines() if line.startswith("# ") or line == "#")
+        for block, inline in re.findall(r"\$\$(.+?)\$\$|\$([^$]+)\$", text, re.S):
+            formulas += [module.mathml(part, bool(block)) for part in module.parts(block or inline)]
+    assert any("<msqrt" in formula for formula in formulas)
+    drawn = {element for formula in formulas for element in re.findall(r"<(\w+)", formula)}
+    plain = {"math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "mstyle", "mfrac", "msub", "msup", "msubsup"}
+    plain |= {"munder", "mover", "munderover", "mtable", "mtr", "mtd"}
+    assert drawn <= {*plain, *module.IMPLIED}, "an element that may draw what is in no text"
+    shown = {code for code in module.characters([re.sub(r'alttext="[^"]*"', "", f) for f in formulas]) if code > 32}
+    with TTFont(Path(ziamath.__file__).parent / "fonts" / module.FONT) as font:
+        assert sorted(map(chr, shown - font.getBestCmap().keys() - {0x2061})) == []
+
+
+def test_the_font_has_what_elements_imply(mathml, module):
     """A root's sign stands in no text: without it in the font, n is shown for the root of n."""
-    spec = importlib.util.spec_from_file_location("mathml", FOLDER / "mathml.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     assert ord("√") in module.characters([mathml(r"\sqrt n")])
     assert ord("√") not in module.characters([mathml("n")])
     assert {ord("‖"), ord("∑")} <= module.characters([mathml(r"\lVert x\rVert"), mathml(r"\sum_i x_i")])

@@ -48,7 +48,7 @@ tinyadv {__version__}: Explaining and Harnessing Adversarial Examples, from scra
   tinyadv claims               what each claim became, and how it is measured
   tinyadv attack NETWORK       attack a network that reproduce has trained
   tinyadv audit NETWORK        what many attacks together leave of it
-  tinyadv course grade DIR     grade a student's exercises
+  tinyadv course grade DIR     grade a student's exercises, or with --out a class's
   tinyadv course site DIR      the lessons as a site, with a page for teachers
   tinyadv doctor               is everything in order here?
 
@@ -634,30 +634,44 @@ def _course(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
+Notebooks = Annotated[bool, typer.Option("--notebooks", help="Lessons as notebooks; needs jupytext.")]
+
+
 @course_app.command("export")
 def export_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or an empty one.")],
-    notebooks: Annotated[bool, typer.Option("--notebooks", help="Lessons as notebooks; needs jupytext.")] = False,
+    notebooks: Notebooks = False,
+    github: Annotated[
+        bool, typer.Option("--github", help="With a GitHub Actions workflow that tests at every push.")
+    ] = False,
+    nbgrader: Annotated[
+        bool, typer.Option("--nbgrader", help="A course folder for nbgrader instead, with the solutions.")
+    ] = False,
 ) -> None:
     """Write what a student gets. The lessons with gaps where solutions were, their tests, a README."""
-    _export(folder, notebooks, solutions=False)
+    with _work():
+        with _input_errors():
+            if nbgrader and (notebooks or github):
+                raise ValueError("--nbgrader writes notebooks, for nbgrader to hand out: no --notebooks, no --github")
+        _export(folder, notebooks, github=github, nbgrader=nbgrader)
 
 
 @course_app.command("solutions")
 def solutions_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or an empty one.")],
+    notebooks: Notebooks = False,
 ) -> None:
     """Write what the teacher gets. The lessons with solutions, what to look for in answers to open questions, tests."""
-    _export(folder, notebooks=False, solutions=True)
-
-
-def _export(folder: Path, notebooks: bool, solutions: bool) -> None:
     with _work():
-        from .course.export import export
+        _export(folder, notebooks, solutions=True)
 
-        with _input_errors():
-            files = export(folder, notebooks, solutions)
-        typer.echo("\n".join(str(folder / name) for name in files))
+
+def _export(folder: Path, notebooks: bool, **kind: bool) -> None:
+    from .course.export import export
+
+    with _input_errors():
+        files = export(folder, notebooks, **kind)
+    typer.echo("\n".join(str(folder / name) for name in files))
 
 
 @course_app.command("site")
@@ -698,8 +712,15 @@ OnlyLessons = Annotated[
 
 @course_app.command("grade")
 def grade_command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a student handed in: a folder, or a zip file.")],
+    submissions: Annotated[
+        list[Path],
+        typer.Argument(metavar="SUBMISSION...", help="Folders or zip files, as Moodle and Canvas name them, or one."),
+    ],
     only: OnlyLessons = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="For a class: where grades are written, and taken from if they are there."),
+    ] = None,
     as_json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON; - is standard output.")
     ] = None,
@@ -707,13 +728,18 @@ def grade_command(
     gradescope: Annotated[
         Path | None, typer.Option("--gradescope", metavar="FILE", help="Write Gradescope's results.json.")
     ] = None,
+    fail_under: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Exit code 1 if a submission earns less of its points, in %.")
+    ] = None,
 ) -> None:
-    """Grade a submission. Points and a line of feedback for each exercise; by the package's own copy of the tests."""
-    with _work():
-        from rich.console import Console
+    """Grade a submission, or a class. Points and a line of feedback for each exercise, by the package's own tests.
 
+    With --out a file for each student, tables for the class, and which mistakes it made; what was graded is not graded
+    again. Exit codes: 0; 1 if one cannot be graded, or is below --fail-under; 2 for what cannot be asked for.
+    """
+    with _work():
         from .course import scores
-        from .course.grade import GradingError, grade
+        from .course.grade import GradingError
 
         asked = [
             ("--json", as_json, scores.as_json),
@@ -721,54 +747,59 @@ def grade_command(
             ("--gradescope", gradescope, scores.as_gradescope),
         ]
         outputs = [(option, path, form) for option, path, form in asked if path is not None]
-        printed = [option for option, path, _ in outputs if descriptor(path) == STANDARD_OUTPUT]
-        try:
-            with _input_errors():
-                if len(printed) > 1:
-                    raise ValueError(f"{' and '.join(printed)}: only one of them can go to standard output")
-                for option, path, _ in outputs:
-                    _check_output(option, path)
-                graded = grade(folder, only)
-        except GradingError as error:
-            raise typer.Exit(_complain(error, 1)) from error
-        for _, path, form in outputs:  # files first: nothing that happens to the table can cost them
-            write_atomically(path, form(graded))
-        scores.table(graded, Console(stderr=bool(printed)))
-
-
-@course_app.command("class")
-def class_command(
-    submissions: Annotated[
-        list[Path],
-        typer.Argument(metavar="SUBMISSION...", help="Folders or zip files, as Moodle and Canvas name them."),
-    ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where grades are written, and taken from if they are there.")
-    ],
-    only: OnlyLessons = None,
-    fail_under: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Exit code 1 if a submission earns less of its points, in %.")
-    ] = None,
-) -> None:
-    """Grade a class. A file for each student, tables for the class, and which mistakes it made; resumable."""
-    with _work():
-        from .course.classroom import grade_class, mistakes
-        from .course.grade import GradingError
-        from .course.scores import total
-
         try:
             with _input_errors():
                 if fail_under is not None and not 0 <= fail_under <= 100:
                     raise ValueError(f"--fail-under is a share from 0 to 100, got {fail_under:g}")
-                graded = grade_class(submissions, out, only, typer.echo)
+                if out is None and len(submissions) > 1:
+                    raise ValueError(f"{len(submissions)} submissions: say with --out DIR where their grades go")
+                if out is not None and outputs:
+                    raise ValueError(
+                        f"{outputs[0][0]} is for a single submission: with --out each has a file of its own"
+                    )
+                if out is not None:
+                    totals = _grade_class(submissions, out, only)
+                else:
+                    totals = [_grade_one(submissions[0], only, outputs)]
         except GradingError as error:
             raise typer.Exit(_complain(error, 1)) from error
-        typer.echo(f"\nWhat the class got wrong (all of it: {out / 'mistakes.csv'}):")
-        for lesson, exercise, count, said in sorted(mistakes(graded), key=lambda row: -row[2])[:10]:
-            typer.echo(f"{count:4} of {len(graded)}  lesson {lesson}, {exercise}: {said}")
-        totals = [total(list(one.exercises)) for one in graded]
-        if fail_under is not None and any(100 * earned < fail_under * max(points, 1) for earned, points in totals):
+        under = 0 if fail_under is None else fail_under
+        if any(not points or 100 * earned < under * points for earned, points in totals):
             raise typer.Exit(1)
+
+
+def _grade_one(
+    submission: Path, only: list[int] | None, outputs: list[tuple[str, Path, Callable[..., str]]]
+) -> tuple[float, float]:
+    """Grade one submission, write what is asked for, and print the table; what was earned, and of how much."""
+    from rich.console import Console
+
+    from .course import scores
+    from .course.classroom import about
+    from .course.grade import grade
+
+    printed = [option for option, path, _ in outputs if descriptor(path) == STANDARD_OUTPUT]
+    if len(printed) > 1:
+        raise ValueError(f"{' and '.join(printed)}: only one of them can go to standard output")
+    for option, path, _ in outputs:
+        _check_output(option, path)
+    graded = grade(submission, only)
+    for option, path, form in outputs:  # files first: nothing that happens to the table can cost them
+        write_atomically(path, form(graded, about(submission)) if option == "--json" else form(graded))
+    scores.table(graded, Console(stderr=bool(printed)))
+    return scores.total(graded)
+
+
+def _grade_class(submissions: list[Path], out: Path, only: list[int] | None) -> list[tuple[float, float]]:
+    """Grade a class, and print which mistakes it made; what each earned, and of how much, 0 if it cannot be graded."""
+    from .course.classroom import grade_class, mistakes
+    from .course.scores import total
+
+    graded = grade_class(submissions, out, only, typer.echo)
+    typer.echo(f"\nWhat the class got wrong (all of it: {out / 'mistakes.csv'}):")
+    for lesson, exercise, count, said in sorted(mistakes(graded), key=lambda row: -row[2])[:10]:
+        typer.echo(f"{count:4} of {len(graded)}  lesson {lesson}, {exercise}: {said}")
+    return [total(list(one.exercises)) for one in graded]
 
 
 @course_app.command("gradescope")

@@ -155,8 +155,23 @@ def _inline(translator, node) -> None:
 
 
 def _block(translator, node) -> None:
-    translator.body.append(f'<div class="formula">{_shown(node, block=True)}</div>\n')
+    shown = "".join(_shown(nodes.math_block(part, part, source=node.source), True) for part in parts(node.astext()))
+    translator.body.append(f'<div class="formula">{shown}</div>\n')
     raise nodes.SkipNode
+
+
+def parts(tex: str) -> list[str]:
+    """What stands side by side in a displayed formula, with a wide space between; narrow screens break there."""
+    if r"\begin" in tex or r"\\" in tex or "&" in tex:
+        return [tex]
+    depth, start, found = 0, 0, []
+    for match in re.finditer(r"\\qquad|\\left\b|\\right\b|[{}]", tex):
+        if match[0] == r"\qquad" and not depth:
+            found.append(tex[start : match.start()].strip())
+            start = match.end()
+        elif match[0] != r"\qquad":
+            depth += 1 if match[0] in ("{", r"\left") else -1
+    return [*found, tex[start:].strip()]
 
 
 def characters(formulas: list[str]) -> set[int]:
@@ -166,7 +181,8 @@ def characters(formulas: list[str]) -> set[int]:
         if any(f"<{element}" in formula for formula in formulas):
             used.add(ord(character))
     # a browser shows the letters of formulas as mathematical italics, which are characters of their own
-    return used | {*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C), *range(0x20, 0x7F)}
+    letters = {*range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C)} - {0x1D455} | {0x210E}  # h has another place
+    return used | letters | {*range(0x20, 0x7F)}
 
 
 def _font(app: Sphinx, exception: Exception | None) -> None:

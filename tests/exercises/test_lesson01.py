@@ -35,7 +35,7 @@ def test_the_change_stays_in_the_box_and_uses_it_up(lesson):
         "your eta is proportional to w: that is the worst change of a given Euclidean length; in the max norm an input "
         "with a small weight may move just as far as one with a large weight: only the sign of w matters"
     )
-    assert sizes.max() < 0.25 + 1e-12, f"eta leaves the box: an entry has the size {sizes.max():.3g}, eps is .25"
+    assert sizes.max() < 0.25 + 1e-12, f"eta leaves the box: an entry has the size {sizes.max():.3g}, eps is 0.25"
     assert np.allclose(sizes, 0.25), (
         "some inputs move by less than eps: what they do not use could have raised w @ x further"
     )

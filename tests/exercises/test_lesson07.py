@@ -254,7 +254,7 @@ def test_what_the_attack_adds_to_each_image(lesson):
 
 @pytest.mark.exercise("added_penalty", points=2)
 def test_it_fades_for_large_margins_and_is_l1_decay_for_wrong_images(lesson):
-    """One weight of 2, eps = .5: eps ||w||_1 = 1."""
+    """One weight of 2, eps = 0.5: eps ||w||_1 = 1."""
     margins = np.array([30.0, 300.0, 3000.0, -300.0, -3000.0])
     with np.errstate(all="ignore"):
         given = lesson.added_penalty(np.array([2.0]), 0.0, margins[:, None] / 2, np.ones(5), 0.5)

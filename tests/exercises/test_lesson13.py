@@ -32,7 +32,7 @@ def test_the_error_is_a_share_of_the_samples(lesson):
     judge(error, 3 / 9, [
         ("the error counts a sample twice if two sigmoids exceed one half: each sample counts once", 5 / 9),
         ("the error is a share of all N K probabilities here: it is a share of the N samples", 5 / 27),
-        ("the error counts p = .5 too: an error is a probability ABOVE one half", 4 / 9),
+        ("the error counts p = 0.5 too: an error is a probability ABOVE one half", 4 / 9),
         ("the error is a count here: a share of the N samples is wanted", 3),
         ("this is the share of samples that no class claims: the error is the rest", 6 / 9),
         ("rows were divided by their sums: sigmoids are independent, their p is what it is",
@@ -53,7 +53,7 @@ def test_the_confidence_is_a_mean_over_the_errors(lesson):
         ("the confidence is the mean of all K probabilities of the errors: of each only the largest counts",
          P[P.max(axis=1) > 0.5].mean()),
         ("the confidence is that of the surest sample: the mean over the errors is wanted", 0.9),
-        ("the confidence counts a p of exactly .5 too: an error is a probability ABOVE one half",
+        ("the confidence counts a p of exactly 0.5 too: an error is a probability ABOVE one half",
          (0.9 + 0.7 + 0.75 + 0.5) / 4),
     ])  # fmt: skip
 

@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,12 +122,11 @@ def _file_name(student: Student) -> str:
 
 def _graded(student: Student, place: Path, lessons: list[int]) -> Graded:
     """Grade one submission, or take what an earlier run wrote of the very same."""
-    about: dict[str, Any] = {"format": FORM, "version": __version__, "lessons": lessons}
-    about |= {"name": student.name, "id": student.id, "submission": student.path.name}
+    said: dict[str, Any] = {"format": FORM, "lessons": lessons, **about(student.path)}
+    when = said.pop("when")
     path = place.with_name(f"{place.name}.json")
     try:
-        about["sha256"] = fingerprint(student.path)
-        if (kept := _kept(path, about)) is not None:
+        if (kept := _kept(path, said)) is not None:
             return Graded(student, kept)
         exercises, problem = tuple(grade(student.path, lessons)), ""
     except GradingError:
@@ -134,21 +134,30 @@ def _graded(student: Student, place: Path, lessons: list[int]) -> Graded:
     except (ValueError, OSError) as error:
         exercises, problem = (), f"cannot be graded: {error}"
     one = Graded(student, exercises, problem)
-    about |= {"when": datetime.now(UTC).isoformat(timespec="seconds"), "problem": problem}
-    about["exercises"] = [
+    said |= {"when": when, "problem": problem}
+    said["exercises"] = [
         {"lesson": e.lesson, "exercise": e.name, "tests": [[t.name, t.points, t.feedback] for t in e.tests]}
         for e in exercises
     ]
-    write_atomically(path, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(path, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
     write_atomically(place.with_name(f"{place.name}.txt"), letter(one))
     return one
 
 
-def _kept(path: Path, about: dict[str, Any]) -> tuple[Exercise, ...] | None:
+def about(submission: Path) -> dict[str, Any]:
+    """Whose submission it is, a hash of its contents ("" if it cannot be read), when it is graded, by which version."""
+    student = student_of(submission)
+    said = {"name": student.name, "id": student.id, "submission": submission.name, "sha256": ""}
+    with suppress(ValueError, OSError):
+        said["sha256"] = fingerprint(submission)
+    return said | {"when": datetime.now(UTC).isoformat(timespec="seconds"), "version": __version__}
+
+
+def _kept(path: Path, wanted: dict[str, Any]) -> tuple[Exercise, ...] | None:
     """The exercises in a file of an earlier run, if it is about this very submission and nothing went wrong."""
     try:
         said = parse_json(path.read_text(encoding="utf-8"))
-        if said["problem"] or any(said[key] != value for key, value in about.items()):
+        if said["problem"] or any(said[key] != value for key, value in wanted.items()):
             return None
         return tuple(
             Exercise(e["lesson"], e["exercise"], tuple(Check(str(n), float(p), str(f)) for n, p, f in e["tests"]))

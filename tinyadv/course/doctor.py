@@ -142,7 +142,7 @@ def operations(seed: int = 0) -> dict[str, tuple[Callable[..., Any], list[Any]]]
     def positive(*shape: int) -> Any:
         return rng.uniform(0.5, 2.0, shape)
 
-    def apart(*shape: int) -> Any:  # at least .1 away from 0 and from each other
+    def apart(*shape: int) -> Any:  # at least 0.1 away from 0 and from each other
         n = normal(*shape).size
         return (0.3 * (rng.permutation(n) - n // 2) + 0.15 + rng.uniform(-0.04, 0.04, n)).reshape(shape)
 

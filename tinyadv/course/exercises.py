@@ -59,7 +59,7 @@ def stub(source: str) -> str:
     Blocks in the text say what a teacher looks for in the answer to an open question. In their place is a cell for the
     student's answer.
     """
-    source = _RUBRIC.sub(lambda block: _ANSWER.format(points=_points(block[0])), source)
+    source = _RUBRIC.sub(lambda block: _ANSWER.format(points=points_in(block[0])), source)
     lines = source.splitlines(keepends=True)
     for name, begin, end in reversed(_blocks(source)):
         indent = lines[begin][: len(lines[begin]) - len(lines[begin].lstrip())]
@@ -77,10 +77,11 @@ def without_rubrics(source: str) -> str:
 
 def open_questions(source: str) -> list[int]:
     """What each open question of a lesson is worth, in points that a teacher gives."""
-    return [_points(block[0]) for block in _RUBRIC.finditer(source)]
+    return [points_in(block[0]) for block in _RUBRIC.finditer(source)]
 
 
-def _points(rubric: str) -> int:
+def points_in(rubric: str) -> int:
+    """What an open question is worth, by the text that says what to look for in its answer."""
     found = _POINTS.search(rubric)
     return int(found[1]) if found else 3
 

@@ -1,13 +1,15 @@
 """The folder that a student gets, and the one that a teacher gets.
 
 A student's has the lessons with a NotImplementedError where a solution was, the tests of those lessons and a short
-text; plain `pytest` in it says what is solved. The teacher's has the solutions.
+text; plain `pytest` in it says what is solved. The teacher's has the solutions. A course folder for nbgrader is
+the third kind: nbgrader makes the students' version of it by itself.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from .. import __version__
 from ..storage import fill_folder, naming
 from . import lessons, title
 from .cells import as_in_notebook
@@ -28,6 +30,17 @@ STUDENT = """\
 
 Each file in `lessons/` is {kind}. Read it from the top; where it says *Exercise*, a function below
 raises `NotImplementedError`: write its body in place of that line. Nothing else needs to change.
+
+## Install
+
+Python 3.11 or newer, then in this folder:
+
+```sh
+python -m venv .venv
+source .venv/bin/activate               # in Windows: .venv\\Scripts\\activate
+pip install -r requirements.txt
+tinyadv doctor                          # is everything in order?
+```
 
 | lesson | exercises |
 |---|---|
@@ -50,6 +63,39 @@ in a process of its own that may not take more than 2 GiB of memory and some sec
 write outside of its folder.
 The tests may be read, and often say more than the text. Use NumPy and what the lesson imports; keep the
 names and arguments of functions.
+
+float32 goes in, float32 has to come out: an array that was made without a dtype turns everything that it meets into
+float64, and costs the point of the test that looks for it. Numbers of Python, such as `0.25`, do not.
+"""
+
+# What pip installs; a teacher who has tinyadv from elsewhere changes it in one place, for the workflow too.
+REQUIREMENTS = """\
+# Where tinyadv is not on your package index, put the path or the address of its wheel or repository here.
+tinyadv[{extra}]>={version}
+"""
+
+WORKFLOW = """\
+# Tests the exercises at every push, and says what is solved.
+name: exercises
+on: [push, workflow_dispatch]
+jobs:
+  test:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with:
+          python-version: "3.12"
+      - run: pip install -r requirements.txt
+      - run: pytest
+"""
+
+NBGRADER = """\
+# Configuration of nbgrader. In this folder: `nbgrader generate_assignment lesson01`, then release, collect, autograde.
+c = get_config()
+c.CourseDirectory.course_id = "tinyadv"
+c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("exercise: not done yet")'}
+c.ExecutePreprocessor.timeout = 600  # seconds a cell; where a lesson trains networks, they are needed
 """
 
 TEACHER = """\
@@ -57,7 +103,7 @@ TEACHER = """\
 
 The lessons of the course with their solutions, which stand between `### BEGIN SOLUTION` and `### END SOLUTION`, and the
 tests. `pytest` in this folder passes. Students get what `tinyadv course export DIR` writes;
-`tinyadv course grade DIR` grades what they hand in.
+`tinyadv course grade DIR` grades what one of them hands in, `tinyadv course grade DIR ... --out GRADES` a class.
 
 | lesson | exercises |
 |---|---|
@@ -85,7 +131,9 @@ def graded_lessons() -> dict[int, Path]:
     return {number: path for number, path in lessons().items() if (folder / f"test_lesson{number:02}.py").exists()}
 
 
-def export(folder: Path, notebooks: bool = False, solutions: bool = False) -> list[Path]:
+def export(
+    folder: Path, notebooks: bool = False, solutions: bool = False, github: bool = False, nbgrader: bool = False
+) -> list[Path]:
     """Write the tree for students, or with `solutions` the teacher's, into `folder`; all of it or nothing.
 
     Parameters
@@ -94,6 +142,10 @@ def export(folder: Path, notebooks: bool = False, solutions: bool = False) -> li
         Made where it does not exist.
     notebooks : bool
         Lessons as Jupyter notebooks instead of scripts; needs jupytext.
+    github : bool
+        With a workflow of GitHub Actions that tests the exercises at every push.
+    nbgrader : bool
+        A course folder for nbgrader instead, with solutions, from which it makes the students' version; needs jupytext.
 
     Returns
     -------
@@ -109,7 +161,9 @@ def export(folder: Path, notebooks: bool = False, solutions: bool = False) -> li
         raise ValueError(f"{folder} is not empty: wanted a new folder, or an empty one")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: wanted a new folder, or an empty one")
-    files = _files(notebooks, solutions)
+    files = _nbgrader_files() if nbgrader else _files(notebooks, solutions)
+    if github:
+        files[".github/workflows/exercises.yml"] = WORKFLOW
 
     def write(whole: Path) -> None:
         for name, text in files.items():
@@ -133,6 +187,8 @@ def _files(notebooks: bool, solutions: bool) -> dict[str, str]:
         name = f"lessons/{path.stem}"
         files |= {f"{name}.ipynb": notebook(text)} if notebooks else {f"{name}.py": text}
         files[f"tests/test_lesson{number:02}.py"] = _read(tests / f"test_lesson{number:02}.py")
+    extra = "notebooks" if notebooks else "course"
+    files["requirements.txt"] = REQUIREMENTS.format(extra=extra, version=__version__)
     files["tests/conftest.py"] = _read(tests / "conftest.py")
     files["pytest.ini"] = INI
     first = min(chosen)
@@ -144,6 +200,17 @@ def _files(notebooks: bool, solutions: bool) -> dict[str, str]:
         first=first,
     )
     return files
+
+
+def _nbgrader_files() -> dict[str, str]:
+    """The text of each file of a course folder for nbgrader: an assignment for each lesson."""
+    from .platforms import nbgrader_notebook
+
+    books = {
+        f"source/lesson{number:02}/{path.stem}.ipynb": nbgrader_notebook(number)
+        for number, path in graded_lessons().items()
+    }
+    return {**books, "nbgrader_config.py": NBGRADER}
 
 
 def _read(path: Path) -> str:

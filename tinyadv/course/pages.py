@@ -340,7 +340,7 @@ def points() -> str:
 
 @cache
 def mistakes(number: int) -> dict[str, list[tuple[str, str]]]:
-    """For each exercise of a lesson what students get wrong, and words of the feedback that they then get."""
+    """What students are likely to get wrong in each exercise of a lesson, and words of the feedback they then get."""
     path = tests_folder() / "wrong" / f"lesson{number:02}.py"
     wrong = runpy.run_path(str(path))["WRONG"] if path.exists() else {}
     return {name: [(mistake, words) for mistake, _, words in answers] for name, answers in wrong.items()}

@@ -1,4 +1,4 @@
-"""The exercises on other people's platforms: an autograder for Gradescope, a workflow for GitHub, nbgrader's metadata.
+"""The exercises on other people's platforms: an autograder for Gradescope, and notebooks with nbgrader's metadata.
 
 All of them run what `tinyadv course grade` runs, or the exported tests; nothing is graded in a second way.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from ..storage import write_atomically
 from . import lessons
-from .exercises import exercises
+from .exercises import BEGIN, END, exercises, points_in
 from .export import PACKAGE, graded_lessons, notebook, tests_folder
 from .grade import tests_of
 
@@ -38,22 +38,6 @@ mkdir -p "$root/results"
 cd "$root"
 PYTHONPATH="$root/source" "$python" -m tinyadv course grade "$root/submission" {lessons}\
 --gradescope "$root/results/results.json"
-"""
-
-WORKFLOW = """\
-# Tests the exercises at every push, and says what is solved.
-name: exercises
-on: [push, workflow_dispatch]
-jobs:
-  test:
-    runs-on: ubuntu-latest
-    steps:
-      - uses: actions/checkout@v4
-      - uses: actions/setup-python@v5
-        with:
-          python-version: "3.12"
-      - run: pip install "tinyadv[course]"
-      - run: pytest
 """
 
 
@@ -112,22 +96,45 @@ def nbgrader_notebook(number: int) -> str:
 
     nbgrader strips what stands between `### BEGIN SOLUTION` and `### END SOLUTION` itself. Each test of an exercise
     is a cell that runs the exported test by pytest's name, so that feedback and points are those of everywhere else.
+    The place for the answer to an open question is a cell that nbgrader's form shows to whoever marks it.
     """
     source = graded_lessons()[number].read_text(encoding="utf-8")
     book: dict[str, Any] = json.loads(notebook(source))
     tests = tests_of(number, exercises(source))
     cells: list[dict[str, Any]] = []
     for cell in book["cells"]:
-        cells.append(cell)
-        code = "".join(cell["source"])
-        if cell["cell_type"] != "code" or "### BEGIN SOLUTION" not in code:
-            continue
-        for name in exercises(code):
-            cell["metadata"]["nbgrader"] = _metadata(f"lesson{number:02}-{name}", grade=False, solution=True)
+        text = "".join(cell["source"])
+        if BEGIN not in text:
+            cells.append(cell)
+        elif cell["cell_type"] == "markdown":
+            cells += _open_question(number, text, len([c for c in cells if _marked(c)]))
+        else:
+            (name,) = exercises(text)
+            marks = _metadata(f"lesson{number:02}-{name}", grade=False, solution=True)
+            cells.append({**cell, "metadata": {**cell["metadata"], "nbgrader": marks}})
             for test, points in tests[name].items():
-                cells.append(_test_cell(number, name, test, points))
+                shown = f"from tinyadv.course.check import check\n\ncheck({name}, test={test!r})"
+                cells.append(_cell(f"lesson{number:02}-{name}-{test}", shown, points))
     book["cells"] = cells
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
+
+
+def _marked(cell: dict[str, Any]) -> bool:
+    return cell["cell_type"] == "markdown" and "nbgrader" in cell["metadata"]
+
+
+def _open_question(number: int, text: str, before: int) -> list[dict[str, Any]]:
+    """The question, the place for its answer, where the teacher's version has what to look for, and the text below."""
+    question, _, rest = text.partition(BEGIN)
+    rubric, _, below = rest.partition(END)
+    name = f"lesson{number:02}-to-think-about" + (f"-{before + 1}" if before else "")
+    answer = _cell(name, f"{BEGIN}\n{rubric.strip()}\n{END}", points_in(rubric), answer=True)
+    parts = [_text(f"{name}-question", question), answer, _text(f"{name}-below", below)]
+    return [part for part in parts if part["source"]]
+
+
+def _text(name: str, text: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "id": name[:64], "metadata": {}, "source": text.strip()}
 
 
 def _metadata(name: str, grade: bool, solution: bool, points: float | None = None) -> dict[str, Any]:
@@ -136,13 +143,12 @@ def _metadata(name: str, grade: bool, solution: bool, points: float | None = Non
     return said | ({"points": points} if points is not None else {})
 
 
-def _test_cell(number: int, exercise: str, test: str, points: float) -> dict[str, Any]:
-    name = f"lesson{number:02}-{exercise}-{test}"
-    return {
-        "cell_type": "code",
-        "execution_count": None,
-        "id": "".join(c if c.isalnum() else "-" for c in name)[:64],
-        "metadata": {"nbgrader": _metadata(name, grade=True, solution=False, points=points)},
-        "outputs": [],
-        "source": f"from tinyadv.course.check import check\n\ncheck({exercise}, test={test!r})",
-    }
+def _cell(name: str, source: str, points: float, answer: bool = False) -> dict[str, Any]:
+    """A cell that is worth points: a test, or in Markdown an answer that a person marks."""
+    marks = {"nbgrader": _metadata(name, grade=True, solution=answer, points=points)}
+    same = {"id": "".join(c if c.isalnum() else "-" for c in name)[-64:], "metadata": marks, "source": source}
+    return (
+        {"cell_type": "markdown", **same}
+        if answer
+        else {"cell_type": "code", **same, "execution_count": None, "outputs": []}
+    )

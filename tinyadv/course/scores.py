@@ -88,8 +88,8 @@ def table(exercises: list[Exercise], console: Any) -> None:
         console.print(f'not in these points, for the teacher to mark: "To think about" in {listed}', highlight=False)
 
 
-def as_json(exercises: list[Exercise]) -> str:
-    """Everything, for other programs."""
+def as_json(exercises: list[Exercise], about: dict[str, Any] | None = None) -> str:
+    """Everything, for other programs; `about` says whose submission it is, when it was graded, and by which version."""
     earned, points = total(exercises)
     entries = [
         {
@@ -109,7 +109,7 @@ def as_json(exercises: list[Exercise]) -> str:
         for number, each in questions(exercises).items()
         for worth in each
     ]
-    whole = {"format": "tinyadv grade 1", "earned": earned, "points": points, "exercises": entries}
+    whole = {"format": "tinyadv grade 1", **(about or {}), "earned": earned, "points": points, "exercises": entries}
     whole["open_questions"] = waiting  # no part of the points above
     return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -263,7 +263,9 @@ def machine(D=6, n1=5, n2=4, K=3):
     return rng.random((4, D)), [1.5 * rng.standard_normal(shape) for shape in shapes]
 
 
-def rounds_of(v, W1, W2, W3, b1, b2, b3, rounds, *, first1=2, first2=2, later=1, back=True, said="softmax"):
+def rounds_of(
+    v, W1, W2, W3, b1, b2, b3, rounds, *, first1=2, first2=2, later=1, back=True, said="softmax", bias1=1, first=True
+):
     """Mean field, with one thing changed that students get wrong."""
     answers = {
         "softmax": ops.softmax,
@@ -272,12 +274,14 @@ def rounds_of(v, W1, W2, W3, b1, b2, b3, rounds, *, first1=2, first2=2, later=1,
         "logits": lambda z: z,
         "images": lambda z: over(z, 0),
     }
-    h1 = ops.sigmoid(first1 * (v @ W1.T) + b1)
-    h2 = ops.sigmoid(first2 * (h1 @ W2.T) + b2)
+    h1 = ops.sigmoid(first1 * (v @ W1.T) + bias1 * b1)
+    h2 = ops.sigmoid(first2 * (h1 @ W2.T) + bias1 * b2)
     for _ in range(rounds - 1):
-        h1 = ops.sigmoid(later * (v @ W1.T) + (h2 @ W2 if back else 0) + b1)
+        above = h2 @ W2 if back else 0
+        h1 = ops.sigmoid(later * (v @ W1.T) + above + b1) if first else h1
         z = h2 @ W3.T + b3
         h2 = ops.sigmoid(later * (h1 @ W2.T) + answers[said](z) @ W3 + b2)
+        h1 = h1 if first else ops.sigmoid(v @ W1.T + h2 @ W2 + b1)
     return z
 
 
@@ -303,6 +307,10 @@ def test_the_label_after_some_rounds(lesson, rounds):
          rounds_of(v, *weights, rounds, first2=1)),
         ("what comes from below counts twice in round 1 alone: later there is something above",
          rounds_of(v, *weights, rounds, later=2)),
+        ("the biases count once in round 1 too: only what comes from below counts twice",
+         rounds_of(v, *weights, rounds, bias1=2)),
+        ("h1 is updated last: a round computes h1 and z from the old h2, and then h2 from both",
+         rounds_of(v, *weights, rounds, first=False)),
         ("h1 hears only the pixels: W2^T h2 is missing", rounds_of(v, *weights, rounds, back=False)),
         ("h2 does not hear the label: W3^T softmax(z) is missing", rounds_of(v, *weights, rounds, said="nothing")),
         ("the label is one of K classes: softmax(z), not a sigmoid of each",
@@ -363,6 +371,7 @@ def test_the_cost_of_what_was_hidden(lesson):
         ("the mask of the labels is missing", (pixels + of_labels.sum()) / (N * D)),
         ("divided by how much was hidden: the formula divides by N D", pixels / M.sum() + labels / m.sum()),
         ("divided by how much was hidden: the formula divides by N D", (pixels + labels) / (M.sum() + m.sum())),
+        ("divided by how much was hidden: the formula divides by N D", pixels / M.sum() + labels / m.sum() / D),
         ("the labels are divided by N alone: a label weighs as much as a pixel, 1/(N D)",
          pixels / (N * D) + labels / N),
         ("divided by N alone: the factor is 1/(N D)", (pixels + labels) / N),

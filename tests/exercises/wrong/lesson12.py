@@ -409,6 +409,34 @@ def infer(v, W1, W2, W3, b1, b2, b3, rounds):
             "h2 does not hear the label",
         ),
         (
+            "biases doubled",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    h1 = ops.sigmoid(2 * (v @ W1.T + b1))
+    h2 = ops.sigmoid(2 * (h1 @ W2.T + b2))
+    for _ in range(rounds - 1):
+        h1 = ops.sigmoid(v @ W1.T + h2 @ W2 + b1)
+        z = h2 @ W3.T + b3
+        h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(z) @ W3 + b2)
+    return z
+""",
+            "the biases count once",
+        ),
+        (
+            "h1 last",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    h1 = ops.sigmoid(2 * (v @ W1.T) + b1)
+    h2 = ops.sigmoid(2 * (h1 @ W2.T) + b2)
+    for _ in range(rounds - 1):
+        z = h2 @ W3.T + b3
+        h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(z) @ W3 + b2)
+        h1 = ops.sigmoid(v @ W1.T + h2 @ W2 + b1)
+    return z
+""",
+            "h1 is updated last",
+        ),
+        (
             "a network upwards",
             """
 def infer(v, W1, W2, W3, b1, b2, b3, rounds):

@@ -41,8 +41,8 @@ EPOCHS = {"quick": 20, "lesson": 50, "paper": 200}  # how often training goes th
 # ## From an activation to a probability
 #
 # Logistic regression starts like the linear model of lesson 1: weights $w$ of shape `(D,)` with $D = 28 \cdot 28$
-# pixels, a number $b$, and for each image $x_n$ an activation $z_n = w^\top x_n + b$. Then it *squashes* the activation
-# into a probability with the *sigmoid* function
+# pixels, a number $b$, the *bias*, and for each image $x_n$ an activation $z_n = w^\top x_n + b$. Then it *squashes*
+# the activation into a probability with the *sigmoid* function
 #
 # $$\sigma(a) = \frac{1}{1 + e^{-a}} .$$
 #

@@ -43,7 +43,8 @@ EPOCHS = {"quick": 10, "lesson": 20, "paper": 100}
 # ## A model to attack
 #
 # The package has logistic regression too. `models.logistic_regression` makes the model of lesson 2, and `train` does
-# what our `descend` did. Called on an array of images, `model(x)` gives their activations as an array.
+# what our `descend` did, with *momentum*, which makes it faster and which lesson 5 explains. Called on an array of
+# images, `model(x)` gives their activations as an array.
 
 
 # %%
@@ -275,9 +276,9 @@ if __name__ == "__main__":
     compare("logistic-exact", {"loss_difference": gap}, holds=no_worse and gap <= 1e-9)
 
 # %% [markdown]
-# For this model the fast method is the exact answer. That will not stay so: a network with hidden layers is not
-# linear, and then FGSM is only the answer of its linear approximation. Part of the paper's argument is that this is
-# close enough.
+# For this model the fast method is the exact answer. That will not stay so: a network with *hidden* layers, which stand
+# between its input and its output, is not linear, and then FGSM is only the answer of its linear approximation. Part of
+# the paper's argument is that this is close enough.
 #
 # ## To think about
 #

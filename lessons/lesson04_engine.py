@@ -311,9 +311,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## A program that takes a gradient
 #
-# Now the two claims. `cost` is the closed form of lesson 3. `attacked` moves the images along the gradient of their
-# cost, or along its sign, and then takes the cost at that place. Both are told which engine `E` to use, ours or the
-# package's.
+# Now the two claims. `cost` is the *closed form*, lesson 3's formula for the worst cost. `attacked` moves the images
+# along the gradient of their cost, or along its sign, and then takes the cost at that place. Both are told which engine
+# `E` to use, ours or the package's.
 #
 # The gradient $g$ inside `attacked` depends on $w$ too. With `through=True` it is a Tensor with a history, so the way
 # back leads *through the attack*. With `through=False` it is a plain array, which counts as a constant.

@@ -41,9 +41,10 @@ DEGREES = (0, 5, 10, 15, 20, 25, 30)
 # %% [markdown]
 # ## Two networks
 #
-# From here on lessons take trained networks from `lab()`. It trains a network when a lesson first asks for it, and
-# keeps it in the folder `tinyadv-results`, for later lessons. `scale(profile())` says how large the networks are and
-# how long they train: in the *profile* "quick" a few epochs of a small network, in "lesson" and "paper" more.
+# From here on lessons take trained networks from `lab()`. A *recipe* says which network is trained, on which images,
+# with which cost and for how long. `lab()` trains the network of a recipe when a lesson first asks for it, and keeps it
+# in the folder `tinyadv-results`, for later lessons. `scale(profile())` says how large the networks are and how long
+# they train: in the *profile* "quick" a few epochs of a small network, in "lesson" and "paper" more.
 
 # %%
 if __name__ == "__main__":

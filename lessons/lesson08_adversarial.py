@@ -212,7 +212,8 @@ if __name__ == "__main__":
 # ## When to stop?
 #
 # The paper found that 240 units were not enough to learn the attacked training images: being level around every image,
-# and still telling them apart, takes units. So it took 1600. A network of that size overfits, so *validation* images,
+# and still telling them apart, takes units. So it took 1600. A network of that size *overfits*: it learns its training
+# images by heart. So *validation* images,
 # which are kept out of training, have to say when to stop.
 #
 # The rule is called *patience*. An epoch is the best so far if its validation error is lower than all before it.

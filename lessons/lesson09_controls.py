@@ -25,7 +25,7 @@ The paper's section 6 once more, one thing changed at a time: noise of the attac
 #   between $-\varepsilon$ and $\varepsilon$ it is 90.4 %.
 # - **An attack with a derivative,** so that training can go *through* it. It regularises less than FGSM.
 # - **An attack on hidden activations** instead of pixels. The network answers by making the activations large. On the
-#   last hidden layer it underfits.
+#   last hidden layer it *underfits*: it does badly even on its training images.
 
 # %%
 from __future__ import annotations
@@ -49,8 +49,9 @@ SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # in "qui
 # ## Control 1: noise
 #
 # Let $g = \nabla_x J$ be the gradient for one image, of shape `(D,)`. Let the entries of the noise $\eta$ be
-# independent, with mean 0 and variance $s^2$. To first order the cost changes by $g^\top\eta$. Its mean is
-# $\sum_i g_i\,\mathbb E\,\eta_i = 0$: half of all noise even makes the cost *fall*. Its variance is
+# independent, with mean 0 and variance $s^2$. To first order the cost changes by $g^\top\eta$. Its mean is $\sum_i
+# g_i\,\mathbb E\,\eta_i = 0$, where $\mathbb E$ is the mean over the noise: half of all noise even makes the cost
+# *fall*. Its variance is
 #
 # $$\mathbb E\,(g^\top\eta)^2 = \sum_{i, j} g_i g_j\,\mathbb E\,\eta_i\eta_j = s^2 \lVert g\rVert_2^2 ,$$
 #
@@ -76,8 +77,9 @@ def noise(rng: np.random.Generator, shape: tuple, eps: float, kind: str) -> np.n
 
 
 # %% [markdown]
-# The networks of this lesson are all trained for the same number of epochs, so that they differ in one thing only.
-# Two of them to begin with: one trained on clean images, and one with noise of random signs.
+# The networks of this lesson are all trained for the same number of epochs, so that they differ in one thing only. Two
+# of them to begin with: one trained on clean images, and one with noise of random signs. (`control` makes recipes of
+# networks that differ in the named thing only.)
 
 # %%
 if __name__ == "__main__":

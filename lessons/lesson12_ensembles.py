@@ -242,7 +242,8 @@ def by_probability(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 # %% [markdown]
 # The third gradient is each member's $p - t$. From there the engine goes on to the input: each member is differentiated
-# from its own $\partial J/\partial z_m$, and the parts add up.
+# from its own $\partial J/\partial z_m$, and the parts add up. (`grad` starts from 1, or from the `cotangent` that it
+# is given: what comes down from above, the $g$ of lesson 4.)
 
 
 # %%

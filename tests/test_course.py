@@ -379,7 +379,9 @@ def test_export_into_the_folder_one_is_in_and_onto_a_link(way, tmp_path, monkeyp
     with pytest.raises(SystemExit) as end:
         cli.main(["course", "export", way])
     assert not end.value.code
-    assert {"README.md", "pytest.ini", "lessons", "tests"} == {path.name for path in (tmp_path / "empty").iterdir()}
+    assert {"README.md", "pytest.ini", "requirements.txt", "lessons", "tests"} == {
+        path.name for path in (tmp_path / "empty").iterdir()
+    }
     assert Path("README.md" if way == "." else "link/README.md").exists(), "from where one is"
     assert "tests/conftest.py" in capsys.readouterr().out
 

@@ -22,6 +22,7 @@ from time import monotonic
 
 import pytest
 
+from tinyadv import dbm, ops
 from tinyadv.course import confine, runner
 from tinyadv.course import grade as grading
 from tinyadv.course.export import tests_folder as folder_of_tests
@@ -285,6 +286,14 @@ TAMPERS = {
     "        import json\n        return x + 1\nimport json\njson.Yes = Yes\nreturn Yes()",
     "array_patches": "class Yes:\n    def __array__(self, *a, **k):\n        np.testing.assert_allclose = print\n"
     "        return x + 1\nreturn Yes()",
+    "arithmetic": "class Yes(np.ndarray):\n    def __sub__(self, other):\n        return np.zeros(2)\n"
+    "    __rsub__ = __sub__\n    def all(self, *a, **k):\n        return True\nreturn (x - 1).view(Yes)",
+    "number": "class Yes(float):\n    def __sub__(self, other):\n        return np.zeros(2)\n    __rsub__ = __sub__\n"
+    "return [Yes(n) for n in x]",
+    "known_to_the_guard": "class Yes(np.ndarray):\n    def __sub__(self, other):\n        return np.zeros(2)\n"
+    "    __rsub__ = __sub__\n    def all(self, *a, **k):\n        return True\n"
+    "for cell in sys.modules['lesson01_one'].known_to_the_guard.__closure__ or ():\n"
+    "    if isinstance(cell.cell_contents, set):\n        cell.cell_contents.add(Yes)\nreturn (x - 1).view(Yes)",
     "array_of_objects": "class Yes:\n    def __eq__(self, other):\n        return True\n"
     "return np.array([Yes(), Yes()], object)",
     "pickle": "import pickle\npickle.loads(b'cos\\nsystem\\n(S\"true\"\\ntR.')\nreturn x + 1",
@@ -661,12 +670,29 @@ def test_no_attack_that_ends_its_process_earns_a_point(tmp_path, monkeypatch):
 
 
 SOME = ("code_by_mock", "globals_and_back", "report", "frames", "sends", "equal_by_function", "constant", "array")
+SOME += ("arithmetic", "known_to_the_guard")
 
 
 @pytest.mark.parametrize("names", [SOME, pytest.param(tuple(TAMPERS.keys() - set(SOME)), marks=pytest.mark.slow)])
 def test_no_tampering_earns_a_point(names, tmp_path, monkeypatch):
     said = graded(tmp_path, monkeypatch, {name: {name: TAMPERS[name]} for name in names}, "return x - 1")
     assert {name for name, line in said.items() if not line} == set()
+
+
+def test_the_package_s_formulas_and_tables_are_watched(monkeypatch):
+    """Tests compute right answers by them: a formula that is another makes another answer right."""
+    formulas, tables = runner.unchanged({"tinyadv"}), runner.constants({"tinyadv.dbm"})
+    formulas()
+    tables()
+    with monkeypatch.context() as changed:
+        changed.setattr(ops.exp, "formulas", ())
+        with pytest.raises(runner.TamperedError, match=r"ops\.exp\.formulas"):
+            formulas()
+        changed.setitem(dbm.MAX_NORMS, "layers.0.W1", 0.0)
+        with pytest.raises(runner.TamperedError, match=r"tinyadv\.dbm\.MAX_NORMS"):
+            tables()
+    formulas()
+    tables()
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from types import FrameType, FunctionType, ModuleType
+from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 # Events of Python's audit (PEP 578) that no exercise needs: other processes, the network, the interpreter's own memory.
@@ -131,7 +131,8 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
             send("case", item.originalname, "")
         tests = {item.module.__name__ for item in session.items} | {"conftest"}
         checks.append(unchanged(RELIED_ON | tests, inside=(*JUDGES, *tests)))
-        checks.extend([unchanged(AT_EACH_CALL, alone=True), unchanged({"tinyadv"} | tests), constants(tests)])
+        held = tests | {name for name in sys.modules if name.startswith("tinyadv.") and ".course" not in name}
+        checks.extend([unchanged(AT_EACH_CALL, alone=True), unchanged({"tinyadv"} | tests), constants(held)])
         known.update(every_class())
         arm(job)
 
@@ -142,7 +143,10 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
         lesson = pyfuncitem.funcargs["lesson"]
         function = getattr(lesson, job["exercise"], None)
         if callable(function) and not isinstance(function, type):
-            setattr(lesson, job["exercise"], watched(function, checks[1:], known))
+            shown = ModuleType(lesson.__name__)  # the tests': the submission has its own, and no way to this one
+            vars(shown)["__getattr__"] = functools.partial(getattr, lesson)
+            setattr(shown, job["exercise"], watched(function, checks[1:], known))
+            pyfuncitem.funcargs["lesson"] = shown
         return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -181,12 +185,17 @@ def unchanged(names: set[str], alone: bool = False, inside: tuple[str, ...] = ()
         return name in names or (not alone and name.partition(".")[0] in names)
 
     kept: list[tuple[Mapping[str, Any], str, Any, str]]
+    ours = names - {"numpy", "pytest", "_pytest", "pluggy", "builtins", "json", "math", "operator"}
     kept = [(sys.modules, name, module, name) for name, module in sys.modules.items() if among(name)]
     classes: list[tuple[Mapping[str, Any], int, set[str], str]] = []
     for _, name, module, _ in [*kept]:
         for key, value in list(vars(module).items()):
             if callable(value):
                 kept.append((vars(module), key, value, f"{name}.{key}"))
+            if type(value).__module__.partition(".")[0] in ours and hasattr(
+                value, "__dict__"
+            ):  # an operation's formulas
+                kept += [(vars(value), k, v, f"{name}.{key}.{k}") for k, v in vars(value).items()]
             if isinstance(value, type) and value.__module__ == name:
                 parts = [p for p in vars(value).items() if callable(p[1]) or isinstance(p[1], (classmethod, property))]
                 kept += [(vars(value), k, v, f"{name}.{key}.{k}") for k, v in parts]
@@ -256,22 +265,30 @@ def every_class() -> set[type]:
 
 
 def plain(value: Any, known: set[type]) -> Any:
-    """A result for the tests, in which no code of the submission runs when it is compared: named tuples as tuples.
+    """A result for the tests, in which no code of the submission runs when it is compared.
+
+    Named tuples become tuples, and what is of the submission's own kind of number or array becomes one of Python's or
+    NumPy's.
 
     Raises
     ------
     TamperedError
         If an object's class is not known and decides what it is equal to, or an array holds objects.
     """
-    from numpy import ndarray  # the job says where it is
+    from numpy import generic, ndarray  # the job says where it is
 
     kind = type(value)
     if issubclass(kind, tuple) and (kind is tuple or kind not in known):
         return tuple(plain(one, known) for one in tuple.__iter__(value))
-    if kind is list:
-        return [plain(one, known) for one in value]
-    if kind is dict:
-        return {key: plain(one, known) for key, one in value.items()}
+    if kind not in known:  # a number, text or array, without what its class makes of it
+        for basic, as_basic in ((ndarray, _as_array), (float, float.__pos__), (int, int.__pos__), (str, str.__str__)):
+            if issubclass(kind, basic) and not issubclass(kind, generic):
+                value = as_basic(value)
+                kind = type(value)
+    if kind is list or (issubclass(kind, list) and kind not in known):
+        return [plain(one, known) for one in list.__iter__(value)]
+    if kind is dict or (issubclass(kind, dict) and kind not in known):
+        return {key: plain(one, known) for key, one in dict.items(value)}
     if any(_decides(part) for part in set(kind.__mro__) - known):
         raise TamperedError(
             f"the result is a {kind.__name__}, which decides itself what it is equal to: an array is wanted, a number, "
@@ -282,6 +299,12 @@ def plain(value: Any, known: set[type]) -> Any:
     return value
 
 
+def _as_array(value: Any) -> Any:
+    from numpy import ndarray  # the job says where it is
+
+    return ndarray.view(value, ndarray)
+
+
 def _decides(kind: type) -> bool:
     """Whether a class says what its objects are equal to, or what array or number they are; dataclasses may."""
     compares = "__eq__" in vars(kind) and "__dataclass_fields__" not in vars(kind)
@@ -290,17 +313,37 @@ def _decides(kind: type) -> bool:
 
 def watched(function: Callable[..., Any], checks: list[Callable[[], None]], known: set[type]) -> Callable[..., Any]:
     """The submission's function; its calls may change nothing that tests rely on, nor give what passes for anything."""
+    looking = _looks(function, checks, known)
+    next(looking)
+    return MethodType(_call, looking)
 
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            result = function(*args, **kwargs)
-        finally:
-            for check in checks:
-                check()
-        return plain(result, known)
 
-    return call
+def _looks(
+    function: Callable[..., Any], checks: list[Callable[[], None]], known: set[type]
+) -> Generator[Any, Any, None]:
+    """Answers None with the function, and (result,) with the result as tests see it, after the checks.
+
+    A generator, since what it holds is in its frame, which is refused to the submission; a closure's cells are not.
+    """
+    answer: Any = None
+    while True:
+        sent = yield answer
+        if sent is None:
+            answer = function
+            continue
+        for check in checks:
+            check()
+        answer = plain(sent[0], known)
+
+
+def _call(looking: Any, /, *args: Any, **kwargs: Any) -> Any:
+    function = looking.send(None)
+    try:
+        result = function(*args, **kwargs)
+    except BaseException:
+        looking.send((None,))
+        raise
+    return looking.send((result,))
 
 
 # ---------------------------------------------------------------------------------------------------------

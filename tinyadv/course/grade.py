@@ -22,12 +22,12 @@ there is `resource`; on other systems there is the limit of elapsed time.
 
 Why do the tests run in the submission's process? Tried instead: the tests, as they are, in one process, and the
 submission in another, with arrays and random numbers copied to and fro and functions called back. Of the first 103
-cases 82 passed so. 41 of the 59 exercises exchange nothing but arrays and numbers. The other 18 are given networks whose
-calls a test watches, functions of Tensors, random generators, or Tensors of the lesson's own engine; there each
-operation of a Tensor would need a proxy, and what it did would again be the submission's word. The confinement is needed
-either way, each test would start Python twice, and the same tests must still run in one process for students. So it
-would be a second mechanism beside this one, and not in its place; what it shuts out, changed tests and results that
-decide what they are equal to, `runner` refuses.
+cases 82 passed so. 41 of the 59 exercises exchange nothing but arrays and numbers. The other 18 are given networks
+whose calls a test watches, functions of Tensors, random generators, or Tensors of the lesson's own engine; there each
+operation of a Tensor would need a proxy, and what it did would again be the submission's word. The confinement is
+needed either way, each test would start Python twice, and the same tests must still run in one process for students.
+So it would be a second mechanism beside this one, and not in its place; what it shuts out, changed tests and results
+that decide what they are equal to, `runner` refuses.
 """
 
 from __future__ import annotations

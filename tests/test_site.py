@@ -273,6 +273,19 @@ def test_a_new_site_takes_the_place_of_the_old_as_a_whole(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "here", "work"]
 
 
+def test_the_picture_of_the_first_page_shows_a_digit_that_is_taken_for_another(tmp_path, monkeypatch):
+    from tinyadv.paper import draw
+
+    titles, show = [], draw.show_image
+    monkeypatch.setattr(draw, "show_image", lambda axes, image, title, *a: (titles.append(title), show(axes, image))[1])
+    site._draw_home(tmp_path / "home.png")
+    assert (tmp_path / "home.png").read_bytes().startswith(b"\x89PNG")
+    before, after = (re.search(r"says (\d)", title)[1] for title in (titles[0], titles[2]))
+    assert before == "7", "the first test image"
+    assert after != before
+    assert "+ 0.25" in titles[1]
+
+
 def test_the_configuration_asks_nobody():
     """No address of another machine is in what is typed for the site, but for links in prose."""
     for path in FOLDER.rglob("*"):

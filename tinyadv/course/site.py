@@ -13,7 +13,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..paper.results import Result
 
 WORK = FIGURES.parent / "site-work"  # from where the command is run
+HOME, EPS = "home.png", 0.25  # the picture of the first page, and the size of its attack
 _MARK = ".tinyadv-site"  # in a folder that holds a site: it may be written over
 _NEEDS = ("sphinx", "myst_nb", "furo", "sphinx_copybutton", "numpydoc", "jupytext", "ziamath")
 
@@ -103,6 +104,7 @@ def _prepare(source: Path, results: Mapping[str, Result]) -> None:
     from ..paper.draw import drawings
 
     written = {source / "pictures" / drawing.file for name, drawing in drawings().items() if name in results}
+    written.add(source / "pictures" / HOME)
     for place, text in sources(results):
         path = source / place
         written.add(path)
@@ -125,8 +127,45 @@ def _drawn(folder: Path) -> dict[str, Result]:
         folder.mkdir(parents=True, exist_ok=True)
         for result in results.values():
             draw_figure(result, folder)
+        _draw_home(folder / HOME)
         write_atomically(note, json.dumps({"program": _program()}))
     return results
+
+
+def _draw_home(path: Path) -> None:
+    """What the course is about, in one picture: a digit, a change of every pixel, and the digit that it then is.
+
+    The digit is the first of MNIST's test images that the network of the package takes for its true class, and for
+    another one after a step of the fast gradient sign method.
+    """
+    from numpy import flatnonzero
+    from numpy import sign as sign_of
+
+    from .. import attacks, datasets, models
+    from ..machine import import_matplotlib
+    from ..paper.draw import STYLE, show_image
+
+    matplotlib = import_matplotlib()
+    from matplotlib.figure import Figure
+
+    network = models.embedded("maxout-naive")
+    x, y = (part[:20] for part in datasets.mnist().test)
+    g = attacks.input_gradient(network, x, y)
+    after = x + EPS * sign_of(g)
+    before_p, after_p = (network.probabilities(network(images)) for images in (x, after))
+    shown = int(flatnonzero((before_p.argmax(axis=1) == y) & (after_p.argmax(axis=1) != y))[0])
+    with matplotlib.rc_context(STYLE):
+        canvas = Figure(figsize=(8, 3), layout="constrained")
+        left, middle, right = canvas.subplots(1, 3)
+        says = [
+            f"the network says {p[shown].argmax()}\n({100 * p[shown].max():.0f} % sure)" for p in (before_p, after_p)
+        ]
+        show_image(left, x[shown], says[0])
+        show_image(middle, sign_of(g[shown]), f"+ {EPS} ×\nthe sign of its gradient", -1, 1)
+        show_image(right, after[shown], f"= {says[1]}")
+        file = BytesIO()
+        canvas.savefig(file, format="png", metadata={"Software": None})
+    write_atomically(path, file.getvalue())
 
 
 def _write_report(path: Path, results: Mapping[str, Result]) -> None:

@@ -258,6 +258,9 @@ def test_a_damaged_zip_file_and_one_that_swells_are_named(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"bomb\.zip cannot be unpacked: "):
         grade(path, [1])
+    path.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ValueError, match=r"bomb\.zip cannot be unpacked: it is no zip file, or a damaged one"):
+        grade(path, [1])
 
 
 # ---------------------------------------------------------------------------------------------------------

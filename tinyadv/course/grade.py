@@ -112,6 +112,8 @@ def grade(
         with temporary_folder(prefix=FOLDERS) as unpacked:
             _unpack(folder, unpacked)
             return grade(unpacked, only, seconds, memory)
+    if folder.suffix == ".zip" and folder.is_file():
+        raise ValueError(f"{folder} cannot be unpacked: it is no zip file, or a damaged one")
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: wanted one, or a zip file, with the lessons that a student handed in")
     if find_spec("pytest") is None:

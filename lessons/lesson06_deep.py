@@ -186,9 +186,8 @@ def count_pieces(a: np.ndarray) -> int:
 
 # %% [markdown]
 # The paper's figure 4 takes the FGSM direction, and lets $\varepsilon$ run from $-10$ to $10$. That is absurdly far:
-# pixels are between 0 and 1. The figure shows a 4, so we take the
-# first 100 fours of the test images, and for one line we count the pieces, at 2,001 points
-# in the first layer, and exactly, layer by layer, with a function of the package.
+# pixels are between 0 and 1. The figure shows a 4, so we take the first 100 fours of the test images, and for one line
+# we count the pieces, at 2,001 points in the first layer, and exactly, layer by layer, with a function of the package.
 
 
 # %%

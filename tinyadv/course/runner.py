@@ -280,11 +280,6 @@ def plain(value: Any, known: set[type]) -> Any:
     kind = type(value)
     if issubclass(kind, tuple) and (kind is tuple or kind not in known):
         return tuple(plain(one, known) for one in tuple.__iter__(value))
-    if kind not in known:  # a number, text or array, without what its class makes of it
-        for basic, as_basic in ((ndarray, _as_array), (float, float.__pos__), (int, int.__pos__), (str, str.__str__)):
-            if issubclass(kind, basic) and not issubclass(kind, generic):
-                value = as_basic(value)
-                kind = type(value)
     if kind is list or (issubclass(kind, list) and kind not in known):
         return [plain(one, known) for one in list.__iter__(value)]
     if kind is dict or (issubclass(kind, dict) and kind not in known):
@@ -294,6 +289,11 @@ def plain(value: Any, known: set[type]) -> Any:
             f"the result is a {kind.__name__}, which decides itself what it is equal to: an array is wanted, a number, "
             "or a list or tuple of them"
         )
+    if kind not in known:  # a number, text or array, without what its class makes of it
+        for basic, as_basic in ((ndarray, _as_array), (float, float.__pos__), (int, int.__pos__), (str, str.__str__)):
+            if issubclass(kind, basic) and not issubclass(kind, generic):
+                value = as_basic(value)
+                kind = type(value)
     if issubclass(kind, ndarray) and value.dtype.hasobject:
         raise TamperedError("the result is an array of objects: an array of numbers is wanted")
     return value

@@ -26,13 +26,14 @@ import sys
 import tempfile
 import threading
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import blake2b, sha256
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -50,7 +51,7 @@ from tinyadv.layers import named_parameters, parameters
 from tinyadv.optim import SGD
 from tinyadv.paper import claims as registry
 from tinyadv.paper import draw as figures
-from tinyadv.paper import results
+from tinyadv.paper import results, robustness
 from tinyadv.paper.lab import Lab, Recipe
 from tinyadv.paper.show import report, terminal
 from tinyadv.paper.show import text as texts
@@ -183,6 +184,7 @@ def valid_networks() -> list[tuple[dict[str, Any], dict[str, Any]]]:
         models.deep_rbf_network(4, **small, rng=rng),
         models.quadratic_network(4, **small, rng=rng),
         models.conv_maxout_network((2, 3, 2), 4, size=10, classes=3, rng=rng),
+        models.mp_dbm((4, 3), 3, **small, rng=rng),
     ]
     return [
         ({k: p.data for k, p in named_parameters(m).items()}, {"network": m.builder, "arguments": m.arguments})
@@ -241,7 +243,7 @@ def network_file(rng: Random) -> bytes:
 
 def use_network(path: Path) -> None:
     model = models.load(path)
-    x = np.full((2, parameters(model)[0].data.shape[-1]), 0.5, parameters(model)[0].data.dtype)
+    x = np.full((2, model.inputs), 0.5, parameters(model)[0].data.dtype)
     p = model.probabilities(model(x))
     assert p.shape[0] == 2
 
@@ -566,6 +568,32 @@ def use_notes(path: Path) -> None:
         contents.NOTES = before
 
 
+def npz_file(rng: Random) -> bytes:
+    """Images and labels as the audit reads them, in a .npz: other arrays, other members, or bytes exchanged."""
+    arrays = {"x": np.random.default_rng(0).random((3, 4), dtype="float32"), "y": np.arange(3)}
+    if rng.random() < 0.5:
+        arrays = other_arrays(arrays, rng)
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])) as pack:
+        for name, a in arrays.items():
+            member = BytesIO()
+            np.save(member, a)
+            content = member.getvalue()
+            if rng.random() < 0.3:
+                said = rng.choice([b"(10000000000,)", b"(-1,)", b"(" * 400, b"(1e3,)", b"None", b"(2**63, 2**63)"])
+                content = content.replace(str(a.shape).encode(), said)
+            pack.writestr(f"{name}.npy", scrambled(content, rng) if rng.random() < 0.3 else content)
+    return scrambled(file.getvalue(), rng) if rng.random() < 0.4 else file.getvalue()
+
+
+def use_npz(path: Path) -> None:
+    x, y = robustness.read_images(path, 2)
+    assert x.dtype == "float32"
+    assert y.dtype == "int64"
+    assert x.ndim == 2
+    assert len(x) == len(y) <= 2
+
+
 def picture_file(rng: Random) -> bytes:
     (text,) = results.encoded(np.random.default_rng(0).random((1, 784)))
     return scrambled(text.encode(), rng)
@@ -611,6 +639,7 @@ def attackable_networks() -> list[tuple[dict[str, Any], dict[str, Any]]]:
         models.maxout_network(4, 2, rng=rng),
         models.rbf_network(beta=0.01, rng=rng),
         models.quadratic_network(4, 1, rng=rng),
+        models.mp_dbm((4, 3), 3, rng=rng),
     ]
     return [
         ({k: p.data for k, p in named_parameters(m).items()}, {"network": m.builder, "arguments": m.arguments})
@@ -698,6 +727,7 @@ KINDS = {
     "reply": Kind(reply_file, use_reply),
     "notes": Kind(notes_file, use_notes),
     "picture": Kind(picture_file, use_picture, (ValueError,)),
+    "npz": Kind(npz_file, use_npz, (ValueError,), "file.npz", reserves=True),
     "mirror": Kind(answer_file, use_answer, (DataError,)),
     "attack": Kind(lambda rng: array_file(rng, *rng.choice(attackable_networks())), type_attack, share=5),
     "claims": Kind(results_file, type_claims, name="results.json", share=5),
@@ -840,6 +870,8 @@ def main(arguments: list[str]) -> None:
         nonlocal bad
         bad += 1
         kept = Path(tempfile.gettempdir()) / f"hostile-{case}"
+        if bad < 200:
+            kept.write_bytes(content)
         print(f"  case {case}: {type(error).__name__}: {str(error)[:150]}" + f" ({kept})" * (bad < 200), flush=True)
 
     for name in names or KINDS:

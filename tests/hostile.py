@@ -727,7 +727,7 @@ KINDS = {
     "reply": Kind(reply_file, use_reply),
     "notes": Kind(notes_file, use_notes),
     "picture": Kind(picture_file, use_picture, (ValueError,)),
-    "npz": Kind(npz_file, use_npz, (ValueError,), "file.npz", reserves=True),
+    "npz": Kind(npz_file, use_npz, (DataError, ValueError), "file.npz", reserves=True),
     "mirror": Kind(answer_file, use_answer, (DataError,)),
     "attack": Kind(lambda rng: array_file(rng, *rng.choice(attackable_networks())), type_attack, share=5),
     "claims": Kind(results_file, type_claims, name="results.json", share=5),

@@ -9,6 +9,7 @@ import pickle
 import shutil
 import threading
 import tracemalloc
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from hashlib import sha256
@@ -424,6 +425,14 @@ def test_other_files_are_named(tmp_path, arrays, message):
 def test_a_file_that_is_no_npz_is_named(tmp_path, content):
     (tmp_path / "data.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"data\.npz: wanted an \.npz"):
+        datasets.npz(tmp_path / "data.npz")
+
+
+def test_members_that_are_no_arrays_are_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as file:
+        file.writestr("x", "nothing")
+        file.writestr("y", "nothing")
+    with pytest.raises(DataError, match="found: members that are no arrays"):
         datasets.npz(tmp_path / "data.npz")
 
 

@@ -1,5 +1,7 @@
 """The multi-prediction deep Boltzmann machine: against a literal loop, PyTorch, its own free energy, and bad input."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from error_bounds import bound
@@ -11,6 +13,7 @@ from tinyadv.dbm import DeepBoltzmannMachine, machine_of, multi_prediction_objec
 from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import named_parameters, parameters
 from tinyadv.optim import SGD, LinearSchedule, schedule_of
+from tinyadv.storage import StorageError
 from tinyadv.tensor import Tensor, grad
 from tinyadv.training import train
 
@@ -499,6 +502,31 @@ def test_iterations_and_sizes_are_at_least_1():
             models.mp_dbm(**{"units": (3, 2), **bad}, rng=generator(0))
     with pytest.raises(ValueError, match="iterations of mean field, and sizes, are at least 1; got iterations 0"):
         machine().with_iterations(0)
+
+
+@pytest.mark.parametrize("iterations", [1001, 2**63, 2.5])
+def test_iterations_that_would_not_end_or_are_not_whole_are_refused(iterations):
+    message = f"mean field has a whole number of iterations, at most 1000; got {iterations}"
+    with pytest.raises(ValueError, match=message):
+        models.mp_dbm((3, 2), iterations, rng=generator(0))
+    with pytest.raises(ValueError, match=message):
+        machine().with_iterations(iterations)
+
+
+@pytest.mark.parametrize("name", ["inputs", "classes", "units"])
+def test_a_file_makes_no_machine_that_is_larger_than_it(name):
+    """The size is refused before its room is taken."""
+    model = network(dtype="float32")
+    large = [4, 10**9] if name == "units" else 10**9
+    about = {"network": "mp_dbm", "arguments": {**model.arguments, name: large}}
+    arrays = {key: p.data for key, p in named_parameters(model).items()}
+    tracemalloc.start()
+    try:
+        with pytest.raises(StorageError, match="where the file has no such room"):
+            models._rebuilt("file", arrays, about)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_only_a_machine_has_a_multi_prediction_cost():

@@ -247,9 +247,9 @@ def uniform(rng: Generator, shape: tuple[int, ...], scale: float) -> Array:
 
 def sparse_normal(rng: Generator, shape: tuple[int, int], entries: int) -> Array:
     """Initial weights: float32, shape `(units, inputs)`, `entries` of each row from N(0, 1), the others 0."""
-    values, rng = np.zeros(shape, dtype=np.float32), check_generator(rng)
-    entries = min(entries, shape[1])
+    entries, rng = min(entries, shape[1]), check_generator(rng)
     chosen = rng.random(shape, dtype=np.float32).argpartition(entries - 1, axis=1)[:, :entries]
+    values = np.zeros(shape, dtype=np.float32)  # only now: a file's `rng` refuses shapes that are too large
     np.put_along_axis(values, chosen, rng.standard_normal(chosen.shape, dtype=np.float32), axis=1)
     return values
 

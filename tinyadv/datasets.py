@@ -272,6 +272,8 @@ def npz(path: str | os.PathLike[str]) -> Split:
     try:
         with load(path, allow_pickle=False) as file:
             x, y = file["x"], file["y"]
+        if isinstance(x, bytes) or isinstance(y, bytes):
+            raise ValueError("members that are no arrays")
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; wanted {wanted}") from None
     except Exception as error:  # what a hostile file may raise has no end

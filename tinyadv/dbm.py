@@ -40,7 +40,7 @@ SCHEDULE = {
     "final_momentum": 0.732716,
     "saturation": 2,
 }
-LEARNING_RATE, FINAL_SHARE, EPOCHS, FINAL_MOMENTUM = 15.146493, 0.020379, 868, 0.732716
+MOST_ITERATIONS = 1000  # of mean field, which has long converged by then: no file may ask for more
 
 
 class DeepBoltzmannMachine:
@@ -67,7 +67,7 @@ class DeepBoltzmannMachine:
     Raises
     ------
     ValueError
-        If a size or the number of iterations is not at least 1.
+        If a size or the number of iterations is not at least 1, or there are more than MOST_ITERATIONS.
     """
 
     def __init__(
@@ -227,4 +227,6 @@ def _at_least_1(iterations: int, **sizes: int) -> int:
     if min(counts.values()) < 1:
         got = ", ".join(f"{name} {n}" for name, n in counts.items())
         raise ValueError(f"iterations of mean field, and sizes, are at least 1; got {got}")
+    if not hasattr(iterations, "__index__") or iterations > MOST_ITERATIONS:
+        raise ValueError(f"mean field has a whole number of iterations, at most {MOST_ITERATIONS}; got {iterations}")
     return iterations

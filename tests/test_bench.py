@@ -405,8 +405,10 @@ def test_command_writes_its_results(tmp_path, monkeypatch):
 
 def written(*rows):
     around = {"processor": "A processor", "threads": 2, "gpu": None, "python": "3.11.0", "numpy": "2.0.0"}
-    usual = {"ratio": None, "of_floor": None, "peak_MiB": None, "version": "1"}
-    return {"surroundings": around, "jobs": [], "rows": [usual | row for row in rows]}
+    usual = {"ratio": None, "of_floor": None, "peak_MiB": None, "version": "1", "turns_disturbed": 0}
+    rows = [usual | {"calls": 6 * JOBS[row["job"]].calls} | row for row in rows]  # six turns
+    jobs = [{"name": name, "calls": job.calls} for name, job in JOBS.items()]
+    return {"surroundings": around, "jobs": jobs, "rows": rows}
 
 
 def test_the_summary_has_a_line_for_each_job_with_times_ratios_and_the_floor():
@@ -441,6 +443,16 @@ def test_the_summary_of_a_peer_s_own_work():
     found = summary.summary(written(row), "work")
     assert found.table()[1] == [["conv-small", "800 ms (0.25)", ""]]
     assert "milliseconds of a peer's own work" in found.around
+
+
+@pytest.mark.parametrize(("disturbed", "said"), [((6, 3), "in 75% of the turns"), ((1, 0), "")])
+def test_the_summary_says_how_often_others_were_at_work(disturbed, said):
+    rows = [
+        {"job": "softmax", "peer": peer, "median_ms": 1.0, "turns_disturbed": turns}
+        for peer, turns in zip(("ours", "torch"), disturbed, strict=True)
+    ]
+    around = summary.summary(written(*rows)).around
+    assert around.endswith(f"others at work on the machine {said}") == bool(said)
 
 
 def test_without_committed_runs_there_is_no_summary(tmp_path, monkeypatch):

@@ -102,8 +102,17 @@ def summary(results: dict[str, Any], clock: Clock = "wall") -> Summary:
     words += [f"Python {around['python']}, NumPy {around['numpy']}"]
     versions = {row["peer"]: row["version"] for row in results["rows"]}
     words += [versions[name] for name in ("torch", "jax", "autograd") if name in versions]
+    words += _disturbance(results)
     lines = [_line(name, [row for row in results["rows"] if row["job"] == name], clock) for name in JOBS]
     return Summary("; ".join(word for word in words if word), [line for line in lines if line.ms])
+
+
+def _disturbance(results: dict[str, Any]) -> list[str]:
+    """In how many of the turns others were at work on the machine, in words; nothing where that was rare."""
+    calls = {job["name"]: job["calls"] for job in results["jobs"]}
+    turns = sum(row["calls"] / calls[row["job"]] for row in results["rows"])
+    share = sum(row["turns_disturbed"] for row in results["rows"]) / turns if turns else 0.0
+    return [f"others at work on the machine in {share:.0%} of the turns"] if share > 0.1 else []
 
 
 def _line(job: str, rows: list[dict[str, Any]], clock: Clock) -> Line:

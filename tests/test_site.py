@@ -335,6 +335,7 @@ def test_every_formula_can_be_shown(path, mathml):
         (r"\log p", r"<mi>log</mi><mo>\u2061</mo><mspace [^>]*/><mi>p</mi>"),
         (r"\{-1, 1\}", r'<mo form="prefix">−</mo>'),
         (r"\tilde x_n", r'<msub><mover accent="true"><mi>x</mi><mo [^>]*>.</mo></mover><mi>n</mi></msub>'),
+        (r"\sqrt n", r'<msqrt><mi>n</mi><mspace width="0" height="0.85em" /></msqrt>'),
         (r"\tfrac12 + \dots", r"<mn>1</mn>.*<mn>2</mn>.*…"),
     ],
 )  # fmt: skip

@@ -61,6 +61,7 @@ def mathml(tex: str, block: bool = False) -> str:
         raise ValueError(f"the formula {tex!r} cannot be shown: {error}") from error
     for parent in list(tree.iter()):
         _mend_accents(parent)
+        _mend_roots(parent)
         _mend_brackets(parent)
         _mend_names(parent)
         if "{,}" in tex:
@@ -76,6 +77,12 @@ def _mend_accents(parent: ElementTree.Element) -> None:
         accented = ElementTree.Element(f"{{{NAMESPACE}}}mover", {"accent": "true"})
         accented.extend([letter, accent])
         parent.tag, parent[:] = f"{{{NAMESPACE}}}msub", [accented, index]
+
+
+def _mend_roots(parent: ElementTree.Element) -> None:
+    """A root is at least as tall as a line: browsers hang the one of a small letter below it, its bar on the letter."""
+    if _is(parent, "msqrt"):
+        parent.append(ElementTree.Element(f"{{{NAMESPACE}}}mspace", {"width": "0", "height": "0.85em"}))
 
 
 def _mend_brackets(parent: ElementTree.Element) -> None:

@@ -195,6 +195,7 @@ def test_the_figure(found):
     lines = [line.get_ydata().tolist() for line in errors.get_lines()]
     assert lines == [[100 * e for e in details["rounds"][name]] for name in ("own", "truncated", "clean")]
     assert [label.get_text() for label in errors.get_xticklabels()] == ["2", "3", "4"]
+    assert not any("14" in text.get_text() for text in errors.get_legend().get_texts())  # this machine infers by 4
     (picture,) = halves.get_images()
     second = pixels(details["filled_in"]["right"]["filled"][1]).reshape(28, 28)
     np.testing.assert_allclose(picture.get_array()[31:59, 28:56], second)

@@ -39,7 +39,7 @@ def _draw_errors(axes: Any, found: dict[str, Any]) -> None:
     places = range(len(found["n"]))
     for name, label, colour, style in (
         ("own", "attacked", ORANGE, "s--"),
-        ("truncated", "attacked through\nso many, then\n14 to infer", GREEN, "d-."),
+        ("truncated", "attacked through\nso many, inferred\nby all", GREEN, "d-."),
         ("clean", "clean", GREY, "^:"),
     ):
         axes.plot(places, [100 * e for e in found[name]], style, color=colour, label=label, markersize=4)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
-from .exercises import exercises, feedback
+from .exercises import exercises
 from .export import graded_lessons, tests_folder
-from .judging import first
+from .judging import first, verdict
 
 
 def check(answer: Callable[..., Any] | str, test: str | None = None) -> None:
@@ -37,7 +38,7 @@ def check(answer: Callable[..., Any] | str, test: str | None = None) -> None:
     name = answer if isinstance(answer, str) else answer.__name__
     number = _lesson_of(name)
     lesson = _here(name, answer)
-    points, said = _tested(number, name, lesson)
+    points, said = tested(number, name, lambda: nullcontext(lesson))
     if test is not None:
         if test not in said:
             raise ValueError(f"{name} has no test {test!r}: there are {', '.join(said)}")
@@ -68,8 +69,21 @@ def _here(name: str, answer: Callable[..., Any] | str) -> ModuleType:
     return lesson
 
 
-def _tested(number: int, name: str, lesson: ModuleType) -> tuple[dict[str, float], dict[str, str]]:
-    """By test what it is worth, and a line of feedback, "" where all of its cases pass."""
+def tested(
+    number: int, name: str, opened: Callable[[], AbstractContextManager[ModuleType]]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Run the tests of one exercise, each case on the module that `opened()` gives for as long as it runs.
+
+    Returns
+    -------
+    (dict, dict)
+        By test what it is worth, and a line of feedback, "" where all of its cases pass.
+
+    Raises
+    ------
+    ValueError
+        If pytest is not installed.
+    """
     try:
         import pytest
     except ImportError as error:
@@ -79,55 +93,42 @@ def _tested(number: int, name: str, lesson: ModuleType) -> tuple[dict[str, float
     said: dict[str, str] = {}
 
     class Answers:
-        """Gives tests this lesson, runs those of one exercise alone, and keeps what they say."""
+        """Gives tests their lesson, runs those of one exercise alone, and keeps what they say."""
 
-        @pytest.hookimpl(tryfirst=True)
-        def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Any:
-            if fixturedef.argname != "lesson":
-                return None
-            fixturedef.cached_result = (lesson, fixturedef.cache_key(request), None)
-            return lesson
+        @pytest.fixture
+        def lesson(self) -> Iterator[ModuleType]:
+            """The lesson that is tested."""
+            with opened() as module:
+                yield module
+
+        def pytest_configure(self, config: Any) -> None:
+            said = "exercise(name, points): a test of this exercise of a lesson, and its worth"
+            config.addinivalue_line("markers", said)
 
         def pytest_collection_modifyitems(self, items: list[Any]) -> None:
             marks = {item: item.get_closest_marker("exercise") for item in items}
             items[:] = [item for item, mark in marks.items() if mark is not None and mark.args[0] == name]
             points.update({item.originalname: float(marks[item].kwargs["points"]) for item in items})
 
-        def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
-            problem = call.excinfo.value if call.excinfo is not None else None
-            line = "" if problem is None else feedback(problem) or "the test failed"
-            said[item.originalname] = said.get(item.originalname) or line
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(self, item: Any, call: Any) -> Any:
+            report = yield
+            line = verdict(item, call, report)
+            if line is not None:
+                said[item.originalname] = said.get(item.originalname) or line
+            return report
 
     path = tests_folder() / f"test_lesson{number:02}.py"
-    options = [
-        "-c",
-        os.devnull,
-        "--rootdir",
-        str(path.parent),
-        "--import-mode=importlib",
-        "--capture=no",
-        "--noconftest",
-    ]
-    quiet = ["-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:warnings", "-p", "no:logging"]
+    options = ["-c", os.devnull, "--rootdir", str(path.parent), "--import-mode=importlib", "--noconftest"]
+    # plain: what pytest adds to an assertion's words is not shown, and without a terminal it fails to make it
+    options += ["--capture=no", "--assert=plain"]
+    unneeded = ("cacheprovider", "terminal", "warnings", "logging", "debugging", "faulthandler")
+    quiet = [word for name in unneeded for word in ("-p", f"no:{name}")]
     alone = {key: os.environ.pop(key) for key in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if key in os.environ}
     try:
-        pytest.main([*options, *quiet, str(path)], plugins=[Answers(), _Lesson()])
+        code = pytest.main([*options, *quiet, str(path)], plugins=[Answers()])
     finally:
         os.environ.update(alone)
+    if set(said) != set(points) or not points:
+        raise RuntimeError(f"lesson {number}, {name}: the tests cannot be run: pytest ended with {code!r}")
     return points, said
-
-
-class _Lesson:
-    """The fixture that tests ask for; `Answers` says what it is."""
-
-    def pytest_configure(self, config: Any) -> None:
-        import pytest
-
-        @pytest.fixture
-        def lesson() -> None:
-            """The lesson that is tested."""
-
-        plugin = ModuleType("tinyadv_check")
-        plugin.lesson = lesson  # type: ignore[attr-defined]
-        config.pluginmanager.register(plugin)
-        config.addinivalue_line("markers", "exercise(name, points): a test of this exercise of a lesson, and its worth")

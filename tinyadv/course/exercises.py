@@ -59,7 +59,7 @@ def stub(source: str) -> str:
     Blocks in the text say what a teacher looks for in the answer to an open question. In their place is a cell for the
     student's answer.
     """
-    source = _RUBRIC.sub(lambda block: _ANSWER.format(points=points_in(block[0])), source)
+    source = _with_places_for_answers(source)
     lines = source.splitlines(keepends=True)
     for name, begin, end in reversed(_blocks(source)):
         indent = lines[begin][: len(lines[begin]) - len(lines[begin].lstrip())]
@@ -68,6 +68,43 @@ def stub(source: str) -> str:
     if BEGIN in text or END in text:
         raise ValueError(f"{BEGIN!r} or {END!r} without its partner")
     return text
+
+
+class Piece(NamedTuple):
+    """A part of a lesson as a student gets it: an exercise by its name, or, with name "", what stands between two."""
+
+    name: str
+    text: str
+
+
+def pieces(source: str) -> list[Piece]:
+    """The lesson that a student gets in parts, each exercise by itself: joined they are `stub(source)`."""
+    source = _with_places_for_answers(source)
+    lines, found, begun = source.splitlines(keepends=True), list[Piece](), 0
+    for start, end in spans(source):
+        text = "".join(lines[start:end])
+        found += [Piece("", "".join(lines[begun:start])), Piece(exercises(text)[0], stub(text))]
+        begun = end
+    return [*found, Piece("", "".join(lines[begun:]))]
+
+
+def spans(source: str) -> list[tuple[int, int]]:
+    """The first line (from 0) of each exercise's function or class, with the comments above it, and the line after."""
+    lines, found = source.splitlines(), []
+    for node in ast.parse(source).body:
+        end = node.end_lineno or len(lines)
+        start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) - 1
+        while start and lines[start - 1].startswith("#") and not lines[start - 1].startswith("# %%"):
+            start -= 1
+        while end < len(lines) and lines[end].startswith(" "):
+            end += 1  # the mark at a solution's end is a comment, of which Python's syntax knows nothing
+        if any(BEGIN in line for line in lines[start:end]):
+            found.append((start, end))
+    return found
+
+
+def _with_places_for_answers(source: str) -> str:
+    return _RUBRIC.sub(lambda block: _ANSWER.format(points=points_in(block[0])), source)
 
 
 def without_rubrics(source: str) -> str:

@@ -7,23 +7,53 @@ here as on a terminal, with a text beside each picture for those who do not see 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 from importlib import import_module
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
+class Page(Protocol):
+    """What shows tables and pictures on a page that runs Python itself."""
+
+    def table(self, html: str) -> None:
+        """Show a table, in HTML."""
+
+    def picture(self, png: bytes, text: str) -> None:
+        """Show a PNG file's content, with a text for those who do not see it."""
+
+
+_page: list[Page] = []
+
+
+@contextmanager
+def shown_by(page: Page) -> Iterator[None]:
+    """Inside, a lesson shows its tables and figures there, as in a notebook."""
+    _page.append(page)
+    try:
+        yield
+    finally:
+        _page.pop()
+
+
 def in_notebook() -> bool:
-    """Whether this Python is the kernel of a notebook; without IPython loaded it cannot be."""
+    """Whether this Python is the kernel of a notebook, or runs on a page; without IPython loaded it is no kernel."""
+    if _page:
+        return True
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def show_table(table: Table) -> None:
     """Show a rich table as HTML; title above, caption below."""
+    if _page:
+        _page[-1].table(html(table))
+        return
     _ipython().display({"text/html": html(table), "text/plain": _plain(table)}, raw=True)
 
 
@@ -43,6 +73,9 @@ def html(table: Table) -> str:
 
 def show_picture(png: bytes, text: str) -> None:
     """Show a PNG file's content; `text` is read out where it cannot be seen."""
+    if _page:
+        _page[-1].picture(png, text)
+        return
     ipython = _ipython()
     ipython.display(ipython.Image(data=png, format="png", alt=text))
 

@@ -24,7 +24,7 @@ from ..paper.show import seeds as seeds_of
 from ..paper.show.report import SECTIONS, SYMBOLS
 from . import lessons, title
 from .contents import answers
-from .exercises import BEGIN, END, exercises, stub, without_rubrics
+from .exercises import BEGIN, END, exercises, spans, stub, without_rubrics
 from .export import graded_lessons, notebook, tests_folder
 from .grade import tests_of
 
@@ -134,7 +134,7 @@ def _folded(cell: dict[str, Any]) -> list[dict[str, Any]]:
             found.append({**cell, "source": code})
             continue
         (name,) = exercises(code)
-        given = f":::{{container}} exercise\n```{{code-block}} python\n{stub(code).strip()}\n```\n:::\n"
+        given = f":::{{container}} exercise\n:name: exercise-{name}\n```{{code-block}} python\n{stub(code).strip()}\n```\n:::\n"
         prompts = {f"code_prompt_{verb}": f"{verb.capitalize()} the solution of {name}" for verb in ("show", "hide")}
         metadata = {**cell["metadata"], "tags": ["hide-input", "solution"], "mystnb": prompts}
         solved = "\n".join(line for line in code.splitlines() if line.strip() not in (BEGIN, END))
@@ -146,16 +146,9 @@ def _folded(cell: dict[str, Any]) -> list[dict[str, Any]]:
 def _parts(code: str) -> list[str]:
     """Code, parted before and after each function or class that has a solution; comments go with what is below them."""
     lines, parts, begun = code.splitlines(), [], 0
-    for node in ast.parse(code).body:
-        end = node.end_lineno or len(lines)
-        start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) - 1
-        while start and lines[start - 1].startswith("#"):
-            start -= 1
-        while end < len(lines) and lines[end].startswith(" "):
-            end += 1  # the mark at a solution's end is a comment, of which Python's syntax knows nothing
-        if any(BEGIN in line for line in lines[start:end]):
-            parts += ["\n".join(lines[begun:start]), "\n".join(lines[start:end])]
-            begun = end
+    for start, end in spans(code):
+        parts += ["\n".join(lines[begun:start]), "\n".join(lines[start:end])]
+        begun = end
     return [part.strip("\n") for part in [*parts, "\n".join(lines[begun:])] if part.strip()]
 
 

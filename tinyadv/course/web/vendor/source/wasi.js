@@ -1,0 +1,1 @@
+export { WASI, File, Directory, PreopenDirectory, OpenFile, Fd, wasi } from "@bjorn3/browser_wasi_shim";

@@ -10,9 +10,9 @@ import re
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
 
 import pytest
-from contextlib import nullcontext
 
 from tinyadv import cli
 from tinyadv.course import check as checking

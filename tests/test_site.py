@@ -249,7 +249,7 @@ def test_the_site_takes_no_place_that_is_taken(what, tmp_path, monkeypatch, caps
 
 
 def test_what_sphinx_says_is_shown_as_it_is(tmp_path, monkeypatch, capsys):
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise site.SiteError("lesson03: Traceback\n  in cell 4")
 
     monkeypatch.chdir(tmp_path)

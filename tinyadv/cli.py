@@ -682,6 +682,12 @@ def site_command(
     run: Annotated[
         bool, typer.Option("--run/--no-run", help="Run the lessons for their tables and figures, in the quick profile.")
     ] = True,
+    runnable: Annotated[
+        bool,
+        typer.Option(
+            "--runnable", help="Exercises are checked and cells run on the pages, by Python in the browser (extra web)."
+        ),
+    ] = False,
 ) -> None:
     """Build the read-along site. Lessons as pages, claims, a map, a glossary, the reference, a page for teachers."""
     with _work():
@@ -689,13 +695,31 @@ def site_command(
 
         try:
             with _input_errors():
-                warnings = build(folder, run)
+                warnings = build(folder, run, runnable=runnable)
         except SiteError as error:
             typer.echo(error, err=True)
             raise typer.Exit(_complain("the site cannot be built: see above", 1)) from error
         for line in warnings:
             typer.echo(line, err=True)
         typer.echo(f"site      {folder / 'index.html'}\nworked in {WORK} (kept, so that the next build is quick)")
+        if runnable:
+            typer.echo(f"to read   tinyadv course serve {folder}")
+
+
+@course_app.command("serve")
+def serve_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A site that `course site --runnable` has built.")],
+    port: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Its port; 0 takes any that is free.")] = 8000,
+) -> None:
+    """Serve a site to this machine's browsers, until Ctrl-C. Pages that run Python cannot be opened as files."""
+    with _work("stopped"):
+        from .course.web.serve import server
+
+        with _input_errors():
+            serving = server(folder, port)
+        with serving:
+            typer.echo(f"http://127.0.0.1:{serving.server_port}/  (Ctrl-C stops)")
+            serving.serve_forever()
 
 
 OnlyLessons = Annotated[

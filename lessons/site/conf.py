@@ -100,3 +100,6 @@ def setup(app):
     """Register with Sphinx."""
     app.connect("autodoc-process-docstring", _plain)
     app.connect("html-page-context", _languages)
+    if app.config.html_context.get("runnable"):  # tinyadv.course.web.build writes these
+        app.add_js_file("runnable/page.js", type="module")
+        app.add_css_file("runnable/page.css")

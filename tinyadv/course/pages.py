@@ -134,7 +134,8 @@ def _folded(cell: dict[str, Any]) -> list[dict[str, Any]]:
             found.append({**cell, "source": code})
             continue
         (name,) = exercises(code)
-        given = f":::{{container}} exercise\n:name: exercise-{name}\n```{{code-block}} python\n{stub(code).strip()}\n```\n:::\n"
+        block = f"```{{code-block}} python\n{stub(code).strip()}\n```"
+        given = f":::{{container}} exercise\n:name: exercise-{name}\n{block}\n:::\n"
         prompts = {f"code_prompt_{verb}": f"{verb.capitalize()} the solution of {name}" for verb in ("show", "hide")}
         metadata = {**cell["metadata"], "tags": ["hide-input", "solution"], "mystnb": prompts}
         solved = "\n".join(line for line in code.splitlines() if line.strip() not in (BEGIN, END))

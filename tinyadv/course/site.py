@@ -21,6 +21,7 @@ from .. import __version__
 from ..storage import fill_folder, write_atomically
 from . import FIGURES, lessons
 from .pages import MODULES, claims_details, downloads, filled, lesson_page, module_page
+from .web import build as web
 
 if TYPE_CHECKING:
     from ..paper.results import Result
@@ -35,7 +36,7 @@ class SiteError(Exception):
     """The site cannot be built; the message has what Sphinx said, over several lines."""
 
 
-def build(folder: Path, run: bool = True, work: Path = WORK) -> list[str]:
+def build(folder: Path, run: bool = True, work: Path = WORK, runnable: bool = False) -> list[str]:
     """Build the site into `folder`; what Sphinx warned of.
 
     Parameters
@@ -46,6 +47,8 @@ def build(folder: Path, run: bool = True, work: Path = WORK) -> list[str]:
         Whether lessons are run, in the quick profile; without it their pages have no tables and figures.
     work : Path
         Where Sphinx's sources are written, lessons run and their results kept for the next build.
+    runnable : bool
+        Whether exercises can be checked, and cells run, on the pages: Python then travels with the site.
 
     Raises
     ------
@@ -54,13 +57,19 @@ def build(folder: Path, run: bool = True, work: Path = WORK) -> list[str]:
     SiteError
         If a page cannot be made, or a lesson fails. The folder is then as it was.
     """
-    _check(folder)
+    _check(folder, runnable)
     source = work / "source"
     results = _drawn(source / "pictures")
     _prepare(source, results)
     _write_report(source / "extra" / "report.html", results)
     html = work / "html"
-    warnings = _sphinx(source, html, work, run)
+    warnings = _sphinx(source, html, work, run, runnable)
+    if runnable:
+        web.write(html / "_static" / "runnable")
+        shutil.copyfile(web.HERE / "service-worker.js", html / "service-worker.js")  # it serves what is below it
+    else:
+        shutil.rmtree(html / "_static" / "runnable", ignore_errors=True)
+        (html / "service-worker.js").unlink(missing_ok=True)
     write_atomically(html / _MARK, f"tinyadv {__version__}\n")
     fill_folder(folder, lambda new: shutil.copytree(html, new))
     return warnings
@@ -71,11 +80,13 @@ def configuration() -> Path:
     return next(iter(lessons().values())).parent / "site"
 
 
-def _check(folder: Path) -> None:
+def _check(folder: Path, runnable: bool) -> None:
     from importlib.util import find_spec
 
     if missing := [name for name in _NEEDS if find_spec(name) is None]:
         raise ValueError(f"the site needs {', '.join(missing)}, not installed here: pip install 'tinyadv[site]'")
+    if runnable and (missing := web.missing()):
+        raise ValueError(f"--runnable needs {', '.join(missing)}, not installed here: pip install 'tinyadv[web]'")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: wanted a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).exists():
@@ -180,7 +191,7 @@ def _write_report(path: Path, results: Mapping[str, Result]) -> None:
     write_report(path, results, manifest, path.parent.parent / "pictures")
 
 
-def _sphinx(source: Path, html: Path, work: Path, run: bool) -> list[str]:
+def _sphinx(source: Path, html: Path, work: Path, run: bool, runnable: bool) -> list[str]:
     from sphinx.application import Sphinx
     from sphinx.errors import SphinxError
     from sphinx.util.console import nocolor
@@ -193,7 +204,7 @@ def _sphinx(source: Path, html: Path, work: Path, run: bool) -> list[str]:
     settings = {
         "release": __version__,
         # a setting that differs has Sphinx write all pages anew, which a change of the configuration alone does not
-        "html_context": {"configuration": _hash(configuration().glob("*.py"))},
+        "html_context": {"configuration": _hash(configuration().glob("*.py")), "runnable": runnable},
         "html_extra_path": [str((source / "extra").absolute())],
         "nb_execution_mode": "cache" if run else "off",
         "nb_execution_cache_path": str(runs.absolute()),

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ...paper import results
+from ...storage import write_atomically
 from .. import lessons
 from ..exercises import pieces
 from ..export import INI, PACKAGE, graded_lessons, tests_folder
@@ -38,18 +39,21 @@ STDLIB = "usr/local/lib/python315.zip"  # where the interpreter looks for its st
 SITE = "site"  # where its packages are
 DRAWING = {
     "matplotlib", "mpl_toolkits", "PIL", "contourpy", "kiwisolver", "dateutil", "cycler", "pyparsing", "six",
+    "fontTools",
 }  # fmt: skip
 # What of the wheel no lesson uses: other packages, and parts of the standard library.
 UNUSED = {
-    "attr", "attrs", "bs4", "charset_normalizer", "cloudpickle", "defusedxml", "et_xmlfile", "fontTools", "formulaic",
-    "host", "html5lib", "interface_meta", "isympy", "jinja2", "joblib", "lxml", "markupsafe", "more_itertools", "mpmath",
-    "narwhals", "networkx", "openpyxl", "pandas", "patsy", "pylab", "pypdf", "regex", "reportlab", "reportlab_mods",
-    "reportlab_settings", "scipy", "seaborn", "sklearn", "soupsieve", "statsmodels", "sympy", "tabulate", "tlz",
-    "tomli_w", "toolz", "tqdm", "tzdata", "webencodings", "wrapt", "xlrd", "xlsxwriter", "xmltodict", "yaml",
-    "_android_support", "_apple_support", "_ios_support", "_pyrepl", "antigravity", "asyncio", "curses", "dbm",
-    "ensurepip", "ftplib", "idlelib", "imaplib", "mailbox", "multiprocessing", "poplib", "profiling", "pydoc_data",
-    "smtplib", "socketserver", "sqlite3", "tkinter", "turtle", "turtledemo", "venv", "wsgiref", "xmlrpc", "zipapp",
+    "attr", "attrs", "bs4", "charset_normalizer", "cloudpickle", "defusedxml", "et_xmlfile", "formulaic",
+    "host", "html5lib", "interface_meta", "isympy", "jinja2", "joblib", "lxml", "markupsafe",
+    "more_itertools", "mpmath", "narwhals", "networkx", "openpyxl", "pandas", "patsy", "pylab", "pypdf",
+    "regex", "reportlab", "reportlab_mods", "reportlab_settings", "scipy", "seaborn", "sklearn", "soupsieve",
+    "statsmodels", "sympy", "tabulate", "tlz", "tomli_w", "toolz", "tqdm", "tzdata", "webencodings", "wrapt",
+    "xlrd", "xlsxwriter", "xmltodict", "yaml", "_android_support", "_apple_support", "_ios_support",
+    "_pyrepl", "antigravity", "asyncio", "curses", "dbm", "ensurepip", "ftplib", "idlelib", "imaplib",
+    "mailbox", "multiprocessing", "poplib", "profiling", "pydoc_data", "smtplib", "socketserver", "sqlite3",
+    "tkinter", "turtle", "turtledemo", "venv", "wsgiref", "xmlrpc", "zipapp",
 }  # fmt: skip
+MATPLOTLIB_DATA = "matplotlib/mpl-data.zip"  # its fonts and settings, in an archive of their own
 BESIDE = ("pytest", "pluggy", "iniconfig", "pygments", "rich", "filelock")  # what the wheel has not: as installed here
 # Lessons that do not run on a page, and why. What of a page takes more than a minute is stopped: see page.js.
 AT_HOME = {16: "This lesson needs GoogLeNet, which is downloaded at home"}
@@ -61,7 +65,7 @@ def missing() -> list[str]:
 
 
 def write(folder: Path) -> None:
-    """Write all that pages need to run Python into a new folder.
+    """Write all that pages need to run Python into a folder; what is there of an earlier build is not packed again.
 
     Raises
     ------
@@ -83,9 +87,10 @@ def write(folder: Path) -> None:
         place.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, place)
     _copy_licences(artifacts["python.wasm"].parent / "LICENSES", folder / "licences")
-    for number in graded_lessons():
-        (folder / f"lesson{number:02}.json").write_text(json.dumps(lesson(number)), encoding="utf-8")
-    about = {"files": written, "lessons": {number: path.name for number, path in graded_lessons().items()}}
+    taught = {number: lesson(number) for number in graded_lessons()}
+    for number, about in taught.items():
+        (folder / f"lesson{number:02}.json").write_text(json.dumps(about), encoding="utf-8")
+    about = {"files": written, "exercises": {number: lesson["points"] for number, lesson in taught.items()}}
     (folder / "contents.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
@@ -141,15 +146,17 @@ def pack(contents: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def _written(folder: Path, name: str, content: bytes) -> dict[str, Any]:
-    """Write a file, gzipped; its name, how many bytes travel, and how many they become.
+    """Write a file, gzipped, unless it is there; its name, how many bytes travel, and how many they become.
 
     The ending is none that a server knows: one that says `Content-Encoding: gzip` has the browser unpack it before the
     page does.
     """
-    packed = gzip.compress(content, 9, mtime=0)
-    place = f"{name}.{hashlib.sha256(packed).hexdigest()[:12]}.gzip"
-    (folder / place).write_bytes(packed)
-    return {"file": place, "bytes": len(packed), "unpacked": len(content)}
+    place = folder / f"{name}.{hashlib.sha256(content).hexdigest()[:12]}.gzip"
+    if not place.exists():
+        for old in folder.glob(f"{name}.*.gzip"):
+            old.unlink()
+        write_atomically(place, gzip.compress(content, 9, mtime=0))
+    return {"file": place.name, "bytes": place.stat().st_size, "unpacked": len(content)}
 
 
 def _artifacts() -> dict[str, Path]:
@@ -216,7 +223,7 @@ def _installed(package: str) -> Iterator[tuple[str, bytes]]:
         raise ValueError(f"{package} has no list of its files here: install it with pip") from error
     for entry in found:
         if entry.suffix == ".py" and ".." not in entry.parts and not _is_other_language(entry.as_posix()):
-            yield f"{SITE}/{entry.as_posix()}", entry.locate().read_bytes()  # type: ignore[union-attr]
+            yield f"{SITE}/{entry.as_posix()}", Path(str(entry.locate())).read_bytes()
 
 
 def _is_other_language(path: str) -> bool:
@@ -231,17 +238,19 @@ def _figures(library: Path) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(library) as archive:
         for entry in archive.infolist():
             name = entry.filename
-            if _module(name) in DRAWING and not _is_test(name) and not _is_unneeded(name) and not entry.is_dir():
+            if _module(name) in DRAWING and not _is_test(name) and name != MATPLOTLIB_DATA and not entry.is_dir():
                 yield f"{SITE}/{name}", archive.read(entry)
+        with zipfile.ZipFile(BytesIO(archive.read(MATPLOTLIB_DATA))) as data:
+            for entry in data.infolist():
+                if not _is_unneeded(entry.filename) and not entry.is_dir():
+                    yield f"{SITE}/matplotlib/mpl-data/{entry.filename}", data.read(entry)
     for path in sorted((Path(results.__file__).parent / "results").glob("*.json")):
         yield f"{SITE}/tinyadv/paper/results/{path.name}", path.read_bytes()
 
 
 def _is_unneeded(path: str) -> bool:
-    """Of Matplotlib, what a figure in a PNG file never asks for."""
-    return any(
-        part in path for part in ("/backends/web_backend/", "/mpl-data/images/", "/sample_data/", "/fonts/pdfcorefonts")
-    )
+    """Of Matplotlib's data, what a figure in a PNG file never asks for."""
+    return path.startswith(("fonts/afm", "fonts/pdfcorefonts", "images", "sample_data", "plot_directive", "stylelib"))
 
 
 def _under(folder: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
@@ -250,7 +259,7 @@ def _under(folder: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _copy_licences(source: Path, folder: Path) -> None:
-    """The licences of the interpreter and of what is linked into it; those of the packages lie in their packs' names."""
+    """The licences of the interpreter, of what is linked into it, and of the packages beside it."""
     folder.mkdir(exist_ok=True)
     for path in source.glob("*.txt"):
         shutil.copyfile(path, folder / path.name)

@@ -13,7 +13,10 @@ onmessage = async ({ data }) => {
     if (data.program) {
       await begin(data.program);
       postMessage({ ready: true });
-    } else if (data.mount) mount(data.mount);
+    } else if (data.mount) {
+      mount(data.mount);
+      if (entered) turn("import importlib; importlib.invalidate_caches()");
+    }
     else {
       turn(data.code);
       postMessage({ ended: true });

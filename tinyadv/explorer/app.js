@@ -51,9 +51,10 @@ function writeAddress() {
 function word(key, values = {}) {
   return WORDS[state.lang][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
+const nameOf = (network) => (state.lang === "zh" && NAMES[network.name]) || network.name;
 function percent(share) {
-  if (share > 0 && share < 0.0005) return "<0.1 %";
-  return `${(100 * share).toFixed(share > 0.9995 || share === 0 ? 0 : 1)} %`;
+  if (share > 0 && share < 0.0005) return "<0.1\u00a0%";
+  return `${(100 * share).toFixed(share > 0.9995 || share === 0 ? 0 : 1)}\u00a0%`;
 }
 
 // The image of now, and its label; noise has none, so what the first network says stands in for it.
@@ -231,7 +232,7 @@ function drawCards(images, label) {
   const answers = [];
   networks.forEach((network, i) => {
     const card = element("article", "", "card");
-    card.append(element("h3", network.name));
+    card.append(element("h3", nameOf(network)));
     const image = images[i];
     if (!image) {
       card.append(element("p", word("waiting")));
@@ -247,11 +248,14 @@ function drawCards(images, label) {
     const heads = element("div", "", "bar");
     heads.append(element("b"), element("span"), element("span", "p"), element("span", word("logits")));
     card.append(heads);
+    const [lowest, highest] = [Math.min(...z), Math.max(...z)];
     p.forEach((share, k) => {
       const bar = element("div", "", k === label ? "bar label" : "bar");
       const fill = document.createElement("i");
       fill.style.width = `${100 * Math.min(1, share)}%`;
-      bar.append(element("b", k), fill, element("span", percent(share)), element("span", z[k].toFixed(1)));
+      const logit = element("span", z[k].toFixed(1), "logit");
+      logit.style.backgroundSize = `${(100 * (z[k] - lowest)) / (highest - lowest || 1)}% 100%`;
+      bar.append(element("b", k), fill, element("span", percent(share)), logit);
       card.append(bar);
     });
     const smallest = smallestOf(i);
@@ -263,7 +267,7 @@ function drawCards(images, label) {
       const zeros = directionOf(i).filter((v) => v === 0).length / PIXELS;
       if (zeros > 0) card.append(element("p", word("zero", { percent: percent(zeros) }), "help"));
     }
-    answers.push(word("answer", { network: network.name, class: says, percent: percent(p[says]) }));
+    answers.push(word("answer", { network: nameOf(network), class: says, percent: percent(p[says]) }));
     cards.append(card);
   });
   $("summary").textContent = word("summary", { attack: word(state.attack), eps: state.eps, answers: answers.join("; ") });
@@ -278,6 +282,11 @@ function drawLine() {
   const d = state.direction === "random" ? directionOf(i, "random") : directionOf(i, "fgsm");
   const zs = remembered(`line ${imageKey()} ${i} ${state.direction} ${reach} ${state.target} ${state.rounded}`, () => along(network, x, d, es));
   const canvas = $("curves");
+  const strip = $("strip");
+  const shownWidth = Math.max(300, canvas.clientWidth);
+  const shownHeight = state.presenter ? 180 : 260;
+  if (canvas.width !== shownWidth) canvas.width = strip.width = shownWidth; // so that its text has its size
+  if (canvas.height !== shownHeight) canvas.height = shownHeight;
   const context = canvas.getContext("2d");
   const { width, height } = canvas;
   const text = getComputedStyle(document.body).color;
@@ -289,7 +298,9 @@ function drawLine() {
   context.font = "13px sans-serif";
   context.fillStyle = text;
   context.strokeStyle = text;
-  for (const e of [-reach, -reach / 2, 0, reach / 2, reach]) context.fillText(`ε = ${e}`, across(e) - 18, height - 6);
+  for (const e of [-reach, -reach / 2, 0, reach / 2, reach]) {
+    context.fillText(`${width < 500 ? "" : "ε = "}${e}`.replace("-", "−"), across(e) - 18, height - 6);
+  }
   for (const z of [low, high]) context.fillText(z.toFixed(0), 2, up(z) + 4);
   for (let k = 0; k < CLASSES; k++) {
     context.strokeStyle = COLOURS[k];
@@ -309,25 +320,25 @@ function drawLine() {
   context.stroke();
   context.setLineDash([]);
 
-  const strip = $("strip");
   const tiles = strip.getContext("2d");
   tiles.clearRect(0, 0, strip.width, strip.height);
   const tile = document.createElement("canvas");
   tile.width = tile.height = 28;
-  const shown = Array.from({ length: 11 }, (_, n) => n * 20);
+  const shown = width < 500 ? [0, 50, 100, 150, 200] : Array.from({ length: 11 }, (_, n) => n * 20);
+  const size = Math.min(56, (width - 60) / shown.length);
   tiles.imageSmoothingEnabled = false;
   for (const n of shown) {
     paint(tile, x.map((v, j) => v + es[n] * d[j]), -1, 2);
-    const at = across(es[n]) - 28;
-    tiles.drawImage(tile, Math.max(2, Math.min(width - 58, at)), 6, 56, 56);
+    const at = Math.max(2, Math.min(width - size - 2, across(es[n]) - size / 2));
+    tiles.drawImage(tile, at, 6, size, size);
     const says = argmax(zs[n]);
     tiles.strokeStyle = label !== null && says !== label ? "#d55e00" : "#009e73";
     tiles.lineWidth = label !== null && says !== label ? 4 : 1.5;
     tiles.setLineDash(label !== null && says !== label ? [6, 3] : []);
-    tiles.strokeRect(Math.max(2, Math.min(width - 58, at)), 6, 56, 56);
+    tiles.strokeRect(at, 6, size, size);
   }
   const said = shown.map((n) => `${es[n]}: ${argmax(zs[n])}`).join(", ");
-  canvas.setAttribute("aria-label", `${word("line")}, ${network.name}. ${said}`);
+  canvas.setAttribute("aria-label", `${word("line")}, ${nameOf(network)}. ${said}`);
   strip.setAttribute("aria-label", said);
   $("line-text").textContent = word("lineText", { reach });
 }
@@ -338,12 +349,12 @@ function drawTransfer() {
   const table = document.createElement("table");
   const head = table.insertRow();
   head.append(document.createElement("td"));
-  networks.forEach((network) => head.append(element("th", network.name)));
+  networks.forEach((network) => head.append(element("th", nameOf(network))));
   const key = `${state.eps} ${state.clip} ${state.rounded}`;
   const whole = measured && measured.key === key;
   networks.forEach((network, i) => {
     const row = table.insertRow();
-    row.append(element("th", network.name));
+    row.append(element("th", nameOf(network)));
     const d = directionOf(i, "fgsm");
     let image = x.map((v, j) => v + state.eps * d[j]);
     if (state.clip) image = clipped(image);
@@ -444,7 +455,7 @@ function drawControls() {
   $("sheet").setAttribute("aria-label", word("sheet"));
   $("drawing").setAttribute("aria-label", word("drawHere"));
   const digits = Array.from({ length: CLASSES }, (_, k) => [String(k), String(k)]);
-  const named = networks.map((network, i) => [String(i), network.name]);
+  const named = networks.map((network, i) => [String(i), nameOf(network)]);
   choices($("attack"), ["fgsm", "random", "rotation", "pgd"].map((key) => [key, word(key)]), state.attack);
   choices($("target"), [["", word("noTarget")], ...digits.map(([k]) => [k, `${word("target")} ${k}`])], state.target);
   choices($("source"), [["own", word("own")], ...named], state.source);
@@ -656,6 +667,7 @@ $("save").addEventListener("click", () => {
   link.click();
 });
 
+addEventListener("resize", () => draw());
 addEventListener("hashchange", () => {
   readAddress();
   update();

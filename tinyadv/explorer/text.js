@@ -56,6 +56,12 @@ const WORDS = {
   },
 };
 
+// The names of the networks that the page opens on, in Chinese; one's own keep theirs.
+const NAMES = {
+  "softmax regression": "softmax 回归", RBF: "RBF 网络",
+  "maxout, naive": "maxout，普通训练", "maxout, adversarially trained": "maxout，对抗训练",
+};
+
 // Guided questions: a question, answers to choose from, what is then set up, and what it shows.
 const QUESTIONS = [
   {

@@ -1,8 +1,9 @@
 """What a lesson's page asks of Python: check an exercise, run a cell.
 
 The one idea: a request is JSON, and what comes of it are lines of JSON on standard output: `text`, `html` and `picture`
-as they are shown, last `done`. Whatever a student's code prints becomes such a line, so that nothing else is written
-there. The exercise's tests are the ones of the exported folder, on the file that the page offers to download.
+as they are shown, `began` and `cell` where work of the reader's own begins, last `done`. Whatever a student's code
+prints becomes such a line, so that nothing else is written there. The exercise's tests are the ones of the exported
+folder, on the file that the page offers to download.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import traceback
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,6 +46,9 @@ def check(number: int, name: str, file: str, source: str) -> dict[str, Any]:
     dict
         `said`: a line of feedback, "" where all is right; `earned` and `points`.
     """
+    import_module("pytest")
+    import_module("numpy.testing")
+    _send(began=name)  # from here on it is the answer's own time that passes
     path = Path(file).resolve()
     path.write_text(source, encoding="utf-8")
     with _shown():

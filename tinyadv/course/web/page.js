@@ -8,6 +8,7 @@ import { answered, kept, keep, solved, submission } from "./answers.js";
 
 const CHECK_SECONDS = 20; // for the tests of one exercise
 const RUN_SECONDS = 60; // for one cell
+const START_SECONDS = 120; // before that, for what Python has to import
 const HERE = new URL(".", import.meta.url);
 const ROOT = new URL(document.documentElement.dataset.content_root ?? "./", location.href);
 
@@ -35,7 +36,7 @@ async function main() {
 // ------------------------------------------------------------------------------------------------- exercises
 
 function open(piece) {
-  const box = document.getElementById(`exercise-${piece.name}`);
+  const box = document.getElementById(`exercise-${piece.name.replaceAll("_", "-")}`); // as docutils writes it
   if (!box) return;
   const given = box.querySelector("div.highlight, div[class*=highlight-]");
   const field = make("div", { className: "answer" });
@@ -205,9 +206,9 @@ async function ask(said, packs, request, seconds, what, show = () => {}) {
   let last = "";
   let clock;
   const stop = button("Stop", () => python.stop("stopped"));
-  const watch = () => {
+  const watch = (limit) => {
     clearTimeout(clock);
-    clock = setTimeout(() => python.stop(TOO_LONG), seconds * 1000);
+    clock = setTimeout(() => python.stop(TOO_LONG), limit * 1000);
   };
   try {
     say(said, "Loading Python …");
@@ -220,7 +221,7 @@ async function ask(said, packs, request, seconds, what, show = () => {}) {
     });
     say(said, "Running … ");
     said.append(stop);
-    watch();
+    watch(START_SECONDS);
     const text = btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(request))));
     await python.run(`from tinyadv.course.web.answers import serve; serve("${text}")`, (line) => {
       let message;
@@ -230,10 +231,10 @@ async function ask(said, packs, request, seconds, what, show = () => {}) {
         last = line; // what Python itself says when it fails
         return;
       }
-      if (message.cell !== undefined) watch();
+      if (message.began !== undefined || message.cell !== undefined) watch(seconds);
       if (message.done) done = message.done;
       else show(message);
-      if (!said.contains(stop)) said.append(" ", stop);
+      if (!done && !said.contains(stop)) said.append(" ", stop);
     });
     if (!done) throw new Error(last || "Python said nothing");
   } catch (error) {

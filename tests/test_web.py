@@ -286,12 +286,17 @@ class Reader:
 
     def __init__(self, context: Any, address: str, number: int) -> None:
         self.context, self.page, self.complaints = context, context.new_page(), []
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self.page.on("console", self.note)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.elsewhere: list[str] = []
         self.page.on("request", lambda r: r.url.startswith((address, "data:", "blob:")) or self.elsewhere.append(r.url))
         self.address = f"{address}lessons/{lessons()[number].stem}.html"
         self.open()
+
+    def note(self, said: Any) -> None:
+        """Keep what the browser complains of, but for the picture of the page's tab, which browsers look for."""
+        if said.type == "error" and not said.location.get("url", "").endswith("/favicon.ico"):
+            self.complaints.append(said.text)
 
     def open(self) -> None:
         self.page.goto(self.address)

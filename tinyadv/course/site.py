@@ -17,7 +17,7 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
+from .. import __version__, explore
 from ..storage import fill_folder, write_atomically
 from . import FIGURES, lessons
 from .pages import MODULES, claims_details, downloads, filled, lesson_page, module_page
@@ -62,6 +62,7 @@ def build(folder: Path, run: bool = True, work: Path = WORK, runnable: bool = Fa
     results = _drawn(source / "pictures")
     _prepare(source, results)
     _write_report(source / "extra" / "report.html", results)
+    explore.write(source / "extra" / "explorer.html", explore.embedded())
     html = work / "html"
     warnings = _sphinx(source, html, work, run, runnable)
     if runnable:

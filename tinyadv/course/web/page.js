@@ -14,7 +14,7 @@ const ROOT = new URL(document.documentElement.dataset.content_root ?? "./", loca
 
 let contents, lesson; // what contents.json and the lesson's own file say
 let busy = null; // what runs now: its buttons wait
-let ran = []; // the code of the cells that have run in this interpreter
+let ran = []; // the code of the cells that have run in this interpreter: the first ones of the lesson
 const exercises = new Map(); // by name: what stands on the page
 
 main(); // a module runs when the page has been read
@@ -144,7 +144,8 @@ function offerCells() {
   });
 }
 
-// Run a cell, after those above it that have not run, or are others than those that did.
+// Run a cell, after those above it that have not run. Where a cell below has run, or an answer above is another one now,
+// the lesson is run from its start: so a cell finds what it finds when a lesson is read from the top.
 async function runCell(index, output) {
   const own = answered(lesson);
   const missing = new Set();
@@ -153,13 +154,15 @@ async function runCell(index, output) {
     if (own[cell.exercise] === undefined) missing.add(cell.exercise);
     return own[cell.exercise] ?? cell.code;
   });
-  const due = codes.map((code, i) => i).filter((i) => i === index || ran[i] !== codes[i]);
+  const afresh = ran.length > index + 1 || codes.slice(0, ran.length - 1).some((code, i) => code !== ran[i]);
+  if (afresh) ran = [];
+  const due = codes.map((code, i) => i).filter((i) => i === index || i >= ran.length);
   output.replaceChildren();
   output.classList.add("cell_output"); // looks like the page's own
   const said = make("div", { className: "said" });
   said.setAttribute("role", "status");
   output.append(said);
-  const request = { do: "run", number: lesson.number, cells: due.map((i) => codes[i]) };
+  const request = { do: "run", number: lesson.number, cells: due.map((i) => codes[i]), afresh };
   let text = null;
   const show = (message) => {
     if (message.cell !== undefined) {
@@ -184,7 +187,7 @@ async function runCell(index, output) {
   const began = performance.now();
   const done = await ask(said, lesson.packs, request, RUN_SECONDS, "this cell", show);
   if (!done) return;
-  due.slice(0, done.ran).forEach((i) => (ran[i] = codes[i]));
+  due.slice(0, done.ran).forEach((i) => (ran[i] = codes[i])); // the one that failed will run again
   if (done.error) {
     const where = done.ran < due.length - 1 ? " in a cell above this one" : "";
     say(said, `✗ Stopped${where}.`, "wrong");

@@ -14,7 +14,7 @@ export function editor(parent, text, label, onChange) {
         lineNumbers(), history(), highlightSpecialChars(), indentOnInput(), bracketMatching(),
         indentUnit.of("    "), EditorState.tabSize.of(4), syntaxHighlighting(classHighlighter), python(),
         keymap.of([...defaultKeymap, ...historyKeymap, indentWithTab]),
-        EditorView.contentAttributes.of({ "aria-label": label }),
+        EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0" }),
         EditorView.updateListener.of((update) => update.docChanged && onChange(update.state.doc.toString())),
       ],
     }),

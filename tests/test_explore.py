@@ -317,16 +317,66 @@ def test_people_who_do_not_see_it_or_hold_a_phone(page):
 
 
 @browser_test
-def test_the_slider_is_quick_and_pgd_works_in_the_worker(page):
-    """Medians, printed; the bounds are generous, since machines are shared."""
-    page.evaluate("set({...DEFAULTS})")
+def test_the_slider_is_quick_and_pgd_works_in_the_worker(page, tmp_path):
+    """On a machine with nothing else to do, with the networks that the page opens on; medians."""
+    before = page.url
+    explore.write(tmp_path / "page.html", explore.embedded())
+    page.goto((tmp_path / "page.html").as_uri())
     frames = []
     for i in range(30):
         page.evaluate("delete document.body.dataset.frame")
         page.evaluate(f"$('eps').value = {(i - 15) / 20}; $('eps').dispatchEvent(new Event('input'))")
         until(page, "document.body.dataset.frame")
         frames.append(float(page.evaluate("document.body.dataset.frame")))
-    page.evaluate("set({attack: 'pgd', eps: 0.2})")
-    until(page, "lastMilliseconds > 0")
-    print(f"slider {statistics.median(frames):.1f} ms, PGD-20 {page.evaluate('lastMilliseconds'):.0f} ms")
-    assert statistics.median(frames) < 160
+    steps = []
+    for i in range(5):
+        page.evaluate(f"lastMilliseconds = 0; set({{attack: 'pgd', eps: {0.2 + i / 100}}})")
+        until(page, "lastMilliseconds > 0 && waiting.size === 0")
+        steps.append(page.evaluate("lastMilliseconds"))
+    page.goto(before)
+    print(f"slider {statistics.median(frames):.1f} ms, PGD-20 {statistics.median(steps):.0f} ms")
+    assert statistics.median(frames) < 16
+    assert statistics.median(steps) <= 150
+
+
+@browser_test
+def test_the_networks_that_travel_answer_as_in_numpy(page, tmp_path):
+    before = page.url
+    explore.write(tmp_path / "page.html", explore.embedded())
+    page.goto((tmp_path / "page.html").as_uri())
+    images, _ = explore._images()
+    for number, (name, network) in enumerate(explore.embedded()):
+        exact = network.to(dtype="float64")
+        for i in range(0, 200, 10):
+            z = exact(images[i : i + 1] / 255)[0]
+            found = javascript(page, number, i, "logits(net, x)")
+            np.testing.assert_allclose(found, z, atol=1e-4 * max(1, abs(z).max()), err_msg=name)
+            assert found.argmax() == z.argmax()
+    page.goto(before)
+
+
+@browser_test
+def test_the_matrix_the_picture_and_the_presenters_keys(page):
+    page.evaluate("set({...DEFAULTS, eps: 0.25})")
+    page.evaluate("$('measure').click()")
+    until(page, "!$('measure').disabled && $('transfer-text').textContent.includes('0.25')")
+    errors = [text for text in page.locator("#matrix td").all_inner_texts() if text]
+    assert len(errors) == 16
+    assert all(text.endswith("%") for text in errors)
+    with page.expect_download() as given:
+        page.locator("#save").click()
+    assert given.value.suggested_filename == "adversarial-fgsm-0.25.png"
+    assert Path(given.value.path()).read_bytes().startswith(b"\x89PNG")
+    page.locator("body").press("p")
+    assert page.evaluate("state.presenter")
+    page.locator("body").press("p")
+    for key, wanted in {"r": "state.rounded", "c": "state.clip", "ArrowRight": "state.eps === 0.26"}.items():
+        page.locator("body").press(key)
+        assert page.evaluate(wanted), key
+    page.locator("body").press("a")
+    assert page.evaluate("state.attack") == "random"
+    page.locator("body").press("ArrowDown")
+    assert page.evaluate("state.image") == "1"
+    page.locator("#sheet").press("ArrowDown")
+    assert page.evaluate("state.image") == "21"
+    page.evaluate("set({...DEFAULTS})")

@@ -14,7 +14,7 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
-from numpy import flatnonzero, float16, ndarray, rint, stack, uint8
+from numpy import flatnonzero, float16, float32, ndarray, rint, stack, uint8
 
 from . import models
 from .datasets import mnist
@@ -99,8 +99,9 @@ def _images() -> tuple[ndarray, ndarray]:
 
 
 def _file(network: models.Network) -> bytes:
-    """A network as a float16 file, as `models.save` would write it."""
-    arrays = {name: p.data.astype(float16) for name, p in named_parameters(network).items()}
+    """A network as a file, as `models.save` would write it; float16, but for RBF units, whose answers that moves."""
+    kept = float32 if network.builder == "rbf_network" else float16
+    arrays = {name: p.data.astype(kept) for name, p in named_parameters(network).items()}
     with temporary_folder() as folder:
         save_arrays(
             folder / "network.safetensors", arrays, {"network": network.builder, "arguments": network.arguments}

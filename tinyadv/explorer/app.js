@@ -162,7 +162,7 @@ if (worker) {
   worker.addEventListener("message", ({ data }) => {
     memory.set(waiting.get(data.id), data);
     waiting.delete(data.id);
-    lastMilliseconds = data.milliseconds;
+    if (data.image) lastMilliseconds = data.milliseconds; // of PGD
     draw();
   });
 }
@@ -534,7 +534,7 @@ function moveImage(by) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = event.target.matches("input, select, textarea, button, summary");
+  const typing = event.target.matches("input, select, textarea");
   const onSheet = event.target === $("sheet");
   if (onSheet && event.key.startsWith("Arrow")) {
     moveImage({ ArrowLeft: -1, ArrowRight: 1, ArrowUp: -20, ArrowDown: 20 }[event.key]);

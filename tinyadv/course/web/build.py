@@ -131,7 +131,8 @@ def _solved(code: str, names: list[str], cell: dict[str, Any]) -> str | None:
     """The exercise whose solution a cell of the page holds."""
     if "solution" not in cell["metadata"].get("tags", []):
         return None
-    return next(node.name for node in ast.parse(code).body if getattr(node, "name", None) in names)  # type: ignore[attr-defined,no-any-return]
+    defined = [node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return next(name for name in defined if name in names)
 
 
 # ---------------------------------------------------------------------------------------------------------

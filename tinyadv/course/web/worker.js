@@ -40,13 +40,22 @@ async function begin(program) {
   system.inst = python; // what `initialize` would set, which starts the program as well: its files are not there yet
 }
 
+// It does not look at PYTHONPATH; and its files have no modes, which Python takes for none that may be written.
+const PREPARED = `
+import os, sys
+sys.path.append('/site')
+os.chdir('/box')
+os.access = lambda path, mode, **_: os.path.exists(path)
+os.chmod = lambda path, mode, **_: None
+`;
+
 let entered = false;
 
 function turn(code) {
   if (!entered) {
     python.exports._initialize();
     entered = true;
-    turn("import os, sys; sys.path.append('/site'); os.chdir('/box')"); // it does not look at PYTHONPATH
+    turn(PREPARED);
   }
   const bytes = new TextEncoder().encode(code);
   const place = python.exports.host_alloc(bytes.length) >>> 0;

@@ -198,7 +198,7 @@ def conv_maxout(profile: Profile, seed: int) -> Recipe | Packaged:
     )
 
 
-def at_length(profile: Profile, seed: int, *networks: Recipe, times: int = 5) -> list[Recipe]:
+def at_length(profile: Profile, seed: int, *networks: Recipe, times: int = 2) -> list[Recipe]:
     """Where choices are varied, networks trained so many times as long as the naive one usually is; else none.
 
     How long most of the paper's were trained is not said, and how sure they become depends on it.

@@ -49,8 +49,8 @@ def _three(profile: Profile, seed: int, units: int) -> dict[str, Recipe]:
 
 
 def _longer(profile: Profile, seed: int, networks: dict[str, Recipe]) -> dict[str, Recipe]:
-    """Networks; and where choices are varied the same trained twice as long, as longer_NAME."""
-    longer = recipes.at_length(profile, seed, *networks.values(), times=2)
+    """Networks; and where choices are varied the same trained longer, as longer_NAME."""
+    longer = recipes.at_length(profile, seed, *networks.values())
     return networks | {f"longer_{name}": recipe for name, recipe in zip(networks, longer, strict=False)}
 
 

@@ -163,11 +163,12 @@ def test_sigmoids_with_the_mean_of_the_classes_as_j(data, tmp_path):
 
 
 def test_profiles_only_grow():
-    sizes = [(p.seeds, p.units, *(p.epochs[kind] for kind in sorted(p.epochs))) for p in PROFILES.values()]
     assert list(PROFILES) == ["quick", "lesson", "paper"]
-    assert len({tuple(p.epochs) for p in PROFILES.values()}) == 1
-    for smaller, larger in pairwise(sizes):
-        assert all(a <= b for a, b in zip(smaller, larger, strict=True))
+    assert set(PROFILES["lesson"].epochs) - set(PROFILES["quick"].epochs) == {"convolutional"}  # the package has one
+    for smaller, larger in pairwise(PROFILES.values()):
+        assert smaller.seeds <= larger.seeds
+        assert smaller.units <= larger.units
+        assert all(epochs <= larger.epochs[kind] for kind, epochs in smaller.epochs.items())
     assert (PROFILES["paper"].seeds, PROFILES["paper"].units, PROFILES["paper"].protocol) == (5, 1600, True)
 
 

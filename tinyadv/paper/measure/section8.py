@@ -252,7 +252,7 @@ def fig4_eps_trace(lab: Lab, seed: int, naive: Trained) -> Measurement:
 
 def _first(chosen: Array) -> list[int]:
     """Where the first TRACED of the chosen images are."""
-    return [int(i) for i in chosen.nonzero()[0][:TRACED]]
+    return [int(i) for i in array_module(chosen).flatnonzero(chosen)[:TRACED]]
 
 
 def _line(model: Network, network: Network, x: Array, y: Array) -> dict[str, Any]:

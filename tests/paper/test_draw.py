@@ -118,13 +118,13 @@ def test_examples(claim):
             assert all(s.get_visible() and s.get_linewidth() == (1.5 if right else 3) for s in panel.spines.values())
             frames.add(right)
     assert frames == {True, False}
-    assert [axes[i].get_ylabel() for i in (0, 10)] == ["clean", "FGSM(.25)"]
+    assert [axes[i].get_ylabel() for i in (0, 10)] == ["clean", "FGSM(0.25)"]
 
 
 def test_figure_2():
     axes, details = drawn("fig2-logistic")
     bound = max(abs(v) for v in details["w"])
-    assert [panel.get_title() for panel in axes] == ["a) weights", "b) their sign", "c) clean", "d) FGSM(.25)"]
+    assert [panel.get_title() for panel in axes] == ["a) weights", "b) their sign", "c) clean", "d) FGSM(0.25)"]
     for panel, key, limit in ((axes[0], "w", bound), (axes[1], "sign", 1)):
         shown, limits = image(panel)
         assert (shown.ravel().tolist(), limits) == (details[key], (-limit, limit))

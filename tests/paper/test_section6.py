@@ -348,7 +348,7 @@ def test_the_figure_of_both_errors(lab):
     (axes,) = drawn("adv-stopping", m.details)
     clean, ring, attacked, other_ring, line = axes.get_lines()
     for shown, label, key, colour in (
-        (clean, "clean", "error", BLUE), (attacked, "under FGSM(.25)", "adversarial_error", ORANGE),
+        (clean, "clean", "error", BLUE), (attacked, "under FGSM(0.25)", "adversarial_error", ORANGE),
     ):  # fmt: skip
         assert (shown.get_label(), shown.get_color(), list(shown.get_xdata())) == (label, colour, [1, 2, 3, 4])
         wanted = [100 * e if e else math.nan for e in m.details[key]]

@@ -45,7 +45,7 @@ def _draw_skew(canvas: Any, details: dict[str, Any]) -> None:
     "rubbish-training",
     "Trained on rubbish, and fooled by rubbish that was moved a little",
     "Of samples of N(0, I), the share that some class claims with a probability above one half, after so many steps "
-    "of the fast gradient sign towards a random class, each of .05.",
+    "of the fast gradient sign towards a random class, each of 0.05.",
 )
 def _draw_training(canvas: Any, details: dict[str, Any]) -> None:
     axes = canvas.subplots()
@@ -56,6 +56,6 @@ def _draw_training(canvas: Any, details: dict[str, Any]) -> None:
     ):
         shares = [100 * s for s in details["fooled"][name]]
         axes.plot(range(len(shares)), shares, style, color=colour, label=label, clip_on=False, markevery=2)
-    axes.set(xlabel="fast gradient sign steps of .05", ylabel="samples that some class claims, %", ylim=(0, 100))
+    axes.set(xlabel="fast gradient sign steps of 0.05", ylabel="samples that some class claims, %", ylim=(0, 100))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, loc="center right")

@@ -10,7 +10,7 @@ from . import BLUE, ORANGE, draws
 @draws(
     "linear-growth",
     "A small change of every input adds up",
-    "How much the activation of a linear model changes when every one of n inputs changes by ε = .25: with the "
+    "How much the activation of a linear model changes when every one of n inputs changes by ε = 0.25: with the "
     "signs of the weights, and with random signs. Both axes are logarithmic: a line of slope 1 is growth like n, "
     "one of slope 1/2 like the square root of n.",
 )

@@ -89,7 +89,7 @@ def _draw_examples(canvas: Any, details: dict[str, Any]) -> Any:
             right = said == examples["label"][k]
             axes.spines[:].set(color=GREEN if right else ORANGE, linewidth=1.5 if right else 3)
             if k == 0:
-                axes.set_ylabel("clean" if row == 0 else "FGSM(.25)")
+                axes.set_ylabel("clean" if row == 0 else "FGSM(0.25)")
     canvas.set_size_inches(10, 4.7)
     return canvas.add_subplot(layout[2, :])
 

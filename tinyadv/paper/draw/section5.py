@@ -15,7 +15,7 @@ from . import BLUE, GREEN, GREY, ORANGE, draws, pixels, show_image
     "fig2-logistic",
     "Logistic regression on threes and sevens, as in figure 2 of the paper",
     "a) the weights, blue for a seven and orange for a three; b) their sign, which is the direction of every "
-    "perturbation; c) clean test images; d) the same, each pixel of a nonzero weight moved by .25.",
+    "perturbation; c) clean test images; d) the same, each pixel of a nonzero weight moved by 0.25.",
 )
 def _draw_logistic(canvas: Any, details: dict[str, Any]) -> None:
     from matplotlib.colors import LinearSegmentedColormap
@@ -27,7 +27,7 @@ def _draw_logistic(canvas: Any, details: dict[str, Any]) -> None:
     show_image(panels[1], details["sign"], low=-1, high=1, colours=signed)
     show_image(panels[2], _mosaic(details["clean"]))
     show_image(panels[3], _mosaic(details["attacked"]))
-    for axes, title in zip(panels, ("a) weights", "b) their sign", "c) clean", "d) FGSM(.25)"), strict=True):
+    for axes, title in zip(panels, ("a) weights", "b) their sign", "c) clean", "d) FGSM(0.25)"), strict=True):
         axes.set_title(title)
     canvas.set_size_inches(10, 2.9)
 
@@ -42,7 +42,7 @@ def _mosaic(images: list[str], rows: int = 4) -> Any:
     "l1-pessimism",
     "L1 decay and adversarial training of logistic regression, threes against sevens",
     "Left: what either penalty adds to the mean training loss while the weights of a network, trained adversarially "
-    "with ε = .1, are scaled up; of the adversarial penalty, images whose margin exceeds ε‖w‖₁ and the others apart. "
+    "with ε = 0.1, are scaled up; of the adversarial penalty, images whose margin exceeds ε‖w‖₁ and the others apart. "
     "Right: training error over grids of ε for adversarial training and of the coefficient λ of L1 decay.",
 )
 def _draw_pessimism(canvas: Any, details: dict[str, Any]) -> None:

@@ -17,14 +17,14 @@ from . import BLUE, GREEN, GREY, ORANGE, draws, pixels, show_image
     "adv-stopping",
     "What to watch: the validation error is flat, the adversarial one is not",
     "The adversarially trained network after every epoch: its error on the 10,000 validation images, clean and under "
-    "FGSM(.25), on a logarithmic scale. Rings mark where each is lowest; from the grey line on the clean error is "
-    "within .1 point of its lowest.",
+    "FGSM(0.25), on a logarithmic scale. Rings mark where each is lowest; from the grey line on the clean error is "
+    "within 0.1 point of its lowest.",
 )
 def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
     axes, epochs = canvas.subplots(), details["epoch"]
     for key, label, colour, style in (
         ("error", "clean", BLUE, "o-"),
-        ("adversarial_error", "under FGSM(.25)", ORANGE, "s--"),
+        ("adversarial_error", "under FGSM(0.25)", ORANGE, "s--"),
     ):
         errors = [100 * e or nan for e in details[key]]  # a logarithm has no place for 0
         axes.semilogy(epochs, errors, style, color=colour, label=label, markevery=max(1, len(epochs) // 20))
@@ -42,7 +42,7 @@ def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
     "adv-robust-1600",
     "What adversarial training changes",
     "Left: error under FGSM against its size, on the first 1,000 test images, by the exact gradient. FGSM takes one "
-    "step: see the error under PGD in the table before calling a network robust. Right: error under FGSM(.25) on the "
+    "step: see the error under PGD in the table before calling a network robust. Right: error under FGSM(0.25) on the "
     "validation images after each epoch of training, where the attack in training sees this batch's masks, and where "
     "it sees the network without dropout. The thin line is the paper's number.",
 )
@@ -66,7 +66,7 @@ def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
         training.plot(log["epoch"], errors, style, color=colour, label=label, markevery=gap, clip_on=False)
     (published,) = claims()["adv-robust-1600"].published
     training.axhline(100 * (published.paper or 0.0), color=GREY, linewidth=1, label="the paper's")
-    training.set(xlabel="epoch", ylabel="error on the validation images, FGSM(.25), %", ylim=(0, 100))
+    training.set(xlabel="epoch", ylabel="error on the validation images, FGSM(0.25), %", ylim=(0, 100))
     training.xaxis.get_major_locator().set_params(integer=True)
     training.legend(frameon=False)
     canvas.set_size_inches(10, 4)
@@ -75,7 +75,7 @@ def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
 @draws(
     "adv-confidence",
     "Confidence on mistakes follows training",
-    "The adversarially trained network after every epoch, under FGSM(.25) on the 10,000 validation images: its error, "
+    "The adversarially trained network after every epoch, under FGSM(0.25) on the 10,000 validation images: its error, "
     "and the mean of the largest class probability over the images that it gets wrong. The thin line is the paper's "
     "confidence.",
 )
@@ -90,7 +90,7 @@ def _draw_confidence(canvas: Any, details: dict[str, Any]) -> None:
     (published,) = claims()["adv-confidence"].published
     paper = 100 * (published.paper or 0.0)
     axes.axhline(paper, color=BLUE, linewidth=1, label="confidence on mistakes, the paper's")
-    axes.set(xlabel="epoch", ylabel="% on the validation images, FGSM(.25)", ylim=(0, 100))
+    axes.set(xlabel="epoch", ylabel="% on the validation images, FGSM(0.25)", ylim=(0, 100))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)
 

@@ -36,7 +36,7 @@ def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
     names = {"naive": "naive", "sign": "±ε", "uniform": "U(−ε, ε)", "fgsm": "FGSM"}
     left, right = canvas.subplots(1, 2)
     _bars(left, details["rows"], names, "clean_error", "clean error, %", BLUE)
-    _bars(right, details["rows"], names, "error", "error under FGSM(.25), %", ORANGE)
+    _bars(right, details["rows"], names, "error", "error under FGSM(0.25), %", ORANGE)
     for axes in (left, right):
         axes.set_xlabel("trained with")
     canvas.set_size_inches(9, 4)
@@ -54,7 +54,7 @@ def _draw_through(canvas: Any, details: dict[str, Any]) -> None:
     rows = sorted(details["rows"], key=lambda row: list(names).index(row["network"]))
     panels = canvas.subplots(1, 3)
     _bars(panels[0], rows, names, "clean_error", "clean error, %", BLUE)
-    _bars(panels[1], rows, names, "error", "error under FGSM(.25), %", ORANGE)
+    _bars(panels[1], rows, names, "error", "error under FGSM(0.25), %", ORANGE)
     _bars(panels[2], rows, names, "pgd_error", "error under PGD, 20 steps, first images, %", GREEN)
     canvas.set_size_inches(11, 4.2)
 
@@ -62,7 +62,7 @@ def _draw_through(canvas: Any, details: dict[str, Any]) -> None:
 @draws(
     "hidden-additive",
     "The fast gradient sign method on hidden activations",
-    "Maxout networks trained equally long: naively, with FGSM(.25) on the input, and on the first hidden layer's "
+    "Maxout networks trained equally long: naively, with FGSM(0.25) on the input, and on the first hidden layer's "
     "activations. Left, the mean absolute activation of the hidden layers over the test images; then errors, with 95 % "
     "intervals.",
 )
@@ -79,7 +79,7 @@ def _draw_additive(canvas: Any, details: dict[str, Any]) -> None:
     panels[0].set_xticklabels([names[row["network"]] for row in rows])
     panels[0].legend(frameon=False)
     _bars(panels[1], rows, names, "clean_error", "clean error, %", BLUE)
-    _bars(panels[2], rows, names, "error", "error under FGSM(.25), %", ORANGE)
+    _bars(panels[2], rows, names, "error", "error under FGSM(0.25), %", ORANGE)
     canvas.set_size_inches(11, 4.2)
 
 
@@ -96,7 +96,7 @@ def _draw_saturating(canvas: Any, details: dict[str, Any]) -> None:
     rows = sorted(details["rows"], key=lambda row: list(names).index(row["network"]))
     left, right = canvas.subplots(1, 2)
     _bars(left, rows, names, "clean_error", "clean error, %", BLUE)
-    _bars(right, rows, names, "error", "error under FGSM(.25), %", ORANGE)
+    _bars(right, rows, names, "error", "error under FGSM(0.25), %", ORANGE)
     canvas.set_size_inches(11, 4)
 
 

@@ -49,7 +49,7 @@ def _draw_log(axes: Any, log: list[dict[str, Any]]) -> None:
     "rbf-deep",
     "What resists is hard to train",
     "Deep networks of RBF and quadratic units, each at the learning rate of its lowest training error, and the shallow "
-    "RBF and the maxout network: training error, error under FGSM(.25), and confidence on its mistakes. A network "
+    "RBF and the maxout network: training error, error under FGSM(0.25), and confidence on its mistakes. A network "
     "resists if the second is below 50 % or the third below 10 %.",
 )
 def _draw_deep(canvas: Any, details: dict[str, Any]) -> None:

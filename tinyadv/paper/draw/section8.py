@@ -12,9 +12,9 @@ from . import BLUE, GREEN, GREY, ORANGE, draws, show_image
 @draws(
     "transfer-subsets",
     "What fools one network fools the others",
-    "Rows: the network that the FGSM(.25) examples were made on; columns: the network that they are shown to. Each "
+    "Rows: the network that the FGSM(0.25) examples were made on; columns: the network that they are shown to. Each "
     "architecture is trained twice, on two halves of the training images that share none. Left: error in %; under the "
-    "matrix, the error under random signs ±.25. Right: among the images that both get wrong, in how many % they say "
+    "matrix, the error under random signs ±0.25. Right: among the images that both get wrong, in how many % they say "
     "the same class (chance: 11).",
 )
 def _draw_matrices(canvas: Any, details: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ def _apart(heights: list[float], gap: float) -> list[float]:
     "universal-direction",
     "One perturbation for all images of a class",
     "Left: for each class the sign of the mean input gradient over its training images, the one perturbation that is "
-    "added to all test images of the class; white raises a pixel by .25, black lowers it, grey leaves it. Right: the "
+    "added to all test images of the class; white raises a pixel by 0.25, black lowers it, grey leaves it. Right: the "
     "error that it causes, beside that under each image's own FGSM perturbation, under that of another image of the "
     "class, and under random signs of the same size.",
 )

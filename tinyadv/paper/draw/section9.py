@@ -10,7 +10,7 @@ from . import BLUE, GREY, ORANGE, draws
 @draws(
     "ensemble-12",
     "Averaging many networks is no defence",
-    "Error of an ensemble under FGSM(.25) against the number of its members, on the first 1,000 test images: made "
+    "Error of an ensemble under FGSM(0.25) against the number of its members, on the first 1,000 test images: made "
     "against the whole ensemble (the mean probability), against its first member alone, and clean.",
 )
 def _draw_sizes(canvas: Any, details: dict[str, Any]) -> None:

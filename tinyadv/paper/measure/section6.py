@@ -117,7 +117,7 @@ def maxout_1600_naive(lab: Lab, seed: int, large: Trained, small: Trained) -> Me
 
 @measures("adv-train-1600", _large_trained)
 def adv_train_1600(lab: Lab, seed: int, trained: Trained, unmasked: Trained) -> Measurement:
-    """Clean test error of the adversarially trained network, and the epoch that early stopping on FGSM(.25) chooses."""
+    """Clean test error of the adversarially trained network, and the epoch that stopping on FGSM(0.25) chooses."""
     values = Values()
     values.add(metrics.evaluate(trained.network, *lab.data.test), error="clean_error")
     values.values["epochs"] = _best_epoch(trained)

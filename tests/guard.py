@@ -4,7 +4,7 @@ Every quantity of the quick profile has a band, learned from healthy runs of sev
 what lies outside; `plant` puts known mistakes into the program, one at a time, and shows which claims turn red. A
 mistake is planted by its text: in the source of one function something is replaced, and all that call it get it.
 
-    tinyadv reproduce --profile quick --seeds 5 --out healthy     the healthy runs
+    tinyadv reproduce --profile quick --seeds 3 --out healthy     the healthy runs, three at least
     python tests/guard.py bands healthy/results.json              their bands
     python tests/guard.py check RESULTS.json                      what of other results lies outside
     python tests/guard.py plant [NAME ...]                        the table of planted mistakes

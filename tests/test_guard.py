@@ -57,30 +57,14 @@ def test_what_lies_outside_is_named():
     assert "holds" not in guard.bands(results(0.5, 0.51, 0.49, holds=None))["fgsm-softmax"]
 
 
-# quantities that are younger than the five healthy runs; the next bands have them
-WITHOUT_BAND = {
-    "error", "error_maxout", "error_softmax", "error_rbf", "own_error_naive", "own_error_trained",
-    *(f"{name}_{which}" for name in ("pixels_used", "spread", "filters") for which in ("naive", "trained")),
-    *(f"error_{name}_exact" for name in ("maxout", "softmax", "rbf")),
-    *(f"agreement_{name}" for name in ("rbf", "softmax", "softmax_maxout", "rbf_maxout", "rbf_softmax")),
-}  # fmt: skip
-
-
-# claims that are younger than the healthy runs of which the bands were made
-YOUNGER = {
-    "mp-dbm", "rubbish-conv", "rubbish-skew-conv", "fooling-step", "fig5-fooling",
-    "adv-stopping", "adv-train-1600", "adv-transfer", "adv-confidence",
-}  # fmt: skip
-
-
 def test_every_claim_of_the_quick_profile_has_bands():
     known, published = json.loads(guard.BANDS.read_text(encoding="utf-8")), load_results(PUBLISHED)[0]
-    assert known.keys() == QUICK - YOUNGER
+    assert known.keys() == QUICK
     for claim, band in known.items():
         assert band, f"{claim} has nothing that could turn red"
         measured = published[claim].measurements[0]
         finite = {name for name, v in measured.values.items() if math.isfinite(v)}
-        assert finite - WITHOUT_BAND <= band.keys()
+        assert finite <= band.keys()
         assert all(limits[0] <= limits[1] for name, limits in band.items() if name != "holds")
 
 

@@ -121,7 +121,7 @@ def test_the_source_distribution_holds_the_checkout_and_nothing_else(sdist):
     assert {member.name.partition("/")[2] for member in members} == wanted
     assert {Path(name).suffix for name in wanted} <= {
         "", ".css", ".html", ".ipynb", ".j2", ".js", ".json", ".lock", ".md", ".png", ".py", ".safetensors", ".sha256",
-        ".toml", ".typed", ".xz",
+        ".toml", ".txt", ".typed", ".xz",
     }  # fmt: skip
     assert sdist.stat().st_size < 40e6
 

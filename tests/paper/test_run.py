@@ -82,11 +82,6 @@ def numbers(results):
     [
         ({"ids": ["fgsm-softmx"]}, ValueError, r"^no claim 'fgsm-softmx': did you mean fgsm-softmax"),
         ({"ids": ["fgsm-softmax", "zzz"]}, ValueError, r"^no claim 'zzz' \(`tinyadv claims` lists them all\)$"),
-        (
-            {"ids": ["mp-dbm", "fgsm-softmax", "rubbish-conv"]},
-            ValueError,
-            r"^nothing measures rubbish-conv yet",
-        ),
         ({"profile": "fast"}, ValueError, r"^unknown profile 'fast': there are quick, lesson, paper"),
         ({"seeds": 0}, ValueError, r"^--seeds is at least 1, got 0$"),
         ({"seeds": -3}, ValueError, r"^--seeds is at least 1, got -3$"),
@@ -115,6 +110,13 @@ def test_what_cannot_be_done_is_said_before_any_work(tmp_path, monkeypatch, chan
         plan(**{**wanted, **change})
     assert "\n" not in str(caught.value)
     assert not out.exists()
+
+
+def test_a_claim_that_nothing_measures_is_named(tmp_path, monkeypatch):
+    monkeypatch.delitem(MEASURES, "rubbish-conv")
+    with pytest.raises(ValueError, match=r"^nothing measures rubbish-conv yet"):
+        plan(["mp-dbm", "fgsm-softmax", "rubbish-conv"], "tiny", None, "cpu", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("below", ["", "further/below"])

@@ -133,7 +133,7 @@ def test_a_mixture_and_longer_training_are_for_the_first_seed_where_choices_are_
             noisy, _, _, _, *varied = MEASURES["noise-sign"].recipes(profile, seed)
             by_name = MEASURES["noise-sign"].named(profile, seed)
             mixture = replace(noisy, options={**noisy.options, "alpha": 0.5})
-            longer = replace(noisy, epochs=5 * profile.epochs["naive"])
+            longer = replace(noisy, epochs=2 * profile.epochs["naive"])
             if profile.name == "lesson" and seed == 0:
                 assert (by_name["mixture"], by_name["longer"]) == (mixture, longer)
             else:

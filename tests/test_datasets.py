@@ -381,6 +381,7 @@ RAW_IDX = idx_content(12, np.arange(24, dtype=">i4").reshape(2, 3, 4))
         (lzma.compress(RAW_IDX[:-1]), "95 bytes of content"),
         (gzip.compress(b"hello world"), "starts with 68 65"),
     ],
+    ids=lambda value: "file" if isinstance(value, bytes) else value,  # gzip writes the time: no name for a test
 )
 def test_what_is_no_idx_file_is_named(content, found, tmp_path):
     (tmp_path / "file").write_bytes(content)

@@ -6,6 +6,7 @@ points are earned when it passes; where it has several cases, when all of them d
 
 import _thread
 import json
+import signal
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,10 +66,12 @@ def _stopped_when_late(item):
         late.set()
         _thread.interrupt_main()
 
-    timer = threading.Timer(SECONDS, stop)
+    timer, before = threading.Timer(SECONDS, stop), None
     try:
         if EXPORTED:
             timer.start()
+            # a shell's background jobs ignore SIGINT, and interrupt_main would do nothing
+            before = signal.signal(signal.SIGINT, signal.default_int_handler)
     except RuntimeError:  # no threads in WebAssembly: a page ends its worker
         pass
     try:
@@ -80,6 +83,8 @@ def _stopped_when_late(item):
         raise AssertionError(said) from None
     finally:
         timer.cancel()
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 @pytest.hookimpl(wrapper=True)

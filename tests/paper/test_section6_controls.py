@@ -299,8 +299,12 @@ def test_hidden_additive_holds_if_activations_grow_and_errors_are_higher(monkeyp
     ],
 )
 def test_hidden_saturating_holds_if_intervals_overlap_for_both_units(monkeypatch, lab, clean, holds):
-    m = told(monkeypatch, lab, "hidden-saturating", [(c, 0.5) for c in clean])
+    masked = [(0.07, 0.6), (0.08, 0.7)]
+    m = told(monkeypatch, lab, "hidden-saturating", [*((c, 0.5) for c in clean), *masked])
     assert m.holds is holds
+    varied = m.variations["masked"]
+    for end, pair in zip(("", "_rust"), masked, strict=True):
+        assert (varied[f"clean_error_input{end}"], varied[f"error_input{end}"]) == pair
     ends = ("", "_rust", "_rust_squared")
     assert [m.values[f"clean_error_{k}{end}"] for end in ends for k in ("hidden", "input")] == list(clean)
 
@@ -385,8 +389,14 @@ def test_hidden_numbers_are_those_of_the_networks_that_they_name(lab):
         {"kind": kind, "layers": layers} for kind in ("additive", "rotation") for layers in ([0], [-1], [0, -1])
     ]
     units = [r.arguments["unit"] for r in MEASURES["hidden-saturating"].recipes(TINY, 0)]
-    assert units == ["sigmoid", "sigmoid", "rust", "rust", "rust-squared", "rust-squared"]
-    assert [o[1:] for o in options_of("hidden-saturating")] == 3 * [("hidden-layer", first), ("adversarial", {})]
+    assert units == ["sigmoid", "sigmoid", "rust", "rust", "rust-squared", "rust-squared", "sigmoid", "rust"]
+    assert [o[1:] for o in options_of("hidden-saturating")] == [
+        *3 * [("hidden-layer", first), ("adversarial", {})], *2 * [("adversarial", {})],
+    ]  # fmt: skip
+    for end in ("", "_rust"):
+        named = MEASURES["hidden-saturating"].named(TINY, 0)
+        at_input = named[f"input{end}"]
+        assert named[f"masked{end}"] == replace(at_input, options={**at_input.options, "attacked": "training"})
 
     m, (hidden, at_input, _, naive) = measured("hidden-additive", lab), networks_of("hidden-additive", lab)
     for name, network in (("hidden", hidden), ("input", at_input)):

@@ -212,21 +212,28 @@ def hidden_additive(
 
 
 SATURATING = {"": "sigmoid", "_rust": "rust", "_rust_squared": "rust-squared"}  # units, by how their quantities end
+COMPARED = ("", "_rust")  # those that the statement is about
 
 
 @measures(
     "hidden-saturating",
-    lambda profile, seed: {
-        f"{place}{ending}": network
-        for ending, unit in SATURATING.items()
-        for place, network in (
-            ("hidden", _hidden(profile, seed, "additive", 0, unit=unit)),
-            ("input", _control(profile, seed, unit=unit)),
-        )
-    },
+    lambda profile, seed: (
+        {
+            f"{place}{ending}": network
+            for ending, unit in SATURATING.items()
+            for place, network in (
+                ("hidden", _hidden(profile, seed, "additive", 0, unit=unit)),
+                ("input", _control(profile, seed, unit=unit)),
+            )
+        }
+        | {
+            f"masked{ending}": _control(profile, seed, unit=SATURATING[ending], attacked="training")
+            for ending in COMPARED
+        }
+    ),
     quick=False,
 )
-def hidden_saturating(lab: Lab, seed: int, **networks: Trained) -> Measurement:
+def hidden_saturating(lab: Lab, seed: int, masked: Trained, masked_rust: Trained, **networks: Trained) -> Measurement:
     """Clean errors of networks whose units saturate, the first hidden layer perturbed and the input.
 
     The statement is about sigmoids and the draft's Rust units; those without square roots stand beside them.
@@ -234,10 +241,9 @@ def hidden_saturating(lab: Lab, seed: int, **networks: Trained) -> Measurement:
     rows, values = _measured(networks, lab)
     for row in rows:
         row["activation"] = activation_sizes(networks[row["network"]].network, lab.data.test.x)
-    overlap = [
-        _overlap(values.intervals, f"clean_error_hidden{unit}", f"clean_error_input{unit}") for unit in ("", "_rust")
-    ]
-    return values.measurement(holds=all(overlap), details={"rows": rows})
+    overlap = [_overlap(values.intervals, f"clean_error_hidden{unit}", f"clean_error_input{unit}") for unit in COMPARED]
+    varied = _masked(masked, lab, "input")["masked"] | _masked(masked_rust, lab, "input_rust")["masked"]
+    return values.measurement(holds=all(overlap), variations={"masked": varied}, details={"rows": rows})
 
 
 def _overlap(intervals: Mapping[str, Interval], a: str, b: str) -> bool:

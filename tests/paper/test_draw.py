@@ -150,6 +150,26 @@ def test_robustness():
     assert not axes.get_lines()[0].get_clip_on()  # a mark at 100 % is whole
 
 
+@pytest.mark.parametrize(
+    ("claim", "networks", "paper"),
+    [
+        ("adv-train-240", ("naive", "trained", "unmasked"), (0.94, 0.84)),
+        ("maxout-1600-naive", ("naive",), (1.14,)),
+        ("adv-train-1600", ("trained", "unmasked"), (0.782,)),
+    ],
+)
+def test_clean_errors_over_training(claim, networks, paper):
+    (axes,), details = drawn(claim)
+    curves = list(lines(axes).values())
+    assert tuple(details["logs"]) == networks
+    for (epochs, errors, _), name in zip(curves, networks, strict=False):
+        log = details["logs"][name]
+        assert (epochs, errors) == (log["epoch"], [100 * e for e in log["error"]])
+    assert [y for _, y, _ in curves[len(networks) :]] == [pytest.approx([p, p]) for p in paper]
+    if claim == "adv-train-240":  # the paper's numbers in the colours of the networks that they are of
+        assert [colour for *_, colour in curves] == [ORANGE, BLUE, GREEN, ORANGE, BLUE]
+
+
 @pytest.mark.parametrize("claim", ["rubbish-softmax", "rubbish-maxout-softmax"])
 def test_rubbish(claim):
     (axes,), details = drawn(claim)

@@ -21,7 +21,7 @@ from tinyadv.metrics import evaluate
 from tinyadv.models import build, save
 from tinyadv.optim import SGD, Schedule
 from tinyadv.paper import lab as laboratory
-from tinyadv.paper import recipes, stage2
+from tinyadv.paper import recipes, rounding, stage2
 from tinyadv.paper.lab import EPS, OBJECTIVES, Lab, Recipe
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.progress import Silent
@@ -224,6 +224,25 @@ def test_the_log_has_the_errors_on_the_validation_images(tmp_path, data):
     attacked = evaluate(network, laboratory.fgsm(network, *data.validation, eps=EPS), data.validation.y)
     assert log[-1]["adversarial_error"] == attacked.error > clean.error
     assert log[-1]["adversarial_confidence_on_mistakes"] == attacked.confidence_on_mistakes
+    assert log[-1]["software_error"] == attacked.error  # no p of a true class has rounded to 1
+
+
+def test_the_log_has_the_attack_by_the_software_s_gradient_too(tmp_path, data, monkeypatch):
+    class Downhill(rounding.Rounded):  # another gradient that is easily told from the exact one
+        def loss(self, outputs, y):
+            return -super().loss(outputs, y)
+
+    monkeypatch.setattr(rounding, "Rounded", Downhill)
+    lab = Lab(tmp_path)
+    network = lab.network(SMALL)
+    found = lab._validate(SMALL, network)
+    assert found["software_error"] == found["adversarial_error"]  # no p has rounded to 1: there is but one gradient
+    network.layers[-1].W.data *= 1e3
+    found = lab._validate(SMALL, network)
+    attacked = laboratory.fgsm(Downhill(network), *data.validation, eps=EPS)
+    by_software = evaluate(network, attacked, data.validation.y)
+    assert found["software_error"] == by_software.error < found["adversarial_error"]
+    assert found["software_confidence_on_mistakes"] == by_software.confidence_on_mistakes
 
 
 def test_another_seed_gives_another_network_of_the_same_training(tmp_path, data, trainings):

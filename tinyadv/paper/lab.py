@@ -370,16 +370,24 @@ class Lab:
         return model
 
     def _validate(self, recipe: Recipe, model: Network) -> dict[str, float]:
-        """Error and confidence on the validation images, clean and attacked."""
+        """Error and confidence on the validation images, clean and attacked: by the exact gradient, and as software_*
+        by that of the paper's software, which is another one once p of a true class has rounded to 1."""
         x, y = self.split(recipe, "validation")
-        clean = metrics.evaluate(model, x, y)
         eps = EPS_WHITENED if recipe.data == "cifar10" else EPS
-        attacked = metrics.evaluate(model, metrics.in_batches(partial(fgsm, model, eps=eps), x, y), y)
+
+        def under_fgsm(attacked: Any) -> metrics.Evaluation:
+            return metrics.evaluate(model, metrics.in_batches(partial(fgsm, attacked, eps=eps), x, y), y)
+
+        clean, exact = metrics.evaluate(model, x, y), under_fgsm(model)
+        rounds = model.top == "softmax" and metrics.in_batches(partial(rounding.certain, model), x, y).any()
+        software = under_fgsm(rounding.Rounded(model)) if rounds else exact
         return {
             "error": clean.error,
-            "adversarial_error": attacked.error,
+            "adversarial_error": exact.error,
             "confidence": clean.confidence,
-            "adversarial_confidence_on_mistakes": attacked.confidence_on_mistakes,
+            "adversarial_confidence_on_mistakes": exact.confidence_on_mistakes,
+            "software_error": software.error,
+            "software_confidence_on_mistakes": software.confidence_on_mistakes,
         }
 
     def path(self, recipe: Recipe) -> Path:

@@ -48,18 +48,25 @@ def _draw_softmax(canvas: Any, details: dict[str, Any]) -> None:
 @draws(
     "fgsm-maxout",
     "The maxout network under the fast gradient sign method",
-    EXAMPLES + "the attack with the exact gradient on the validation images after each epoch of training. The thin "
-    "lines are the paper's numbers, on test images, and diamonds ours with the gradient of its software.",
+    EXAMPLES + "the attack on the validation images after each epoch of training, with the gradient of the paper's "
+    "software where that was logged, and pale with the exact one. The thin lines are the paper's numbers, on test "
+    "images, and diamonds ours there with the gradient of its software.",
 )
 def _draw_maxout(canvas: Any, details: dict[str, Any]) -> None:
     axes, log = _draw_examples(canvas, details), details["log"]
-    epochs, gap = [entry["epoch"] for entry in log], max(1, len(log) // 10)
-    for key, label, colour, style in (
-        ("adversarial_confidence_on_mistakes", "confidence on mistakes", BLUE, "o-"),
-        ("adversarial_error", "FGSM error", ORANGE, "s--"),
-        ("error", "clean error", GREY, "v:"),
+    gap = max(1, len(log) // 10)
+    for key, label, colour, style, pale in (
+        ("software_confidence_on_mistakes", "confidence on mistakes", BLUE, "o-", False),
+        ("adversarial_confidence_on_mistakes", "confidence on mistakes, exact gradient", BLUE, "o-", True),
+        ("software_error", "FGSM error", ORANGE, "s--", False),
+        ("adversarial_error", "FGSM error, exact gradient", ORANGE, "s--", True),
+        ("error", "clean error", GREY, "v:", False),
     ):
-        axes.plot(epochs, _percents(log, key), style, color=colour, label=label, markevery=gap)
+        entries = [entry for entry in log if key in entry]
+        if entries:
+            epochs, alpha = [entry["epoch"] for entry in entries], 0.4 if pale else 1.0
+            shares = _percents(entries, key)
+            axes.plot(epochs, shares, style, color=colour, alpha=alpha, label=label, markevery=gap)
     published = {q.name: 100 * (q.paper or 0.0) for q in claims()["fgsm-maxout"].published}
     confidence, error = published["confidence_on_mistakes"], published["error"]
     axes.axhline(confidence, color=BLUE, linewidth=1, label="confidence on mistakes, the paper's")

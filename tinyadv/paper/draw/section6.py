@@ -12,6 +12,50 @@ from ..lab import EPS
 from ..measure.section6 import CONFIDENCE, SHOWN
 from . import BLUE, GREEN, GREY, ORANGE, draws, pixels, show_image
 
+OVER_EPOCHS = (
+    "The clean error on the 10,000 validation images after every epoch of training, on a logarithmic scale. The thin "
+    "lines are the paper's numbers, on test images, after training that went on for hundreds of epochs and, with 240 "
+    "units, on all 60,000 images."
+)
+WITH_AND_WITHOUT = "Clean error over training, with and without adversarial training"
+
+
+@draws("adv-train-240", WITH_AND_WITHOUT, OVER_EPOCHS)
+def _draw_of_240(canvas: Any, details: dict[str, Any]) -> None:
+    _draw_clean_errors(canvas, details, "adv-train-240", {"naive_error": ORANGE, "adversarially_trained_error": BLUE})
+
+
+@draws("maxout-1600-naive", "Clean error over naive training", OVER_EPOCHS)
+def _draw_large_naive(canvas: Any, details: dict[str, Any]) -> None:
+    _draw_clean_errors(canvas, details, "maxout-1600-naive", {"clean_error": ORANGE})
+
+
+@draws("adv-train-1600", "Clean error over adversarial training", OVER_EPOCHS)
+def _draw_large_trained(canvas: Any, details: dict[str, Any]) -> None:
+    _draw_clean_errors(canvas, details, "adv-train-1600", {"clean_error": BLUE})
+
+
+def _draw_clean_errors(canvas: Any, details: dict[str, Any], claim: str, published: dict[str, str]) -> None:
+    """Curves of the networks that were logged, and a line of its colour for each of the paper's numbers."""
+    axes, logs = canvas.subplots(), details.get("logs", {})
+    for name, label, colour, style in (
+        ("naive", "naive training", ORANGE, "s--"),
+        ("trained", "adversarial training, attack under masks", BLUE, "o-"),
+        ("unmasked", "adversarial training, attack without dropout", GREEN, "^-."),
+    ):
+        if name in logs:
+            epochs, errors = logs[name]["epoch"], [100 * e or nan for e in logs[name]["error"]]
+            gap = max(1, len(epochs) // 20)
+            axes.semilogy(epochs, errors, style, color=colour, label=label, markevery=gap)
+    for quantity in claims()[claim].published:
+        paper, colour = 100 * (quantity.paper or 0.0), published[quantity.name]
+        axes.axhline(paper, color=colour, linewidth=1, label=f"{quantity.label}, the paper's")
+    axes.set(xlabel="epoch", ylabel="error on the validation images, %")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    axes.legend(frameon=False, fontsize=10)
+
 
 @draws(
     "adv-stopping",

@@ -94,6 +94,16 @@ def _trajectory(lab: Lab, network: Network, seed: int, epochs: int, l2: float) -
     return done.log
 
 
+LOGGED = (  # networks that came with the package, or of an earlier program, may lack the last two
+    "epoch",
+    "error",
+    "adversarial_error",
+    "adversarial_confidence_on_mistakes",
+    "software_error",
+    "software_confidence_on_mistakes",
+)
+
+
 @measures("fgsm-maxout", recipes.naive_at_length)
 def fgsm_maxout(lab: Lab, seed: int, naive: Trained, longer: Trained | None = None) -> Measurement:
     """Error and confidence of the naively trained maxout network on attacked test images, and over its training.
@@ -111,8 +121,7 @@ def fgsm_maxout(lab: Lab, seed: int, naive: Trained, longer: Trained | None = No
         points.append(measurement.variations["longer"])
     names = ("epochs", "error", "confidence_on_mistakes")
     measurement.details["software"] = [{name: point[name] for name in names} for point in points]
-    keys = ("epoch", "error", "adversarial_error", "adversarial_confidence_on_mistakes")
-    measurement.details["log"] = [{key: entry[key] for key in keys} for entry in naive.log]
+    measurement.details["log"] = [{key: entry[key] for key in LOGGED if key in entry} for entry in naive.log]
     return measurement
 
 

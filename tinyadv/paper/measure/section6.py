@@ -96,7 +96,17 @@ def adv_train_240(lab: Lab, seed: int, naive: Trained, trained: Trained, **other
                 "epochs": others[after].epochs,
             }
     holds = values.values["adversarially_trained_error"] < values.values["naive_error"]
-    return values.measurement(holds=holds, variations=varied)
+    logs = _clean_errors(naive=naive, trained=trained, unmasked=others["unmasked"])
+    return values.measurement(holds=holds, variations=varied, details={"logs": logs})
+
+
+def _clean_errors(**networks: Trained) -> dict[str, dict[str, list[float]]]:
+    """The clean error on the validation images after each epoch, of networks that were trained on the others."""
+    return {
+        name: {key: [entry[key] for entry in of.log] for key in ("epoch", "error")}
+        for name, of in networks.items()
+        if "error" in of.log[0]
+    }
 
 
 @measures(
@@ -112,7 +122,7 @@ def maxout_1600_naive(lab: Lab, seed: int, large: Trained, small: Trained) -> Me
     values = Values()
     values.add(metrics.evaluate(large.network, x, y), error="clean_error")
     values.add(metrics.evaluate(small.network, x, y), error="clean_error_240")
-    return values.measurement()
+    return values.measurement(details={"logs": _clean_errors(naive=large)})
 
 
 @measures("adv-train-1600", _large_trained)
@@ -122,7 +132,8 @@ def adv_train_1600(lab: Lab, seed: int, trained: Trained, unmasked: Trained) -> 
     values.add(metrics.evaluate(trained.network, *lab.data.test), error="clean_error")
     values.values["epochs"] = _best_epoch(trained)
     error = metrics.evaluate(unmasked.network, *lab.data.test).error
-    return values.measurement(variations={"unmasked": {"clean_error": error, "epochs": _best_epoch(unmasked)}})
+    varied = {"unmasked": {"clean_error": error, "epochs": _best_epoch(unmasked)}}
+    return values.measurement(variations=varied, details={"logs": _clean_errors(trained=trained, unmasked=unmasked)})
 
 
 def _best_epoch(trained: Trained) -> float:

@@ -548,6 +548,13 @@ def audit(
     eps: Annotated[
         float, typer.Option(parser=_real, metavar="EPS", help="How far each pixel may move, in the max norm.")
     ] = 0.25,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Makes the model of one's own that a file holds, e.g. mine:make for make() in mine.py.",
+        ),
+    ] = None,
     radius: Annotated[
         float, typer.Option(parser=_real, metavar="R", help="How far an image may move, in the L2 norm.")
     ] = 2.0,
@@ -570,7 +577,7 @@ def audit(
 
         effort = robustness.Effort(eps=eps, radius=radius, restarts=restarts, queries=queries, seed=seed)
         robustness.check(effort)
-        read = robustness.read_networks(networks)
+        read = robustness.read_networks(networks, model)
         x, y = robustness.read_images(data, images)
         rows = robustness.audit_networks(read, x, y, effort, say=lambda line: typer.echo(line, err=True))
         if as_csv:

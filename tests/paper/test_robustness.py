@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -206,3 +207,84 @@ def test_names_that_latex_would_take_for_commands_are_harmless():
     latex = robustness.as_latex(rows, Effort())
     assert "none & 10.0 \\\\" in latex
     assert "\\hline\nattack & a\\textbackslash{}b\\_\\{1\\}\\textasciitilde{}c \\\\" in latex
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Models of one's own
+
+OWN = """
+from tinyadv import losses, ops
+from tinyadv.backend import generator, uniform
+from tinyadv.tensor import Tensor
+
+class Mine:
+    def __init__(self, classes=3): self.W = Tensor(uniform(generator(0), (16, classes), 1.0))
+    def __call__(self, x): return x @ self.W
+    def loss(self, outputs, y): return losses.softmax_cross_entropy(outputs, y)
+
+def make(): return Mine()
+def wider(): return Mine(4)
+number = 3
+"""
+
+
+@pytest.fixture
+def own(files, monkeypatch):
+    """The folder with a module of one's own, and the file of its model."""
+    monkeypatch.chdir(files)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    (files / "mine.py").write_text(OWN, encoding="utf-8")
+    namespace = {}
+    exec(OWN, namespace)
+    model = namespace["make"]()
+    model.W.data = numbers = np.random.default_rng(3).normal(size=(16, K)).astype("float32")
+    models.save(model, files / "mine.safetensors")
+    yield numbers
+    sys.modules.pop("mine", None)
+
+
+def test_a_model_of_ones_own_is_audited_beside_a_network_of_the_package(own, files, data, capsys):
+    x, y = (array[:20] for array in data)
+    options = ["--data", "data.npz", "--images", "20", "--eps", "0.1", "--restarts", "1", "--queries", "20", "--json"]
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", "mine.safetensors", "first.safetensors", "--model", "mine:make", *options])
+    assert not ended.value.code
+    rows = {(row["network"], row["attack"]): row["error"] for row in json.loads(capsys.readouterr().out)["rows"]
+            if not row["clipped"]}  # fmt: skip
+    assert rows["mine", "clean"] == ((x @ own).argmax(axis=1) != y).mean()
+    p = np.exp(x @ own)
+    x_adv = x + np.float32(0.1) * np.sign((p / p.sum(axis=1, keepdims=True) - np.eye(K)[y]) @ own.T).astype("float32")
+    assert rows["mine", "fgsm"] == ((x_adv @ own).argmax(axis=1) != y).mean()
+    assert ("mine", "square") in rows
+    assert ("mine", "fgsm-rounded") not in rows
+    assert ("first", "from mine") in rows
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "mine.safetensors holds a model of one's own: wanted --model MODULE:FUNCTION, which makes such a model"),
+        (["--model", "mine"], "--model: wanted MODULE:FUNCTION, as mine:make for make() in mine.py; got 'mine'"),
+        (["--model", "mine.py:make"], "--model mine.py: wanted the name of a module, my.claims for my/claims.py"),
+        (["--model", "yours:make"], "--model yours cannot be imported: No module named 'yours'"),
+        (["--model", "mine:number"], "--model mine:number: the module mine has no function 'number'"),
+        (["--model", "mine:wider"], "mine.safetensors holds another model than the one given: it has "),
+    ],
+)
+def test_what_is_wrong_with_a_model_of_ones_own_is_one_line(own, capsys, options, message):
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", "mine.safetensors", "--data", "data.npz", *options])
+    assert ended.value.code == 2
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err.startswith(f"tinyadv: {message}")
+    assert seen.err.count("\n") == 1
+
+
+def test_two_classes_have_no_square_attack(data):
+    x, y = data
+    model = models.logistic_regression(SIDE * SIDE, rng=generator(0))
+    found = errors(audit_networks({"a": model}, x, (y > 0) * 2 - 1, SMALL), "a")
+    assert "square" not in found
+    assert "pgd-3" in found

@@ -22,8 +22,10 @@ from .. import metrics
 from ..attacks import apgd, check_eps, fgsm, pgd, pgd_l2, square
 from ..backend import Array, generator, noise
 from ..datasets import mnist, npz
-from ..models import Network, embedded, embedded_names, load
+from ..models import embedded, embedded_names, load
 from ..ops import sign
+from ..storage import load_arrays
+from .own import function
 from .rounding import Rounded
 from .show.text import latex
 
@@ -115,7 +117,7 @@ def label(attack: str, effort: Effort) -> str:
 
 
 def audit_networks(
-    networks: Mapping[str, Network],
+    networks: Mapping[str, Any],
     x: Array,
     y: Array,
     effort: Effort | None = None,
@@ -127,7 +129,7 @@ def audit_networks(
     Parameters
     ----------
     networks : dict
-        By name. Each is also shown the FGSM examples of all others.
+        By name; models of one's own too (see `models`). Each is also shown the FGSM examples of all others.
     x, y : arrays `(N, D)`, `(N,)`
         Images, within [0, 1] where they are to be clipped, and their labels.
     clips : tuple of bool
@@ -184,13 +186,15 @@ def _fgsm(network: Any, x: Array, y: Array, effort: Effort, clipped: bool) -> Ar
 
 
 def _attacks(
-    network: Network, x: Array, y: Array, made: Array, effort: Effort, clip: tuple[float, float] | None
+    network: Any, x: Array, y: Array, made: Array, effort: Effort, clip: tuple[float, float] | None
 ) -> dict[str, Callable[[], Array]]:
     """For each attack what finds out which of the images it fools, `(N,)`; only those that fit the network.
 
     `made` are the network's own FGSM examples.
     """
     eps, seed = effort.eps, effort.seed
+    has_softmax = getattr(network, "top", None) == "softmax"  # a model of one's own need not say
+    two_classes = metrics.in_batches(network, x[:1]).ndim == 1
 
     def wrong(attack: Callable[[Array, Array], Array]) -> Array:
         return metrics.predict(network, metrics.in_batches(attack, x, y)) != y
@@ -213,7 +217,7 @@ def _attacks(
         "noise": lambda: wrong(noisy),
         "fgsm": lambda: metrics.predict(network, made) != y,
     }
-    if network.top == "softmax":
+    if has_softmax:
         found["fgsm-rounded"] = lambda: wrong(partial(fgsm, Rounded(network), eps=eps, clip=clip))
     for steps in effort.pgd_steps:
         found[f"pgd-{steps}"] = partial(restarted, steps)
@@ -221,7 +225,7 @@ def _attacks(
         partial(apgd, network, eps=eps, steps=effort.apgd_steps, rng=generator(seed, "apgd"), clip=clip)
     )
     channels = _channels(x.shape[1])
-    if channels and network.top != "logistic":
+    if channels and not two_classes:
         found["square"] = lambda: wrong(
             partial(
                 square, network, eps=eps, queries=effort.queries, rng=generator(seed, "square"), channels=channels,
@@ -241,20 +245,34 @@ def _channels(D: int) -> int | None:
 # What the command reads and writes
 
 
-def read_networks(given: list[str]) -> dict[str, Network]:
+def read_networks(given: list[str], model: str | None = None) -> dict[str, Any]:
     """Networks by the names of their files, or by the names of those that travel with the package.
+
+    A file with a model of one's own is read into what `model` makes: "mine:make" is the function make of a module mine,
+    called without arguments.
 
     Raises
     ------
     StorageError
-        If a file is missing, damaged or not a network's.
+        If a file is missing, damaged or not a network's, or holds another model than `model` makes.
+    ValueError
+        If a file holds a model of one's own, and `model` is missing, or names no function.
     """
-    found: dict[str, Network] = {}
+    found: dict[str, Any] = {}
+    make = function("--model", model) if model is not None else None
     for text in given:
         is_embedded = text in embedded_names() and not Path(text).exists()
         name = text if is_embedded or Path(text).stem in found else Path(text).stem
-        found[name] = embedded(text) if is_embedded else load(text)
+        found[name] = embedded(text) if is_embedded else _read(text, make)
     return found
+
+
+def _read(path: str, make: Callable[[], Any] | None) -> Any:
+    if "description" not in load_arrays(path)[1]:
+        return load(path)
+    if make is None:
+        raise ValueError(f"{path} holds a model of one's own: wanted --model MODULE:FUNCTION, which makes such a model")
+    return load(path, into=make())
 
 
 def read_images(path: Path | None, images: int) -> tuple[Array, Array]:

@@ -7,7 +7,6 @@ its random numbers come from its own seed, and every process multiplies matrices
 
 from __future__ import annotations
 
-import importlib
 import json
 import multiprocessing
 import os
@@ -44,6 +43,7 @@ from . import fingerprint
 from .draw import drawings
 from .lab import Lab, Recipe
 from .measure import MEASURES
+from .own import imported
 from .profiles import Profile
 from .results import Result, check
 from .sections import collected
@@ -70,12 +70,7 @@ class Extension:
             If the claims are not what they should be, or the module cannot be imported or measures none of them.
         """
         ids = list(registry.add(self.claims))
-        if "" not in sys.path:
-            sys.path.insert(0, "")  # the folder in which the command was given
-        try:
-            module = importlib.import_module(self.module)
-        except ImportError as error:
-            raise ValueError(f"--module {self.module} cannot be imported: {error}") from error
+        module = imported("--module", self.module)
         found = collected("measures", module)
         if missing := sorted(set(ids) - found.keys()):
             raise ValueError(f"--module {self.module} has no function that measures {', '.join(missing)}")

@@ -330,7 +330,7 @@ def reproduce(
         what = f"{len(job.ids)} claim{'s' * (len(job.ids) != 1)}, {scale}"
         say(f"{what}, seed{'s' * (len(job.seeds) != 1)} {', '.join(map(str, job.seeds))}, on {device}, {job.where}")
         results, failed = run(job, say)
-        table(results, Console(), job.ids)
+        table(results, Console(), job.ids, context=own is not None)
         typer.echo(f"\nreport    {out / 'report.html'}\nfigures   {out / 'figures'}")
         typer.echo(f"results   {out / 'results.json'}\nnetworks  {out / 'networks'} (for `tinyadv attack`)")
         if failed:
@@ -346,10 +346,19 @@ def _extension(file: Path | None, module: str | None) -> Extension | None:
         raise ValueError("--claims and --module belong together: what the claims are, and what measures them")
     if file is None or module is None:
         return None
+    return Extension(_own_claims(file), module)
+
+
+def _own_claims(file: Path) -> str:
+    """The text of --claims."""
+    from .paper.claims import parse
+
     try:
-        return Extension(file.read_text(encoding="utf-8"), module)
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"--claims {file} cannot be read: {error}") from error
+    parse(text, f"--claims {file}")
+    return text
 
 
 @app.command()
@@ -368,14 +377,21 @@ def claims(
     ] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="As a longtable in LaTeX.")] = False,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of a run, for our values.")] = OUT,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="The folder of a run, for our values; what it lacks is as published."),
+    ] = OUT,
+    own: Annotated[
+        Path | None,
+        typer.Option("--claims", metavar="FILE", help="List one's own claims, in the form of claims.toml."),
+    ] = None,
 ) -> None:
     """List the paper's claims. Each with the paper's value, ours where there is one, and how they compare."""
     with _work():
         from rich.console import Console
 
+        from .paper.claims import add, select
         from .paper.claims import claims as registry
-        from .paper.claims import select
         from .paper.results import committed, load_results, merge
         from .paper.show import GRADIENT
         from .paper.show.terminal import table
@@ -384,9 +400,11 @@ def claims(
         with _input_errors():
             if sum((as_json, as_csv, as_markdown, as_latex)) > 1:
                 raise ValueError("wanted at most one of --json, --csv, --markdown and --latex")
-            chosen = select(_ids(ids) if ids else registry())
+            listed = add(_own_claims(own)) if own else registry()
+            chosen = select(_ids(ids) if ids else listed)
             path = out / "results.json"
-            results = merge(committed(), load_results(path)[0] if path.exists() else {})
+            published, of_run = committed(), load_results(path)[0] if path.exists() else {}
+            results = merge(published, of_run)
         if as_json:
             listing = [_described(claim, results.get(claim.id)) for claim in chosen]
             typer.echo(json.dumps(listing, indent=1, ensure_ascii=not _speaks_unicode(), allow_nan=False))
@@ -399,7 +417,9 @@ def claims(
             typer.echo(markdown_page(results, asked if ids else None), nl=False)
             return
         console = Console()
-        table(results, console, [claim.id for claim in chosen])
+        table(results, console, asked, context=bool(ids or own))
+        if said := _whose([name for name in asked if name in of_run], [n for n in asked if n in published], path):
+            console.print(said, highlight=False, markup=False)
         if not ids:
             console.print("`tinyadv claims ID` says what is measured, and how.", highlight=False)
             return
@@ -409,6 +429,18 @@ def claims(
             parts += [f"Has to hold, for every seed: {claim.predicate}"] if claim.predicate else []
             paragraphs = [" ".join(part.split()) for part in parts]
             console.print("", f"{claim.id}, section {claim.section}", *paragraphs, sep="\n", markup=False)
+
+
+def _whose(of_run: list[str], published: list[str], path: Path) -> str:
+    """Where our numbers are from: claims of the run at `path`, and those whose numbers the package came with."""
+    published = [name for name in published if name not in of_run]
+    if not of_run:
+        return "Ours: as published with the package." if published else ""
+    if not published:
+        return f"Ours: from {path}."
+    if len(of_run) <= len(published):
+        return f"Ours: as published with the package, but from {path} for {', '.join(of_run)}."
+    return f"Ours: from {path}, but as published with the package for {', '.join(published)}."
 
 
 def _described(claim: Claim, result: Result | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,14 @@ from pathlib import Path
 import pytest
 from tiny import TINY, tiny_mnist, use
 
+from tinyadv.cli import main
 from tinyadv.paper import claims as registry
 from tinyadv.paper.draw import drawings
 from tinyadv.paper.lab import Lab
 from tinyadv.paper.measure import MEASURES
+from tinyadv.paper.measure.common import Measure
 from tinyadv.paper.profiles import PROFILES
+from tinyadv.paper.results import Measurement, Result, committed, save_results
 from tinyadv.paper.run import plan, reproduce
 from tinyadv.paper.show.text import COLUMNS, csv_table
 from tinyadv.paper.workers import Extension, Inline
@@ -65,7 +69,7 @@ def test_the_worked_example_is_30_lines_and_stands_in_the_guide():
 @pytest.mark.parametrize(
     ("text", "module", "message"),
     [
-        ("nonsense", "own_claims", "Expected '='"),
+        ("nonsense", "own_claims", "claims.toml is not TOML: Expected '='"),
         (TEXT.replace("kind", "knd"), "own_claims", "half-the-size: unknown key 'knd'"),
         (TEXT.replace("{error}", "{eror}"), "own_claims", "the note on half-the-size has the placeholder {eror}"),
         (
@@ -73,6 +77,7 @@ def test_the_worked_example_is_30_lines_and_stands_in_the_guide():
             "own_claims",
             "fgsm-softmax: there is a claim of this id already",
         ),
+        (TEXT, "own_claims.py", "--module own_claims.py: wanted the name of a module, my.claims for my/claims.py"),
         (TEXT, "no_such_module", "--module no_such_module cannot be imported: No module named"),
         (TEXT, "tiny", "--module tiny has no function that measures half-the-size"),
     ],
@@ -86,6 +91,70 @@ def test_what_is_wrong_is_one_line(tmp_path, text, module, message):
 
 
 @pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def f(:", "invalid syntax (broken.py, line 1)"),
+        ("import math\nmath.foo", "AttributeError: module 'math' has no attribute 'foo' ("),
+        ("import nowhere", "No module named 'nowhere'"),
+    ],
+)
+def test_a_module_that_is_broken_is_one_line_too(tmp_path, monkeypatch, code, message):
+    (tmp_path / "broken.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=re.escape(f"--module broken cannot be imported: {message}")) as caught:
+        plan([], "quick", None, "cpu", tmp_path / "out", extension=Extension(TEXT, "broken"))
+    assert "\n" not in str(caught.value)
+    if "math" in code:
+        assert str(caught.value).endswith(f"({tmp_path / 'broken.py'}, line 2)")
+
+
+def test_a_measuring_function_that_gives_no_measurement_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(PROFILES, "tiny", TINY)
+    job = plan([], "tiny", None, "cpu", tmp_path, extension=Extension(TEXT, "own_claims"))
+    monkeypatch.setitem(MEASURES, "half-the-size", Measure("half-the-size", lambda lab, seed: None, lambda *_: {}))
+    monkeypatch.setattr(Extension, "load", lambda self: ["half-the-size"])
+    _, failed = reproduce(job, lambda text: None, Inline(Lab(tmp_path / "networks")))
+    assert failed["half-the-size"].startswith("TypeError: what measures half-the-size gives a Measurement, as values.")
+
+
+@pytest.fixture
+def typed(capsys, tmp_path):
+    """What `tinyadv claims` prints with these options, of the run in tmp_path."""
+
+    def run(*options):
+        with pytest.raises(SystemExit) as ended:
+            main(["claims", *options, "--out", str(tmp_path)])
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_claims_lists_ones_own_with_their_numbers(tmp_path, typed):
+    value = Measurement({"error": 0.875}, holds=True)
+    result = Result("half-the-size", "quick", "cpu", [0], [value])
+    save_results(tmp_path / "results.json", {"half-the-size": result}, {})
+    for ids in ([], ["half-the-size"]):
+        said = " ".join(typed(*ids, "--claims", "own_claims.toml").split())
+        assert "FGSM(0.125) error 87.5 %" in said
+        assert "1 claim: 1 reproduced." in said
+        assert "fgsm-softmax (" not in said
+    assert "half-the-size,4,error,FGSM(0.125) error,percent,,,0.875" in typed("--claims", "own_claims.toml", "--csv")
+
+
+def test_claims_says_whose_numbers_it_shows(tmp_path, typed):
+    def said(*ids):
+        return "".join(typed(*ids).split())
+
+    assert "Ours:aspublishedwiththepackage." in said("fgsm-softmax")
+    save_results(tmp_path / "results.json", {"fgsm-softmax": committed()["fgsm-softmax"]}, {})
+    path = str(tmp_path / "results.json")
+    assert f"Ours:from{path}." in said("fgsm-softmax")
+    for ids in ([], ["fgsm-softmax", "fgsm-maxout"]):
+        assert f"Ours:aspublishedwiththepackage,butfrom{path}forfgsm-softmax." in said(*ids)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (
@@ -94,6 +163,7 @@ def test_what_is_wrong_is_one_line(tmp_path, text, module, message):
         ),
         (("--module", "own_claims"), "--claims and --module belong together"),
         (("--claims", "nowhere.toml", "--module", "own_claims"), "--claims nowhere.toml cannot be read: "),
+        (("--claims", "own_claims.py", "--module", "own_claims"), "--claims own_claims.py is not TOML: Expected '='"),
     ],
 )
 def test_on_the_command_line_too(tmp_path, options, message):

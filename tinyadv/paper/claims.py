@@ -175,7 +175,7 @@ def with_notes(known: dict[str, Claim], text: str) -> dict[str, Claim]:
     ValueError
         For a note on a claim that is not known, and for a placeholder that names no number of its claim.
     """
-    notes = _tables(text)
+    notes = _tables(text, "notes.toml")
     for name, note in notes.items():
         if name not in known:
             raise ValueError(f"notes.toml: {_unknown(name, known)}")
@@ -227,22 +227,25 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return f"no claim {name!r}" + (f": did you mean {' or '.join(near)}?" if near else "")
 
 
-def parse(text: str) -> dict[str, Claim]:
+def parse(text: str, file: str = "claims.toml") -> dict[str, Claim]:
     """The claims that a TOML text in the form of claims.toml describes.
 
     Raises
     ------
     ValueError
-        If it is not TOML, or a claim has an unknown, missing or unfit entry; names the claim and the key.
+        If it is not TOML, which says that `file` isn't; or if a claim has an unknown, missing or unfit entry: names the
+        claim and the key.
     """
-    return {name: _claim(name, table) for name, table in _tables(text).items()}
+    return {name: _claim(name, table) for name, table in _tables(text, file).items()}
 
 
-def _tables(text: str) -> dict[str, Any]:
+def _tables(text: str, file: str) -> dict[str, Any]:
     if max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
         raise ValueError(f"lines have at most {_LONGEST_LINE:,} characters: longer keys take tomllib for ever")
     try:
         return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{file} is not TOML: {error}") from error
     except RecursionError as error:
         raise ValueError("claims are nested too deeply") from error
 

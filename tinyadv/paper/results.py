@@ -235,6 +235,8 @@ def check(result: Result) -> None:
 
 def check_names(claim: str, m: Measurement) -> None:
     """ValueError where a measurement has a quantity or a variation that claims.toml does not name."""
+    if not isinstance(m, Measurement):  # what a measuring function of one's own may give
+        raise TypeError(f"what measures {claim} gives a Measurement, as values.measurement() makes it; got {m!r}")
     about = claims()[claim]
     for name in (*m.values, *m.intervals):
         about.quantity(name)

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 _STYLES: dict[Status, str] = {"reproduced": "bold green", "close": "yellow", "differs": "bold red", "not run": "dim"}
 
 
-def table(results: Mapping[str, Result], console: Console, ids: Iterable[str] | None = None) -> None:
+def table(
+    results: Mapping[str, Result], console: Console, ids: Iterable[str] | None = None, context: bool = False
+) -> None:
     """Print the claims: paper, ours, status; by default those that have results.
 
-    Below 80 columns the columns become lines under each claim.
+    With `context` there are also the numbers for which the paper has none. Below 80 columns the columns become lines
+    under each claim.
     """
     from rich.text import Text
 
@@ -26,11 +29,11 @@ def table(results: Mapping[str, Result], console: Console, ids: Iterable[str] | 
         for one in chosen:
             head = (one.claim.id, "bold"), f" (§{one.claim.section})  ", (one.status, _STYLES[one.status])
             console.print(Text.assemble(*head))
-            for row in one.compared:
+            for row in one.rows if context else one.compared:
                 paper = f"paper {row.paper}, " if row.paper else ""
                 console.print(Text(f"  {row.label}\n    {paper}ours {row.ours}"))
     else:
-        console.print(_wide_table(chosen))
+        console.print(_wide_table(chosen, context))
     for one in chosen:
         said = [f"scale: {'; '.join(one.scale)}"] if one.scale else []
         said += [f"why: {one.note}"] if one.note else []
@@ -41,7 +44,7 @@ def table(results: Mapping[str, Result], console: Console, ids: Iterable[str] | 
     console.print(Text(tally([one.status for one in chosen]) + "."))
 
 
-def _wide_table(chosen: list[Entry]) -> Any:
+def _wide_table(chosen: list[Entry], context: bool) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -54,6 +57,6 @@ def _wide_table(chosen: list[Entry]) -> Any:
     for one in chosen:
         named = Text(f"{one.claim.id} (§{one.claim.section})", "bold")
         grid.add_row(named, "", "", Text(one.status, _STYLES[one.status]))
-        for row in one.compared:
+        for row in one.rows if context else one.compared:
             grid.add_row(Text(f"  {row.label}"), Text(row.paper), Text(row.ours), "")
     return grid

@@ -76,7 +76,6 @@ decay = "decay {0} after {epochs} epochs"
 
 def test_every_claim_is_there_in_the_papers_order():
     rows = [row.split() for row in ALL.replace(",", ", ").replace(", ", ",").split(";")]
-    assert len(rows) == 47
     assert [(c.id, c.section.replace(" ", ""), c.kind) for c in claims().values()] == [tuple(row) for row in rows]
     assert all(name == claim.id for name, claim in claims().items())
 

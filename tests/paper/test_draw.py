@@ -229,7 +229,7 @@ def test_every_figure_belongs_to_a_measured_claim_and_says_what_it_shows():
     for drawing in drawings().values():
         assert drawing.title
         assert drawing.caption.endswith(".")
-        assert len(drawing.caption) > 80
+        assert len(drawing.caption) > 60, f"{drawing.claim}: wanted a caption that says what is drawn against what"
         assert drawing.title != drawing.caption
 
 

@@ -578,7 +578,9 @@ def in_json(details):
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_planted_defect_is_noticed(defect):
     found, wanted = {claim: noticed(claim, defect) for claim in set(MEASURES) - OF_OTHER_DATA}, NOTICED[defect]
-    assert {claim for claim, names in found.items() if names} == wanted.keys()
+    noticing = {claim for claim, names in found.items() if names}
+    said = {claim: sorted(found.get(claim, ())) for claim in noticing ^ wanted.keys()}
+    assert noticing == wanted.keys(), f"NOTICED and the measurements disagree; these changed: {said}"
     assert {claim: names - found[claim] for claim, names in wanted.items()} == {claim: set() for claim in wanted}
 
 

@@ -10,8 +10,11 @@ from invented import HOSTILE, SMALLER, WANTED, invented, noted
 from rich.console import Console
 
 from tinyadv.paper.claims import claims
+from tinyadv.paper.show import entries
 from tinyadv.paper.show.terminal import table
 from tinyadv.paper.show.text import COLUMNS, csv_table, latex_table, markdown_notes, markdown_table
+
+COUNTED = f"{len(claims())} claims: 3 reproduced, 1 close, 1 differs, {len(claims()) - 5} not run."
 
 
 @pytest.fixture
@@ -48,6 +51,19 @@ def test_the_terminal_table_s_lines(results):
     assert "logistic-exact (§5) reproduced" in lines
     assert "statement exact holds for 3 of 3 seeds" in lines
     assert not any("clipped" in line for line in lines)
+    assert not any("‖W‖₁" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [100, 79])
+def test_with_context_the_terminal_has_the_numbers_that_the_paper_lacks_too(results, width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    table(results, console, ["fgsm-softmax"], context=True)
+    (one,) = entries(results, ["fgsm-softmax"])
+    context = [row for row in one.rows if row.status is None]
+    assert context
+    text = " ".join(console.file.getvalue().split())
+    for row in context:
+        assert f"{row.label} {'ours ' if width < 80 else ''}{row.ours}" in text
 
 
 @pytest.mark.parametrize("width", [80, 79])
@@ -60,7 +76,7 @@ def test_the_status_is_whole_where_output_is_piped(results, width):
 def test_the_terminal_lists_claims_that_were_not_run(results):
     text = " ".join(printed(100, results, list(claims())).split())
     assert "rotation-attack (§4) not run statement reliable —" in text
-    assert "47 claims: 3 reproduced, 1 close, 1 differs, 42 not run." in text
+    assert COUNTED in text
     with pytest.raises(ValueError, match="no claim 'nonsense'"):
         printed(100, results, ["nonsense"])
 
@@ -90,9 +106,9 @@ def test_markdown_notes(results, monkeypatch):
     used = {"network": "maxout_network", "epochs": 8}
     results["fgsm-maxout"].measurements[0].networks = {"naive": {"recipe": used}, "other": {"recipe": SMALLER}}
     tally, missing, *others = markdown_notes(results).splitlines()
-    assert tally == "47 claims: 3 reproduced, 1 close, 1 differs, 42 not run."
+    assert tally == COUNTED
     assert missing.startswith("Not in the table, because they are not measured: `linear-growth` (")
-    assert len(re.findall(r"`[\w-]+` \(\S+\)", missing)) == 42
+    assert len(re.findall(r"`[\w-]+` \(\S+\)", missing)) == len(claims()) - 5
     assert others == [
         "",
         "The runs, each claim’s with the largest profile in which it was measured:",
@@ -110,7 +126,7 @@ def test_markdown_notes(results, monkeypatch):
         "- naive training for 8 epochs on 50,000 images: `fgsm-maxout`",
         "- 240 units where the paper has 1600: `adv-robust-1600`",
     ]
-    assert markdown_notes({}).startswith("47 claims: 47 not run.\nNot in the table, ")
+    assert markdown_notes({}).startswith(f"{len(claims())} claims: {len(claims())} not run.\nNot in the table, ")
     assert len(markdown_notes({}).splitlines()) == 2
     noted(monkeypatch, "adv-robust-1600", HOSTILE + "\n- another")
     assert "<script" not in markdown_notes(results)

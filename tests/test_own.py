@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tinyadv import attacks, losses, metrics, models, ops
+from tinyadv import attacks, layers, losses, metrics, models, ops
 from tinyadv.backend import generator, to_device
+from tinyadv.datasets import mnist
 from tinyadv.layers import Dropout, Linear, Maxout, Relu, named_parameters, named_state, parameters
 from tinyadv.models import Network, load, move, save
 from tinyadv.optim import SGD, Schedule
@@ -921,3 +922,23 @@ def test_the_default_start_learns_from_few_images_in_few_epochs(make, data):
     model, few = make(rng=generator(0)), (data[0][:300], data[1][:300])
     fit(model, few, epochs=10, objective=losses.clean_objective)
     assert metrics.evaluate(model, *data).error < 0.05
+
+
+def test_the_examples_in_the_documentation_are_trained_attacked_and_evaluated(tmp_path):
+    def example(module):
+        lines = module.__doc__.splitlines()
+        return "\n".join(line.removeprefix("    ") for line in lines if line.startswith("    "))
+
+    names = {"Linear": Linear, "losses": losses, "ops": ops}
+    exec(example(layers), names)
+    exec(example(models), names)
+    x, y = (a[:500] for a in mnist().train)
+    of_layers = Network("mine", {}, [names["Affine"](784, 9, generator(0)), Linear(9, 10, generator(1))], "softmax")
+    for model in (names["Mine"](generator(0)), of_layers):
+        train(model, losses.clean_objective, x, y, epochs=5, seed=0, optimiser=SGD(parameters(model)))
+        clean = metrics.evaluate(model, x, y)
+        assert clean.error < 0.3
+        assert metrics.evaluate(model, attacks.fgsm(model, x, y, 0.25), y).error > 0.7
+        save(model, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors", into=of_layers)
+    assert metrics.evaluate(again, x, y) == clean

@@ -1,11 +1,16 @@
 """Layers: they own parameters and their initial values; the arithmetic is that of `ops`.
 
-A layer is anything that is called with x and gives an output; its parameters are the Tensors that it keeps. These
-three lines are a layer that can be trained, attacked, evaluated, saved and moved to a GPU:
+A layer is anything that is called with x and gives an output; its parameters are the Tensors that it keeps. This
+class is a layer that can be trained, saved and moved to a GPU:
+
+    from tinyadv import Tensor
+    from tinyadv.backend import uniform
 
     class Affine:
         def __init__(self, inputs, units, rng): self.W = Tensor(uniform(rng, (inputs, units), 0.1))
         def __call__(self, x): return x @ self.W
+
+A network of such layers can be trained, attacked and evaluated: see `tinyadv.models`.
 
 - x is an array or a Tensor `(N, D)`, one row an example; so is the output. A network called with an array gives an
   array, whatever its layers give.

@@ -71,6 +71,9 @@ def _classes(outputs: Array) -> Array:
 def evaluate(model: Any, x: Array, y: Array) -> Evaluation:
     """Error and confidences of a network on inputs x `(N, D)` with labels y `(N,)`.
 
+    `model(x)` gives outputs, and `model.probabilities(outputs)` the class probabilities `(N, K)`, whose largest is the
+    confidence.
+
     Raises
     ------
     ValueError

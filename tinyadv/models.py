@@ -2,6 +2,19 @@
 
 A network called as `model(x)` infers, as `model(x, rng=rng)` trains (dropout on). It carries the cost J that it is
 trained with, `model.loss(outputs, y)`, and the reading of its outputs as class probabilities.
+
+A model of one's own with layers in a row is a `Network` too: `Network("mine", {}, [Linear(784, 100, rng), ...],
+"softmax")`. Any other is an object with these methods. Training and attacks ask for its `loss`, whose y are labels
+`(N,)` or, in training, targets `(N, K)`; `metrics.evaluate` asks for its `probabilities`:
+
+    class Mine:
+        def __init__(self, rng): self.layer = Linear(784, 10, rng)
+        def __call__(self, x): return self.layer(x)
+        def loss(self, outputs, y): return losses.softmax_cross_entropy(outputs, y)
+        def probabilities(self, outputs): return ops.softmax(outputs)
+
+`save(model, path)` writes it, `load(path, into=Mine(rng))` reads it, and so does `tinyadv audit FILE --model
+mine:make`, where make() in mine.py gives a new one.
 """
 
 from __future__ import annotations

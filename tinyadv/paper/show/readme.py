@@ -51,13 +51,13 @@ def headline(results: Mapping[str, Result]) -> str:
 # What README shows: the claim, its number, and what that is in a few words.
 HEADLINE = (
     ("fgsm-maxout", "error", "maxout network under FGSM: error"),
-    ("fgsm-maxout", "confidence_on_mistakes", "its confidence on the mistakes"),
+    ("fgsm-maxout", "confidence_on_mistakes", "its confidence where it is wrong"),
     ("noise-sign", "error", "trained with noise of random signs: error under FGSM"),
     ("noise-uniform", "error", "trained with uniform noise: error under FGSM"),
-    ("adv-transfer", "error_naive_to_trained", "examples of the naive network on the adversarially trained one"),
-    ("adv-transfer", "error_trained_to_naive", "the other way round"),
-    ("transfer-both-wrong", "agreement_softmax_maxout", "softmax regression and maxout: same wrong class"),
-    ("transfer-both-wrong", "agreement_rbf_maxout", "RBF network and maxout: same wrong class"),
+    ("adv-transfer", "error_naive_to_trained", "examples of the naive network on the adversarially trained one: error"),
+    ("adv-transfer", "error_trained_to_naive", "examples of the adversarially trained network on the naive one: error"),
+    ("transfer-both-wrong", "agreement_softmax_maxout", "softmax regression and maxout, both wrong: same class"),
+    ("transfer-both-wrong", "agreement_rbf_maxout", "RBF network and maxout, both wrong: same class"),
     ("ensemble-12", "error_ensemble", "twelve networks, attacked as a whole: error"),
     ("ensemble-12", "error_member", "attacked through one of them: error"),
 )

@@ -2,7 +2,7 @@
 
 from tinyadv.metrics import evaluate
 from tinyadv.paper import recipes
-from tinyadv.paper.attacking import attack
+from tinyadv.paper.attacking import attack, software
 from tinyadv.paper.draw import draws
 from tinyadv.paper.measure import measures
 from tinyadv.paper.measure.common import Values
@@ -10,10 +10,11 @@ from tinyadv.paper.measure.common import Values
 
 @measures("half-the-size", lambda profile, seed: {"softmax": recipes.softmax_regression(profile, seed)})
 def half_the_size(lab, seed, softmax):
-    (x, y), values, sizes = lab.data.test, Values(), [0.025, 0.05, 0.125, 0.25]
-    found = [evaluate(softmax.network, attack(softmax.network, x, y, eps), y) for eps in sizes]
-    values.add(found[2], error="error")
-    return values.measurement(holds=found[2].error > 0.5, details={"eps": sizes, "error": [e.error for e in found]})
+    (x, y), network, values = lab.data.test, softmax.network, Values()
+    found = {eps: evaluate(network, attack(software(network), x, y, eps), y) for eps in (0.025, 0.05, 0.125, 0.25)}
+    values.add(found[0.125], error="error")  # its `error` is the quantity "error"
+    details = {"eps": list(found), "error": [evaluation.error for evaluation in found.values()]}
+    return values.measurement(holds=found[0.125].error > 0.5, details=details)
 
 
 @draws("half-the-size", "FGSM of other sizes", "Error of softmax regression on attacked test images, against the size.")

@@ -1,6 +1,7 @@
 """The claim about the deep Boltzmann machine: its numbers by hand, round by round, its recipes and its figure."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tinyadv.paper.draw import drawings, pixels
 from tinyadv.paper.lab import Lab
 from tinyadv.paper.measure import MEASURES, mp_dbm
 from tinyadv.paper.profiles import PROFILES
+from tinyadv.paper.recipes import Packaged
 from tinyadv.paper.results import Result
 
 IMAGES, EPS = 60, 0.25
@@ -163,8 +165,16 @@ def test_machines_of_fewer_rounds_are_trained_where_choices_are_varied():
     assert [r.arguments["iterations"] for r in names.values()] == [14, 3, 6]
     assert MEASURES["mp-dbm"].named(PROFILES["lesson"], 1).keys() == {"machine"}
     assert MEASURES["mp-dbm"].named(TINY, 0).keys() == {"machine"}
-    for profile in PROFILES.values():
-        optim.schedule_of(**recipes.mp_dbm(profile, 0).schedule)
+    for name in ("lesson", "paper"):
+        optim.schedule_of(**recipes.mp_dbm(PROFILES[name], 0).schedule)
+
+
+def test_the_quick_profile_trains_none():
+    assert MEASURES["mp-dbm"].named(PROFILES["quick"], 0) == {"machine": Packaged("mp-dbm")}
+    assert MEASURES["mp-dbm"].named(replace(PROFILES["quick"], variations=True), 0).keys() == {"machine"}
+    machine = machine_of(Packaged("mp-dbm").trained().network)
+    assert machine.iterations == PROFILES["lesson"].dbm.get("iterations", 14)
+    assert machine.b1.shape == machine.b2.shape == (200,)
 
 
 def test_the_lab_trains_it_from_the_mean_image(monkeypatch, tmp_path):

@@ -28,7 +28,7 @@ class Profile:
         first seed.
     dbm : dict
         The deep Boltzmann machine: its "units", its "iterations" of mean field, its "epochs", and what of the published
-        "schedule" is otherwise. By default as published.
+        "schedule" is otherwise. By default as published; None where it is the one that came with the package.
     maxout, schedule : dict
         Arguments of maxout networks, and of the `optim.Schedule` that trains them, in place of the published ones.
     """
@@ -39,7 +39,7 @@ class Profile:
     units: int = 240
     protocol: bool = False
     variations: bool = False
-    dbm: dict[str, Any] = field(default_factory=dict)
+    dbm: dict[str, Any] | None = field(default_factory=dict)
     maxout: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
 
@@ -50,7 +50,6 @@ class Profile:
 
 # The published learning rate and momentum of the Boltzmann machine are for hundreds of epochs. With few, higher ones
 # learn more: by the error on the validation images, of machines of 200 and 200 or 300 units.
-_FEW_EPOCHS: dict[str, Any] = {"learning_rate": 60.0, "epochs": 3, "final_momentum": 0.98}
 _TWENTY_EPOCHS: dict[str, Any] = {"learning_rate": 40.0, "epochs": 20, "final_momentum": 0.95}
 
 PROFILES = {
@@ -67,7 +66,7 @@ PROFILES = {
             "hidden": 2,
             "members": 2,
         },
-        dbm={"units": [200, 200], "iterations": 3, "epochs": 3, "schedule": _FEW_EPOCHS},
+        dbm=None,
     ),
     "lesson": Profile(
         "lesson",

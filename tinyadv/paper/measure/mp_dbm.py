@@ -20,6 +20,7 @@ from .. import audit, recipes
 from ..attacking import attack
 from ..lab import Lab, Recipe, Trained
 from ..profiles import Profile
+from ..recipes import Packaged
 from ..results import Measurement
 from .common import measures, pictures, under_fgsm
 
@@ -29,7 +30,7 @@ ROUNDS = (2, 3, 4, 6, 10, 14, 28)  # of mean field, at inference and in the atta
 SHOWN = 6  # digits whose hidden half is filled in: the first of the test images
 
 
-def _networks(profile: Profile, seed: int) -> dict[str, Recipe | dict[Any, Recipe]]:
+def _networks(profile: Profile, seed: int) -> dict[str, Recipe | Packaged | dict[Any, Recipe]]:
     """The machine; and where choices are varied, machines trained with fewer rounds of mean field."""
     machine = recipes.mp_dbm(profile, seed)
     return {"machine": machine, "fewer": recipes.mp_dbm_of_fewer_rounds(profile, seed)}

@@ -109,7 +109,6 @@ def scale(profile: str) -> Profile:
     """A profile for the recipes of `tinyadv.paper.recipes`; a lesson's "quick" trains for seconds, not minutes.
 
     There the maxout networks are smaller, start from larger weights and have more momentum: they learn in fewer steps.
-    The Boltzmann machine is smaller too, and infers in fewer rounds.
 
     Raises
     ------
@@ -123,13 +122,11 @@ def scale(profile: str) -> Profile:
     if profile != "quick":
         return PROFILES[profile]
     quick = PROFILES["quick"]
-    machine = {**quick.dbm, **MACHINE}
-    return replace(quick, epochs={**quick.epochs, **EPOCHS}, maxout=SMALL, schedule=MOMENTUM, dbm=machine)
+    return replace(quick, epochs={**quick.epochs, **EPOCHS}, maxout=SMALL, schedule=MOMENTUM)
 
 
 EPOCHS = {"softmax": 5, "rbf": 3, "naive": 3, "adversarial": 3, "controls": 2, "hidden": 2, "members": 1}
 SMALL = {"units": 120, "pieces": 3, "scale": 0.02, "keep": [0.8, 0.7]}
-MACHINE = {"units": [100, 100], "iterations": 4, "epochs": 2}
 MOMENTUM = {"momentum": 0.8, "final_momentum": 0.8}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyadv import ops
 from tinyadv.backend import full_like
-from tinyadv.tensor import _history, grad, raw
+from tinyadv.tensor import Tensor, grad, history, raw
 
 LIBM = 8  # roundings that exp, log, tanh, log1p and expm1 may be worth: four units in the last place
 SECOND_ORDER = 2  # what first order leaves out is smaller by the bound itself; this allows for all of it and more
@@ -130,7 +130,7 @@ LOCAL = {
 def bound(y, dtype):
     """How far `y`, a single number computed in float64 from Tensors, may be from what `dtype` makes of it."""
     kind = np.finfo(dtype)
-    steps = [t for t in _history(y) if t.op]
+    steps = [t for t in history(y) if t.op]
     total = 0.0
     for t, slope in zip(steps, grad(y, steps, cotangent=full_like(y.data, 1.0)), strict=True):
         args = [raw(a) for a in t.args]
@@ -150,8 +150,8 @@ def _local(name, u, y, args, settings):
 
 def representable(y, dtype):
     """Whether `dtype` has a number for every value on the way to y, and for every sum wherever it is cut."""
-    values = [t.data for t in _history(y)]
-    for t in _history(y):
+    values = [y.data, *(a.data for t in history(y) for a in t.args if isinstance(a, Tensor))]
+    for t in history(y):
         if t.op and repr(t.op) in SUMS:
             n, sizes = SUMS[repr(t.op)](t.data, *[raw(a) for a in t.args], **t.settings)
             values.append(sizes * n if repr(t.op) == "reduce_mean" else sizes)
@@ -160,7 +160,7 @@ def representable(y, dtype):
 
 def same_side(y, z):
     """Whether two computations of the same graph took the same side of every kink and winner."""
-    pairs = [(a, b) for a, b in zip(_history(y), _history(z), strict=True) if a.op]
+    pairs = [(a, b) for a, b in zip(history(y), history(z), strict=True) if a.op]
     return all(np.array_equal(_side(a), _side(b)) for a, b in pairs)
 
 

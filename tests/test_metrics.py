@@ -1,6 +1,8 @@
 """Metrics against literal loops, Wilson's interval against SciPy, and what they refuse."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -204,6 +206,35 @@ def test_batches_of_any_size_join_to_the_same_rows(x, y, size):
     assert metrics.in_batches(function, x, y, size=size).tobytes() == (x * y[:, None]).tobytes()
     assert sum(calls) == N
     assert max(calls) <= size
+
+
+def test_a_batch_is_as_large_as_what_a_network_keeps_allows(rng):
+    """A convolution's rows are few at a time; a dense network's a thousand, however large its parameters are."""
+    conv = models.conv_maxout_network((48, 128, 128), 240, rng=generator(0))
+    assert 100 < metrics.batch_size(conv, np.zeros((5, 3072), "float32")) < 200
+    for dense in (models.maxout_network(rng=generator(0)), models.rbf_network(full=True, rng=generator(0))):
+        assert metrics.batch_size(dense, np.zeros((5, 784), "float32")) == 1000
+
+
+def test_a_batch_has_one_row_at_least(rng, monkeypatch):
+    monkeypatch.setattr(metrics, "AT_ONCE", 3)
+    assert metrics.batch_size(maxout(), rng.normal(size=(5, D)).astype("float32")) == 1
+
+
+@pytest.mark.slow
+def test_images_are_attacked_and_evaluated_in_little_memory():
+    """At most 1 GiB for the smaller published network, where 1,000 images at a time take five."""
+    code = (
+        "import numpy as np; from functools import partial; from tinyadv import attacks, metrics, models; "
+        "from tinyadv.backend import generator; from tinyadv.bench.worker import peak_memory; "
+        "model = models.conv_maxout_network((48, 128, 128), 240, rng=generator(0)); "
+        "x, y = generator(0).standard_normal((200, 3072), dtype='float32'), np.arange(200) % 10; "
+        "size = metrics.batch_size(model, x); "
+        "x_adv = metrics.in_batches(partial(attacks.fgsm, model, eps=0.1), x, y, size=size); "
+        "metrics.evaluate(model, x_adv, y, size); print(peak_memory() or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1024
 
 
 def test_an_evaluation_goes_through_the_network_in_batches(rng):

@@ -442,9 +442,15 @@ def test_wrong_inputs_are_named(model, make, error, message):
     x, message = make(model.inputs), message.format(n=model.inputs, n1=model.inputs + 1)
     with pytest.raises(error, match=f"{model.builder} {message}"):
         model(x)
-    if getattr(x, "dtype", None) in ("float32", "float64"):
+    if getattr(x, "dtype", None) == "float32":
         with pytest.raises(error, match=f"{model.builder} {message}"):
             model(Tensor(x))
+
+
+def test_a_tensor_of_another_dtype_is_named_by_the_first_operation_with_a_parameter(model):
+    of_one_dtype = "conv2d takes images and kernels of one dtype, got float64 and float32"
+    with pytest.raises(TypeError, match=f"of a Tensor of float.. and float.. would give float64|{of_one_dtype}"):
+        model(Tensor(np.zeros((5, model.inputs))))
 
 
 @pytest.mark.parametrize(

@@ -660,6 +660,18 @@ def test_another_network_s_optimiser_is_named():
             train(network(), losses.clean_objective, x, y, epochs=1, seed=0, optimiser=SGD(others))
 
 
+def test_a_layer_put_in_another_s_place_while_training_is_noticed():
+    """Its gradients would move the parameters that are no longer there."""
+    (x, y), model = problem(), network()
+
+    def replacing(model, x, y, rng):
+        model.layers[-1] = network(1).layers[-1]
+        return losses.clean_objective(model, x, y, rng)
+
+    with pytest.raises(ValueError, match="the optimiser is not this network's"):
+        train(model, replacing, x, y, epochs=1, seed=0, optimiser=SGD(model))
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Progress
 

@@ -84,7 +84,7 @@ def is_array_type(kind: type) -> bool:
 
 def as_array(x: Any) -> Array:
     """`x` itself if it is an array of any library, else a NumPy array of it: of numbers, of lists, of pandas."""
-    return x if is_array(x) else np.asarray(x)
+    return x if is_array_type(type(x)) else np.asarray(x)
 
 
 def as_floats(x: Any) -> Array:
@@ -177,7 +177,7 @@ def one_hot(y: Array, x: Array) -> Array:
     return (xp.arange(x.shape[1])[:, None] == xp.asarray(y)).astype(x.dtype).T
 
 
-def in_blocks(*arrays: Array, size: int = 1 << 18) -> Iterator[tuple[Array, ...]]:
+def in_blocks(*arrays: Array, size: int = 1 << 15) -> Iterator[tuple[Array, ...]]:
     """Arrays of one shape, some rows `(..., D)` at a time, as views: work on them stays in the processor's cache.
 
     On a GPU blocks would be many launches for nothing: there the arrays come whole.

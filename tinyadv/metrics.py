@@ -15,7 +15,7 @@ from typing import Any
 from .attacks import input_gradient
 from .backend import Array, array_module
 from .losses import signs, targets
-from .tensor import raw
+from .tensor import Tensor, history, raw
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,19 @@ class Evaluation:
         return self.wrong / self.n
 
 
+AT_ONCE = 1 << 27  # numbers that may be kept for the gradients of a batch: 512 MiB in float32
+
+
+def batch_size(model: Any, x: Array) -> int:
+    """How many rows of x `(N, D)` to give a model at a time: 1000, or fewer where it keeps much for each of them.
+
+    What it keeps for its gradients is counted on one row and on two. A dense layer keeps thousands of numbers a row, a
+    convolution a million.
+    """
+    one, two = (sum(t.size for t in history(model(Tensor(x[:n])))) for n in (1, 2))
+    return max(1, min(1000, AT_ONCE // max(1, two - one)))
+
+
 def in_batches(function: Callable[..., Array], *arrays: Array, size: int = 1000) -> Array:
     """`function` of the rows of the arrays, `size` at a time, the results joined: an array, also of Tensors."""
     if len(arrays[0]) <= size:
@@ -68,8 +81,8 @@ def _classes(outputs: Array) -> Array:
     return outputs.argmax(axis=1) if outputs.ndim == 2 else (outputs > 0) * 2 - 1
 
 
-def evaluate(model: Any, x: Array, y: Array) -> Evaluation:
-    """Error and confidences of a network on inputs x `(N, D)` with labels y `(N,)`.
+def evaluate(model: Any, x: Array, y: Array, size: int = 1000) -> Evaluation:
+    """Error and confidences of a network on inputs x `(N, D)` with labels y `(N,)`, `size` of them at a time.
 
     `model(x)` gives outputs, and `model.probabilities(outputs)` the class probabilities `(N, K)`, whose largest is the
     confidence.
@@ -83,7 +96,7 @@ def evaluate(model: Any, x: Array, y: Array) -> Evaluation:
     """
     if len(x) != len(y) or not len(x):
         raise ValueError(f"evaluate wants as many inputs as labels, at least one; got {len(x)} and {len(y)}")
-    outputs = in_batches(model, x)
+    outputs = in_batches(model, x, size=size)
     xp, p = array_module(outputs), raw(model.probabilities(outputs))
     if is_nan := int(xp.isnan(outputs).reshape(len(x), -1).any(axis=1).sum()):
         raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(x)} inputs: has it diverged?")

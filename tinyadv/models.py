@@ -48,7 +48,7 @@ from .layers import (
     Sigmoid,
     call,
 )
-from .owned import describe, differences, each_parameter, empty_places, named_parameters, named_state, set_state
+from .owned import describe, differences, empty_places, named_parameters, named_state, parameters, set_state
 from .storage import StorageError, load_arrays, save_arrays
 from .tensor import Alike, Tensor, Value, raw
 
@@ -101,11 +101,8 @@ class Network:
             raise TypeError(f"{self.builder} takes an array or a Tensor, got {type(x).__name__}")
         if self.inputs is not None and (x.ndim != 2 or x.shape[1] != self.inputs):
             raise ValueError(f"{self.builder} takes x of shape (N, {self.inputs}), got {x.shape}")
-        first = next((p for _, p in each_parameter(self.layers)), None)
-        if first is not None and x.dtype != first.dtype:
-            divided = ", divided by 255 if they are pixels of 0 to 255" if x.dtype.kind in "iu" else ""
-            wanted = f"x.astype('{first.dtype}'){divided}"
-            raise TypeError(f"{self.builder} computes in {first.dtype}, got x of {x.dtype}: use {wanted}")
+        if not isinstance(x, Tensor):
+            self._check_dtype(x)  # of a Tensor, the first operation does
         for i, layer in enumerate(self.layers):
             h = call(layer, x, rng)
             if not hasattr(h, "shape"):
@@ -114,6 +111,13 @@ class Network:
             if after and i in after:
                 x = after[i](x)
         return x[:, 0] if self.top == "logistic" else x
+
+    def _check_dtype(self, x: Array) -> None:
+        for p in parameters(self.layers)[:1]:
+            if x.dtype != p.dtype:
+                divided = ", divided by 255 if they are pixels of 0 to 255" if x.dtype.kind in "iu" else ""
+                wanted = f"x.astype('{p.dtype}'){divided}"
+                raise TypeError(f"{self.builder} computes in {p.dtype}, got x of {x.dtype}: use {wanted}")
 
     @property
     def hidden(self) -> list[int]:

@@ -443,8 +443,8 @@ clip.gradients(lambda g, y, x, low, high: g * ((raw(x) >= low) & (raw(x) <= high
 @Op
 def log_softmax(z: Array) -> Array:
     """y = log softmax(z) over the last axis, shape `(..., K)`; shifted by the maximum so that nothing overflows."""
-    z = _not_below_all(z - z.max(axis=-1, keepdims=True))
-    return z - array_module(z).log(array_module(z).exp(z).sum(axis=-1, keepdims=True))
+    xp, z = array_module(z), _not_below_all(z - z.max(axis=-1, keepdims=True))
+    return z - xp.log(xp.exp(z).sum(axis=-1, keepdims=True))
 
 
 def _not_below_all(log_p: Array) -> Array:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Protocol
 
-from .backend import Array, array_module, as_array, full_like, in_blocks, row_norms
+from .backend import Array, array_module, full_like, in_blocks, row_norms
 from .owned import incoming_axes, named_parameters
 
 
@@ -173,22 +173,23 @@ class SGD:
 
     def step(self, gradients: Sequence[Array], epoch: int = 1) -> None:
         """One update with dJ/dtheta, one array for each parameter, of its shape."""
-        wanted, given = [p.data.shape for p in self.parameters], [g.shape for g in gradients]
+        wanted, given = [p.shape for p in self.parameters], [g.shape for g in gradients]
         if wanted != given:
             raise ValueError(f"one gradient of its shape for each parameter: wanted {wanted}, got {given}")
         rate, momentum = self.schedule.at(self.updates, epoch)
         for p, v, g, (factor, max_norm, axes) in zip(
             self.parameters, self.velocities, gradients, self._each, strict=True
         ):
-            p.data = as_array(p.data)  # a number of NumPy's would not be changed in place
-            for block, velocity, gradient in in_blocks(p.data, v, g):
+            W = p.data
+            for block, velocity, gradient in in_blocks(W, v, g):
                 velocity *= momentum
                 velocity -= factor * rate * gradient
                 block += velocity
                 if max_norm is not None and axes is None:  # rows are whole in every block
                     project_rows(block, max_norm)
             if max_norm is not None and axes is not None:
-                project_rows(p.data, max_norm, axes)
+                project_rows(W, max_norm, axes)
+            p.data = W  # as changed: `grad` of what was computed before raises
         self.updates += 1
 
 

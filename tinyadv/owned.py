@@ -42,7 +42,7 @@ _SEALED = (Set, KeysView, ValuesView, Iterator)  # without an order, or used up 
 Held: TypeAlias = tuple[str, Any, Any, Any]  # path, value, and where it is: holder, and the name or number there
 
 
-def walk(owner: Any, plain: bool = True) -> Iterator[Held]:
+def walk(owner: Any, plain: bool = True) -> list[Held]:
     """All that `owner` holds, directly or not, depth first, in the order in which it was set.
 
     What is met a second time (a shared layer, `self.parent`) is given again, but not searched again. Without `plain`,
@@ -53,24 +53,28 @@ def walk(owner: Any, plain: bool = True) -> Iterator[Held]:
     TypeError
         If something cannot be searched for parameters: a set, which has no order; an iterator, which looking uses up.
     """
-    seen = {id(owner)}
+    found, seen = list[Held](), {id(owner)}
     todo = [("", owner, _members(owner, ""))]
     while todo:
         path, holder, members = todo[-1]
         for name, value in members:
             kind = type(value)
-            if not plain and kind in _PLAIN_TYPES:
+            if kind in _PLAIN_TYPES and not plain:
                 continue
             here = f"{path}{name}"
-            yield here, value, holder, name
-            if kind is not Tensor and _is_searched(kind) and id(value) not in seen:
+            found.append((here, value, holder, name))
+            if kind is Tensor:
+                continue
+            if not _is_searched(kind):
+                if is_array_type(kind) and value.dtype.kind == "O":
+                    raise _unsearchable(here, "an array of objects")
+            elif id(value) not in seen:
                 seen.add(id(value))
                 todo.append((f"{here}.", value, _members(value, here)))
                 break
-            if is_array_type(kind) and value.dtype.kind == "O":
-                raise _unsearchable(here, "an array of objects")
         else:
             todo.pop()
+    return found
 
 
 @once_a_type
@@ -82,14 +86,13 @@ def _is_searched(kind: type) -> bool:
 def _members(value: Any, path: str) -> Iterator[tuple[Any, Any]]:
     """What `value` itself holds, by name or by number."""
     kind = type(value)
+    if _has_attributes_only(kind):
+        return iter(value.__dict__.items())
     if kind is list or kind is tuple:
         return enumerate(value)
     if kind is dict:
         return iter(value.items())
-    held = getattr(value, "__dict__", {})
-    if _has_attributes_only(kind):
-        return iter(held.items())
-    return chain(_contents(value, path), held.items(), _declared(value))
+    return chain(_contents(value, path), getattr(value, "__dict__", {}).items(), _declared(value))
 
 
 @once_a_type
@@ -170,33 +173,6 @@ def _class_parameters(kind: type) -> tuple[str, ...]:
 # Parameters
 
 
-def each_parameter(owner: Any) -> Iterator[tuple[str, Tensor]]:
-    """Name and Tensor of each parameter, one after another, each once: a shared one by the first way that leads there.
-
-    Raises
-    ------
-    TypeError
-        If something cannot be searched (see `walk`), or a Tensor is the result of an operation on others that are no
-        parameters: an update would not change these.
-    """
-    found: set[int] = set()
-    for path, value, _, _ in walk(owner, plain=False):
-        if isinstance(value, Tensor) and id(value) not in found:
-            found.add(id(value))
-            if value.op is None:
-                yield path, value
-            elif not _uses_parameters(value, owner):
-                raise TypeError(
-                    f"{path} is computed by {value.op}, from Tensors that are no parameters: "
-                    "a parameter is made from an array, Tensor(0.1 * array)"
-                )
-
-
-def _uses_parameters(t: Tensor, owner: Any) -> bool:
-    """Whether a Tensor was computed from a parameter, as activations are that a layer keeps to look at."""
-    return depends_on(t, [v for _, v, _, _ in walk(owner, plain=False) if isinstance(v, Tensor) and v.op is None])
-
-
 def depends_on(t: Tensor, others: list[Tensor]) -> bool:
     """Whether a Tensor was computed from one of the others."""
     ids = set(map(id, others))
@@ -214,21 +190,40 @@ def depends_on(t: Tensor, others: list[Tensor]) -> bool:
 def named_parameters(owner: Any) -> dict[str, Tensor]:
     """All Tensors that a network, a layer or any object owns, by the path that leads to each, as "layers.0.W".
 
-    Attributes, slots, lists, tuples, dicts and what they hold are searched, in the order in which they were set.
+    Attributes, slots, lists, tuples, dicts and what they hold are searched, in the order in which they were set. Each
+    parameter is there once: a shared one by the first way that leads there.
 
     Raises
     ------
     TypeError
-        See `each_parameter`.
+        If something cannot be searched (see `walk`), or a Tensor is the result of an operation on others that are no
+        parameters: an update would not change these.
     ValueError
         If two have the same name, as below the keys 1 and "1" of a dict.
     """
     found: dict[str, Tensor] = {}
-    for name, p in each_parameter(owner):
-        if name in found:
-            raise ValueError(f"two parameters have the name {name}")
-        found[name] = p
+    ids: set[int] = set()
+    for path, value, _, _ in walk(owner, plain=False):
+        if not isinstance(value, Tensor) or id(value) in ids:
+            continue
+        ids.add(id(value))
+        if value.op is not None:
+            _check_uses_parameters(path, value, owner)
+        elif path in found:
+            raise ValueError(f"two parameters have the name {path}")
+        else:
+            found[path] = value
     return found
+
+
+def _check_uses_parameters(path: str, t: Tensor, owner: Any) -> None:
+    """TypeError unless a Tensor was computed from a parameter, as activations are that a layer keeps to look at."""
+    leaves = [value for _, value, _, _ in walk(owner, plain=False) if isinstance(value, Tensor) and value.op is None]
+    if not depends_on(t, leaves):
+        raise TypeError(
+            f"{path} is computed by {t.op}, from Tensors that are no parameters: "
+            "a parameter is made from an array, Tensor(0.1 * array)"
+        )
 
 
 def parameters(owner: Any) -> list[Tensor]:
@@ -270,7 +265,7 @@ def named_state(owner: Any) -> dict[str, Array]:
 def set_state(owner: Any, arrays: dict[str, Array]) -> None:
     """Put arrays in the place of those of `named_state`, by path, wherever an object holds them; or where None is."""
     new = {id(array): arrays[path] for path, array in named_state(owner).items() if path in arrays}
-    for path, value, holder, name in list(walk(owner)):
+    for path, value, holder, name in walk(owner):
         array = arrays.get(path) if value is None else new.get(id(value)) if is_array(value) else None
         if array is None or isinstance(holder, _CONSTANT):
             continue

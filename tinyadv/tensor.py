@@ -9,7 +9,7 @@ operations too: on arrays they give the gradient, on Tensors a gradient that can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import update_wrapper
 from itertools import count
 from operator import attrgetter
@@ -27,13 +27,13 @@ _births = count()
 
 
 def _operators(name: str, sign: str) -> tuple[Operator, Operator, Operator]:
-    """The operation `name` as a + b, b + a and a += b of a Tensor a; a list b becomes an array like a."""
+    """The operation `name` as a + b, b + a and a += b of a Tensor a."""
 
     def forward(a: Tensor, b: Any) -> Any:
-        return getattr(ops, name)(a, full_like(a._data, b) if _is_listing(b) else b)
+        return getattr(ops, name)(a, _like(a, b))
 
     def swapped(a: Tensor, b: Any) -> Any:
-        return getattr(ops, name)(full_like(a._data, b) if _is_listing(b) else b, a)
+        return getattr(ops, name)(_like(a, b), a)
 
     def in_place(a: Tensor, b: Any) -> Any:
         if a.op is None:
@@ -46,8 +46,9 @@ def _operators(name: str, sign: str) -> tuple[Operator, Operator, Operator]:
     return forward, swapped, in_place
 
 
-def _is_listing(b: Any) -> bool:
-    return not isinstance(b, Tensor) and is_listing(type(b))
+def _like(a: Tensor, b: Any) -> Any:
+    """b; a list, or a column of a table, becomes an array like a."""
+    return full_like(a._data, b) if is_listing(type(b)) and not isinstance(b, Tensor) else b
 
 
 def _in_one(lengths: tuple[Any, ...]) -> tuple[int, ...]:
@@ -172,12 +173,13 @@ class Op:
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if settings and any(isinstance(value, Tensor) for value in settings.values()):
             raise TypeError(f"{self}() got a Tensor by keyword: pass it by position, so that it is recorded")
-        y = self.forward(*[a._data if isinstance(a, Tensor) else a for a in args], **settings)
         tensors = [a for a in args if isinstance(a, Tensor)]
         if not tensors:
-            return y
+            return self.forward(*args, **settings)
+        y = self.forward(*[a._data if isinstance(a, Tensor) else a for a in args], **settings)
+        dtype = getattr(y, "dtype", None)
         for t in tensors:
-            if t._data.dtype is not getattr(y, "dtype", None):
+            if t._data.dtype is not dtype:
                 self._check_dtype(y, t.dtype, args)
         return Tensor(y, self, args, settings)
 
@@ -204,13 +206,9 @@ class Op:
 
 
 def grad(
-    y: Tensor,
-    xs: Collection[Tensor] | Iterator[Tensor],
-    cotangent: Any = None,
-    create_graph: bool = False,
-    *,
+    y: Tensor, xs: Collection[Tensor] | Iterator[Tensor], cotangent: Any = None, create_graph: bool = False, *,
     allow_unused: bool = False,
-) -> list[Any]:
+) -> list[Any]:  # fmt: skip
     """The gradients of L = sum(cotangent * y) with respect to each of `xs`: returned, never stored.
 
     Only the paths that lead from `xs` to `y` are walked: what is not asked for is not computed.
@@ -238,56 +236,54 @@ def grad(
         If y or an x is no Tensor, an operation lacks a formula that matters, shapes do not fit, or the data of a Tensor
         was set after it had been used.
     """
-    if isinstance(xs, Tensor) or not isinstance(xs, Iterable):
+    if isinstance(xs, Tensor) or not hasattr(xs, "__iter__"):
         raise TypeError(f"grad wants a list of Tensors as xs, got one {type(xs).__name__}: grad(y, [x])")
     xs = list(xs)
-    for name, value in [("y", y), *((f"xs[{i}]", x) for i, x in enumerate(xs))]:
-        if not isinstance(value, Tensor):
-            raise TypeError(f"grad wants a Tensor as {name}, got {type(value).__name__}")
+    for i, t in enumerate((y, *xs)):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"grad wants a Tensor as {f'xs[{i - 1}]' if i else 'y'}, got {type(t).__name__}")
     if cotangent is None and y.size != 1:
         raise ValueError(f"grad of a y of shape {y.shape} wants a cotangent of that shape, or y to be a single number")
     if not isinstance(cotangent, Tensor):
-        cotangent = full_like(y.data, 1.0 if cotangent is None else cotangent)
+        cotangent = full_like(y._data, 1.0 if cotangent is None else cotangent)
     if cotangent.shape != y.shape or cotangent.dtype != y.dtype:
         wanted, got = f"{y.dtype} of shape {y.shape}", f"{cotangent.dtype} of shape {cotangent.shape}"
         raise ValueError(f"grad wants a cotangent like y, {wanted}, got {got}")
 
-    history = _history(y)
     asked = {id(x) for x in xs}
-    needed = set(asked)  # what lies between xs and y: one sweep finds it, since arguments come first
-    for t in history:
-        if not needed.isdisjoint(map(id, t.args)):
-            needed.add(id(t))
-    gradients = {id(y): cotangent if create_graph else raw(cotangent)}
-    for t in reversed(history):
-        places = [i for i, a in enumerate(t.args) if id(a) in needed]
-        if t.op is None or not places:
+    needed, between = set(asked), []  # what lies between xs and y: one sweep finds it, since arguments come first
+    for t in history(y):
+        if t.op is None or needed.isdisjoint(map(id, t.args)):
             continue
         for a in t.args:
             if isinstance(a, Tensor) and a.birth > t.birth:
                 raise ValueError(f"the .data of an argument of {t.op} was set after its use: take the gradients first")
+        needed.add(id(t))
+        between.append((t.op, t))
+    gradients = {id(y): cotangent if create_graph else raw(cotangent)}
+    for op, t in reversed(between):
         g = gradients[id(t)] if id(t) in asked else gradients.pop(id(t))
         result: Value = t if create_graph else t._data
-        args = t.args if create_graph else [raw(a) for a in t.args]
-        for i in places:
-            a = t.args[i]
-            d = t.op.dL_darg(i, a, g, result, args, t.settings)
-            gradients[id(a)] = gradients[id(a)] + d if id(a) in gradients else d
-    found: list[Any] = []
+        args = t.args if create_graph else [a._data if isinstance(a, Tensor) else a for a in t.args]
+        for i, a in enumerate(t.args):
+            if id(a) in needed:
+                d = op.dL_darg(i, a, g, result, args, t.settings)
+                gradients[id(a)] = gradients[id(a)] + d if id(a) in gradients else d
     for i, x in enumerate(xs):
-        if id(x) not in gradients and not allow_unused:
-            raise ValueError(f"y does not depend on xs[{i}]: was that very Tensor used to compute it?")
-        dx = gradients[id(x)] if id(x) in gradients else full_like(x.data, 0.0)
-        found.append(Tensor(dx) if create_graph and not isinstance(dx, Tensor) else dx)
-    return found
+        if id(x) not in gradients:
+            if not allow_unused:
+                raise ValueError(f"y does not depend on xs[{i}]: was that very Tensor used to compute it?")
+            gradients[id(x)] = full_like(x._data, 0.0)
+    found = [gradients[id(x)] for x in xs]
+    return [dx if isinstance(dx, Tensor) else Tensor(dx) for dx in found] if create_graph else found
 
 
-def _history(y: Tensor) -> list[Tensor]:
-    """`y` and all that it was computed from, oldest first; by a loop, so that no depth is too deep."""
+def history(y: Tensor) -> list[Tensor]:
+    """`y` and all computed Tensors that it was computed from, oldest first; a loop, so that no depth is too deep."""
     found, todo = {id(y): y}, [y]
     while todo:
         for a in todo.pop().args:
-            if isinstance(a, Tensor) and id(a) not in found:
+            if isinstance(a, Tensor) and a.op is not None and id(a) not in found:
                 found[id(a)] = a
                 todo.append(a)
     return sorted(found.values(), key=attrgetter("birth"))

@@ -134,7 +134,7 @@ def train(
     ValueError
         If the data are empty, x and y differ in length, epochs or batch is not positive, the optimiser is another
         network's, inputs are not finite, labels do not fit, or stopping watches what validation does not give: all of
-        it before the first update.
+        it before the first update. Also after an epoch in which the model got other parameters, by another layer, say.
     StorageError
         If the checkpoint is damaged or another training's.
     DivergedError
@@ -200,9 +200,14 @@ def _checked(model: Any, x: Array, y: Array, epochs: int, batch: int, optimiser:
     outputs = raw(model(x[:1]))
     outputs = broadcast_to(outputs, (len(x), *outputs.shape[1:]))
     model.loss(outputs, y)  # labels that do not fit raise here
+    _check_optimiser(model, optimiser)
+    return y if outputs.ndim == 1 else targets(y, outputs).copy()
+
+
+def _check_optimiser(model: Any, optimiser: SGD) -> None:
+    """ValueError unless it holds the very parameters of the model, as it does not once a layer was replaced."""
     if list(map(id, optimiser.parameters)) != list(map(id, parameters(model))):
         raise ValueError("the optimiser is not this network's: wanted SGD(parameters(model), ...)")
-    return y if outputs.ndim == 1 else targets(y, outputs).copy()
 
 
 def _check_stopping(stopping: Stopping | Target, figures: dict[str, float]) -> None:
@@ -237,7 +242,8 @@ def _epoch(
             held = _check_held(held, held_results(model))
         if step % 20 == 0:
             progress.advance(epoch - 1 + step / len(starts), J)
-    if not all(array_module(p.data).isfinite(p.data).all() for p in parameters(model)):
+    _check_optimiser(model, optimiser)
+    if not all(array_module(p.data).isfinite(p.data).all() for p in optimiser.parameters):
         # J was finite before the last update; what came of it would be kept as good
         raise DivergedError(
             f"a parameter became NaN or infinite in epoch {epoch}, step {len(starts)} of {len(starts)}, seed {seed}"

@@ -26,6 +26,7 @@ from tinyadv.paper.lab import EPS, OBJECTIVES, Lab, Recipe
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.progress import Silent
 from tinyadv.storage import load_arrays, save_arrays
+from tinyadv.tensor import Tensor, history
 
 # ---------------------------------------------------------------------------------------------------------
 # Recipes
@@ -664,6 +665,24 @@ def test_a_convolutional_network_is_trained_on_whitened_images_with_rates_of_its
         name: np.array_equal(p.data, named_parameters(before)[name].data) for name, p in named_parameters(after).items()
     }
     assert {name for name, same in kept.items() if same} == set(factors)
+
+
+def test_validation_takes_as_many_images_at_a_time_as_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(laboratory, "cifar10", lambda whitened: Whitened())
+    images = Split(*(a[:50] for a in Whitened().train))
+    monkeypatch.setattr(Lab, "split", lambda lab, recipe, name: images)
+    recipe = Recipe("conv_maxout_network", {"channels": [2, 2, 2], "units": 3, "size": 10, "scale": 0.1}, "cifar10")
+    model, sizes = Lab(tmp_path)._untrained(recipe), []
+    of_any_size = type(model).__call__
+    monkeypatch.setattr(type(model), "__call__", lambda m, x, **k: sizes.append(len(x)) or of_any_size(m, x, **k))
+    wanted = Lab(tmp_path)._validate(recipe, model)
+    assert max(sizes) == 50
+    of_one, of_two = (sum(t.size for t in history(model(Tensor(images.x[:n])))) for n in (1, 2))
+    monkeypatch.setattr(laboratory.metrics, "AT_ONCE", 8 * (of_two - of_one))
+    sizes.clear()
+    assert Lab(tmp_path)._validate(recipe, model) == pytest.approx(wanted, rel=1e-5)
+    assert max(sizes) == 8
+    assert sum(sizes) == 1 + 2 + 4 * 50  # one row and two are counted; clean, to be attacked, attacked, is any certain
 
 
 def test_without_cifar10_its_networks_say_how_to_get_it(tmp_path, monkeypatch):

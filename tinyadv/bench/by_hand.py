@@ -160,7 +160,7 @@ def train(start: Arrays, job: Job, rng: Any = None) -> tuple[Step, Read]:
     return step, net.read
 
 
-def descend(theta: Array, v: Array, g: Array, job: Job, block: int = 1 << 18) -> None:
+def descend(theta: Array, v: Array, g: Array, job: Job, block: int = 1 << 15) -> None:
     """One update in place; `block` entries at a time stay in the processor's cache until they are done with."""
     rows = max(1, block // theta[0].size)
     for i in range(0, len(theta), rows):

@@ -373,13 +373,15 @@ class Lab:
         """Error and confidence on the validation images, clean and attacked: by the exact gradient, and as software_*
         by that of the paper's software, which is another one once p of a true class has rounded to 1."""
         x, y = self.split(recipe, "validation")
+        size = metrics.batch_size(model, x)
         eps = EPS_WHITENED if recipe.data == "cifar10" else EPS
 
         def under_fgsm(attacked: Any) -> metrics.Evaluation:
-            return metrics.evaluate(model, metrics.in_batches(partial(fgsm, attacked, eps=eps), x, y), y)
+            x_adv = metrics.in_batches(partial(fgsm, attacked, eps=eps), x, y, size=size)
+            return metrics.evaluate(model, x_adv, y, size)
 
-        clean, exact = metrics.evaluate(model, x, y), under_fgsm(model)
-        rounds = model.top == "softmax" and metrics.in_batches(partial(rounding.certain, model), x, y).any()
+        clean, exact = metrics.evaluate(model, x, y, size), under_fgsm(model)
+        rounds = model.top == "softmax" and metrics.in_batches(partial(rounding.certain, model), x, y, size=size).any()
         software = under_fgsm(rounding.Rounded(model)) if rounds else exact
         return {
             "error": clean.error,

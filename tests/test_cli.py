@@ -461,10 +461,73 @@ def test_no_character_is_worth_a_traceback(line, encoding, printed):
     assert len(content.decode(encoding, "replace")) > 100
 
 
-def test_a_process_with_another_encoding_says_the_same(tmp_path):
-    done = tinyadv_in(tmp_path, "lesson", PYTHONIOENCODING="cp437")
+# In processes of their own, each command in one encoding, the others where slow tests are run
+REAL = [pytest.param(name, marks=() if name == "ascii" else pytest.mark.slow) for name in ENCODINGS]
+
+
+@pytest.mark.parametrize("encoding", REAL)
+def test_a_process_with_another_encoding_lists_the_lessons(tmp_path, encoding):
+    done = tinyadv_in(tmp_path, "lesson", PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert "lesson01_linear.py" in done.stdout.decode("cp437")
+    assert b"lesson01_linear.py" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_process_with_another_encoding_runs_a_lesson(tmp_path, encoding):
+    done = tinyadv_in(tmp_path, "lesson", "1", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "? = [0.25, 0.25, 0.25]" in done.stdout.decode(encoding)  # eta
+    assert "lesson01_digits.png" in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", REAL)
+def test_json_of_a_process_loses_no_character(tmp_path, encoding):
+    done = tinyadv_in(tmp_path, "claims", "--json", "--out", "nowhere", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [entry["paper"] for entry in json.loads(done.stdout)] == [claim.paper for claim in claims().values()]
+    assert any(not claim.paper.isascii() for claim in claims().values())
+
+
+@pytest.mark.parametrize("encoding", REAL)
+def test_a_process_that_grades_in_another_encoding_loses_no_word_of_a_student(tmp_path, handed_in, encoding):
+    line = ("course", "grade", str(handed_in), "--lesson", "1", "--json", "g.json")
+    done = tinyadv_in(tmp_path, *line, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "zu groß: ε" in json.loads((tmp_path / "g.json").read_text("utf-8"))["exercises"][0]["feedback"]
+    shown = {"ascii": "zu gro?: ?", "cp1252": "zu groß: ?", "cp437": "zu groß: ε"}
+    assert shown[encoding] in done.stdout.decode(encoding)
+
+
+def reproduced_in(cwd, **options):
+    """A quick claim of a small world, measured and written by a process of its own."""
+    world = Path(__file__).parent / "paper" / "world.py"
+    path = os.pathsep.join([str(Path(tinyadv.__file__).parents[1]), str(world.parent)])
+    return subprocess.run(
+        [sys.executable, str(world), "reproduce", "--only", "rubbish-softmax", "--out", "out", "--seeds", "1"], cwd=cwd,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": options.pop("encoding")},
+        check=False, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", REAL)
+def test_a_process_that_measures_in_another_encoding_writes_and_says_everything(tmp_path, encoding):
+    done = reproduced_in(tmp_path, encoding=encoding, stdout=subprocess.PIPE)
+    said = done.stdout.decode(encoding)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in said + done.stderr.decode(encoding)
+    assert "1 claim: " in said
+    assert "§" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "rubbish-softmax" in (tmp_path / "out" / "results.json").read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that takes nothing")
+def test_what_was_measured_is_in_its_files_before_the_screen_takes_nothing_more(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = reproduced_in(tmp_path, encoding="ascii", stdout=full)
+    assert done.returncode != 0
+    assert {"report.html", "results.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
 @pytest.mark.parametrize("encoding", [*ENCODINGS, "utf-8"])

@@ -10,7 +10,7 @@ from tinyadv import models
 from tinyadv.backend import generator, to_device
 from tinyadv.layers import Linear, Maxout, parameters
 from tinyadv.optim import PUBLISHED, SGD, LinearSchedule, Schedule, project_rows, schedule_of
-from tinyadv.tensor import Tensor
+from tinyadv.tensor import Tensor, grad
 
 SHAPES = [(4, 3), (4,), (2, 3, 5), ()]
 NORM = 1.9365
@@ -330,3 +330,12 @@ def test_each_parameter_may_have_its_own_norm_and_rate():
 def test_norms_and_rates_that_cannot_be_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         SGD([Linear(3, 2, generator(0))], **options)
+
+
+def test_gradients_asked_for_after_the_update_raise():
+    """They would be those of the parameters as they were not when J was computed."""
+    W = Tensor(np.ones(2))
+    J = (W * W).sum()
+    SGD([W]).step([np.ones(2)])
+    with pytest.raises(ValueError, match="set after its use"):
+        grad(J, [W])

@@ -6,12 +6,15 @@ their own.
 """
 # ruff: noqa: RUF005  (a long list is easier to read as a sum of rows)
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tinyadv import images, ops
 from tinyadv.tensor import Op
@@ -485,6 +488,25 @@ CASES = [
     for name, (expected, calls) in TABLE.items()
     for args, settings in calls
 ]
+
+
+def each(test: Callable[..., None], skipped: Callable[[Case], bool] = lambda case: False) -> Any:
+    """Mark a test of a `case`: one test for each operation, which runs on all its cases; a failure names the case."""
+    chosen = {name: [c for c in CASES if c.name == name and not skipped(c)] for name in TABLE}
+
+    @wraps(test)
+    def on_every_case(operation: str, **others: Any) -> None:
+        for case in chosen[operation]:
+            try:
+                test(case=case, **others)
+            except Exception as error:
+                error.add_note(f"the case: {case}")
+                raise
+
+    wanted = ["operation", *(name for name in inspect.signature(test).parameters if name != "case")]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    on_every_case.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in wanted])
+    return pytest.mark.parametrize("operation", [name for name, some in chosen.items() if some])(on_every_case)
 
 
 def operations() -> set[str]:

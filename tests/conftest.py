@@ -1,10 +1,18 @@
 """What the whole suite shares: the array libraries that the same tests run on, and a summary line on mutants."""
 
+import atexit
 import importlib
 import os
+import shutil
+import tempfile
 
 # before NumPy is imported: tests run in several processes, whose BLAS threads would fight
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # The checkout stays as it is, as .ci/run wants it; but hundreds of processes are started here, and compiling the
+    # package takes each a quarter of the time in which it starts. What one has compiled lies in a temporary folder.
+    os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="tinyadv-bytecode-")
+    atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
 
 import numpy as np
 import pytest

@@ -19,6 +19,7 @@ import typer
 import tinyadv
 from tinyadv import cli, course, models
 from tinyadv.backend import generator
+from tinyadv.course.grade import grade
 from tinyadv.machine import cores
 from tinyadv.paper.claims import claims
 from tinyadv.paper.lab import Lab
@@ -434,6 +435,12 @@ def handed_in(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def graded(handed_in):
+    """What grading that gives, found once: what is tested with it is how it is written and printed."""
+    return grade(handed_in, [1])
+
+
 ENCODINGS = ["cp1252", "cp437", "ascii"]
 
 
@@ -548,20 +555,22 @@ def test_what_was_measured_is_written_and_printed_in_any_encoding(encoding, prin
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_grades_are_written_whatever_a_student_says(encoding, printed, handed_in, tmp_path):
+def test_grades_are_written_whatever_a_student_says(encoding, printed, handed_in, graded, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinyadv.course.grade.grade", lambda *_: graded)
     code, content = printed(encoding, "course", "grade", handed_in, "--lesson", "1", "--json", "g.json")
-    graded = json.loads((tmp_path / "g.json").read_text(encoding="utf-8"))
+    written = json.loads((tmp_path / "g.json").read_text(encoding="utf-8"))
     assert code == 0
-    assert "zu groß: ε" in graded["exercises"][0]["feedback"]
+    assert "zu groß: ε" in written["exercises"][0]["feedback"]
     assert "zu gro" in content.decode(encoding, "replace")
 
 
-def test_grades_are_written_before_the_table_is_shown(command, handed_in, tmp_path, monkeypatch):
+def test_grades_are_written_before_the_table_is_shown(command, handed_in, graded, tmp_path, monkeypatch):
     """Whatever happens to the table, the reader of a pipe who leaves, say, costs no file."""
 
     def leave(*_):
         raise BrokenPipeError(32, "Broken pipe")
 
+    monkeypatch.setattr("tinyadv.course.grade.grade", lambda *_: graded)
     monkeypatch.setattr("tinyadv.course.scores.table", leave)
     command("course", "grade", handed_in, "--lesson", "1", "--json", "g.json", "--gradescope", "s.json")
     assert {path.name for path in tmp_path.iterdir()} == {"g.json", "s.json"}

@@ -50,6 +50,9 @@ class Trials:
             chosen = [folder for folder, name in self.folders if name in (None, marker.args[0])]
             metafunc.parametrize("folder", chosen, ids=[folder.name for folder in chosen])
 
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: item.callspec.params["folder"])  # what has been compiled is compiled once
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: Any, call: Any) -> Any:
         report = yield
@@ -60,9 +63,12 @@ class Trials:
         return report
 
 
+parsed = cache(ast.parse)
+
+
 def answered(source: str, name: str, answer: str) -> str:
     """A lesson in which a function or class is another."""
-    (node,) = [n for n in ast.parse(source).body if getattr(n, "name", "") == name]
+    (node,) = [n for n in parsed(source).body if getattr(n, "name", "") == name]
     lines = source.splitlines(keepends=True)
     start = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
     return "".join([*lines[:start], answer.strip() + "\n", *lines[node.end_lineno :]])
@@ -85,7 +91,8 @@ def trials(number: int) -> dict[str, dict[str, dict[str, str]]]:
         (root / "pytest.ini").write_text(INI, encoding="utf-8")
         arguments = [str(FOLDER / f"test_lesson{number:02}.py"), f"--rootdir={FOLDER}", f"--basetemp={root / 'tmp'}"]
         arguments += ["-c", str(root / "pytest.ini"), "--tb=no", "-p", "no:cacheprovider", "-p", "no:capture"]
-        pytest.main([*arguments, "-p", "no:xdist"], plugins=[plugin])
+        unneeded = ("xdist", "unraisableexception")  # the latter collects garbage ten times, for nothing here
+        pytest.main([*arguments, *(word for name in unneeded for word in ("-p", f"no:{name}"))], plugins=[plugin])
     return plugin.said
 
 

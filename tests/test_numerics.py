@@ -24,7 +24,7 @@ from error_bounds import bound, representable, same_side
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tinyadv import attacks, layers, losses, metrics, models, ops, optim
+from tinyadv import attacks, datasets, layers, losses, metrics, models, ops, optim
 from tinyadv.backend import generator
 from tinyadv.layers import parameters
 from tinyadv.tensor import Tensor, grad
@@ -282,16 +282,15 @@ def test_an_image_s_attack_does_not_depend_on_its_batch_mates(attack, name, seed
 JOB = """
 import hashlib, json, sys
 import numpy as np
-from tinyadv import attacks, datasets, losses, models, optim, training
+from tinyadv import attacks, losses, models, optim, training
 from tinyadv.backend import generator
 from tinyadv.layers import parameters
-x, y = (a[:64] for a in datasets.mnist().test)
+x, y, *train = np.load(sys.argv[1]).values()
 model = models.maxout_network(120, 5, scale=0.05, rng=generator(0, "weights"))
 z, g = model(x), attacks.input_gradient(model, x, y)
 def digest():
     model = models.maxout_network(40, 2, scale=0.05, rng=generator(0, "weights"))
     optimiser = optim.SGD(parameters(model), max_norm=1.9)
-    train = [a[:500] for a in datasets.mnist().train]
     training.train(model, losses.adversarial_objective, *train, epochs=1, seed=0, optimiser=optimiser)
     arrays = [p.data for p in parameters(model)]
     arrays += [attacks.pgd(model, x, y, 0.25, 3, rng=generator(1)), attacks.rotate(model, x, y, 0.3)]
@@ -321,12 +320,15 @@ VARIANTS = {
 
 
 @pytest.fixture(scope="module")
-def runs():
+def runs(tmp_path_factory):
     """The job in a process of its own for each variant, two at a time."""
+    train, _, test = datasets.mnist()
+    digits = tmp_path_factory.mktemp("digits") / "digits.npz"  # so that not every process reads all of MNIST
+    np.savez(digits, test.x[:64], test.y[:64], train.x[:500], train.y[:500])
 
     def started(settings):
-        environment = {**os.environ, **settings}
-        return subprocess.Popen([sys.executable, "-W", "ignore", "-c", JOB], env=environment, stdout=subprocess.PIPE)
+        command = [sys.executable, "-W", "ignore", "-c", JOB, str(digits)]
+        return subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.PIPE)
 
     found = {}
     for pair in itertools.batched(VARIANTS, 2) if hasattr(itertools, "batched") else [[name] for name in VARIANTS]:
@@ -349,8 +351,6 @@ def test_the_same_seed_gives_the_same_bits_in_one_process_and_in_two(runs):
 @pytest.fixture(scope="module")
 def exact():
     """The job's network in float64, its outputs and gradients as Tensors."""
-    from tinyadv import datasets
-
     x, y = (a[:64] for a in datasets.mnist().test)
     model = models.maxout_network(120, 5, scale=0.05, rng=generator(0, "weights")).to(dtype="float64")
     return results(model, x.astype("float64"), y)

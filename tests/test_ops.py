@@ -21,8 +21,6 @@ from tinyadv.backend import full_like, to_device
 from tinyadv.gradcheck import gradcheck
 from tinyadv.tensor import Tensor, grad
 
-each_case = pytest.mark.parametrize("case", cases.CASES, ids=str)
-
 
 def gradients(f, xs, seed=0, **options):
     """All gradients of f at the arrays xs, for one random cotangent."""
@@ -69,7 +67,7 @@ def test_every_argument_has_a_formula_or_none_for_a_reason():
     assert all(op.formulas for op in cases.all_ops().values())
 
 
-@each_case
+@cases.each
 def test_value_and_shape(xp, case):
     f, xs = case.bind(xp)
     y = f(*xs)
@@ -79,13 +77,13 @@ def test_value_and_shape(xp, case):
     np.testing.assert_allclose(host(y), expected, rtol=1e-12, atol=1e-14)
 
 
-@each_case
+@cases.each
 def test_gradients_to_second_order(xp, case):
     f, xs = case.bind(xp)
     gradcheck(f, *xs)
 
 
-@each_case
+@cases.each
 def test_arrays_in_array_out_tensors_in_the_same_in_a_tensor(xp, case):
     f, xs = case.bind(xp)
     y = f(*xs)
@@ -97,7 +95,7 @@ def test_arrays_in_array_out_tensors_in_the_same_in_a_tensor(xp, case):
         assert np.array_equal(host(t.data), host(y))
 
 
-@each_case
+@cases.each
 def test_arguments_are_left_as_they_are(xp, case):
     f, xs = case.bind(xp)
     before = [host(x).copy() for x in xs]
@@ -105,7 +103,7 @@ def test_arguments_are_left_as_they_are(xp, case):
     assert all(np.array_equal(host(x), b) for x, b in zip(xs, before, strict=True))
 
 
-@each_case
+@cases.each
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtype_stays(xp, case, dtype):
     f, xs = case.bind(xp, dtype)
@@ -117,7 +115,7 @@ def test_dtype_stays(xp, case, dtype):
     assert all(belongs(d.data, xp) for d in firsts)
 
 
-@each_case
+@cases.each
 def test_float32_is_float64_rounded(case):
     """Not only the type: no step loses more than float32 must."""
     f64, xs64 = case.bind()
@@ -129,7 +127,7 @@ def test_float32_is_float64_rounded(case):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
 
 
-@each_case
+@cases.each
 def test_create_graph_gives_the_same_first_gradients(case):
     f, xs = case.bind()
     arrays, tensors = gradients(f, xs)[1], gradients(f, xs, create_graph=True)[1]
@@ -138,7 +136,7 @@ def test_create_graph_gives_the_same_first_gradients(case):
         np.testing.assert_allclose(t.data, a, rtol=1e-14, atol=1e-300)
 
 
-@each_case
+@cases.each
 def test_strict_and_numpy_agree_to_the_last_bit(case):
     """The same code ran in both, so the same numbers come out, to second order."""
     (f, xs), (g, zs) = case.bind(np), case.bind(strict)

@@ -6,6 +6,7 @@ whole networks. The end of the file is about digits: what float32 keeps where a 
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import cases
 import numpy as np
@@ -209,7 +210,7 @@ def is_beyond_torch(case):
     return negative or (case.name == "power" and isinstance(keys[1], np.ndarray) and not np.all(keys[1]))
 
 
-@pytest.mark.parametrize("case", [c for c in cases.CASES if not is_beyond_torch(c)], ids=str)
+@partial(cases.each, skipped=is_beyond_torch)
 def test_gradients_agree_with_torch(torch, case):
     f, xs = case.bind()
     assert_alike(torch, f, replace(case, function=in_torch(torch)[case.name]).bind()[0], xs)

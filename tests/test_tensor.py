@@ -835,7 +835,7 @@ def owners(case):
     return [(i, j) for i, a in enumerate(found) for j, b in enumerate(others) if np.shares_memory(a, b)]
 
 
-@pytest.mark.parametrize("case", cases.CASES, ids=str)
+@cases.each
 def test_a_gradient_shares_no_memory_with_arguments_and_results(case):
     assert owners(case) == []
 

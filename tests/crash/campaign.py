@@ -140,12 +140,17 @@ def visible(out):
     return sorted(path for path in out.rglob("*") if path.is_file() and "/." not in str(path.relative_to(out.parent)))
 
 
+def has_results(path):
+    """Whether a file of JSON is one of measurements; grades have no fingerprint of their own."""
+    return '"tinyadv results' in path.read_text()
+
+
 def not_whole(out):
     """The files that are not what their writers meant them to be, in words."""
     checks = {
         ".safetensors": load_arrays,
         ".checkpoint": load_arrays,
-        ".json": lambda path: load_results(path) if '"sha256"' in path.read_text() else json.loads(path.read_text()),
+        ".json": lambda path: load_results(path) if has_results(path) else json.loads(path.read_text()),
         ".xml": ElementTree.parse,
         ".html": lambda path: path.read_text().rstrip().endswith("</html>") or 1 / 0,
         ".xz": lambda path: lzma.decompress(path.read_bytes()) == victims.raw(path.stem) or 1 / 0,
@@ -159,18 +164,18 @@ def not_whole(out):
     return found
 
 
-TIMES = ("seconds", "started", "command", "sha256")  # and the fingerprint of these
+TIMES = ("seconds", "started", "command", "sha256", "when")  # and the fingerprint of these
 
 
 def content(path):
-    """The bytes of a file; of one with results, all but times."""
+    """The bytes of a file; of one with results or grades, all but times."""
 
     def timeless(value):
         if isinstance(value, dict):
             return {key: timeless(entry) for key, entry in value.items() if key not in TIMES}
         return [timeless(entry) for entry in value] if isinstance(value, list) else value
 
-    if path.suffix == ".json" and '"sha256"' in path.read_text():
+    if path.suffix == ".json" and '"format"' in path.read_text():
         return timeless(json.loads(path.read_text()))
     return b"" if path.suffix == ".html" else path.read_bytes()
 

@@ -13,7 +13,20 @@ pytest.importorskip("resource", reason="signals, processes and their limits are 
 if not Path("/proc/self/environ").exists():
     pytest.skip("processes are found by /proc", allow_module_level=True)
 
-from campaign import FAULTS, KINDS, ORPHANS, PLACES, Campaign, Program, until
+from campaign import (
+    FAULTS,
+    KINDS,
+    ORPHANS,
+    PLACES,
+    Campaign,
+    Program,
+    contents,
+    differences,
+    not_whole,
+    until,
+)
+
+from tinyadv.course.scores import Check, Exercise, as_json
 
 SEED = int.from_bytes(os.urandom(2), "big")  # printed where something is wrong
 
@@ -58,6 +71,21 @@ def test_the_campaign_finds_planted_faults(tmp_path, fault):
     if campaign.unavailable:
         pytest.skip(campaign.unavailable[FAULTS[fault]])
     assert found
+
+
+def test_grades_are_known_for_whole_or_not_and_are_compared_without_their_time(tmp_path):
+    graded = [Exercise(1, "f", (Check("test_f", 2.0, ""),))]
+    for folder, when in (("one", "2026-01-01T10:00:00"), ("other", "2026-01-01T10:00:01")):
+        (tmp_path / folder).mkdir()
+        text = as_json(graded, {"name": "Ada", "sha256": "0" * 64, "when": when})
+        (tmp_path / folder / "scores.json").write_text(text)
+    assert not_whole(tmp_path / "one") == []
+    assert differences(tmp_path / "one", contents(tmp_path / "other")) == []
+    (tmp_path / "one" / "scores.json").write_text(text.replace("2.0", "1.0"))
+    assert differences(tmp_path / "one", contents(tmp_path / "other")) != []
+    (tmp_path / "one" / "scores.json").write_text(text[:-9])
+    (said,) = not_whole(tmp_path / "one")
+    assert said.startswith("scores.json is not whole")
 
 
 def test_grading_that_is_stopped_stops_what_it_grades(tmp_path):

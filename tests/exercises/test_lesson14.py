@@ -7,7 +7,7 @@ import pytest
 
 from tinyadv import attacks, models, parameters
 from tinyadv.backend import generator
-from tinyadv.course.judging import LEAK, judge, leaks
+from tinyadv.course.judging import LEAK, called, judge, leaks
 
 EPS, D, K, N = 0.2, 12, 4, 4  # N = K: an argmax over the wrong axis gives labels, not an error
 
@@ -19,16 +19,6 @@ def network(dtype="float64", seed=1):
     for p in parameters(model.to(dtype=dtype)):
         p.data = rng.standard_normal(p.shape).astype(dtype)
     return model, rng.random((N, D)).astype(dtype), rng.integers(0, K, N), rng
-
-
-def called(function, *args):
-    """What a function returns; the arrays that it is given may not change."""
-    before = [a.copy() if isinstance(a, np.ndarray) else None for a in args]
-    given = function(*args)
-    for old, now in zip(before, args, strict=True):
-        same = old is None or np.array_equal(old, now)
-        assert same, "your function changed an array that it was given: x += ... works in the caller's array"
-    return given
 
 
 # ---------------------------------------------------------------------------------------------------------

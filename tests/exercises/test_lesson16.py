@@ -5,7 +5,7 @@ import pytest
 
 from tinyadv import attacks, models, parameters
 from tinyadv.backend import generator
-from tinyadv.course.judging import LEAK, judge
+from tinyadv.course.judging import LEAK, called, judge
 
 EPS, D, K, N = 0.2, 12, 5, 4
 MEAN = (104.0, 117.0, 123.0)
@@ -18,16 +18,6 @@ def network(dtype="float64", seed=1):
     for p in parameters(model.to(dtype=dtype)):
         p.data = rng.standard_normal(p.shape).astype(dtype)
     return model, rng.random((N, D)).astype(dtype)
-
-
-def called(function, *args):
-    """What a function returns; the arrays that it is given may not change."""
-    before = [a.copy() if isinstance(a, np.ndarray) else None for a in args]
-    given = function(*args)
-    for old, now in zip(before, args, strict=True):
-        same = old is None or np.array_equal(old, now)
-        assert same, "your function changed an array that it was given: x += ... works in the caller's array"
-    return given
 
 
 # ---------------------------------------------------------------------------------------------------------

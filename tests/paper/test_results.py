@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from tinyadv.paper import results as module
 from tinyadv.paper.claims import Claim, Quantity, claims
@@ -51,8 +50,14 @@ def one(value, interval=None, holds=None, name="error"):
 # --- means and intervals --------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def stats():
+    """SciPy's module, which takes a second to import: every process that collects the tests would."""
+    return pytest.importorskip("scipy.stats", reason="SciPy is not installed: an oracle less")
+
+
 @pytest.mark.parametrize("degrees", [*range(1, 40), 100, 999])
-def test_student_t_is_scipys(degrees):
+def test_student_t_is_scipys(degrees, stats):
     # SciPy itself was right to 5e-10 only, before its version 1.17
     assert student_t(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-9)
 
@@ -75,7 +80,7 @@ def test_one_seed_has_the_interval_of_its_images():
     assert result(one(0.5)).interval("no such name") is None
 
 
-def test_seeds_give_students_interval():
+def test_seeds_give_students_interval(stats):
     values = [0.17, 0.19, 0.2, 0.26]
     r = result(*map(one, values))
     assert r.mean("error") == pytest.approx(np.mean(values))
@@ -83,7 +88,7 @@ def test_seeds_give_students_interval():
     assert r.interval("error") == pytest.approx(wanted)
 
 
-def test_the_interval_is_never_narrower_than_the_images_interval_of_the_mean():
+def test_the_interval_is_never_narrower_than_the_images_interval_of_the_mean(stats):
     """Identical seeds say nothing about images; and the images' intervals need not be symmetric."""
     same = result(*[one(0.5, (0.4, 0.52))] * 4)
     assert same.interval("error") == pytest.approx((0.5 - 0.1 / 2, 0.5 + 0.02 / 2))

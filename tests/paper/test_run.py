@@ -19,7 +19,7 @@ from tinyadv.bench import summary
 from tinyadv.paper import audit, lab
 from tinyadv.paper import run as reproduce
 from tinyadv.paper.claims import claims
-from tinyadv.paper.draw import Drawing, drawings
+from tinyadv.paper.draw import Drawing, draw_figure, drawings
 from tinyadv.paper.measure import MEASURES, Measure, appendix, common, section3
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, load_results, save_results
@@ -44,7 +44,9 @@ FAST = ["linear-growth", "fgsm-softmax", "rubbish-softmax"]  # claims that take 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
+    """The small world, in which no figures are drawn, which would take longer than all the rest."""
     tiny_world(monkeypatch)
+    monkeypatch.setattr(reproduce, "draw_figure", lambda result, folder: None)
 
 
 def tiny_world(monkeypatch):
@@ -245,6 +247,7 @@ def test_a_figure_that_cannot_be_drawn_stops_no_other_claim(tmp_path, monkeypatc
     def draw(canvas, details):
         raise ZeroDivisionError("no axes")
 
+    monkeypatch.setattr(reproduce, "draw_figure", draw_figure)
     monkeypatch.setitem(drawings(), "linear-growth", Drawing("linear-growth", "", "", draw))
     results, failed = attempt(tmp_path, "linear-growth", "logistic-3v7")
     assert failed == {"linear-growth": "ZeroDivisionError: no axes"}
@@ -322,7 +325,8 @@ def test_a_damaged_measurement_is_named_and_made_again(tmp_path, damage):
     assert load_results(path)[0]["rubbish-softmax"].measurements == before["rubbish-softmax"].measurements
 
 
-def test_a_signed_measurement_of_which_nothing_can_be_made_is_made_again(tmp_path):
+def test_a_signed_measurement_of_which_nothing_can_be_made_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "draw_figure", draw_figure)
     before, said = run(tmp_path, "rubbish-softmax", seeds=2), []
     for path in (tmp_path / "measurements").iterdir():
         results, about = load_results(path)

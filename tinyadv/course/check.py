@@ -121,8 +121,10 @@ def tested(
     path = tests_folder() / f"test_lesson{number:02}.py"
     options = ["-c", os.devnull, "--rootdir", str(path.parent), "--import-mode=importlib", "--noconftest"]
     options += ["--capture=no"]
-    # not what pytest adds to an assertion's words either: it is not shown, and needs a terminal to be made
-    unneeded = ("assertion", "cacheprovider", "debugging", "faulthandler", "logging", "terminal", "warnings")
+    # not what pytest adds to an assertion's words either: it is not shown, and needs a terminal to be made; nor what
+    # collects all garbage ten times, which takes longer than the tests do
+    unneeded = ["assertion", "cacheprovider", "debugging", "faulthandler", "logging", "terminal"]
+    unneeded += ["unraisableexception", "warnings"]
     quiet = [word for name in unneeded for word in ("-p", f"no:{name}")]
     alone = {key: os.environ.pop(key) for key in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if key in os.environ}
     try:

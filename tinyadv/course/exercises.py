@@ -14,11 +14,11 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import reduce
+from functools import lru_cache, reduce
 from importlib.util import decode_source
 from operator import or_
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from ..storage import parse_json
@@ -135,7 +135,7 @@ def _blocks(source: str) -> list[tuple[str, int, int]]:
 def _owner(source: str, line: int) -> str:
     """The top-level function or class that a line (from 0) is in; the line has to be in a function."""
     try:
-        tree = ast.parse(source)
+        tree = _parsed(source)
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"the lesson is not Python: {type(error).__name__}: {error}") from error
     around = [
@@ -146,6 +146,11 @@ def _owner(source: str, line: int) -> str:
     if not any(isinstance(node, ast.FunctionDef) for node in around):
         raise ValueError(f"line {line + 1}: {BEGIN!r} is not inside of a function")
     return min(around, key=lambda node: node.lineno).name
+
+
+@lru_cache(maxsize=1)  # a lesson has several blocks
+def _parsed(source: str) -> ast.Module:
+    return ast.parse(source)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -311,14 +316,14 @@ def _run(cell: Cell, space: dict[str, Any], flags: int) -> int:
         shown = linecache.getlines(cell.file)[: cell.line - 1] + shown
     linecache.cache[cell.file] = (len(source), None, shown, cell.file)
     try:
-        body = compile(source, cell.file, "exec", ast.PyCF_ONLY_AST | flags, dont_inherit=True).body
+        statements, flags = _compiled(source, cell.file, flags)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         _failed[cell.file] = feedback(error)
         return flags
-    for statement in body:
+    for statement, code in statements:
         try:
-            code = compile(ast.Module([statement], []), cell.file, "exec", flags, dont_inherit=True)
-            flags |= code.co_flags & _FUTURE
+            if isinstance(code, Exception):
+                raise code
             exec(code, space)
         except KeyboardInterrupt:
             raise
@@ -328,6 +333,21 @@ def _run(cell: Cell, space: dict[str, Any], flags: int) -> int:
             if isinstance(statement, ast.FunctionDef | ast.ClassDef):
                 space[statement.name] = _raising(error)
     return flags
+
+
+@lru_cache(maxsize=100)  # a lesson is loaded anew for every test, and compiling its cells takes the most of that
+def _compiled(source: str, file: str, flags: int) -> tuple[list[tuple[ast.stmt, CodeType | Exception]], int]:
+    """Each statement of a cell with its code, or with why there is none; and the flags that hold after the last."""
+    found: list[tuple[ast.stmt, CodeType | Exception]] = []
+    for statement in compile(source, file, "exec", ast.PyCF_ONLY_AST | flags, dont_inherit=True).body:
+        try:
+            code = compile(ast.Module([statement], []), file, "exec", flags, dont_inherit=True)
+        except Exception as error:
+            found.append((statement, error))
+        else:
+            flags |= code.co_flags & _FUTURE
+            found.append((statement, code))
+    return found, flags
 
 
 _FUTURE = reduce(or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))

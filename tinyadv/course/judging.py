@@ -5,10 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from numpy import absolute, allclose, argmax, asarray, float32, inf, nan_to_num, shape, unravel_index
+from numpy import (
+    absolute,
+    allclose,
+    argmax,
+    array_equal,
+    asarray,
+    float32,
+    inf,
+    nan_to_num,
+    ndarray,
+    shape,
+    unravel_index,
+)
 
 from .exercises import feedback, one_line
 
@@ -61,6 +73,16 @@ def several(answer: Any, names: str) -> Any:
     fits = isinstance(answer, tuple | list) and len(answer) == names.count(",") + 1
     assert fits, f"return {names}"
     return answer
+
+
+def called(function: Callable[..., Any], *args: Any) -> Any:
+    """What a function returns; AssertionError where it changes an array that it is given."""
+    before = [a.copy() if isinstance(a, ndarray) else None for a in args]
+    given = function(*args)
+    for old, now in zip(before, args, strict=True):
+        same = old is None or array_equal(old, now)
+        assert same, "your function changed an array that it was given: x += ... works in the caller's array"
+    return given
 
 
 def lesson_number(item: Any) -> int:

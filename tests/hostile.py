@@ -823,7 +823,7 @@ def campaign(
 
     `failed` is told of the number, content and exception of a case that must not be; without it that is raised.
     """
-    kind, counts = KINDS[name], Counter[str]()
+    kind, counts, worse = KINDS[name], Counter[str](), []
     with tempfile.TemporaryDirectory() as folder, bounded(folder, kind.works):
         for case in range(max(1, cases // kind.share)):
             content = kind.make(random.Random(f"{name} {seed} {case}"))
@@ -832,8 +832,10 @@ def campaign(
             except Exception as error:
                 if not failed:
                     raise AssertionError(f"{name}, case {case}: {type(error).__name__}: {error}") from error
-                failed(case, content, error)
+                worse.append((case, content, error))
                 counts["FAILED"] += 1
+    for each in worse:  # now that files may be written elsewhere
+        failed(*each)
     return counts
 
 

@@ -30,6 +30,7 @@ from tinyadv.bench.jobs import (
 )
 from tinyadv.bench.quiet import Patience, busy, disturbed
 from tinyadv.bench.runner import BenchError, Peer, run_job
+from tinyadv.storage import StorageError
 
 TINY = replace(JOBS["train240"], name="tiny", units=12, pieces=3, batch=20, inputs=40, calls=2)
 NO_DROPOUT = replace(TINY, keep=(1.0, 1.0), max_norm=0.98)
@@ -461,6 +462,16 @@ def test_without_committed_runs_there_is_no_summary(tmp_path, monkeypatch):
     assert summary.convolution_plot() is None
     assert summary.committed("cpu") is None
     assert summary.growth_plot("cpu") is None
+
+
+@pytest.mark.parametrize(("where", "name", "value"), [("jobs", "calls", 0), ("rows", "median_ms", 10**400)])
+def test_numbers_that_cannot_be_reckoned_with_are_refused(where, name, value, tmp_path):
+    document = json.loads((summary.RESULTS / "cpu.json").read_text("utf-8"))
+    for entry in document[where]:
+        entry[name] = value
+    (tmp_path / "run.json").write_text(json.dumps(document), "utf-8")
+    with pytest.raises(StorageError, match=r"is not what `tinyadv bench --json` wrote: (ZeroDivision|Overflow)Error"):
+        summary.read(tmp_path / "run.json")
 
 
 def test_committed_runs_can_be_read_and_drawn():

@@ -104,6 +104,20 @@ def test_what_a_reader_does_besides_is_noticed(monkeypatch):
             hostile.campaign("worse", 1)
 
 
+def test_a_case_that_must_not_be_can_be_kept(monkeypatch, tmp_path):
+    def read(path: Path) -> None:
+        raise ZeroDivisionError(path.read_bytes())
+
+    monkeypatch.setitem(hostile.KINDS, "worse", hostile.Kind(lambda rng: b"x", read))
+    kept = []
+    counts = hostile.campaign("worse", 3, failed=lambda case, content, error: (
+        kept.append((case, str(error))), (tmp_path / str(case)).write_bytes(content)
+    ))  # fmt: skip
+    assert counts == {"FAILED": 3}
+    assert kept == [(case, "b'x'") for case in range(3)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]
+
+
 def endless() -> None:
     while True:
         pass

@@ -83,7 +83,7 @@ def read(path: Path, clock: Clock = "wall") -> Summary:
     """The summary of a file; StorageError if `tinyadv bench --json` did not write it."""
     try:
         return summary(_loaded(path), clock)
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise StorageError(f"{path} is not what `tinyadv bench --json` wrote: {error!r:.500}") from error
 
 

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from base64 import b64decode
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ import pytest
 from tinyadv import cli, course
 from tinyadv.course import pages, site
 from tinyadv.course.exercises import exercises
-from tinyadv.course.notebook import described, html, in_notebook
+from tinyadv.course.notebook import DARK, described, html, in_notebook
 from tinyadv.paper.claims import claims
 from tinyadv.paper.results import committed
 from tinyadv.storage import fill_folder
@@ -214,6 +215,14 @@ def test_in_a_notebook_tables_and_figures_are_part_of_the_page(tmp_path, monkeyp
     assert "fgsm-softmax (section 4)" in table["text/plain"]
     assert picture.alt == "Figure. a title"
     assert picture.data == (tmp_path / course.FIGURES / "lesson01_test.png").read_bytes()
+    assert picture.metadata == {}, "a student's notebook has each picture once"
+    monkeypatch.setenv(DARK, "1")
+    with course.figure("lesson01_test.png") as canvas:
+        canvas.subplots().set_title("a title")
+    *_, picture = shown
+    assert picture.data == (tmp_path / course.FIGURES / "lesson01_test.png").read_bytes()
+    assert b64decode(picture.metadata["dark"]).startswith(b"\x89PNG")
+    assert b64decode(picture.metadata["dark"]) != picture.data
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -278,8 +287,11 @@ def test_the_picture_of_the_first_page_shows_a_digit_that_is_taken_for_another(t
 
     titles, show = [], draw.show_image
     monkeypatch.setattr(draw, "show_image", lambda axes, image, title, *a: (titles.append(title), show(axes, image))[1])
-    site._draw_home(tmp_path / "home.png")
-    assert (tmp_path / "home.png").read_bytes().startswith(b"\x89PNG")
+    site._draw_home(tmp_path)
+    light, dark = ((tmp_path / name).read_bytes() for name in (site.HOME, site.HOME_DARK))
+    assert light.startswith(b"\x89PNG")
+    assert dark.startswith(b"\x89PNG")
+    assert light != dark
     before, after = (re.search(r"says (\d)", title)[1] for title in (titles[0], titles[2]))
     assert before == "7", "the first test image"
     assert after != before

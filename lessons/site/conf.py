@@ -6,6 +6,7 @@ What depends on the build (where lessons' results are kept, whether they are run
 import logging
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from myst_nb.core.render import NbElementRenderer
@@ -65,19 +66,26 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 
-def _with_text(render):
-    """MyST-NB's pictures of a lesson, with the text that `tinyadv.course.figure` gives them, which it leaves out."""
+def _with_text_and_dark(render):
+    """MyST-NB's pictures of a lesson, with what `tinyadv.course.figure` adds: a text, and one for dark pages."""
 
     def render_image(self, data):
+        about = data.output_metadata.get(data.mime_type, {})
         pictures = render(self, data)
-        for node in pictures:
-            node["alt"] = data.output_metadata.get(data.mime_type, {}).get("alt", node.get("alt", ""))
+        if "dark" in about:
+            for picture in pictures:
+                picture["classes"].append("only-light")
+            for picture in render(self, replace(data, content=about["dark"])):
+                picture["classes"].append("only-dark")
+                pictures.append(picture)
+        for picture in pictures:
+            picture["alt"] = about.get("alt", picture.get("alt", ""))
         return pictures
 
     return render_image
 
 
-NbElementRenderer.render_image = _with_text(NbElementRenderer.render_image)
+NbElementRenderer.render_image = _with_text_and_dark(NbElementRenderer.render_image)
 
 
 def _languages(app, pagename, templatename, context, doctree):

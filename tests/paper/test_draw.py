@@ -12,14 +12,30 @@ from functools import cache
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.colors import same_color, to_hex
+from matplotlib.colors import same_color, to_hex, to_rgb
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from PIL import Image
 from tiny import TINY, GivenLab, tiny_mnist, use
 
 import tinyadv.paper.run  # noqa: F401  (it imports all sections, and so fills MEASURES)
 from tinyadv.paper import audit
-from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE, STYLE, draw_figure, drawings, pixels, show_image
+from tinyadv.paper.draw import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PAPER,
+    STYLE,
+    darken,
+    draw_figure,
+    drawings,
+    pixels,
+    rendered,
+    show_image,
+)
 from tinyadv.paper.measure import MEASURES, appendix, cifar10, section2
 from tinyadv.paper.results import Result, encoded
 
@@ -285,6 +301,56 @@ def test_a_figure_fits_a_page_in_the_stated_colours(claim, tmp_path, monkeypatch
 def test_the_same_result_gives_the_same_bytes_whatever_the_reader_s_settings(claim, tmp_path):
     content = draw_figure(saved(claim), tmp_path / "a").read_bytes()
     the_same_whatever_the_reader_s_settings(claim, content, tmp_path / "b")
+
+
+def test_a_figure_for_dark_pages_has_its_greys_turned_round_and_the_rest_as_it_was():
+    canvas = Canvas()
+    curves, shown = canvas.subplots(1, 2)
+    (black,) = curves.plot([1, 2], "D-", color="black", label="paper")
+    (blue,) = curves.plot([2, 1], "o-", color=BLUE, label="ours")
+    dots = curves.scatter([1], [1], color="black")
+    bar = curves.bar([1], [1], color=GREY, edgecolor="white")[0]
+    shown.imshow([[0.0, 1.0]], cmap="gray")
+    on_image = shown.text(0, 0, "on white", color="black")
+    curves.legend()
+    before = np.asarray(Image.open(io.BytesIO(rendered(canvas))).convert("L"))
+    darken(canvas)
+    after = np.asarray(Image.open(io.BytesIO(rendered(canvas))).convert("L"))
+
+    ink, paper = (str(level) for level in (INK, PAPER))
+    for colour in (black.get_color(), black.get_markerfacecolor(), black.get_markeredgecolor()):
+        assert same_color(colour, ink)
+    for colour in (blue.get_color(), blue.get_markerfacecolor(), blue.get_markeredgecolor()):
+        assert same_color(colour, BLUE)
+    assert same_color(dots.get_facecolor()[0], ink)
+    assert same_color(bar.get_edgecolor(), paper)
+    texts = [curves.title, curves.xaxis.label, *curves.get_xticklabels(), *curves.get_legend().get_texts()]
+    assert all(same_color(text.get_color(), ink) for text in texts)
+    assert all(same_color(spine.get_edgecolor(), ink) for spine in curves.spines.values())
+    assert same_color(canvas.get_facecolor(), paper)
+    assert same_color(curves.get_facecolor(), paper)
+    assert same_color(on_image.get_color(), "black"), "an image keeps its colours, and so does what stands on it"
+    assert (np.bincount(before.ravel()).argmax(), np.bincount(after.ravel()).argmax()) == (255, round(255 * PAPER))
+
+
+@pytest.mark.parametrize(
+    "claim", [c if c == "fooling-step" else pytest.param(c, marks=pytest.mark.slow) for c in DRAWN]
+)
+def test_nothing_black_is_left_on_a_dark_page(claim, tmp_path):
+    path = draw_figure(saved(claim), tmp_path, dark=True)
+    assert path.name == drawings()[claim].file
+    dark = Image.open(tmp_path / drawings()[claim].dark_file).convert("RGB")
+    assert dark.size == Image.open(path).size
+    corners = {dark.getpixel((x, y)) for x in (0, dark.width - 1) for y in (0, dark.height - 1)}
+    assert all(abs(level - 255 * PAPER) <= 3 for corner in corners for level in corner)
+    canvas = Canvas(figsize=(8, 4), layout="constrained")
+    drawings()[claim].draw(canvas, saved(claim).measurements[0].details)
+    darken(canvas)
+    drawn_on_images = {text for axes in canvas.axes if axes.images for text in axes.texts}
+    colours = [text.get_color() for text in canvas.findobj(Text) if text not in drawn_on_images]
+    colours += [colour for line in canvas.findobj(Line2D) for colour in (line.get_color(), line.get_markeredgecolor())]
+    colours += [spine.get_edgecolor() for axes in canvas.axes for spine in axes.spines.values()]
+    assert not [colour for colour in colours if max(to_rgb(colour)) < 0.3]
 
 
 def test_another_result_gives_another_picture(tmp_path):

@@ -8,7 +8,6 @@ words and beside the numbers of the registry of claims, and draws inside `figure
 from __future__ import annotations
 
 import ast
-import io
 import os
 import runpy
 import sys
@@ -18,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .notebook import described, in_notebook, show_picture, show_table
+from .notebook import described, in_notebook, show_picture, show_table, wants_dark
 
 if TYPE_CHECKING:
     from ..paper.lab import Lab
@@ -189,7 +188,7 @@ def compare(
 def figure(name: str, width: float = 8, height: float = 4) -> Iterator[Any]:
     """A matplotlib figure of this size in inches to draw on, saved as `FIGURES / name` when the block ends.
 
-    In a notebook it is shown too.
+    In a notebook it is shown too; on the site, and on a page that runs Python, light and dark pages have their own.
 
     >>> with figure("lesson01_growth.png") as canvas:
     ...     canvas.subplots().plot([1, 2], [3, 4])
@@ -199,16 +198,19 @@ def figure(name: str, width: float = 8, height: float = 4) -> Iterator[Any]:
     matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
 
-    from ..paper.draw import STYLE
+    from ..paper.draw import STYLE, darken, rendered
     from ..storage import write_atomically
 
     with matplotlib.rc_context(STYLE):
         canvas = Figure(figsize=(width, height), layout="constrained")
         yield canvas
-        file = io.BytesIO()
-        canvas.savefig(file, format=Path(name).suffix[1:], metadata={"Software": None})
-    write_atomically(FIGURES / name, file.getvalue())
-    if in_notebook():
-        show_picture(file.getvalue(), described(canvas))
-    else:
-        print(f"figure: {FIGURES / name}")
+        light = rendered(canvas, Path(name).suffix[1:])
+        write_atomically(FIGURES / name, light)
+        if not in_notebook():
+            print(f"figure: {FIGURES / name}")
+            return
+        dark = None
+        if wants_dark():
+            darken(canvas)
+            dark = rendered(canvas)
+        show_picture(light, described(canvas), dark)

@@ -6,7 +6,9 @@ here as on a terminal, with a text beside each picture for those who do not see 
 
 from __future__ import annotations
 
+import os
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
@@ -24,11 +26,12 @@ class Page(Protocol):
     def table(self, html: str) -> None:
         """Show a table, in HTML."""
 
-    def picture(self, png: bytes, text: str) -> None:
-        """Show a PNG file's content, with a text for those who do not see it."""
+    def picture(self, png: bytes, text: str, dark: bytes | None) -> None:
+        """Show a PNG file's content, another on dark pages, with a text for those who do not see it."""
 
 
 _page: list[Page] = []
+DARK = "TINYADV_DARK"  # the environment variable with which the site asks for pictures for dark pages too
 
 
 @contextmanager
@@ -47,6 +50,11 @@ def in_notebook() -> bool:
         return True
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def wants_dark() -> bool:
+    """Whether what shows the pictures has light pages and dark ones, and shows each of them its own."""
+    return bool(_page) or DARK in os.environ
 
 
 def show_table(table: Table) -> None:
@@ -71,13 +79,14 @@ def html(table: Table) -> str:
     return f"<table>{said}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>{below}"
 
 
-def show_picture(png: bytes, text: str) -> None:
-    """Show a PNG file's content; `text` is read out where it cannot be seen."""
+def show_picture(png: bytes, text: str, dark: bytes | None = None) -> None:
+    """Show a PNG file's content, another on dark pages; `text` is read out where it cannot be seen."""
     if _page:
-        _page[-1].picture(png, text)
+        _page[-1].picture(png, text, dark)
         return
     ipython = _ipython()
-    ipython.display(ipython.Image(data=png, format="png", alt=text))
+    more = {} if dark is None else {"metadata": {"dark": b64encode(dark).decode()}}
+    ipython.display(ipython.Image(data=png, format="png", alt=text, **more))
 
 
 def described(canvas: Any) -> str:

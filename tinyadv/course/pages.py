@@ -266,7 +266,7 @@ def _details(claim: Claim, result: Result | None) -> str:
         parts.append("Lessons: " + "; ".join(map(lesson_link, taught)) + ".")
     if result is not None and (drawing := drawings().get(claim.id)):
         about = f"{text(drawing.title)}. {text(drawing.caption)}"
-        parts.append(f"```{{figure}} /pictures/{drawing.file}\n:alt: {' '.join(drawing.title.split())}\n\n{about}\n```")
+        parts.append(picture(drawing.file, drawing.dark_file, " ".join(drawing.title.split()), about))
     more = [text(claim.definition)]
     more += [f"**Has to hold, for every seed:** {text(claim.predicate)}"] if claim.predicate else []
     near = [f"{text(q.label)} {text(format_paper(q))}" for q in claim.published]
@@ -277,6 +277,14 @@ def _details(claim: Claim, result: Result | None) -> str:
         f"::::{{admonition}} Numbers, figure, definition\n:collapsible: closed\n:class: definition\n\n{inner}\n::::"
     )
     return "\n\n".join([*head, folded]) + "\n"
+
+
+def picture(file: str, dark: str, alt: str, caption: str) -> str:
+    """A figure of the folder `pictures`; dark pages show another file."""
+    return (
+        f"```{{image}} /pictures/{dark}\n:alt: {alt}\n:class: only-dark\n```\n"
+        f"```{{figure}} /pictures/{file}\n:alt: {alt}\n:class: only-light\n\n{caption}\n```"
+    )
 
 
 _VERBS = {"close": "is only close", "differs": "differs", "not run": "is not run"}

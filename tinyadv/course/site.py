@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__, explore
 from ..storage import fill_folder, write_atomically
 from . import FIGURES, lessons
+from .notebook import DARK
 from .pages import MODULES, claims_details, downloads, filled, lesson_page, module_page
 from .web import build as web
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from ..paper.results import Result
 
 WORK = FIGURES.parent / "site-work"  # from where the command is run
-HOME, EPS = "home.png", 0.25  # the picture of the first page, and the size of its attack
+HOME, HOME_DARK, EPS = "home.png", "home-dark.png", 0.25  # the first page's picture, and the size of its attack
 _MARK = ".tinyadv-site"  # in a folder that holds a site: it may be written over
 _NEEDS = ("sphinx", "myst_nb", "furo", "sphinx_copybutton", "numpydoc", "jupytext", "ziamath")
 
@@ -115,8 +117,9 @@ def _prepare(source: Path, results: Mapping[str, Result]) -> None:
     """Write Sphinx's sources; what has not changed is left as it is, what is no longer there is taken away."""
     from ..paper.draw import drawings
 
-    written = {source / "pictures" / drawing.file for name, drawing in drawings().items() if name in results}
-    written.add(source / "pictures" / HOME)
+    drawn = [drawing for name, drawing in drawings().items() if name in results]
+    pictures = [HOME, HOME_DARK, *(file for drawing in drawn for file in (drawing.file, drawing.dark_file))]
+    written = {source / "pictures" / file for file in pictures}
     for place, text in sources(results):
         path = source / place
         written.add(path)
@@ -138,13 +141,13 @@ def _drawn(folder: Path) -> dict[str, Result]:
     if before.get("program") != _program():
         folder.mkdir(parents=True, exist_ok=True)
         for result in results.values():
-            draw_figure(result, folder)
-        _draw_home(folder / HOME)
+            draw_figure(result, folder, dark=True)
+        _draw_home(folder)
         write_atomically(note, json.dumps({"program": _program()}))
     return results
 
 
-def _draw_home(path: Path) -> None:
+def _draw_home(folder: Path) -> None:
     """What the course is about, in one picture: a digit, a change of every pixel, and the digit that it then is.
 
     The digit is the first of MNIST's test images that the network of the package takes for its true class, and for
@@ -155,7 +158,7 @@ def _draw_home(path: Path) -> None:
 
     from .. import attacks, datasets, models
     from ..machine import import_matplotlib
-    from ..paper.draw import STYLE, show_image
+    from ..paper.draw import STYLE, darken, rendered, show_image
 
     matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
@@ -175,9 +178,9 @@ def _draw_home(path: Path) -> None:
         show_image(left, x[shown], says[0])
         show_image(middle, sign_of(g[shown]), f"+ {EPS} ×\nthe sign of its gradient", -1, 1)
         show_image(right, after[shown], f"= {says[1]}")
-        file = BytesIO()
-        canvas.savefig(file, format="png", metadata={"Software": None})
-    write_atomically(path, file.getvalue())
+        write_atomically(folder / HOME, rendered(canvas))
+        darken(canvas)
+        write_atomically(folder / HOME_DARK, rendered(canvas))
 
 
 def _write_report(path: Path, results: Mapping[str, Result]) -> None:
@@ -211,6 +214,7 @@ def _sphinx(source: Path, html: Path, work: Path, run: bool, runnable: bool) -> 
         "nb_execution_cache_path": str(runs.absolute()),
     }
     warnings = StringIO()
+    os.environ[DARK] = "1"  # for the kernels that run the lessons
     try:
         app = Sphinx(
             source, configuration(), html, work / "doctrees", "html", settings, status=sys.stderr, warning=warnings
@@ -218,6 +222,8 @@ def _sphinx(source: Path, html: Path, work: Path, run: bool, runnable: bool) -> 
         app.build()
     except SphinxError as error:
         raise SiteError(f"{warnings.getvalue()}{error}".strip()) from error
+    finally:
+        os.environ.pop(DARK, None)
     return [line for line in warnings.getvalue().splitlines() if line.strip()]
 
 

@@ -126,9 +126,9 @@ class _Page(io.TextIOBase):
         """A table of the lesson, as part of the page."""
         _send(html=html)
 
-    def picture(self, png: bytes, text: str) -> None:
-        """A PNG file's content, and the text that is read out where it cannot be seen."""
-        _send(picture=b64encode(png).decode(), alt=text)
+    def picture(self, png: bytes, text: str, dark: bytes | None) -> None:
+        """A PNG file's content, another for dark pages, and the text that is read out where it cannot be seen."""
+        _send(picture=b64encode(png).decode(), dark=b64encode(dark or png).decode(), alt=text)
 
 
 class _Nowhere(_Page):
@@ -136,7 +136,7 @@ class _Nowhere(_Page):
 
     def table(self, html: str) -> None: ...
 
-    def picture(self, png: bytes, text: str) -> None: ...
+    def picture(self, png: bytes, text: str, dark: bytes | None) -> None: ...
 
 
 @contextmanager

@@ -181,7 +181,9 @@ async function runCell(index, output) {
       output.append(part);
     }
     if (message.picture) {
-      output.append(make("img", { src: `data:image/png;base64,${message.picture}`, alt: message.alt }));
+      for (const [className, data] of [["only-light", message.picture], ["only-dark", message.dark]]) {
+        output.append(make("img", { src: `data:image/png;base64,${data}`, alt: message.alt, className }));
+      }
     }
   };
   const began = performance.now();

@@ -35,6 +35,7 @@ STYLE: Any = {
     "svg.hashsalt": "tinyadv",
 }
 
+PAPER, INK = 0.075, 0.9  # of a figure for dark pages: what is white in the other one, and what is black
 MANY_COLOURS = 20_000  # more than any drawing has, with all the shades at the edges of its lines
 
 Draw = Callable[[Any, dict[str, Any]], None]
@@ -54,6 +55,11 @@ class Drawing:
         """The name of the figure's file."""
         return f"{self.claim}.png"
 
+    @property
+    def dark_file(self) -> str:
+        """The name of the file with the figure for dark pages."""
+        return f"{self.claim}-dark.png"
+
 
 def draws(claim: str, title: str, caption: str) -> Callable[[Draw], Draw]:
     """Mark a function of a canvas and a measurement's details as the one that draws a claim's figure."""
@@ -71,8 +77,11 @@ def drawings() -> dict[str, Drawing]:
     return collected("draws", *modules(__name__))
 
 
-def draw_figure(result: Result, folder: Path) -> Path | None:
-    """Draw the figure of a result into `folder`, as PNG; where it is, or None where the claim has none."""
+def draw_figure(result: Result, folder: Path, dark: bool = False) -> Path | None:
+    """Draw the figure of a result into `folder`, as PNG; where it is, or None where the claim has none.
+
+    With `dark` the same figure for dark pages is written beside it.
+    """
     drawing = drawings().get(result.claim)
     if drawing is None:
         return None
@@ -84,14 +93,63 @@ def draw_figure(result: Result, folder: Path) -> Path | None:
         matplotlib.rcParams.update(STYLE)
         canvas = Canvas(figsize=(8, 4), layout="constrained")
         drawing.draw(canvas, result.measurements[0].details)
-        file = io.BytesIO()
-        canvas.savefig(file, format="png", metadata={"Software": None})
-    path = folder / drawing.file
-    write_atomically(path, _in_256_colours(file))
+        path = folder / drawing.file
+        write_atomically(path, _in_256_colours(rendered(canvas)))
+        if dark:
+            darken(canvas)
+            write_atomically(folder / drawing.dark_file, _in_256_colours(rendered(canvas)))
     return path
 
 
-def _in_256_colours(file: io.BytesIO) -> bytes:
+def rendered(canvas: Any, form: str = "png") -> bytes:
+    """A figure as the content of a file, without the name of what wrote it."""
+    file = io.BytesIO()
+    canvas.savefig(file, format=form, metadata={"Software": None})
+    return file.getvalue()
+
+
+def darken(canvas: Any) -> None:
+    """Change a figure to one for dark pages: black, white and greys are turned round, other colours and images stay.
+
+    Text on an image stays as well: it was given a colour that the image lets read.
+    """
+    from matplotlib.axes import Axes
+    from matplotlib.collections import Collection
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+    from matplotlib.text import Text
+
+    canvas.draw_without_rendering()  # ticks and their labels are made only now
+    on_images = {text for axes in canvas.findobj(Axes) if axes.images for text in axes.texts}
+    for part in canvas.findobj():
+        if isinstance(part, Text) and part not in on_images:
+            part.set_color(_turned(part.get_color()))
+        elif isinstance(part, Line2D):
+            line, edge, face = part.get_color(), part.get_markeredgecolor(), part.get_markerfacecolor()
+            part.set(color=_turned(line), markeredgecolor=_turned(edge), markerfacecolor=_turned(face))
+        elif isinstance(part, Patch):
+            part.set_edgecolor(_turned(part.get_edgecolor()))
+            part.set_facecolor(_turned(part.get_facecolor()))
+        elif isinstance(part, Collection) and part.get_array() is None:
+            part.set_edgecolor([_turned(colour) for colour in part.get_edgecolor()])
+            part.set_facecolor([_turned(colour) for colour in part.get_facecolor()])
+        elif isinstance(part, Axes):
+            part.tick_params(which="both", color=str(INK), labelcolor=str(INK))  # those that are still to be made
+
+
+def _turned(colour: Any) -> Any:
+    """A grey, from black to white, as the grey that stands for it on a dark page; another colour as it is."""
+    from matplotlib.colors import to_rgba
+
+    if isinstance(colour, str) and colour in ("none", "auto"):
+        return colour
+    red, green, blue, opacity = to_rgba(colour)
+    if max(red, green, blue) - min(red, green, blue) > 0.02:
+        return colour
+    return (*[INK * (1 - red) + PAPER * red] * 3, opacity)
+
+
+def _in_256_colours(picture_file: bytes) -> bytes:
     """The picture in less than half of the bytes: a figure has few colours, and thirty go into one page.
 
     One that shows a photograph has many, and stays as it is.
@@ -99,9 +157,9 @@ def _in_256_colours(file: io.BytesIO) -> bytes:
     from PIL import Image  # which Matplotlib needs too
 
     small = io.BytesIO()
-    picture = Image.open(file).convert("RGB")
+    picture = Image.open(io.BytesIO(picture_file)).convert("RGB")
     if picture.getcolors(MANY_COLOURS) is None:
-        return file.getvalue()
+        return picture_file
     picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         small, "PNG", optimize=True, dpi=(STYLE["savefig.dpi"],) * 2
     )

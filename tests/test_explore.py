@@ -21,6 +21,7 @@ import pytest
 from tinyadv import attacks, cli, explore, models, parameters
 from tinyadv.backend import generator
 from tinyadv.datasets import mnist
+from tinyadv.paper.attacking import software
 from tinyadv.paper.rounding import Rounded
 
 
@@ -269,6 +270,55 @@ def test_predictions_lock_the_answer_until_one_commits(page):
 
 
 @browser_test
+def test_a_question_is_not_misled_by_what_was_tried_before(page):
+    page.evaluate(
+        "set({...DEFAULTS, target: '3', clip: true, source: '2', image: 'noise-7', asked: 1}); drawQuestion()"
+    )
+    page.locator("#question button").first.click()
+    assert page.evaluate("[state.target, state.clip, state.source, state.image]") == ["", False, "own", "0"]
+    page.evaluate("set({...DEFAULTS}); drawQuestion()")
+
+
+def test_what_the_questions_say_is_true_of_the_networks_that_travel():
+    """In their order, on the images of the page."""
+    levels, y = explore._images()
+    x = (levels / 255).astype("float32")
+    networks = dict(explore.embedded())
+    softmax, naive, trained = (networks[explore.LABELS[k]] for k in ("softmax", "maxout-naive", "maxout-adversarial"))
+
+    def said(network: models.Network, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        p = network.probabilities(network(x))
+        return p.argmax(axis=1) != y, p.max(axis=1), p[np.arange(len(y)), y]
+
+    def along(network: models.Network, eps: float) -> np.ndarray:
+        return x + np.float32(eps) * np.sign(attacks.input_gradient(network, x, y))
+
+    random = x + np.float32(0.25) * np.sign(generator(0).standard_normal(x.shape, dtype="float32"))
+    for network in networks.values():
+        assert said(network, random)[0].mean() - said(network, x)[0].mean() < 0.1
+    assert said(softmax, along(softmax, 0.25))[0].all()
+    assert said(naive, along(naive, 0.25))[0].all()
+    assert said(naive, along(naive, 0.08))[0].mean() >= 0.5
+    assert said(naive, along(naive, 0.02))[0].mean() < 0.1
+    wrong, surest, _ = said(networks["RBF"], along(networks["RBF"], 0.25))
+    assert wrong.mean() > 0.5
+    assert surest[wrong].mean() < 0.05
+    for network, rises in ((softmax, True), (trained, True), (naive, None), (networks["RBF"], False)):
+        before, after = said(network, x)[2], said(network, along(network, -0.25))[2]
+        if rises is None:
+            assert ((after >= before) | (before > 0.999)).mean() > 0.9
+        else:
+            assert (after.mean() > before.mean()) == rises
+    assert said(naive, attacks.fgsm(software(naive), x, y, 0.25))[0].mean() < 0.9
+    assert said(trained, attacks.pgd(trained, x, y, 0.25))[0].mean() > 0.8
+    assert said(trained, along(trained, 0.25))[0].mean() < 0.5
+    assert said(naive, along(softmax, 0.25))[0].mean() > 0.9
+    noise = generator(1).standard_normal((200, 784), dtype="float32")
+    assert np.median(said(naive, noise)[1]) > 0.9
+    assert said(networks["RBF"], noise)[1].max() < 0.01
+
+
+@browser_test
 def test_words_are_there_in_both_languages(page):
     keys = page.evaluate("Object.values(WORDS).map((words) => Object.keys(words).sort())")
     assert keys[0] == keys[1]
@@ -293,14 +343,22 @@ def test_ones_own_network_and_other_files(page, tmp_path):
     page.evaluate("networks.pop(); $('message').hidden = true; update()")
 
 
+# What is wider than the section that it stands in.
+STICKING_OUT = """[...document.querySelectorAll("section")].flatMap((section) => {
+  const right = section.getBoundingClientRect().right;
+  return [...section.querySelectorAll("*")].filter((part) => part.getBoundingClientRect().right > right + 1);
+}).map((part) => part.outerHTML.slice(0, 100))"""
+
+
 @browser_test
 def test_people_who_do_not_see_it_or_hold_a_phone(page):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install 'tinyadv[browser]'").Axe()
-    for width, scheme in ((390, "light"), (1400, "dark")):
+    for width, scheme in ((390, "light"), (1280, "light"), (1400, "dark")):
         page.set_viewport_size({"width": width, "height": 800})
         page.emulate_media(color_scheme=scheme)
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(STICKING_OUT) == []
         found = axe.run(page).response
         assert found["passes"]
         serious = [

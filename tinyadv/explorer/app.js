@@ -229,6 +229,7 @@ function smallestOf(i) {
 function drawCards(images, label) {
   const cards = $("cards");
   cards.replaceChildren();
+  const brief = []; // where the slider is, too: on a phone the cards are out of sight
   const answers = [];
   networks.forEach((network, i) => {
     const card = element("article", "", "card");
@@ -244,6 +245,7 @@ function drawCards(images, label) {
     const says = argmax(z);
     const wrong = label !== null && says !== label;
     card.classList.toggle("is-wrong", wrong);
+    brief.push(element("li", `${nameOf(network)}: ${says} ${label === null ? "" : wrong ? "✗" : "✓"}`));
     card.append(element("p", `${word("says")} ${says}, ${percent(p[says])}${label === null ? "" : ` (${word(wrong ? "wrong" : "right")})`}`));
     const heads = element("div", "", "bar");
     heads.append(element("b"), element("span"), element("span", "p"), element("span", word("logits")));
@@ -253,7 +255,7 @@ function drawCards(images, label) {
       const bar = element("div", "", k === label ? "bar label" : "bar");
       const fill = document.createElement("i");
       fill.style.width = `${100 * Math.min(1, share)}%`;
-      const logit = element("span", z[k].toFixed(1), "logit");
+      const logit = element("span", z[k].toFixed(1).replace("-", "−"), "logit");
       logit.style.backgroundSize = `${(100 * (z[k] - lowest)) / (highest - lowest || 1)}% 100%`;
       bar.append(element("b", k), fill, element("span", percent(share)), logit);
       card.append(bar);
@@ -270,7 +272,18 @@ function drawCards(images, label) {
     answers.push(word("answer", { network: nameOf(network), class: says, percent: percent(p[says]) }));
     cards.append(card);
   });
+  $("brief").replaceChildren(...brief);
   $("summary").textContent = word("summary", { attack: word(state.attack), eps: state.eps, answers: answers.join("; ") });
+}
+
+// Heights from above to below, moved as little as needed to be a gap apart, between top and bottom.
+function apart(heights, gap, top, bottom) {
+  const down = [...heights];
+  const up = [...heights];
+  for (let i = 1; i < down.length; i++) down[i] = Math.max(down[i], down[i - 1] + gap);
+  for (let i = up.length - 2; i >= 0; i--) up[i] = Math.min(up[i], up[i + 1] - gap);
+  const last = heights.length - 1;
+  return down.map((height, i) => Math.max(top + i * gap, Math.min((height + up[i]) / 2, bottom - (last - i) * gap)));
 }
 
 function drawLine() {
@@ -301,16 +314,20 @@ function drawLine() {
   for (const e of [-reach, -reach / 2, 0, reach / 2, reach]) {
     context.fillText(`${width < 500 ? "" : "ε = "}${e}`.replace("-", "−"), across(e) - 18, height - 6);
   }
-  for (const z of [low, high]) context.fillText(z.toFixed(0), 2, up(z) + 4);
+  for (const z of [low, high]) context.fillText(z.toFixed(0).replace("-", "−"), 2, up(z) + 4);
   for (let k = 0; k < CLASSES; k++) {
     context.strokeStyle = COLOURS[k];
     context.lineWidth = k === label ? 4 : 1.5;
     context.beginPath();
     zs.forEach((z, n) => context.lineTo(across(es[n]), up(z[k])));
     context.stroke();
-    context.fillStyle = COLOURS[k];
-    context.fillText(k, width - 16, up(zs[200][k]) + 4);
   }
+  const byPlace = Array.from({ length: CLASSES }, (_, k) => k).sort((a, b) => zs[200][b] - zs[200][a]);
+  const places = apart(byPlace.map((k) => up(zs[200][k]) + 4), 12, 12, height - 24);
+  byPlace.forEach((k, n) => {
+    context.fillStyle = COLOURS[k];
+    context.fillText(k, width - 16, places[n]);
+  });
   context.strokeStyle = text;
   context.lineWidth = 1;
   context.setLineDash([4, 3]);
@@ -349,12 +366,13 @@ function drawTransfer() {
   const table = document.createElement("table");
   const head = table.insertRow();
   head.append(document.createElement("td"));
-  networks.forEach((network) => head.append(element("th", nameOf(network))));
+  const heading = (text, scope, title) => Object.assign(element("th", text), { scope, title });
+  networks.forEach((network, j) => head.append(heading(j + 1, "col", nameOf(network))));
   const key = `${state.eps} ${state.clip} ${state.rounded}`;
   const whole = measured && measured.key === key;
   networks.forEach((network, i) => {
     const row = table.insertRow();
-    row.append(element("th", nameOf(network)));
+    row.append(heading(`${i + 1} ${nameOf(network)}`, "row", nameOf(network)));
     const d = directionOf(i, "fgsm");
     let image = x.map((v, j) => v + state.eps * d[j]);
     if (state.clip) image = clipped(image);
@@ -400,6 +418,9 @@ function drawQuestion() {
     button.addEventListener("click", () => {
       for (const other of place.querySelectorAll("button")) other.disabled = true;
       button.setAttribute("aria-pressed", "true");
+      const { attack, target, source, rounded, clip, line, direction, reach, image } = DEFAULTS;
+      Object.assign(state, { attack, target, source, rounded, clip, line, direction, reach }); // what was tried in between
+      if (state.image.startsWith("noise")) state.image = image;
       Object.assign(state, QUESTIONS[state.asked].state);
       stepped = null;
       const next = element("button", word("next"));

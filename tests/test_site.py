@@ -648,6 +648,19 @@ def test_by_keyboard(browser, address):
 
 
 @pytest.mark.browser
+def test_chinese_has_fonts_of_its_own_everywhere(browser, address):
+    page, _ = opened(browser, address)
+    for name, chinese in (("glossary.html", "dt[lang=zh-Hans]"), ("index.html", ".sidebar-tree a[href^=glossary]")):
+        page.goto(urljoin(address, name))
+        part = page.locator(chinese).first
+        assert re.search("[\u4e00-\u9fff]", part.inner_text())
+        fonts = part.evaluate("(part) => getComputedStyle(part).fontFamily")
+        assert "Noto Sans CJK SC" in fonts
+        assert "Microsoft YaHei" in fonts
+    page.context.close()
+
+
+@pytest.mark.browser
 def test_code_can_be_copied(browser, address):
     page, _ = opened(browser, address)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
@@ -660,11 +673,14 @@ def test_code_can_be_copied(browser, address):
 
 
 @pytest.mark.browser
-def test_the_search_finds_a_word(browser, address):
+def test_the_search_finds_what_stands_in_text_alone(browser, address):
     page, noted = opened(browser, address)
-    page.goto(urljoin(address, "search.html?q=maxout"))
-    page.wait_for_selector("#search-results li", timeout=20_000)
-    assert page.locator("#search-results li").count() >= 5
+    for word, number in {"camera": 1, "Taylor": 2, "velocity": 5, "absurdly": 6, "underfitting": 7}.items():
+        page.goto(urljoin(address, f"search.html?q={word}"))
+        page.wait_for_selector("#search-results li", timeout=20_000)
+        found = page.locator("#search-results li", has=page.locator(f"a[href*={course.path_of(number).stem}]")).first
+        assert word.lower() not in found.locator("a").inner_text().lower(), "its title does not have it"
+        assert word.lower() in found.inner_text().lower(), "and the lines around it are shown"
     assert not noted["console"] + noted["elsewhere"]
     page.context.close()
 

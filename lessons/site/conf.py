@@ -54,9 +54,18 @@ html_copy_source = False
 html_show_sphinx = False
 html_use_index = False  # the search and the reference's contents do what an index would
 html_domain_indices = False
+# The theme's own, and for Chinese what each system has
+FONTS = [
+    "-apple-system", "BlinkMacSystemFont", "Segoe UI", "Helvetica", "Arial", "sans-serif",
+    "Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei",
+]  # fmt: skip
 html_theme_options = {
     "navigation_with_keys": False,
-    "light_css_variables": {"color-brand-primary": "#0b4f8a", "color-brand-content": "#0b4f8a"},
+    "light_css_variables": {
+        "color-brand-primary": "#0b4f8a",
+        "color-brand-content": "#0b4f8a",
+        "font-stack": ", ".join(FONTS),
+    },
     "dark_css_variables": {"color-brand-primary": "#8ec5ff", "color-brand-content": "#8ec5ff"},
 }
 pygments_style = "a11y-high-contrast-light"

@@ -231,7 +231,7 @@ if __name__ == "__main__":
         name = names.get(id(t), t.op.name if t.op else "")
         return f"{name}\n{t.shape}"
 
-    with figure("lesson04_graph.png", width=11, height=2.4) as canvas:
+    with figure("lesson04_graph.png", width=8, height=2) as canvas:
         draw_graph(canvas.subplots(), L, label)
 
 # %% [markdown]

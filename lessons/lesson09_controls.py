@@ -285,7 +285,8 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Compare the clean error with the error under FGSM in each column of the table. Where the second is *smaller*, the
-# network reads the label off the attack.
+# network reads the label off the attack. And where the clean error is far above that of the other network, training
+# through the attack was too short to learn the task at all; only a longer run can tell what it protects from.
 #
 # ## Control 3: hidden layers
 #
@@ -318,8 +319,8 @@ if __name__ == "__main__":
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# With `found["h"]`, a Tensor, `grad(J, [found["h"]])` is $\nabla_h J$, as an array. The second function is `lambda h: h
-# + eps * np.sign(g)`.
+# With `found["h"]`, a Tensor, `grad(J, [found["h"]])` is $\nabla_h J$, as an array. The second function is
+# `lambda h: h + eps * np.sign(g)`.
 #
 # </details>
 
@@ -364,8 +365,9 @@ if __name__ == "__main__":
     compare("hidden-last", training_errors)
 
 # %% [markdown]
-# The activations grow, as the paper says; how far depends on how long the network trains. And with the last layer
-# perturbed even the *training* error is larger.
+# The activations grow, as the paper says; how far depends on how long the network trains. It also says that with the
+# last layer perturbed even the *training* error is larger. Compare the last two rows: training this short need not
+# show it.
 #
 # All networks of this lesson side by side:
 

@@ -246,7 +246,9 @@ def test_a_drawing_is_centred_as_mnist_is(page):
     page.mouse.down()
     page.mouse.move(box["x"] + 30, box["y"] + 120, steps=8)
     page.mouse.up()
-    page.evaluate("$('drawn-label').value = '1'; $('use').click()")
+    assert page.evaluate("current().label") is None, "nobody has said what it shows"
+    page.locator("#drawn-label").select_option("1")
+    assert page.evaluate("current().label") == 1
     x = np.array(page.evaluate("Array.from(current().x)")).reshape(28, 28)
     rows = np.flatnonzero((x > 0.2).any(axis=1))
     assert 18 <= np.ptp(rows) + 1 <= 22, "twenty pixels tall"

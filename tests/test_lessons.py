@@ -85,6 +85,8 @@ def test_cells_are_text_or_code(path):
             assert text.strip(), "an empty cell"
             assert text.count("$$") % 2 == 0
             assert text.replace("$$", "").count("$") % 2 == 0, "a formula that does not end"
+            for point in re.finditer(r"^(?:[-+*]|\d+\.) ", text, re.M):
+                assert text[: point.start()].count("`") % 2 == 0, "a line of code that Markdown takes for a list"
         else:
             assert ast.parse("\n".join(lines)).body, "text in a cell of code"
 

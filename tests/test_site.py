@@ -76,6 +76,17 @@ def test_every_lesson_is_listed_mapped_planned_and_downloadable(number):
         assert texts()[f"lessons/files/{name}"]
 
 
+def test_a_lesson_s_card_has_its_title_and_its_time():
+    shown = pages.lesson_cards()
+    for number in NUMBERS:
+        head, _, what = course.title(course.path_of(number)).partition(": ")
+        assert f"**[{number}. {pages.text(head)}](#lesson-{number:02})**" in shown
+        assert pages.text(what).lower() in shown.lower()
+    assert "I don't know" in shown.replace("’", "'"), "capitals stay"
+    assert "GoogLeNet" in shown
+    assert len(re.findall(r"^\d+ min$", shown, re.M)) == len(NUMBERS)
+
+
 def test_the_plan_has_each_lesson_once():
     planned = [number for numbers in pages.WEEKS.values() for number in numbers]
     assert len(planned) == len(set(planned))

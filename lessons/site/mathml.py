@@ -157,7 +157,7 @@ def _shown(node: nodes.Element, block: bool) -> str:
 
 
 def _inline(translator, node) -> None:
-    translator.body.append(_shown(node, block=False))
+    translator.body.append(f"{_shown(node, block=False)}\u2060")  # no line begins with what stands after a formula
     raise nodes.SkipNode
 
 

@@ -312,6 +312,8 @@ def test_a_figure_for_dark_pages_has_its_greys_turned_round_and_the_rest_as_it_w
     bar = curves.bar([1], [1], color=GREY, edgecolor="white")[0]
     shown.imshow([[0.0, 1.0]], cmap="gray")
     on_image = shown.text(0, 0, "on white", color="black")
+    in_white, in_blue = (curves.text(1, 1, "boxed", bbox={"facecolor": face}) for face in ("white", "#DCEBF7"))
+    arrow = curves.annotate("", (1, 1), (2, 2), arrowprops={"arrowstyle": "->", "color": "black"}).arrow_patch
     curves.legend()
     before = np.asarray(Image.open(io.BytesIO(rendered(canvas))).convert("L"))
     darken(canvas)
@@ -324,6 +326,10 @@ def test_a_figure_for_dark_pages_has_its_greys_turned_round_and_the_rest_as_it_w
         assert same_color(colour, BLUE)
     assert same_color(dots.get_facecolor()[0], ink)
     assert same_color(bar.get_edgecolor(), paper)
+    assert same_color(in_white.get_color(), ink)
+    assert same_color(in_white.get_bbox_patch().get_facecolor(), paper)
+    assert same_color(in_blue.get_color(), "black"), "a pale box keeps its dark text"
+    assert same_color(arrow.get_edgecolor(), ink)
     texts = [curves.title, curves.xaxis.label, *curves.get_xticklabels(), *curves.get_legend().get_texts()]
     assert all(same_color(text.get_color(), ink) for text in texts)
     assert all(same_color(spine.get_edgecolor(), ink) for spine in curves.spines.values())

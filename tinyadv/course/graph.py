@@ -35,7 +35,7 @@ def draw_graph(axes: Any, y: Any, label: Callable[[Any], str]) -> None:
         for t in column:
             given = not _arguments(t)
             box = {"boxstyle": "round,pad=0.35", "facecolor": "#DCEBF7" if given else "white", "edgecolor": "#0072B2"}
-            axes.text(*places[id(t)], label(t), ha="center", va="center", fontsize=8, bbox=box)
+            axes.text(*places[id(t)], label(t), ha="center", va="center", fontsize=9, bbox=box)
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-tallest / 2 - 0.1, tallest / 2 + 0.1))
     axes.axis("off")
 

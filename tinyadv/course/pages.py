@@ -179,10 +179,8 @@ def lesson_cards() -> str:
     cards = []
     for number, path in lessons().items():
         head, _, what = title(path).partition(": ")
-        cards.append(
-            f":::{{container}} card\n**[{number}. {text(head)}](#lesson-{number:02})**\n\n{text(what.capitalize())}\n\n"
-            f"{minutes(_source(number))}\n:::"
-        )
+        link, what = f"**[{number}. {text(head)}](#lesson-{number:02})**", what[:1].upper() + what[1:]
+        cards.append(f":::{{container}} card\n{link}\n\n{text(what)}\n\n{minutes(_source(number))}\n:::")
     inner = "\n\n".join(cards)
     return f"::::{{container}} cards\n{inner}\n::::\n"
 

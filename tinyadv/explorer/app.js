@@ -18,8 +18,7 @@ const DEFAULTS = {
   line: String(Math.min(2, networks.length - 1)), direction: "fgsm", reach: 10, lang: "en", presenter: false, asked: 0,
 };
 const state = { ...DEFAULTS };
-let drawing = { x: new Float64Array(PIXELS), label: 0 };
-let stepped = null; // rubbish after a step towards a class
+let drawing = { x: new Float64Array(PIXELS), label: null, version: 0 };
 
 function readAddress() {
   for (const [key, value] of new URLSearchParams(location.hash.slice(1))) {
@@ -61,8 +60,7 @@ function percent(share) {
 function current() {
   if (state.image === "drawing") return { x: drawing.x, label: drawing.label };
   if (state.image.startsWith("noise-")) {
-    const x = stepped || gaussianImage(Number(state.image.slice(6)) + 1000);
-    return { x, label: null };
+    return { x: gaussianImage(Number(state.image.slice(6)) + 1000), label: null };
   }
   const at = Number(state.image);
   const x = Float64Array.from(pixels.subarray(at * PIXELS, (at + 1) * PIXELS), (v) => v / 255);
@@ -78,7 +76,7 @@ function remembered(key, make) {
   return memory.get(key);
 }
 
-const imageKey = () => `${state.image}|${stepped ? "stepped" : ""}|${drawing.version || 0}`;
+const imageKey = () => `${state.image}|${drawing.version}`;
 const options = () => ({ target: state.target === "" ? null : Number(state.target), rounded: state.rounded, clip: state.clip });
 const labelFor = (network, x, label) => (label === null ? argmax(logits(network, x)) : label);
 
@@ -422,7 +420,6 @@ function drawQuestion() {
       Object.assign(state, { attack, target, source, rounded, clip, line, direction, reach }); // what was tried in between
       if (state.image.startsWith("noise")) state.image = image;
       Object.assign(state, QUESTIONS[state.asked].state);
-      stepped = null;
       const next = element("button", word("next"));
       next.id = "next";
       next.addEventListener("click", () => {
@@ -483,7 +480,7 @@ function drawControls() {
   choices($("rounded"), [["0", word("exact")], ["1", word("rounded")]], state.rounded ? "1" : "0");
   choices($("line-network"), named, state.line);
   choices($("line-direction"), [["fgsm", word("directionFgsm")], ["random", word("directionRandom")]], state.direction);
-  choices($("drawn-label"), digits, String(drawing.label));
+  choices($("drawn-label"), [["", "?"], ...digits], String(drawing.label ?? ""));
   choices($("step-class"), digits, $("step-class").value || "0");
   $("eps").value = state.eps;
   $("clip").checked = state.clip;
@@ -498,7 +495,6 @@ function update() {
 }
 
 function set(changes) {
-  if ("image" in changes) stepped = null;
   Object.assign(state, changes);
   update();
 }
@@ -531,14 +527,8 @@ $("presenter").addEventListener("click", () => set({ presenter: !state.presenter
 $("measure").addEventListener("click", measure);
 $("noise").addEventListener("click", () => set({ image: `noise-${1 + Math.floor(Math.random() * 99999)}` }));
 $("step").addEventListener("click", () => {
-  if (!state.image.startsWith("noise")) set({ image: "noise-1" });
-  const { x } = current();
-  const network = networks[Number(state.line)];
-  const d = signDirection(network, x, 0, { target: Number($("step-class").value) });
-  stepped = x.map((v, i) => v + 0.25 * d[i]);
-  Object.assign(state, { eps: 0 });
-  memory.clear();
-  update();
+  const image = state.image.startsWith("noise") ? state.image : "noise-1";
+  set({ image, attack: "fgsm", target: $("step-class").value, source: state.line, eps: 0.25 });
 });
 
 $("sheet").addEventListener("click", (event) => {
@@ -620,7 +610,10 @@ $("drawing").addEventListener("pointerdown", (event) => {
 $("drawing").addEventListener("pointermove", (event) => {
   if (event.buttons) stroke(event);
 });
-$("drawing").addEventListener("pointerup", () => (last = null));
+$("drawing").addEventListener("pointerup", () => {
+  last = null;
+  taken();
+});
 $("clear").addEventListener("click", clearBoard);
 
 function centred(data, size) {
@@ -656,16 +649,15 @@ function centred(data, size) {
   place(Math.round(13.5 - meanX), Math.round(13.5 - meanY));
   return grey();
 }
-$("use").addEventListener("click", () => {
+// The drawing is the image from its first stroke on.
+function taken() {
   const x = centred(board.getImageData(0, 0, 196, 196).data, 196);
   if (!x) return;
-  drawing = { x, label: Number($("drawn-label").value), version: (drawing.version || 0) + 1 };
+  const label = $("drawn-label").value;
+  drawing = { x, label: label === "" ? null : Number(label), version: drawing.version + 1 };
   set({ image: "drawing" });
-});
-$("drawn-label").addEventListener("change", () => {
-  drawing = { ...drawing, label: Number($("drawn-label").value), version: (drawing.version || 0) + 1 };
-  if (state.image === "drawing") update();
-});
+}
+$("drawn-label").addEventListener("change", taken);
 
 // The three images and what the networks say, as a picture
 $("save").addEventListener("click", () => {

@@ -5,7 +5,7 @@ const WORDS = {
   en: {
     title: "Adversarial examples, hands on",
     lead: "Choose or draw a digit, move every pixel a little, and watch four networks change their minds.",
-    choose: "Choose a digit", draw: "Draw a digit", clear: "Clear", use: "Use my drawing", label: "label",
+    choose: "Choose a digit", draw: "Draw a digit", clear: "Clear", label: "label",
     sheet: "200 test images of MNIST; arrow keys move the choice",
     drawHere: "Drawing area", yourLabel: "it shows a",
     change: "Change it", image: "image x", eta: "change η", sum: "x + η", epsilon: "ε, how far each pixel moves",
@@ -21,7 +21,7 @@ const WORDS = {
     reach: "reach",
     transfer: "Who fools whom", transferRun: "Measure on the 200 images", transferText: "Rows: made on. Columns: shown to. Error at ε = {eps}.",
     transferOne: "This image: what each column's network says of the example made on each row's.",
-    rubbish: "Rubbish: noise that shows nothing", noise: "New noise", step: "One step towards the class", rubbishText: "Pure noise shows no digit. What do the networks claim?",
+    rubbish: "Rubbish: noise that shows nothing", noise: "New noise", step: "One step towards class", rubbishText: "Pure noise shows no digit. What do the networks claim?",
     open: "Open a network…", save: "Save as PNG", presenter: "Presenter", language: "中文",
     predict: "Predict first", predictText: "Commit to an answer; then the page sets it up and you see.",
     next: "Next question", chosen: "You said: {answer}.", question: "Question {n} of {of}",
@@ -31,7 +31,7 @@ const WORDS = {
   zh: {
     title: "对抗样本：动手试试",
     lead: "选一个或画一个数字，把每个像素稍微移动一点，看四个网络如何改变主意。",
-    choose: "选择数字", draw: "画一个数字", clear: "清除", use: "使用我的画", label: "标签",
+    choose: "选择数字", draw: "画一个数字", clear: "清除", label: "标签",
     sheet: "MNIST 的 200 张测试图像；用方向键选择",
     drawHere: "绘图区", yourLabel: "它是",
     change: "改变它", image: "图像 x", eta: "扰动 η", sum: "x + η", epsilon: "ε：每个像素移动多少",

@@ -111,7 +111,7 @@ def rendered(canvas: Any, form: str = "png") -> bytes:
 def darken(canvas: Any) -> None:
     """Change a figure to one for dark pages: black, white and greys are turned round, other colours and images stay.
 
-    Text on an image stays as well: it was given a colour that the image lets read.
+    Text on an image or in a coloured box stays as well: it was given a colour that can be read there.
     """
     from matplotlib.axes import Axes
     from matplotlib.collections import Collection
@@ -120,16 +120,20 @@ def darken(canvas: Any) -> None:
     from matplotlib.text import Text
 
     canvas.draw_without_rendering()  # ticks and their labels are made only now
-    on_images = {text for axes in canvas.findobj(Axes) if axes.images for text in axes.texts}
+    kept = {text for axes in canvas.findobj(Axes) if axes.images for text in axes.texts}
     for part in canvas.findobj():
-        if isinstance(part, Text) and part not in on_images:
-            part.set_color(_turned(part.get_color()))
+        if isinstance(part, Text):
+            box, arrow = part.get_bbox_patch(), getattr(part, "arrow_patch", None)
+            if part not in kept and (box is None or _is_grey(box.get_facecolor())):
+                part.set_color(_turned(part.get_color()))
+            for patch in (box, arrow):
+                if patch is not None:
+                    patch.set(edgecolor=_turned(patch.get_edgecolor()), facecolor=_turned(patch.get_facecolor()))
         elif isinstance(part, Line2D):
             line, edge, face = part.get_color(), part.get_markeredgecolor(), part.get_markerfacecolor()
             part.set(color=_turned(line), markeredgecolor=_turned(edge), markerfacecolor=_turned(face))
         elif isinstance(part, Patch):
-            part.set_edgecolor(_turned(part.get_edgecolor()))
-            part.set_facecolor(_turned(part.get_facecolor()))
+            part.set(edgecolor=_turned(part.get_edgecolor()), facecolor=_turned(part.get_facecolor()))
         elif isinstance(part, Collection) and part.get_array() is None:
             part.set_edgecolor([_turned(colour) for colour in part.get_edgecolor()])
             part.set_facecolor([_turned(colour) for colour in part.get_facecolor()])
@@ -137,16 +141,21 @@ def darken(canvas: Any) -> None:
             part.tick_params(which="both", color=str(INK), labelcolor=str(INK))  # those that are still to be made
 
 
+def _is_grey(colour: Any) -> bool:
+    from matplotlib.colors import to_rgba
+
+    *shares, _ = to_rgba(colour)
+    return max(shares) - min(shares) <= 0.02
+
+
 def _turned(colour: Any) -> Any:
     """A grey, from black to white, as the grey that stands for it on a dark page; another colour as it is."""
     from matplotlib.colors import to_rgba
 
-    if isinstance(colour, str) and colour in ("none", "auto"):
+    if (isinstance(colour, str) and colour in ("none", "auto")) or not _is_grey(colour):
         return colour
-    red, green, blue, opacity = to_rgba(colour)
-    if max(red, green, blue) - min(red, green, blue) > 0.02:
-        return colour
-    return (*[INK * (1 - red) + PAPER * red] * 3, opacity)
+    grey, _, _, opacity = to_rgba(colour)
+    return (*[INK * (1 - grey) + PAPER * grey] * 3, opacity)
 
 
 def _in_256_colours(picture_file: bytes) -> bytes:

@@ -59,6 +59,14 @@ def test_every_claim_is_on_the_map_and_among_the_claims(page):
     assert not set(re.findall(r"\(#claim-([\w-]+)\)", texts()[page])) - set(claims())
 
 
+def test_the_table_of_claims_has_each_once_and_a_line_for_each_value():
+    lines = pages.claims_table().splitlines()[2:]
+    named = [line for line in lines if "badge" in line]
+    assert [re.search(r"#claim-([\w-]+)", line)[1] for line in named] == list(claims())
+    assert len(lines) > len(named)
+    assert all("<br>" not in line for line in lines)
+
+
 def test_every_claim_has_a_place_to_link_to():
     assert sorted(re.findall(r"^\(claim-([\w-]+)\)=$", texts()["claims.md"], re.M)) == sorted(claims())
 
@@ -655,6 +663,22 @@ def test_by_keyboard(browser, address):
     page.keyboard.press("Enter")
     assert page.locator("details.hide[open]").count() == 1
     assert page.locator("details.hide[open] pre").first.is_visible()
+    page.context.close()
+
+
+@pytest.mark.browser
+def test_claims_are_shown_by_their_status(browser, address):
+    page, _ = opened(browser, address, 390)
+    page.goto(urljoin(address, "claims.html"))
+    for button in page.locator(".filter button").all():
+        button.click()
+        status, count = re.fullmatch(r"(.*) \((\d+)\)", button.inner_text()).groups()
+        badges = page.locator("table >> nth=0").locator("tr:visible .badge")
+        assert badges.count() == int(count)
+        assert status == "all" or all(badge.endswith(status) for badge in badges.all_inner_texts())
+        first = page.locator("table >> nth=0").locator("tbody tr:visible").first
+        assert first.locator(".badge").is_visible(), "a claim's first row has its name and its status"
+        assert first.locator(".badge").bounding_box()["x"] < 390
     page.context.close()
 
 

@@ -73,6 +73,17 @@ def test_a_page_knows_its_cells_and_points(number):
     assert ("networks" in about["packs"]) == ("embedded(" in SOURCES[number])
 
 
+def test_cells_that_take_minutes_are_found_by_words_of_theirs(monkeypatch):
+    pytest.importorskip("jupytext", reason="makes notebooks with jupytext: pip install 'tinyadv[course]'")
+    for number, wanted in build.LONG.items():
+        assert sorted(cell["minutes"] for cell in build.lesson(number)["cells"] if cell["minutes"]) == sorted(
+            wanted.values()
+        )
+    monkeypatch.setattr(build, "LONG", {3: {"no such words": 1}})
+    with pytest.raises(ValueError, match="'no such words' is to be in one cell of lesson 3, and is in 0"):
+        build.lesson(3)
+
+
 def test_a_pack_gives_back_its_files():
     files = {"site/a.py": b"1", "usr/lib/b.zip": bytes(range(256)), "c": b""}
     packed = build.pack(files.items())
@@ -473,7 +484,7 @@ FUTURE = "from __future__ import annotations\n"
 def test_every_cell_of_a_lesson_runs_on_its_page_or_is_for_home(number, reader):
     """Cell after cell, as a reader runs them, on a fiftieth of MNIST."""
     about = build.lesson(number)
-    codes = [cell["code"] for cell in about["cells"] if not cell["exercise"]]
+    cells = [cell for cell in about["cells"] if not cell["exercise"]]
     about["cells"][0]["code"] = FUTURE + FEW + about["cells"][0]["code"].removeprefix(FUTURE)
     here = reader(number, given={f"**/lesson{number:02}.json": json.dumps(about)}, service_workers="block")
     buttons = here.page.get_by_role("button", name="Run", exact=True)
@@ -481,8 +492,10 @@ def test_every_cell_of_a_lesson_runs_on_its_page_or_is_for_home(number, reader):
         assert buttons.count() == 0
         assert here.page.get_by_text(f"{about['home']}: tinyadv lesson {number}").is_visible()
         return
-    assert buttons.count() == len(codes)
-    for place, code in enumerate(codes):
+    assert buttons.count() == len(cells)
+    for place, (code, minutes) in enumerate((cell["code"], cell["minutes"]) for cell in cells):
+        told = buttons.nth(place).locator("xpath=..").inner_text()
+        assert (f"Run this at home: tinyadv lesson {number}" in told) == bool(minutes)
         said = here.run(place)
         assert re.match(r"Ran here in [\d.]+ s\.", said), f"cell {place}:\n{code}\n{said}"
         output = buttons.nth(place).locator("xpath=../..").locator(".run-output")

@@ -221,14 +221,15 @@ def badge(claim: Claim, result: Result | None) -> str:
 
 
 def claims_table() -> str:
-    """Every claim's paper's values, ours, and the status."""
+    """Every claim's paper's values, ours, and the status: a line for each value, the first of a claim with its name."""
     results, lines = committed(), []
     for claim in claims().values():
         result = results.get(claim.id)
-        compared = [row for row in rows(claim, result) if row.status is not None]
-        columns = [[text(row.label), text(row.paper), _together(row.ours)] for row in compared]
-        together = ["<br>".join(column) for column in zip(*columns, strict=True)]
-        lines.append([claim_link(claim), badge(claim, result), *together, text(claim.section)])
+        name, state, section = claim_link(claim), badge(claim, result), text(claim.section)
+        for row in rows(claim, result):
+            if row.status is not None:
+                lines.append([name, state, text(row.label), text(row.paper), _together(row.ours), section])
+                name = state = section = ""
     return table(["Claim", "Status", "What", "Paper", "Ours \\[95 % interval\\]", "§"], lines)
 
 

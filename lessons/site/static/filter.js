@@ -2,10 +2,18 @@
 function addFilter() {
   const table = [...document.querySelectorAll("table")].find((t) => t.querySelector("td .badge"));
   if (!table || !document.querySelector("h1")?.textContent.startsWith("The claims")) return;
-  const rows = [...table.querySelectorAll("tbody tr")];
-  const status = (row) => row.querySelector(".badge").textContent.replace(/\s/g, " ").replace(/[^a-z ]/g, "").trim();
-  const counts = new Map([["all", rows.length]]);
-  rows.forEach((row) => counts.set(status(row), (counts.get(status(row)) || 0) + 1));
+  const statuses = new Map(); // of each row: a claim's first row has it, the ones below belong to the same claim
+  const counts = new Map([["all", 0]]);
+  let status = "";
+  for (const row of table.querySelectorAll("tbody tr")) {
+    const badge = row.querySelector(".badge");
+    if (badge) {
+      status = badge.textContent.replace(/\s/g, " ").replace(/[^a-z ]/g, "").trim();
+      for (const name of ["all", status]) counts.set(name, (counts.get(name) || 0) + 1);
+    }
+    row.classList.toggle("more", !badge);
+    statuses.set(row, status);
+  }
   const bar = document.createElement("div");
   bar.className = "filter";
   bar.setAttribute("role", "group");
@@ -16,7 +24,7 @@ function addFilter() {
     button.textContent = `${name} (${count})`;
     button.setAttribute("aria-pressed", String(name === "all"));
     button.addEventListener("click", () => {
-      rows.forEach((row) => (row.hidden = name !== "all" && status(row) !== name));
+      for (const [row, its] of statuses) row.hidden = name !== "all" && its !== name;
       bar.querySelectorAll("button").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
     });
     bar.append(button);

@@ -55,8 +55,19 @@ UNUSED = {
 }  # fmt: skip
 MATPLOTLIB_DATA = "matplotlib/mpl-data.zip"  # its fonts and settings, in an archive of their own
 BESIDE = ("pytest", "pluggy", "iniconfig", "pygments", "rich", "filelock")  # what the wheel has not: as installed here
-# Lessons that do not run on a page, and why. What of a page takes more than a minute is stopped: see page.js.
+# Lessons that do not run on a page, and why.
 AT_HOME = {16: "This lesson needs GoogLeNet, which is downloaded at home"}
+# Cells that take more than a minute there, by words of their code, and how many minutes: they train networks. The page
+# says so, and that they run faster at home.
+LONG = {
+    8: {"trained240 = networks": 2},
+    9: {'trained(control("through-attack"': 1},
+    10: {"models = {J.top": 3},
+    11: {"three = [networks": 2, "recipe in halves": 1},
+    12: {"members = [networks": 1},
+    13: {"trained[name] = networks": 3},
+    14: {"pair = [networks": 2},
+}
 
 
 def missing() -> list[str]:
@@ -102,8 +113,13 @@ def lesson(number: int) -> dict[str, Any]:
     dict
         `file`: the name of what is handed in. `pieces`: that file as students get it, in parts: text as it is, or
         an exercise with its `name` and its `stub`. `points`: of each exercise. `cells`: the page's code cells in their
-        order, each with its `code` and the `exercise` that it solves, or null. `packs`: what running them needs.
-        `home`: why they cannot be run on the page, or null.
+        order, each with its `code`, the `exercise` that it solves, or null, and the `minutes` that it takes, null if
+        less than one. `packs`: what running them needs. `home`: why they cannot be run on the page, or null.
+
+    Raises
+    ------
+    ValueError
+        If words of `LONG` are in none of the lesson's cells, or in several.
     """
     path = graded_lessons()[number]
     source = path.read_text(encoding="utf-8")
@@ -111,13 +127,23 @@ def lesson(number: int) -> dict[str, Any]:
     names = [piece.name for piece in split if piece.name]
     points = {name: sum(tests.values()) for name, tests in tests_of(number, names).items()}
     cells = [cell for cell in json.loads(lesson_page(number))["cells"] if cell["cell_type"] == "code"]
+    codes = [_code(cell) for cell in cells]
+    minutes = dict.fromkeys(range(len(codes)))
+    for words, count in LONG.get(number, {}).items():
+        places = [i for i, code in enumerate(codes) if words in code]
+        if len(places) != 1:
+            raise ValueError(f"{words!r} is to be in one cell of lesson {number}, and is in {len(places)}")
+        minutes[places[0]] = count
     used = ["figures", "data", *(["networks"] if "embedded(" in source else [])]
     return {
         "number": number,
         "file": path.name,
         "pieces": [{"name": piece.name, "stub": piece.text} if piece.name else piece.text for piece in split],
         "points": points,
-        "cells": [{"code": code, "exercise": _solved(code, names, cell)} for cell in cells for code in [_code(cell)]],
+        "cells": [
+            {"code": code, "exercise": _solved(code, names, cell), "minutes": minutes[i]}
+            for i, (cell, code) in enumerate(zip(cells, codes, strict=True))
+        ],
         "packs": used,
         "home": AT_HOME.get(number),
     }

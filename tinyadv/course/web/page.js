@@ -8,6 +8,7 @@ import { answered, kept, keep, solved, submission } from "./answers.js";
 
 const CHECK_SECONDS = 20; // for the tests of one exercise
 const RUN_SECONDS = 60; // for one cell
+const SLOWER = 5; // as many times may one that takes minutes take on a slow machine
 const START_SECONDS = 120; // before that, for what Python has to import
 const HERE = new URL(".", import.meta.url);
 const ROOT = new URL(document.documentElement.dataset.content_root ?? "./", location.href);
@@ -122,7 +123,7 @@ async function checked(name) {
   const text = view.state.doc.toString();
   const answers = { ...answered(lesson), [name]: text };
   const request = { do: "check", number: lesson.number, name, file: lesson.file, source: submission(lesson, answers) };
-  const done = await ask(said, [], request, CHECK_SECONDS, `the tests of ${name}`);
+  const done = await ask(said, [], request, () => CHECK_SECONDS, `the tests of ${name}`);
   if (!done) return;
   keep(lesson.number, name, { text, checked: text, said: done.said, earned: done.earned, points: done.points });
   shown(name);
@@ -138,11 +139,16 @@ function offerCells() {
     if (lesson.cells[i].exercise) return;
     const tools = make("div", { className: "tools" });
     const output = make("div", { className: "run-output" });
+    const { minutes } = lesson.cells[i];
     if (!lesson.home) tools.append(button("Run", () => runCell(i, output)));
-    else if (!i) tools.append(make("p", { textContent: `${lesson.home}: tinyadv lesson ${lesson.number}` }));
+    if (minutes) tools.append(make("span", { textContent: `Trains for ${about(minutes)} here. ${atHome()}` }));
+    if (lesson.home && !i) tools.append(make("p", { textContent: `${lesson.home}: tinyadv lesson ${lesson.number}` }));
     cell.append(tools, output); // below the output that came with the page
   });
 }
+
+const about = (minutes) => (minutes === 1 ? "more than a minute" : `about ${minutes} minutes`);
+const atHome = () => `Run this at home: tinyadv lesson ${lesson.number}`;
 
 // Run a cell, after those above it that have not run. Where a cell below has run, or an answer above is another one now,
 // the lesson is run from its start: so a cell finds what it finds when a lesson is read from the top.
@@ -166,7 +172,9 @@ async function runCell(index, output) {
   let text = null;
   const show = (message) => {
     if (message.cell !== undefined) {
-      say(said, due.length > 1 ? `Running cell ${message.cell + 1} of ${due.length} …` : "Running …");
+      const { minutes } = lesson.cells[due[message.cell]];
+      const where = due.length > 1 ? `Running cell ${message.cell + 1} of ${due.length}` : "Running";
+      say(said, `${where}${minutes ? `, for ${about(minutes)}` : ""} …`);
       return;
     }
     if (message.text !== undefined) {
@@ -187,7 +195,8 @@ async function runCell(index, output) {
     }
   };
   const began = performance.now();
-  const done = await ask(said, lesson.packs, request, RUN_SECONDS, "this cell", show);
+  const seconds = (cell) => 60 * (lesson.cells[due[cell]].minutes ?? 0) * SLOWER || RUN_SECONDS;
+  const done = await ask(said, lesson.packs, request, seconds, "this cell", show);
   if (!done) return;
   due.slice(0, done.ran).forEach((i) => (ran[i] = codes[i])); // the one that failed will run again
   if (done.error) {
@@ -202,7 +211,8 @@ async function runCell(index, output) {
 
 // ------------------------------------------------------------------------------------------------- asking Python
 
-// Have Python do something; what came of it, or null where it did not end: then `said` says why.
+// Have Python do something; what came of it, or null where it did not end: then `said` says why. It may take as long as
+// `seconds` says, of each cell by its place among those that run.
 async function ask(said, packs, request, seconds, what, show = () => {}) {
   if (busy) return null;
   busy = said;
@@ -210,8 +220,10 @@ async function ask(said, packs, request, seconds, what, show = () => {}) {
   let done = null;
   let last = "";
   let clock;
+  let allowed = START_SECONDS;
   const stop = button("Stop", () => python.stop("stopped"));
   const watch = (limit) => {
+    allowed = limit;
     clearTimeout(clock);
     clock = setTimeout(() => python.stop(TOO_LONG), limit * 1000);
   };
@@ -236,7 +248,7 @@ async function ask(said, packs, request, seconds, what, show = () => {}) {
         last = line; // what Python itself says when it fails
         return;
       }
-      if (message.began !== undefined || message.cell !== undefined) watch(seconds);
+      if (message.began !== undefined || message.cell !== undefined) watch(seconds(message.cell));
       if (message.done) done = message.done;
       else show(message);
       if (!done && !said.contains(stop)) said.append(" ", stop);
@@ -245,7 +257,7 @@ async function ask(said, packs, request, seconds, what, show = () => {}) {
   } catch (error) {
     done = null;
     if (!said.isConnected) return null;
-    say(said, `✗ ${because(error.message, seconds, what)}`, "wrong");
+    say(said, `✗ ${because(error.message, allowed, what)}`, "wrong");
   } finally {
     clearTimeout(clock);
     if (!done) ran = []; // the next request has a new interpreter, or one of which nobody knows what it holds
@@ -260,7 +272,7 @@ const TOO_LONG = "too long";
 
 function because(why, seconds, what) {
   if (why === TOO_LONG && what === "this cell") {
-    return `Stopped after ${seconds} s. Run this at home: tinyadv lesson ${lesson.number}`;
+    return `Stopped after ${seconds} s. ${atHome()}`;
   }
   if (why === TOO_LONG) return `Stopped: ${what} did not end within ${seconds} s. Is there an endless loop?`;
   if (why === "stopped") return "Stopped.";

@@ -683,6 +683,17 @@ def test_claims_are_shown_by_their_status(browser, address):
 
 
 @pytest.mark.browser
+def test_a_link_opens_a_claim_s_definition_and_no_hint(browser, address):
+    page, _ = opened(browser, address)
+    page.goto(urljoin(address, "claims.html#claim-fgsm-softmax"))
+    assert page.locator("#claim-fgsm-softmax, #fgsm-softmax").locator("details[open]").count() == 1
+    page.goto(urljoin(address, f"lessons/{course.path_of(3).stem}.html#lesson-03"))
+    assert page.locator("details", has_text="Hint 1").count() >= 1
+    assert page.locator("article details[open]").count() == 0
+    page.context.close()
+
+
+@pytest.mark.browser
 def test_chinese_has_fonts_of_its_own_everywhere(browser, address):
     page, _ = opened(browser, address)
     for name, chinese in (("glossary.html", "dt[lang=zh-Hans]"), ("index.html", ".sidebar-tree a[href^=glossary]")):

@@ -35,7 +35,7 @@ function addFilter() {
 // A link to a claim opens what is folded away there.
 function openTarget() {
   const target = !location.hash ? null : document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  (target?.closest("section") || target)?.querySelector("details")?.setAttribute("open", "");
+  (target?.closest("section") || target)?.querySelector("details.definition")?.setAttribute("open", "");
 }
 
 addEventListener("DOMContentLoaded", () => {

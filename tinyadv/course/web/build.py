@@ -60,11 +60,12 @@ AT_HOME = {16: "This lesson needs GoogLeNet, which is downloaded at home"}
 # Cells that take more than a minute there, by words of their code, and how many minutes: they train networks. The page
 # says so, and that they run faster at home.
 LONG = {
+    6: {"maxout = networks": 1},
     8: {"trained240 = networks": 2},
     9: {'trained(control("through-attack"': 1},
     10: {"models = {J.top": 3},
     11: {"three = [networks": 2, "recipe in halves": 1},
-    12: {"members = [networks": 1},
+    12: {"members = [networks": 1, "recipes.mp_dbm(size": 1},
     13: {"trained[name] = networks": 3},
     14: {"pair = [networks": 2},
 }

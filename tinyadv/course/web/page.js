@@ -119,15 +119,24 @@ function shown(name) {
 }
 
 async function checked(name) {
-  const { said, view } = exercises.get(name);
+  const { said: place, view } = exercises.get(name);
   const text = view.state.doc.toString();
   const answers = { ...answered(lesson), [name]: text };
   const request = { do: "check", number: lesson.number, name, file: lesson.file, source: submission(lesson, answers) };
-  const done = await ask(said, [], request, () => CHECK_SECONDS, `the tests of ${name}`);
+  const done = await ask(place, [], request, () => CHECK_SECONDS, `the tests of ${name}`);
   if (!done) return;
-  keep(lesson.number, name, { text, checked: text, said: done.said, earned: done.earned, points: done.points });
+  const said = inEditor(done.said, name, answers);
+  keep(lesson.number, name, { text, checked: text, said, earned: done.earned, points: done.points });
   shown(name);
   bar();
+}
+
+// Feedback counts the lines of the whole file; a reader sees those of the editor.
+function inEditor(said, name, answers) {
+  const place = lesson.pieces.findIndex((piece) => piece.name === name);
+  const lines = (count) => submission({ pieces: lesson.pieces.slice(0, count) }, answers).split("\n").length - 1;
+  const [above, end] = [lines(place), lines(place + 1)];
+  return said.replace(/\bline (\d+)/g, (whole, line) => (line > above && line <= end ? `line ${line - above}` : whole));
 }
 
 // ----------------------------------------------------------------------------------------------------- cells

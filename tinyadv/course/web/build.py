@@ -65,7 +65,7 @@ LONG = {
     9: {'trained(control("through-attack"': 1},
     10: {"models = {J.top": 3},
     11: {"three = [networks": 2, "recipe in halves": 1},
-    12: {"members = [networks": 1, "recipes.mp_dbm(size": 1},
+    12: {"members = [networks": 1},
     13: {"trained[name] = networks": 3},
     14: {"pair = [networks": 2},
 }

@@ -156,7 +156,7 @@ function offerCells() {
   });
 }
 
-const about = (minutes) => (minutes === 1 ? "more than a minute" : `about ${minutes} minutes`);
+const about = (minutes) => (minutes === 1 ? "about a minute" : `about ${minutes} minutes`);
 const atHome = () => `Run this at home: tinyadv lesson ${lesson.number}`;
 
 // Run a cell, after those above it that have not run. Where a cell below has run, or an answer above is another one now,

@@ -21,6 +21,7 @@ from tiny import TINY, GivenLab, tiny_mnist, use
 
 import tinyadv.paper.run  # noqa: F401  (it imports all sections, and so fills MEASURES)
 from tinyadv.paper import audit
+from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import (
     BLUE,
     GREEN,
@@ -31,13 +32,14 @@ from tinyadv.paper.draw import (
     STYLE,
     darken,
     draw_figure,
+    drawing_of,
     drawings,
     pixels,
     rendered,
     show_image,
 )
 from tinyadv.paper.measure import MEASURES, appendix, cifar10, section2
-from tinyadv.paper.results import Result, encoded
+from tinyadv.paper.results import Result, committed, encoded
 
 
 @cache
@@ -426,3 +428,25 @@ def test_a_text_that_is_no_image_is_refused(text):
 def test_matplotlib_is_imported_where_a_figure_is_drawn_and_not_before():
     program = "import sys, tinyadv.paper.run; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_result_without_details_has_no_figure_and_one_without_logs_has_the_papers_lines(tmp_path):
+    """A network that was trained without a log, by an earlier program or on a machine that gave only its numbers."""
+    result = saved("maxout-1600-naive")
+    bare = replace(result, measurements=[replace(result.measurements[0], details={})])
+    assert drawing_of(bare) is None
+    assert draw_figure(bare, tmp_path / "none") is None
+    assert not (tmp_path / "none").exists()
+    for claim in ("adv-train-240", "maxout-1600-naive", "adv-train-1600"):
+        drawings()[claim].draw(canvas := Canvas(), {"logs": {}})
+        assert len(canvas.axes[0].get_lines()) == len(claims()[claim].published)
+        assert canvas.axes[0].get_yscale() == "log"
+
+
+@pytest.mark.parametrize("claim", sorted(drawings().keys() & committed().keys()))
+def test_the_committed_results_can_be_drawn(claim):
+    """They come from several machines and earlier programs, which may not have kept all that today's figures show."""
+    if drawing := drawing_of(committed()[claim]):
+        with mpl.rc_context(STYLE):
+            drawing.draw(canvas := Canvas(), committed()[claim].measurements[0].details)
+        assert canvas.axes

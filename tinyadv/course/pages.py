@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..paper.claims import Claim, claims
-from ..paper.draw import drawings
+from ..paper.draw import drawing_of
 from ..paper.results import Result, committed, format_paper, status, statuses
 from ..paper.show import entry, rows
 from ..paper.show import seeds as seeds_of
@@ -263,7 +263,7 @@ def _details(claim: Claim, result: Result | None) -> str:
         parts += [f"**Why it {_VERBS[one.status]}:** {text(one.note)}"] if one.note else []
     if taught := lessons_of(claim):
         parts.append("Lessons: " + "; ".join(map(lesson_link, taught)) + ".")
-    if result is not None and (drawing := drawings().get(claim.id)):
+    if result is not None and (drawing := drawing_of(result)):
         about = f"{text(drawing.title)}. {text(drawing.caption)}"
         parts.append(picture(drawing.file, drawing.dark_file, " ".join(drawing.title.split()), about))
     more = [text(claim.definition)]

@@ -115,9 +115,9 @@ _PLACES = {"lessons.md": "lessons/index.md", "reference.md": "reference/index.md
 
 def _prepare(source: Path, results: Mapping[str, Result]) -> None:
     """Write Sphinx's sources; what has not changed is left as it is, what is no longer there is taken away."""
-    from ..paper.draw import drawings
+    from ..paper.draw import drawing_of
 
-    drawn = [drawing for name, drawing in drawings().items() if name in results]
+    drawn = [drawing for result in results.values() if (drawing := drawing_of(result))]
     pictures = [HOME, HOME_DARK, *(file for drawing in drawn for file in (drawing.file, drawing.dark_file))]
     written = {source / "pictures" / file for file in pictures}
     for place, text in sources(results):

@@ -77,12 +77,17 @@ def drawings() -> dict[str, Drawing]:
     return collected("draws", *modules(__name__))
 
 
+def drawing_of(result: Result) -> Drawing | None:
+    """The drawing of a result's claim; None where the claim has none or nothing was kept that it could draw."""
+    return drawings().get(result.claim) if result.measurements[0].details else None
+
+
 def draw_figure(result: Result, folder: Path, dark: bool = False) -> Path | None:
-    """Draw the figure of a result into `folder`, as PNG; where it is, or None where the claim has none.
+    """Draw the figure of a result into `folder`, as PNG; where it is, or None where `drawing_of` has none.
 
     With `dark` the same figure for dark pages is written beside it.
     """
-    drawing = drawings().get(result.claim)
+    drawing = drawing_of(result)
     if drawing is None:
         return None
     matplotlib = import_matplotlib()

@@ -37,7 +37,7 @@ def _draw_large_trained(canvas: Any, details: dict[str, Any]) -> None:
 
 def _draw_clean_errors(canvas: Any, details: dict[str, Any], claim: str, published: dict[str, str]) -> None:
     """Curves of the networks that were logged, and a line of its colour for each of the paper's numbers."""
-    axes, logs = canvas.subplots(), details.get("logs", {})
+    axes, logs = canvas.subplots(subplot_kw={"yscale": "log"}), details.get("logs", {})
     for name, label, colour, style in (
         ("naive", "naive training", ORANGE, "s--"),
         ("trained", "adversarial training, attack under masks", BLUE, "o-"),
@@ -46,7 +46,7 @@ def _draw_clean_errors(canvas: Any, details: dict[str, Any], claim: str, publish
         if name in logs:
             epochs, errors = logs[name]["epoch"], [100 * e or nan for e in logs[name]["error"]]
             gap = max(1, len(epochs) // 20)
-            axes.semilogy(epochs, errors, style, color=colour, label=label, markevery=gap)
+            axes.plot(epochs, errors, style, color=colour, label=label, markevery=gap)
     for quantity in claims()[claim].published:
         paper, colour = 100 * (quantity.paper or 0.0), published[quantity.name]
         axes.axhline(paper, color=colour, linewidth=1, label=f"{quantity.label}, the paper's")

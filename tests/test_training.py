@@ -429,7 +429,7 @@ def test_what_looks_like_the_same_training_is_told_from_it(checkpoint, first, th
     ("held", "message"),
     [
         (threading.Lock(), "args.0 is a lock, of which nobody can say whether it is the same"),
-        (iter([1]), "args.0 is a list_iterator, of which nobody can say"),
+        (iter([1]), "args.0 is a list_iterator, which cannot be searched"),
         (random.Random(0), "args.0 is a Random, of which nobody can say"),  # what it draws next is in no attribute
         ((0.1).conjugate, "args.0 is the method conjugate of a float, of which nobody can say"),
         (io.StringIO("a"), "args.0 is a StringIO, of which nobody can say"),

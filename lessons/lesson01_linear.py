@@ -7,7 +7,7 @@ inputs that are each too small to matter add up to a change of the output that d
 # %% [markdown]
 # # Lesson 1. Many small changes: why a linear model can be fooled
 #
-# **Time:** about 40 minutes. **You need:** sums, logarithms, a little NumPy.
+# **Time:** about 40 minutes. **You need:** sums, logarithms, mean and variance, a little NumPy.
 #
 # **After this lesson you can**
 #
@@ -90,7 +90,7 @@ def worst_change(w: np.ndarray, eps: float) -> np.ndarray:
 #
 # $$\eta = \varepsilon\,\operatorname{sign}(w), \qquad\text{and}\qquad w^\top\eta = \varepsilon \sum_i |w_i| .$$
 #
-# Two ways to measure the size of an array appear here, and the paper uses both in every section:
+# Two ways to measure the size of an array appear here, and both come back in many lessons:
 #
 # - The *max norm* $\lVert\eta\rVert_\infty$ is the largest entry, ignoring signs. Here it is $\varepsilon$.
 # - The *L1 norm* $\lVert w\rVert_1 = \sum_i |w_i|$ adds up the entries, ignoring signs.
@@ -188,7 +188,8 @@ if __name__ == "__main__":
 # %% [markdown]
 # The claim is that the growth is *exactly* $\varepsilon\,m\,n$, and that no random change does more. The table below
 # compares our measurement with the paper. *This lesson* is what you have just computed, *ours* are the project's own
-# longer runs, and *paper* is what the paper says.
+# longer runs, and *paper* is what the paper says. The row *statement* tells whether the claim holds; square brackets
+# are the range in which chance leaves a number (a 95 % confidence interval). The *exponent* is the slope of the line.
 
 # %%
 if __name__ == "__main__":
@@ -296,8 +297,9 @@ if __name__ == "__main__":
 # - The worst change has the signs of the weights. It raises the activation by $\varepsilon\lVert w\rVert_1$, which
 #   grows like $n$. A random change of the same size typically raises it by $\varepsilon\lVert w\rVert_2$, which grows
 #   like $\sqrt n$.
-# - On threes and sevens the worst change makes most answers wrong, and random noise of the same size almost none.
+# - On threes and sevens the worst change makes most answers wrong. Random noise of the same size hardly changes the
+#   error.
 #
-# **What this cannot explain yet.** Here we could read the sign of $w$ off the model. A model that *learns* its weights,
-# and squashes its output, has no $w$ lying open. In which direction should its input move? Lesson 2 trains such a
-# model.
+# **What this cannot explain yet.** Here we could read the sign of $w$ off the model, because its output is a plain sum.
+# A network does more with its inputs than add them up, and no single array $w$ tells what it does. In which direction
+# should its input move? Lesson 2 begins with a model that squashes its sum, and finds the direction by a derivative.

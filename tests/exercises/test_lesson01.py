@@ -77,6 +77,9 @@ def test_it_is_the_standard_deviation_over_all_coins(lesson):
             0.25 * np.abs(w).sum()
         ),
         "eps is missing": right / 0.25,
+        "eps is squared once too often: the root of the variance has eps, not eps^2": right * 0.25,
+        "the weights are missing: this is for weights of 1": 0.25 * 3,
+        "the mean size of a weight stands where the root of the mean square is wanted": 0.25 * 3 * np.abs(w).mean(),
         "this is the mean of the w_i^2 where their sum is wanted: a 1/n too much": right / 3,
         "eps is under the square root unsquared: Var(eta_i) is eps^2": right / 0.25**0.5,
         "the terms were added before they were squared: (sum w_i)^2 is not sum w_i^2": 0.25 * abs(w.sum()),

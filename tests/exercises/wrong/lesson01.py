@@ -145,5 +145,29 @@ def typical_change(w, eps):
 """,
             "takes the mean of the weights away",
         ),
+        (
+            "eps squared outside of the root",
+            """
+def typical_change(w, eps):
+    return float(eps**2 * np.sqrt((w**2).sum()))
+""",
+            "eps is squared once too often",
+        ),
+        (
+            "the weights forgotten",
+            """
+def typical_change(w, eps):
+    return float(eps * np.sqrt(len(w)))
+""",
+            "the weights are missing",
+        ),
+        (
+            "the mean size of a weight",
+            """
+def typical_change(w, eps):
+    return float(eps * np.abs(w).mean() * np.sqrt(len(w)))
+""",
+            "the mean size of a weight",
+        ),
     ],
 }

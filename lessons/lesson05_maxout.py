@@ -19,7 +19,8 @@ them, max-norm after each update. Its gradients must be the engine's, also where
 #
 # The paper (Goodfellow, Shlens and Szegedy 2015, section 6) has a maxout network with two layers of 240 units, trained
 # with dropout. It is wrong on 0.94 % of the MNIST test images. This is the network that the paper attacks, and that it
-# later trains on its own adversarial examples.
+# later trains on its own adversarial examples. (A *unit* is one of the numbers that a layer computes for each image;
+# *maxout* and *dropout* are explained below.)
 #
 # You don't have to trust an autograd engine to train such a network. In this lesson we build it from five
 # rules, each of them an exercise. Then we put them together.
@@ -36,15 +37,15 @@ from tinyadv.metrics import wilson
 from tinyadv.optim import project_rows
 
 SIZES = {"quick": (120, 3, 2), "lesson": (240, 5, 10), "paper": (240, 5, 250)}  # units, pieces, epochs
-LIMIT = 1.9365  # the longest that a unit's weights may become, as published
+LIMIT = 1.9365  # the longest that a row of weights may become (see max-norm), as published
 
 # %% [markdown]
 # ## A linear layer
 #
 # Every layer begins with a linear one, $a = x W^\top + b$, with an input $x$ of shape `(N, D)`, and $W$ of shape
-# `(U, D)`: each of the U units has its weights in a row. What comes down from above is $g = \partial J/\partial a$, of
-# shape `(N, U)`. Lesson 4 has the rules for a product of matrices, for a transposed matrix, and for a bias that was
-# repeated N times.
+# `(U, D)`: N images of D numbers each, and each of the U units has its weights in a row. On the way back, the layer
+# above gives us $g = \partial J/\partial a$, of shape `(N, U)`, where $J$ is the cost. Lesson 4 has the rules for a
+# product of matrices, for a transposed matrix, and for a bias that was repeated N times.
 #
 # ## Exercise 1 (easy): a linear layer backwards
 #
@@ -74,12 +75,12 @@ def linear_backward(g: np.ndarray, x: np.ndarray, W: np.ndarray) -> tuple[np.nda
 # otherwise. The mask is a constant, so on the way back $g$ is multiplied by the same mask.
 #
 # At test time nothing is dropped. Then the next layer would suddenly see larger sums. So what was kept is divided by
-# `keep` during training, and the mean stays the same. The authors kept half of the hidden units and divided; of the
-# pixels they kept 0.8, and did not divide.
+# `keep` during training, and the mean stays the same. The authors kept half of the hidden units and divided. Of the
+# pixels they kept 0.8 and did not divide, so the sums of the first layer are indeed larger at test time.
 #
 # ## Exercise 2 (easy): a mask
 #
-# Draw a mask, in float32.
+# Draw a mask in float32, with or without `rescale`. Draw from `rng`, each entry independently of the others.
 
 
 # %%
@@ -178,7 +179,8 @@ def softmax_cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarr
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Compare it with `np.arange(P)[:, None]`: the result is true for one piece of each unit.
+# Give the winners an axis for the pieces, shape `(N, 1, U)`, and compare with `np.arange(P)[:, None]`: the result, of
+# shape `(N, P, U)`, is true for one piece of each unit. $g$ needs the same axis.
 #
 # </details>
 
@@ -199,8 +201,8 @@ def maxout_backward(g: np.ndarray, a: np.ndarray) -> np.ndarray:
 # ## Max-norm
 #
 # Dropout works best with a high learning rate, and with that, weights would grow without end. *Max-norm* is a simple
-# brake: after each update, if a unit's weights (a row $w$ of $W$) are longer than a limit $c$, they are scaled back to
-# that length. A shorter row stays as it is:
+# brake: after each update, if a row $w$ of $W$ is longer than a limit $c$, it is scaled back to that length. (A row is
+# the last axis: the weights of one unit, and in a maxout layer of one of its pieces.) A shorter row stays as it is:
 #
 # $$w \leftarrow w\,\min\Bigl(1, \frac{c}{\lVert w\rVert_2}\Bigr) .$$
 #
@@ -210,7 +212,8 @@ def maxout_backward(g: np.ndarray, a: np.ndarray) -> np.ndarray:
 #
 # <details><summary>Hint 1</summary>
 #
-# Divide by the larger of $\lVert w\rVert_2$ and $c$: then nothing is divided by 0, and a short row keeps a factor of 1.
+# The factor is $c$, divided by the larger of $\lVert w\rVert_2$ and $c$: then nothing is divided by 0, and a short row
+# has a factor of 1.
 #
 # </details>
 
@@ -310,6 +313,9 @@ if __name__ == "__main__":
     check(eighths, (x[:100] > 0.5).astype("float32"), y[:100], rng)
 
 # %% [markdown]
+# float32 keeps about seven digits, so a difference below $10^{-6}$ is rounding. A tie that is shared, or given to the
+# wrong piece, would show as a far larger one.
+#
 # ## Training
 #
 # Batches of 100 images, and *momentum*: each array $\theta$ of weights or biases has a velocity $v$, which remembers
@@ -325,7 +331,7 @@ def train(layers, epochs, x, y, rng):
     """Train in place, by batches of 100: momentum, dropout, max-norm."""
     moving = [(p, np.zeros_like(p)) for layer in layers for p in layer]
     for epoch in range(epochs):
-        batches = -(-len(x) // 100)
+        batches = -(-len(x) // 100)  # rounded up
         for rows in np.array_split(rng.permutation(len(x)), batches):
             J, gradients, _ = backward(layers, masks_for(layers, len(rows), rng), x[rows], y[rows])
             for (p, v), g in zip(moving, gradients, strict=True):
@@ -352,7 +358,7 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Most of the way is quick; the last per cent takes hundreds of epochs. `tinyadv lesson 5 --profile lesson` goes on for
-# longer. (The second row of the table belongs to lesson 8.)
+# longer. (The rows *statement* and *adversarially trained* of the table belong to lesson 8.)
 #
 # ## What a unit does
 #
@@ -364,9 +370,8 @@ if __name__ == "__main__":
 # - in jumps
 
 # %% [markdown]
-# Here are two units of the first layer. Each dashed line is a piece:
-# along a line in input space a linear piece is a straight line. The unit, in black, follows the largest one, and bends
-# where the winner changes.
+# Here are two units of the first layer. Each dashed line is a piece: on a straight way through the images, the value of
+# a linear piece is a straight line. The unit, in black, follows the largest one, and bends where the winner changes.
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ def test_the_cost(lesson):
         ("J has the wrong sign: it is MINUS log p", -J),
         ("the logarithm is missing: J is -log p, not -p", -p[np.arange(N), y].mean()),
         ("one cost for each example: J is one number, their mean", -np.log(p[np.arange(N), y])),
+        ("log_p[:, y] takes the labels of all examples from every row: each row has its own label, log_p[arange(N), y]",
+         -np.log(p)[:, y].mean()),
     ])  # fmt: skip
 
 
@@ -149,6 +151,7 @@ def test_the_winner_gets_it(lesson):
     g, a = rng.standard_normal((4, 3)), rng.standard_normal((4, 3, 3))  # as many pieces as units: axes 1 and 2 alike
     right = by_engine(g, a)
     judge(lesson.maxout_backward(g, a), right, [
+        ("the axes of the result are in the wrong order: dJ/da is (N, P, U), as a is", np.swapaxes(right, 1, 2)),
         ("every piece gets g: only the piece that is the largest has a part in h", np.repeat(g[:, None], 3, axis=1)),
         ("the maximum over the units: the pieces are axis 1 of a (N, P, U)",
          g[:, None] * (a == a.max(axis=2)[..., None])),
@@ -230,8 +233,12 @@ def test_it_is_float32_and_from_this_generator(lesson):
     assert same, (
         "another mask from the same generator: draw from `rng`, not from np.random, so that runs can be repeated"
     )
-    assert first.dtype != bool, "truth values: float32 is wanted, 0 and 1"
-    assert first.dtype == np.float32, "float64 leak: a float64 mask makes everything that it is multiplied with float64"
+    plain = lesson.dropout_mask(np.random.default_rng(7), (20, 5), 0.5, False)
+    for mask, which in ((first, "rescale=True"), (plain, "rescale=False")):
+        assert mask.dtype != bool, f"truth values with {which}: float32 is wanted, 0 and 1"
+        assert mask.dtype == np.float32, (
+            f"float64 leak: with {which} your mask is {mask.dtype}, and float32 times that is float64"
+        )
     rng = np.random.default_rng(7)
     one, two = (lesson.dropout_mask(rng, (20, 5), 0.5, True) for _ in range(2))
     moved = not np.array_equal(one, two)
@@ -259,6 +266,10 @@ def test_only_rows_that_are_too_long_are_scaled(lesson):
     judge(given, projected(W, limit), [
         ("nothing was scaled: the first row has the length 5, the limit is 2", W),
         ("shorter rows were scaled up to the limit: they stay as they are", W * limit / norms),
+        ("the limit is missing in the factor: it is limit / max(length, limit), 1 for a short row",
+         W / np.maximum(norms, limit)),
+        ("the lengths of the rows were laid along the columns: keepdims=True",
+         W * np.minimum(1, limit / norms[:, 0])),
         ("columns were scaled: a unit's weights are a ROW of W, the last axis", projected(W.T, limit).T),
         ("the norm of the whole matrix: each row has its own", W * min(1.0, limit / np.sqrt(squares.sum()))),
         ("the square root is missing: the length is the root of the sum of squares",

@@ -125,6 +125,17 @@ def softmax_cross_entropy(z, y):
 """,
             "the maximum of each column was subtracted",
         ),
+        (
+            "the labels of all examples from every row",
+            """
+def softmax_cross_entropy(z, y):
+    z = z - z.max(axis=1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    t = y[:, None] == np.arange(z.shape[1])
+    return float(-log_p[:, y].mean()), (np.exp(log_p) - t) / np.float32(len(z))
+""",
+            "from every row",
+        ),
     ],
     "linear_backward": [
         (
@@ -285,6 +296,15 @@ def maxout_backward(g, a):
 """,
             "float64 leak",
         ),
+        (
+            "pieces as the last axis",
+            """
+def maxout_backward(g, a):
+    first = a.argmax(axis=1)
+    return g[:, :, None] * (first[:, :, None] == np.arange(a.shape[1]))
+""",
+            "the axes of the result",
+        ),
     ],
     "dropout_mask": [
         (
@@ -367,6 +387,24 @@ def dropout_mask(rng, shape, keep, rescale):
 """,
             "more than two values",
         ),
+        (
+            "truth values where nothing is rescaled",
+            """
+def dropout_mask(rng, shape, keep, rescale):
+    mask = rng.random(shape) < keep
+    return mask.astype("float32") / np.float32(keep) if rescale else mask
+""",
+            "truth values with rescale=False",
+        ),
+        (
+            "integers where nothing is rescaled",
+            """
+def dropout_mask(rng, shape, keep, rescale):
+    mask = rng.binomial(1, keep, shape)
+    return mask.astype("float32") / np.float32(keep) if rescale else mask
+""",
+            "your mask is int64",
+        ),
     ],
     "max_norm": [
         (
@@ -448,6 +486,24 @@ def max_norm(W, limit):
     return np.where(norms > limit, W / np.maximum(norms, limit), W)
 """,
             "get length 1",
+        ),
+        (
+            "no limit above the line",
+            """
+def max_norm(W, limit):
+    norms = np.sqrt((W**2).sum(axis=-1, keepdims=True))
+    return W / np.maximum(norms, limit)
+""",
+            "the limit is missing",
+        ),
+        (
+            "without keepdims",
+            """
+def max_norm(W, limit):
+    norms = np.sqrt((W**2).sum(axis=-1))
+    return W * (limit / np.maximum(norms, limit))
+""",
+            "keepdims=True",
         ),
     ],
 }

@@ -50,8 +50,8 @@ SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # in "qui
 #
 # Let $g = \nabla_x J$ be the gradient for one image, of shape `(D,)`. Let the entries of the noise $\eta$ be
 # independent, with mean 0 and variance $s^2$. To first order the cost changes by $g^\top\eta$. Its mean is $\sum_i
-# g_i\,\mathbb E\,\eta_i = 0$, where $\mathbb E$ is the mean over the noise: half of all noise even makes the cost
-# *fall*. Its variance is
+# g_i\,\mathbb E\,\eta_i = 0$, where $\mathbb E$ is the mean over the noise. If $\eta$ is as likely as $-\eta$, half
+# of all noise even makes the cost *fall*. The variance of the change is
 #
 # $$\mathbb E\,(g^\top\eta)^2 = \sum_{i, j} g_i g_j\,\mathbb E\,\eta_i\eta_j = s^2 \lVert g\rVert_2^2 ,$$
 #
@@ -62,6 +62,8 @@ SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # in "qui
 # times as much. This is lesson 1's $n$ against $\sqrt n$ again.
 #
 # ## Exercise 1 (easy): noise of both kinds
+#
+# Return an array of noise in float32, drawn from `rng`, each entry independently of the others.
 
 
 # %%
@@ -78,8 +80,8 @@ def noise(rng: np.random.Generator, shape: tuple, eps: float, kind: str) -> np.n
 
 # %% [markdown]
 # The networks of this lesson are all trained for the same number of epochs, so that they differ in one thing only. Two
-# of them to begin with: one trained on clean images, and one with noise of random signs. (`control` makes recipes of
-# networks that differ in the named thing only.)
+# of them to begin with: one trained on clean images, and one with noise of random signs. (`control` makes recipes, as
+# in lesson 6, of networks that differ in the named thing only.)
 
 # %%
 if __name__ == "__main__":
@@ -126,8 +128,9 @@ if __name__ == "__main__":
     compare("noise-uniform")
 
 # %% [markdown]
-# Noise hardly ever shows the network what FGSM shows it at each step. The histogram makes that visible: how much random
-# noise changes the cost of 1,000 images to first order, as a share of what FGSM does.
+# Almost always: training with noise of the same size does not protect it, because noise hardly ever finds the harmful
+# direction. The histogram shows this: how much random noise changes the cost of each of 1,000 images to first order, as
+# a share of the change by FGSM.
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":
@@ -165,8 +168,9 @@ if __name__ == "__main__":
 #
 # ## Exercise 2 (medium): a product with second derivatives
 #
-# For a function $f$ from a Tensor to one number, let $H$ be the matrix of its second derivatives at $x$. Return $H v$
-# without forming $H$.
+# First without a network, where only one thing is differentiated twice. For a function $f$ from a Tensor to one number,
+# let $g = \nabla_x f$, and let $H$ be the matrix of second derivatives of $f$ at $x$, that is
+# $\partial g/\partial x$. It is symmetric. Return $H v$, as an array, without forming $H$.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -215,11 +219,12 @@ if __name__ == "__main__":
 #   $\theta$ too; computed from `g` with operations, it is taken care of. `ops.sqrt` is the square root for Tensors.
 # - As in lesson 8, the attack sees the network without dropout, and both passes that train have masks.
 # - `x_adv` is now a Tensor already.
+# - You may take for granted that no $g$ is 0.
 #
 # <details><summary>Hint 1</summary>
 #
-# Start from your solution of lesson 8. Only two lines change: the one that calls `grad` for the attack, and the one
-# that makes `x_adv`.
+# Start from your solution of lesson 8. Only the lines of the attack change: `grad` of the cost with respect to
+# `Tensor(x)`, which `attacks.fgsm` may have hidden, and the line that makes `x_adv`.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -273,6 +278,7 @@ if __name__ == "__main__":
 #
 # - the one trained with FGSM
 # - the one trained through the scaled gradient
+# - neither resists it
 
 # %%
 if __name__ == "__main__":
@@ -284,9 +290,11 @@ if __name__ == "__main__":
     compare("through-attack", values)
 
 # %% [markdown]
-# Compare the clean error with the error under FGSM in each column of the table. Where the second is *smaller*, the
-# network reads the label off the attack. And where the clean error is far above that of the other network, training
-# through the attack was too short to learn the task at all; only a longer run can tell what it protects from.
+# Where both errors under PGD are near 100 %, neither network resists, and it says nothing which of them is higher. Then
+# compare, for each network, the clean error with the error under FGSM. Where the second is *smaller*, the network reads
+# the label off the attack. But first look at the clean errors alone: who guesses among ten classes errs on 90 %. A
+# network near that has not learned the task at all, as happens in a short training through the attack. Then none of its
+# other errors means anything; only a longer run can tell what such training protects from.
 #
 # ## Control 3: hidden layers
 #
@@ -309,7 +317,7 @@ if __name__ == "__main__":
 #
 # - once without dropout, to get hold of $h$ and take $\nabla_h J$, which then counts as a constant;
 # - once with masks, to add $\varepsilon\operatorname{sign}(\nabla_h J)$ to the outputs of the layer. These outputs
-#   stay in the graph, since the layers below shall learn too.
+#   stay in the graph, because the layers below have to learn too.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -365,9 +373,9 @@ if __name__ == "__main__":
     compare("hidden-last", training_errors)
 
 # %% [markdown]
-# The activations grow, as the paper says; how far depends on how long the network trains. It also says that with the
-# last layer perturbed even the *training* error is larger. Compare the last two rows: training this short need not
-# show it.
+# The activations grow, as the paper says; how far depends on how long the network trains. (The *statement* of the table
+# asks for a factor of three. That is our choice: the paper gives no number.) The paper also says that with the last
+# layer perturbed even the *training* error is larger. Compare the last two rows: training this short need not show it.
 #
 # All networks of this lesson side by side:
 

@@ -134,11 +134,19 @@ def test_float32_and_from_this_generator(lesson):
 
 
 def product(lesson, f, x, v):
+    def watched(X):
+        assert isinstance(X, Tensor), "f was called with an array, which records nothing: X = Tensor(x)"
+        return f(X)
+
     try:
-        given = lesson.hessian_vector(f, x, v)
+        given = lesson.hessian_vector(watched, x, v)
     except (TypeError, ValueError) as error:
-        lost = "grad wants a Tensor as y" in str(error) or "does not depend" in str(error)
-        if lost:
+        if "does not depend" in str(error):
+            raise AssertionError(
+                "g does not depend on the Tensor of the second grad: that is another Tensor than the one given to f "
+                "(make X = Tensor(x) once), or g has forgotten how it came about (.data)"
+            ) from None
+        if "grad wants a Tensor as y" in str(error):
             raise AssertionError(
                 "g has forgotten how it came about, so it cannot be differentiated again: create_graph=True"
             ) from None
@@ -214,6 +222,8 @@ def test_the_gradient_goes_through_the_attack(lesson):
          attacked(model, x, y, lambda g: x + c * (g / length(g).data))),
         ("the factor sqrt(D) is missing: the change shall be as long as FGSM's, eps sqrt(D)",
          attacked(model, x, y, lambda g: x + EPS * (g / length(g)))),
+        ("sqrt(N) where sqrt(D) is wanted: D is the number of pixels, x.shape[1], N that of images",
+         attacked(model, x, y, lambda g: x + EPS * len(x) ** 0.5 * (g / length(g)))),
         ("times D, not its root: FGSM's change has the length eps sqrt(D)",
          attacked(model, x, y, lambda g: x + EPS * D * (g / length(g)))),
         ("divided by the length of the whole batch's gradient: each image has its own, axis=1",

@@ -196,6 +196,25 @@ def hessian_vector(f, x, v):
 """,
             "returns a Tensor",
         ),
+        (
+            "two Tensors",
+            """
+def hessian_vector(f, x, v):
+    X = Tensor(x)
+    (g,) = grad(f(X), [X], create_graph=True)
+    return grad((g * v).sum(), [Tensor(x)])[0]
+""",
+            "another Tensor",
+        ),
+        (
+            "no Tensor",
+            """
+def hessian_vector(f, x, v):
+    (g,) = grad(f(x), [x], create_graph=True)
+    return grad((g * v).sum(), [x])[0]
+""",
+            "which records nothing",
+        ),
     ],
     "through_objective": [
         (
@@ -353,6 +372,18 @@ def through_objective(model, x, y, rng, eps, alpha):
     return J.item(), grad(J, parameters(model))
 """,
             "only one of the costs has masks",
+        ),
+        (
+            "the root of N",
+            """
+def through_objective(model, x, y, rng, eps, alpha):
+    X = Tensor(x)
+    (g,) = grad(model.loss(model(X), y), [X], create_graph=True)
+    x_adv = x + eps * len(x) ** 0.5 * (g / ops.sqrt((g * g).sum(axis=1, keepdims=True)))
+    J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
+    return J.item(), grad(J, parameters(model))
+""",
+            "sqrt(N) where sqrt(D)",
         ),
     ],
     "hidden_objective": [

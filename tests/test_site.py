@@ -528,7 +528,7 @@ FACTS = r"""() => {
     text: content.textContent,
     over: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     wide: [...document.querySelectorAll("body *")].filter((part) => part.getBoundingClientRect().right > innerWidth + 1
-      && !part.closest("pre, .table-wrapper, .formula, .output, .sidebar-drawer, .toc-drawer, .scroll")).slice(0, 3).map((p) => p.outerHTML.slice(0, 120)),
+      && !part.closest("pre, .table-wrapper, .formula, .output, .cell_output:has(> .wide), .sidebar-drawer, .toc-drawer, .scroll")).slice(0, 3).map((p) => p.outerHTML.slice(0, 120)),
   };
 }"""  # noqa: E501
 

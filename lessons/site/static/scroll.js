@@ -1,7 +1,10 @@
 // What is wider than the screen scrolls by itself; then it must be reachable by keyboard, too.
-const wide = ".content pre, .content .table-wrapper, .content .formula, .content .cell_output .output";
+const wide = ".content :is(pre, .table-wrapper, .formula, .cell_output, .cell_output .output)";
 
 function reachable() {
+  document.querySelectorAll(".content .cell_output > img").forEach((image) => {
+    image.classList.toggle("wide", image.naturalWidth > 1.9 * image.naturalHeight);
+  });
   document.querySelectorAll(wide).forEach((part) => {
     const scrolls = part.scrollWidth > part.clientWidth && getComputedStyle(part).overflowX !== "visible";
     if (!scrolls) {

@@ -402,6 +402,17 @@ def test_formulas_side_by_side_are_apart(tex, parts, module):
     assert module.parts(tex) == parts
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "one"),
+    [(" ", ".", "{}."), ("(", " or", "({}"), (" ", "-th", "{}-th"), ("<p>(", ")</p>", "({})"), (" ", " ", None)],
+)
+def test_a_formula_and_the_punctuation_at_it_are_on_one_line(before, after, one, module):
+    formula = module.mathml(r"\sqrt n") + module.END
+    page = module.together(f'<p id="a b">as {before}{formula}{after} and {formula} too</p>')
+    wholes = re.findall(r'<span class="together">(.*?)</span>', page, re.DOTALL)
+    assert wholes == ([one.format(formula)] if one else [])
+
+
 def test_the_font_has_what_formulas_need(module):
     """All characters of the formulas in lessons and pages, and those that elements imply, are in the font."""
     ziamath = pytest.importorskip("ziamath", reason="has the font: pip install 'tinyadv[site]'")

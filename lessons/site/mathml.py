@@ -13,6 +13,7 @@ import re
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from docutils import nodes
@@ -146,6 +147,24 @@ def _space() -> ElementTree.Element:
 # Into Sphinx
 
 
+END = "\u2060"  # stands after each formula of a line, without width
+
+
+def together(body: str) -> str:
+    """A page where a formula and what stands at it without a space, a bracket or a full stop, are on one line.
+
+    Browsers break lines before and after a formula, whatever the characters beside it.
+    """
+    formula = r"<math (?:(?!</math>).)*</math>" + END
+    whole = re.compile(rf"(?:(?<=[\s>])[^\s<>]+{formula}[^\s<>]*|{formula}[^\s<>]+)", re.DOTALL)
+    return whole.sub(r'<span class="together">\g<0></span>', body)
+
+
+def _page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    if "body" in context:
+        context["body"] = together(context["body"])
+
+
 def _shown(node: nodes.Element, block: bool) -> str:
     tex = node.astext()
     if block and (r"\\" in tex or "&" in tex) and r"\begin" not in tex:
@@ -157,7 +176,7 @@ def _shown(node: nodes.Element, block: bool) -> str:
 
 
 def _inline(translator, node) -> None:
-    translator.body.append(f"{_shown(node, block=False)}\u2060")  # no line begins with what stands after a formula
+    translator.body.append(f"{_shown(node, block=False)}{END}")
     raise nodes.SkipNode
 
 
@@ -213,5 +232,6 @@ def _font(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    app.connect("html-page-context", _page)
     app.connect("build-finished", _font)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

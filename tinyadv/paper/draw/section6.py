@@ -50,11 +50,16 @@ def _draw_clean_errors(canvas: Any, details: dict[str, Any], claim: str, publish
     for quantity in claims()[claim].published:
         paper, colour = 100 * (quantity.paper or 0.0), published[quantity.name]
         axes.axhline(paper, color=colour, linewidth=1, label=f"{quantity.label}, the paper's")
+    _label_errors_over_epochs(axes)
+    axes.legend(frameon=False, fontsize=10)
+
+
+def _label_errors_over_epochs(axes: Any) -> None:
+    """Labels and marks of axes on which validation errors stand on a logarithmic scale, by epoch."""
     axes.set(xlabel="epoch", ylabel="error on the validation images, %")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
     axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
-    axes.legend(frameon=False, fontsize=10)
 
 
 @draws(
@@ -75,10 +80,7 @@ def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
         best = details[key].index(min(details[key]))
         axes.plot([epochs[best]], [errors[best]], "o", color=colour, markersize=13, fillstyle="none", clip_on=False)
     axes.axvline(details["flat_from"], color=GREY, linewidth=1.5, linestyle=":", label="clean error flat from here")
-    axes.set(xlabel="epoch", ylabel="error on the validation images, %")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
-    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    _label_errors_over_epochs(axes)
     axes.legend(frameon=False)
 
 

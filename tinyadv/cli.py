@@ -282,6 +282,9 @@ def reproduce(
     seeds: Annotated[
         int | None, typer.Option(parser=_whole, metavar="N", help="How many seeds; by default the profile's number.")
     ] = None,
+    first_seed: Annotated[
+        int, typer.Option(parser=_whole, metavar="K", help="The first of the seeds, if others were measured elsewhere.")
+    ] = 0,
     units: Annotated[
         int | None,
         typer.Option(
@@ -325,7 +328,7 @@ def reproduce(
 
         with _input_errors():
             own = _extension(claims, module)
-            job = plan(_ids(only or ()), profile, seeds, device, out, workers, scheduler, units, own)
+            job = plan(_ids(only or ()), profile, seeds, device, out, workers, scheduler, units, own, first_seed)
         scale = f"profile {profile}" + (f" with {units} units" if units else "")
         what = f"{len(job.ids)} claim{'s' * (len(job.ids) != 1)}, {scale}"
         say(f"{what}, seed{'s' * (len(job.seeds) != 1)} {', '.join(map(str, job.seeds))}, on {device}, {job.where}")

@@ -19,6 +19,7 @@ from tinyadv.paper.results import (
     committed,
     format_paper,
     format_value,
+    joined,
     load_results,
     merge,
     save_results,
@@ -561,3 +562,49 @@ def test_the_file_is_written_whole_or_not_at_all(saved, monkeypatch):
         save_results(saved, {}, {})
     assert saved.read_bytes() == before
     assert [p.name for p in Path(saved.parent).iterdir()] == ["results.json"]
+
+
+# --- seeds of several runs ------------------------------------------------------------------------------------
+
+
+def of_seeds(*seeds, units=240, **more):
+    """A result of these seeds, whose error is a hundredth of the seed."""
+    measurements = [one(seed / 100) for seed in seeds]
+    for seed, m in zip(seeds, measurements, strict=True):
+        recipe = {"network": "maxout_network", "arguments": {"units": units}} | ({"seed": seed} if seed else {})
+        m.networks = {"naive": {"hash": f"{seed}{units}", "recipe": recipe}}
+        if seed == 0:
+            m.networks["longer"] = {"hash": "longer", "recipe": {**recipe, "epochs": 100}, "varied": True}
+    return result(*measurements, seeds=list(seeds), **more)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "seeds"),
+    [((0,), (1, 2), [0, 1, 2]), ((1, 2), (0,), [0, 1, 2]), ((0, 1), (1, 2), [0, 1, 2]), ((0,), (0,), [0])],
+)
+def test_seeds_of_two_runs_are_put_together(old, new, seeds):
+    both = joined(of_seeds(*old, seconds=1.5), of_seeds(*new, seconds=2.0))
+    assert both.seeds == seeds
+    assert both.mean("error") == pytest.approx(sum(seeds) / len(seeds) / 100)
+    assert both.seconds == 3.5
+
+
+def test_of_a_seed_that_both_have_the_new_one_counts():
+    old, new = of_seeds(0, 1), of_seeds(1)
+    new.measurements[0].values["error"] = 0.5
+    assert [m.values["error"] for m in joined(old, new).measurements] == [0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("new", "named"),
+    [
+        (of_seeds(1, units=1600), "recipe of naive"),
+        (of_seeds(1, claim="fgsm-maxout"), "claim"),
+        (of_seeds(1, versions={"trained by": "another"}), "program"),
+        (result(one(0.1, name="clean_error"), seeds=[1]), "quantities"),
+        (result(one(0.1), seeds=[1]), "networks"),
+    ],
+)
+def test_what_does_not_belong_together_is_not_put_together(new, named):
+    with pytest.raises(ValueError, match=named):
+        joined(of_seeds(0, versions={"trained by": "one"}), new)

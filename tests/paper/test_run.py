@@ -20,6 +20,7 @@ from tinyadv.paper import audit, lab
 from tinyadv.paper import run as reproduce
 from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import Drawing, draw_figure, drawings
+from tinyadv.paper.fingerprint import training
 from tinyadv.paper.measure import MEASURES, Measure, appendix, common, section3
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, load_results, save_results
@@ -87,6 +88,7 @@ def numbers(results):
         ({"profile": "fast"}, ValueError, r"^unknown profile 'fast': there are quick, lesson, paper"),
         ({"seeds": 0}, ValueError, r"^--seeds is at least 1, got 0$"),
         ({"seeds": -3}, ValueError, r"^--seeds is at least 1, got -3$"),
+        ({"first_seed": -1}, ValueError, r"^--first-seed is at least 0, got -1$"),
         ({"workers": 0}, ValueError, r"^--workers is at least 1, got 0$"),
         ({"units": 0}, ValueError, r"^--units is at least 1, got 0$"),
         (
@@ -148,6 +150,7 @@ def test_a_plan_has_the_claims_in_the_paper_s_order(tmp_path):
     job = plan(["rubbish-softmax", "linear-growth", "rubbish-softmax"], "tiny", 3, "cpu", tmp_path)
     assert (job.ids, job.seeds, job.profile) == (("linear-growth", "rubbish-softmax"), (0, 1, 2), TINY)
     assert plan([], "paper", None, "cpu", tmp_path).seeds == (0, 1, 2, 3, 4)
+    assert plan([], "tiny", 2, "cpu", tmp_path, first_seed=3).seeds == (3, 4)
     assert list((tmp_path / "a" / "b").iterdir()) == []  # the folder is there, and empty
 
 
@@ -184,7 +187,8 @@ def test_everything_is_measured_drawn_saved_and_reported(whole):
     for result in results.values():
         assert (result.profile, result.device, result.seeds) == ("tiny", "cpu", [0])
         assert result.seconds >= 0
-        assert result.versions == VERSIONS
+        programs = {"trained by": training(), "measured by": MEASURES[result.claim].program}
+        assert result.versions == VERSIONS | programs
         for used in result.measurements[0].networks.values():
             assert load(out / "networks" / f"{used['hash']}.safetensors")
     page = (out / "report.html").read_text()

@@ -16,7 +16,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -30,6 +30,7 @@ Interval = tuple[float, float]
 T = TypeVar("T")
 
 FORMAT = "tinyadv results 2"
+TRAINED_BY, MEASURED_BY = "trained by", "measured by"  # among a result's versions: see `fingerprint`
 PICTURE = "picture "  # how an image among the details begins: see `draw.encoded`
 _LARGEST = 1e100  # sums and squares of larger numbers overflow
 CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey
@@ -373,6 +374,42 @@ def merge(old: Mapping[str, Result], new: Mapping[str, Result]) -> dict[str, Res
     """The new results, and the old ones of claims that were not run anew, in the paper's order; unknown ones last."""
     both = {**old, **new}
     return {name: both[name] for name in [*claims(), *both] if name in both}
+
+
+def joined(old: Result, new: Result) -> Result:
+    """One result of two of the same claim, with the seeds of both; where both have a seed, that of the new one.
+
+    Raises
+    ------
+    ValueError
+        If the two do not belong together: another claim, profile or device, networks that differ in more than their
+        seeds, another program that trained them, or other quantities.
+    """
+
+    def same(name: str, before: Any, now: Any) -> None:
+        if before != now:
+            raise ValueError(f"{new.claim}: seeds that are put together have the same {name}; got {before} and {now}")
+
+    same("claim", old.claim, new.claim)
+    same("profile", old.profile, new.profile)
+    same("device", old.device, new.device)
+    if TRAINED_BY in old.versions and TRAINED_BY in new.versions:
+        same("program that trained them", old.versions[TRAINED_BY], new.versions[TRAINED_BY])
+    same("quantities", sorted(old.measurements[0].values), sorted(new.measurements[0].values))
+    before, now = _unseeded(old.measurements[0].networks), _unseeded(new.measurements[0].networks)
+    same("networks", sorted(before), sorted(now))
+    for name in now:
+        same(f"recipe of {name}", before[name], now[name])
+    by_seed = dict(zip(old.seeds, old.measurements, strict=True)) | dict(zip(new.seeds, new.measurements, strict=True))
+    seeds = sorted(by_seed)
+    seconds = round(old.seconds + new.seconds, 2)
+    return replace(new, seeds=seeds, measurements=[by_seed[seed] for seed in seeds], seconds=seconds)
+
+
+def _unseeded(networks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The recipes of those networks that every seed has, without their seeds."""
+    recipes = {name: about.get("recipe", {}) for name, about in networks.items() if not about.get("varied")}
+    return {name: {key: entry for key, entry in r.items() if key != "seed"} for name, r in recipes.items()}
 
 
 def committed(largest: str = "paper") -> dict[str, Result]:

@@ -29,9 +29,10 @@ from ..storage import locked, remove_leftovers
 from .claims import claims, select
 from .cluster import Cluster, check_scheduler
 from .draw import draw_figure
+from .fingerprint import training
 from .measure import MEASURES
 from .profiles import PROFILES, Profile
-from .results import OtherVersionError, Result, ResultsError, load_results, merge, save_results
+from .results import MEASURED_BY, TRAINED_BY, OtherVersionError, Result, ResultsError, load_results, merge, save_results
 from .show.report import write_report
 from .workers import Executor, Extension, MeasureTask, Processes, Task, run_tasks, versions, with_trainings
 
@@ -73,6 +74,7 @@ def plan(
     scheduler: str | None = None,
     units: int | None = None,
     extension: Extension | None = None,
+    first_seed: int = 0,
 ) -> Job:
     """A job, or an error before any work is done.
 
@@ -80,20 +82,21 @@ def plan(
     ----------
     ids : claims to measure; all that can be, if empty
     profile : "quick", "lesson" or "paper"
-    seeds : how many seeds, 0, 1, ...; the profile's number if None
+    seeds : how many seeds, `first_seed` and those after it; the profile's number if None
     device : "cpu" or "cuda"
     out : the folder for everything that is written
     workers : how many processes; if None one for each processor that this one may use, one alone for a GPU
     scheduler : the address of a `dask.distributed` scheduler, whose workers then do the work
     units : maxout units a layer in the networks for which the paper has 1600; the profile's number if None
     extension : one's own claims, which are measured, if `ids` is empty, and no others
+    first_seed : at least 0; for seeds that another machine has not measured yet
 
     Raises
     ------
     ValueError
         For an unknown claim, profile or device, a claim that nothing measures yet, or whose data isn't at hand, fewer
-        than one seed, worker or unit, a scheduler that does not answer, or a folder with results of another version
-        of the program.
+        than one seed, worker or unit, a first seed below 0, a scheduler that does not answer, or a folder with results
+        of another version of the program.
     DeviceError
         If there is no GPU to be used.
     OSError
@@ -109,6 +112,8 @@ def plan(
     for name, number in (("seeds", seeds), ("workers", workers), ("units", units)):
         if number is not None and number < 1:
             raise ValueError(f"--{name} is at least 1, got {number}")
+    if first_seed < 0:
+        raise ValueError(f"--first-seed is at least 0, got {first_seed}")
     if scheduler is None:
         check_device(device)
     elif workers is not None:
@@ -124,7 +129,8 @@ def plan(
     chosen = tuple(name for name in claims() if name in (set(ids) or usual))
     workers = workers or (1 if device == "cuda" else cores())
     scaled = replace(PROFILES[profile], units=units or PROFILES[profile].units)
-    return Job(chosen, scaled, tuple(range(seeds or scaled.seeds)), device, out, workers, scheduler, extension)
+    numbers = tuple(range(first_seed, first_seed + (seeds or scaled.seeds)))
+    return Job(chosen, scaled, numbers, device, out, workers, scheduler, extension)
 
 
 def _check_folder(out: Path) -> None:
@@ -228,7 +234,7 @@ class _Book:
             seeds=list(self.job.seeds),
             measurements=[part.measurements[0] for part in parts],
             seconds=round(sum(part.seconds for part in parts), 2),
-            versions=result.versions,
+            versions=result.versions | {TRAINED_BY: training(), MEASURED_BY: MEASURES[claim].program},
         )
         draw_figure(result, self.job.out / "figures")
         self._save({claim: result})

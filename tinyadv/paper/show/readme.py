@@ -74,6 +74,11 @@ def _between(text: str, name: str, table: str) -> str:
     return f"{before}{begin}{mark}-->\n\n{table}\n{end}{after}"
 
 
-if __name__ == "__main__":
+def write() -> None:
+    """Write README's tables anew, in the checkout that this file is in."""
     readme = Path(__file__).parents[3] / "README.md"
     write_atomically(readme, updated(readme.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    write()

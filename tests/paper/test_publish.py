@@ -1,0 +1,52 @@
+"""Publishing: results of runs come among those of the package, seeds of the same networks together."""
+
+import pytest
+
+from tinyadv.paper.publish import publish
+from tinyadv.paper.results import Measurement, Result, ResultsError, load_results, save_results
+
+COMMAND = "tinyadv reproduce --profile lesson --only fgsm-softmax --out here --seeds 1"
+
+
+def run(folder, seed, claim="fgsm-softmax", epochs=20, **more):
+    """The folder of a run that measured one seed of one claim."""
+    network = {"hash": "a", "recipe": {"network": "softmax_regression", "epochs": epochs, "seed": seed}}
+    measurement = Measurement({"error": seed / 10}, networks={"softmax": network})
+    result = Result(claim, more.get("profile", "lesson"), "cpu", [seed], [measurement], 1.0)
+    save_results(folder / "results.json", {claim: result}, {"command": COMMAND})
+    return folder
+
+
+def test_seeds_come_together_and_other_networks_take_their_place(tmp_path):
+    published = tmp_path / "published"
+    for name, seed, epochs, seeds in (
+        ("a", 0, 20, [0]),
+        ("b", 2, 20, [0, 2]),
+        ("c", 1, 20, [0, 1, 2]),
+        ("d", 5, 30, [5]),
+    ):
+        said = publish([run(tmp_path / name, seed, epochs=epochs)], published)
+        results, manifest = load_results(published / "lesson.json")
+        assert results["fgsm-softmax"].seeds == seeds, said
+    assert manifest["command"] == "tinyadv reproduce --profile lesson --only fgsm-softmax --seeds 1"
+    assert "epochs" in said[0]  # why the old ones are gone
+
+
+def test_profiles_go_into_files_of_their_own_and_other_claims_stay(tmp_path):
+    published = tmp_path / "published"
+    runs = [
+        run(tmp_path / "a", 0),
+        run(tmp_path / "b", 0, claim="fgsm-maxout"),
+        run(tmp_path / "c", 1, profile="quick"),
+    ]
+    publish(runs, published)
+    assert list(load_results(published / "lesson.json")[0]) == ["fgsm-softmax", "fgsm-maxout"]
+    assert load_results(published / "quick.json")[0]["fgsm-softmax"].seeds == [1]
+
+
+def test_a_folder_that_cannot_be_published_changes_nothing(tmp_path):
+    published, sound = tmp_path / "published", run(tmp_path / "a", 0)
+    for folder, named in ((tmp_path / "nothing", "does not exist"), (run(tmp_path / "b", 0, claim="half"), "half")):
+        with pytest.raises(ResultsError, match=named):
+            publish([sound, folder], published)
+    assert not published.exists()

@@ -1,0 +1,76 @@
+"""Publishes what was measured: `python -m tinyadv.paper.publish FOLDER...`, each the folder of a run.
+
+Each result goes into results/PROFILE.json. Where that has the same claim with other seeds, of networks by the same
+recipes, the seeds are put together: they may come from several machines. Otherwise the new result takes the old one's
+place. README's tables are then written anew.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .claims import claims
+from .measure import MEASURES
+from .results import Result, ResultsError, joined, load_results, merge, save_results
+from .show import readme
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def publish(runs: Iterable[Path], published: Path = RESULTS) -> list[str]:
+    """Put the results of runs among the published ones; says in a line for each claim what was done.
+
+    Raises
+    ------
+    ResultsError
+        If a folder has no sound results, or some of claims that are not the paper's. Nothing is written then.
+    """
+    read = [(folder, *load_results(folder / "results.json")) for folder in runs]
+    for folder, results, _ in read:
+        if others := [name for name in results if name not in claims() or name not in MEASURES]:
+            raise ResultsError(f"{folder}: only claims of the paper can be published; found {', '.join(others)}")
+    said = []
+    for _, results, manifest in read:
+        for profile in sorted({result.profile for result in results.values()}):
+            path = published / f"{profile}.json"
+            old = load_results(path)[0] if path.exists() else {}
+            new = {name: result for name, result in results.items() if result.profile == profile}
+            for name, result in new.items():
+                new[name], how = _taken(old.get(name), result)
+                said.append(f"{name}: {how}")
+            save_results(path, merge(old, new), manifest | {"command": _without_folder(manifest)})
+    return said
+
+
+def _taken(old: Result | None, new: Result) -> tuple[Result, str]:
+    """The result to publish, and how it came about."""
+    seeds = f"seed{'s' * (len(new.seeds) > 1)} {', '.join(map(str, new.seeds))}"
+    if old is None:
+        return new, f"new, {seeds}"
+    try:
+        both = joined(old, new)
+    except ValueError as error:
+        return new, f"{seeds} in place of {', '.join(map(str, old.seeds))}: {error}"
+    return both, f"{seeds} beside {', '.join(map(str, old.seeds))}"
+
+
+def _without_folder(manifest: Mapping[str, Any]) -> str:
+    """The command of a run without --out, which says something of one machine only."""
+    words = shlex.split(str(manifest.get("command", "")))
+    kept = [word for before, word in zip(["", *words], words, strict=False) if "--out" not in (before, word)]
+    return shlex.join(word for word in kept if not word.startswith("--out="))
+
+
+if __name__ == "__main__":
+    folders = [Path(folder) for folder in sys.argv[1:]]
+    if not folders:
+        sys.exit("usage: python -m tinyadv.paper.publish FOLDER...")
+    try:
+        print("\n".join(publish(folders)))
+    except (ResultsError, OSError) as error:
+        sys.exit(str(error))
+    readme.write()

@@ -188,6 +188,18 @@ def test_clean_errors_over_training(claim, networks, paper):
         assert [colour for *_, colour in curves] == [ORANGE, BLUE, GREEN, ORANGE, BLUE]
 
 
+def test_training_with_noise_stands_beside_the_papers_numbers():
+    details = saved("noise-sign").measurements[0].details
+    errors = {"sign": [0.5, 0.75], "uniform": [0.625, 0.875]}
+    for logs, panels in (({}, 2), ({name: {"epoch": [1, 2], "software_error": e} for name, e in errors.items()}, 3)):
+        details["logs"] = logs  # none in results of an earlier program
+        with mpl.rc_context(STYLE):
+            drawings()["noise-sign"].draw(canvas := Canvas(), details)
+        assert len(canvas.axes) == panels
+    shown = [list(map(float, y)) for _, y, _ in lines(canvas.axes[-1]).values()]
+    assert shown == [[50, 75], pytest.approx([86.2] * 2), [62.5, 87.5], pytest.approx([90.4] * 2)]
+
+
 @pytest.mark.parametrize("claim", ["rubbish-softmax", "rubbish-maxout-softmax"])
 def test_rubbish(claim):
     (axes,), details = drawn(claim)

@@ -17,7 +17,7 @@ from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import pixels
 from tinyadv.paper.lab import Trained
 from tinyadv.paper.measure import MEASURES, Measure, measures
-from tinyadv.paper.measure.common import Values, in_float64, in_short, pictures, under_fgsm, weights_l1
+from tinyadv.paper.measure.common import Values, in_float64, in_short, logged, pictures, under_fgsm, weights_l1
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, Result
 from tinyadv.paper.sections import collected
@@ -259,3 +259,10 @@ def test_a_copy_in_float64_says_the_same_and_leaves_the_network_as_it_was():
         for p, data in zip(parameters(network), before, strict=True):
             assert p.dtype == data.dtype == "float32"
             assert np.array_equal(p.data, data)
+
+
+def test_a_log_by_columns_leaves_out_networks_that_lack_one():
+    whole, partial = ([{"epoch": 1, "error": 0.5, "loss": 1.0}, {"epoch": 2, "error": 0.25}] for _ in range(2))
+    del partial[1]["error"]
+    found = logged("error", naive=Trained(None, whole, 2), trained=Trained(None, partial, 2))
+    assert found == {"naive": {"epoch": [1, 2], "error": [0.5, 0.25]}}

@@ -1,6 +1,7 @@
 """The claim about the deep Boltzmann machine: its numbers by hand, round by round, its recipes and its figure."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -196,8 +197,9 @@ def test_the_lab_trains_it_from_the_mean_image(monkeypatch, tmp_path):
 def test_the_figure(found):
     result = Result.from_json(json.loads(json.dumps(Result("mp-dbm", "tiny", "", [0], [found[0]]).to_json())))
     details = result.measurements[0].details
+    details["logs"]["attacked"] = {"epoch": [1, 2], "software_error": [0.5, 0.75]}  # the tiny training logs none
     drawings()["mp-dbm"].draw(canvas := Canvas(), details)
-    beliefs, errors, halves = canvas.axes
+    beliefs, errors, training, halves = canvas.axes
     lines = {line.get_label(): line for line in beliefs.get_lines()}
     for name in ("clean", "attacked"):
         assert list(lines[name].get_xdata()) == [1, 2, 3, 4]
@@ -206,6 +208,10 @@ def test_the_figure(found):
     assert lines == [[100 * e for e in details["rounds"][name]] for name in ("own", "truncated", "clean")]
     assert [label.get_text() for label in errors.get_xticklabels()] == ["2", "3", "4"]
     assert not any("14" in text.get_text() for text in errors.get_legend().get_texts())  # this machine infers by 4
+    shown = [list(map(float, line.get_ydata())) for line in training.get_lines()]
+    curves = {"attacked": ([0.5, 0.75], 0.975), "clean": (details["logs"]["clean"]["error"], 0.0088)}
+    assert shown == [pytest.approx([100 * e or math.nan for e in each], nan_ok=True)
+                     for curve, paper in curves.values() for each in (curve, [paper] * 2)]  # fmt: skip
     (picture,) = halves.get_images()
     second = pixels(details["filled_in"]["right"]["filled"][1]).reshape(28, 28)
     np.testing.assert_allclose(picture.get_array()[31:59, 28:56], second)

@@ -13,7 +13,7 @@ def run(folder, seed, claim="fgsm-softmax", epochs=20, **more):
     network = {"hash": "a", "recipe": {"network": "softmax_regression", "epochs": epochs, "seed": seed}}
     measurement = Measurement({"error": seed / 10}, networks={"softmax": network})
     result = Result(claim, more.get("profile", "lesson"), "cpu", [seed], [measurement], 1.0)
-    save_results(folder / "results.json", {claim: result}, {"command": COMMAND})
+    save_results(folder / "results.json", {claim: result}, {"command": more.get("command", COMMAND), "seconds": 2.0})
     return folder
 
 
@@ -42,6 +42,17 @@ def test_profiles_go_into_files_of_their_own_and_other_claims_stay(tmp_path):
     publish(runs, published)
     assert list(load_results(published / "lesson.json")[0]) == ["fgsm-softmax", "fgsm-maxout"]
     assert load_results(published / "quick.json")[0]["fgsm-softmax"].seeds == [1]
+
+
+def test_the_manifest_has_the_commands_of_the_results_that_are_there(tmp_path):
+    published = tmp_path / "published"
+    found = []
+    for name, claim in (("a", "fgsm-softmax"), ("b", "fgsm-maxout"), ("c", "fgsm-maxout")):
+        publish([run(tmp_path / name, 0, claim, command=f"reproduce {name} --out={name}")], published)
+        manifest = load_results(published / "lesson.json")[1]
+        found.append((manifest["command"], manifest["seconds"]))
+    wanted = [("reproduce a", 2.0), ("reproduce a; reproduce b", 4.0), ("reproduce a; reproduce b; reproduce c", 6.0)]
+    assert found == wanted
 
 
 def test_a_folder_that_cannot_be_published_changes_nothing(tmp_path):

@@ -37,12 +37,13 @@ def publish(runs: Iterable[Path], published: Path = RESULTS) -> list[str]:
     for _, results, manifest in read:
         for profile in sorted({result.profile for result in results.values()}):
             path = published / f"{profile}.json"
-            old = load_results(path)[0] if path.exists() else {}
+            old, before = load_results(path) if path.exists() else ({}, {})
             new = {name: result for name, result in results.items() if result.profile == profile}
             for name, result in new.items():
                 new[name], how = _taken(old.get(name), result)
                 said.append(f"{name}: {how}")
-            save_results(path, merge(old, new), manifest | {"command": _without_folder(manifest)})
+            manifest |= {"command": _without_folder(manifest)}
+            save_results(path, merge(old, new), _of_both(before, manifest) if old.keys() - new.keys() else manifest)
     return said
 
 
@@ -55,7 +56,15 @@ def _taken(old: Result | None, new: Result) -> tuple[Result, str]:
         both = joined(old, new)
     except ValueError as error:
         return new, f"{seeds} in place of {', '.join(map(str, old.seeds))}: {error}"
+    if both is new:
+        return new, f"{seeds} anew"
     return both, f"{seeds} beside {', '.join(map(str, old.seeds))}"
+
+
+def _of_both(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of the last run, with the commands and the seconds of the earlier ones."""
+    commands = dict.fromkeys((*str(before["command"]).split("; "), now["command"]))
+    return {**now, "command": "; ".join(commands), "seconds": round(before["seconds"] + now["seconds"], 1)}
 
 
 def _without_folder(manifest: Mapping[str, Any]) -> str:

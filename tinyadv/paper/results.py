@@ -401,6 +401,8 @@ def joined(old: Result, new: Result) -> Result:
     for name in now:
         same(f"recipe of {name}", before[name], now[name])
     by_seed = dict(zip(old.seeds, old.measurements, strict=True)) | dict(zip(new.seeds, new.measurements, strict=True))
+    if by_seed.keys() == set(new.seeds):
+        return new
     seeds = sorted(by_seed)
     seconds = round(old.seconds + new.seconds, 2)
     return replace(new, seeds=seeds, measurements=[by_seed[seed] for seed in seeds], seconds=seconds)

@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy import array, frombuffer
 
 from ...machine import import_matplotlib
 from ...storage import write_atomically
+from ..claims import claims
 from ..results import PICTURE, Result
 from ..sections import collected, modules
 
@@ -69,6 +71,26 @@ def draws(claim: str, title: str, caption: str) -> Callable[[Draw], Draw]:
         return draw
 
     return mark
+
+
+def over_epochs(axes: Any, log: dict[str, list[Any]], key: str, style: str, **line: Any) -> None:
+    """A line of percents over the epochs of a training, which `measure.common.logged` gave; about twenty marks.
+
+    There is a gap where there is no number; and for 0, where the axis is logarithmic.
+    """
+    on_log = axes.get_yscale() == "log"
+    shares = [nan if share is None or (on_log and not share) else 100 * share for share in log[key]]
+    axes.plot(log["epoch"], shares, style, markevery=max(1, len(shares) // 20), **line)
+    axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def paper_line(axes: Any, claim: str, quantity: str, colour: str, label: str = "the paper's") -> None:
+    """A thin line across the axes at the paper's value of a quantity, in percent."""
+    paper = claims()[claim].quantity(quantity).paper
+    if paper is None:
+        raise ValueError(f"{claim}: the paper has no value of {quantity}")
+    axes.axhline(100 * paper, color=colour, linewidth=1, label=label)
 
 
 @cache

@@ -6,21 +6,24 @@ from typing import Any
 
 from numpy import hstack, ones
 
-from . import BLUE, GREEN, GREY, ORANGE, draws, pixels, show_image
+from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line, pixels, show_image
 
 
 @draws(
     "mp-dbm",
     "A generative model, fooled through its own inference",
-    "Left: the probability of the true class after each round of mean field, for test images that the attack fools: "
-    "median, and the middle half of the images. Middle: error against the number of rounds, of the first 1,000 test "
-    "images. Right: the first test images with a half hidden, and filled in by the model.",
+    "Above: the probability of the true class after each round of mean field, for test images that the attack fools "
+    "(median, and the middle half of the images); and error against the number of rounds, of the first 1,000 test "
+    "images. Below: error on validation images after each epoch of training, on a logarithmic scale, with thin lines "
+    "at the paper's numbers on test images; and the first test images with a half hidden, and filled in by the model.",
 )
 def _draw_machine(canvas: Any, details: dict[str, Any]) -> None:
-    believed, errors, halves = canvas.subplots(1, 3, width_ratios=(3, 3, 4))
+    (believed, errors), (training, halves) = canvas.subplots(2, 2)
     _draw_beliefs(believed, details["probabilities"])
     _draw_errors(errors, details["rounds"])
+    _draw_training(training, details["logs"])
     _draw_halves(halves, details["filled_in"])
+    canvas.set_size_inches(10, 4.8)
 
 
 def _draw_beliefs(axes: Any, found: dict[str, Any]) -> None:
@@ -45,6 +48,20 @@ def _draw_errors(axes: Any, found: dict[str, Any]) -> None:
         axes.plot(places, [100 * e for e in found[name]], style, color=colour, label=label, markersize=4)
     axes.set(xlabel="rounds of mean field", ylabel="error, %", ylim=(0, 103), xticks=places, xticklabels=found["n"])
     axes.legend(frameon=False, loc="center", fontsize=9)
+
+
+def _draw_training(axes: Any, logs: dict[str, dict[str, list[Any]]]) -> None:
+    axes.set_yscale("log")
+    for name, key, quantity, colour, style in (
+        ("attacked", "software_error", "error", ORANGE, "s--"),
+        ("clean", "error", "clean_error", BLUE, "o-"),
+    ):
+        if name in logs:
+            over_epochs(axes, logs[name], key, style, color=colour, label=name)
+        paper_line(axes, "mp-dbm", quantity, colour, f"{name}, the paper's")
+    axes.set_ylabel("error, %")
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    axes.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.93), fontsize=9)
 
 
 def _draw_halves(axes: Any, found: dict[str, Any]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from math import nan
 from typing import Any
 
-from ..claims import claims
-from . import BLUE, GREEN, GREY, ORANGE, draws, show_image
+from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line, show_image
 
 EXAMPLES = (
     "The first test image of each class, clean and attacked, and what the network says; thick orange frames are "
@@ -54,7 +53,6 @@ def _draw_softmax(canvas: Any, details: dict[str, Any]) -> None:
 )
 def _draw_maxout(canvas: Any, details: dict[str, Any]) -> None:
     axes, log = _draw_examples(canvas, details), details["log"]
-    gap = max(1, len(log) // 10)
     for key, label, colour, style, pale in (
         ("software_confidence_on_mistakes", "confidence on mistakes", BLUE, "o-", False),
         ("adversarial_confidence_on_mistakes", "confidence on mistakes, exact gradient", BLUE, "o-", True),
@@ -64,19 +62,15 @@ def _draw_maxout(canvas: Any, details: dict[str, Any]) -> None:
     ):
         entries = [entry for entry in log if key in entry]
         if entries:
-            epochs, alpha = [entry["epoch"] for entry in entries], 0.4 if pale else 1.0
-            shares = _percents(entries, key)
-            axes.plot(epochs, shares, style, color=colour, alpha=alpha, label=label, markevery=gap)
-    published = {q.name: 100 * (q.paper or 0.0) for q in claims()["fgsm-maxout"].published}
-    confidence, error = published["confidence_on_mistakes"], published["error"]
-    axes.axhline(confidence, color=BLUE, linewidth=1, label="confidence on mistakes, the paper's")
-    axes.axhline(error, color=ORANGE, linewidth=1, linestyle="--", label="FGSM error, the paper's")
+            curve = {name: [entry[name] for entry in entries] for name in ("epoch", key)}
+            over_epochs(axes, curve, key, style, color=colour, alpha=0.4 if pale else 1.0, label=label)
+    paper_line(axes, "fgsm-maxout", "confidence_on_mistakes", BLUE, "confidence on mistakes, the paper's")
+    paper_line(axes, "fgsm-maxout", "error", ORANGE, "FGSM error, the paper's")
     for key, colour in (("confidence_on_mistakes", BLUE), ("error", ORANGE)):
         for point in details["software"]:
             (share,) = _percents([point], key)
             axes.plot([point["epochs"]], [share], "D", color=colour, markersize=8, clip_on=False)
-    axes.set(xlabel="epoch", ylabel="% of validation images", ylim=(0, 103))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(ylabel="% of validation images", ylim=(0, 103))
     axes.legend(frameon=False, fontsize=10, loc="center", ncols=2)
 
 

@@ -10,7 +10,7 @@ from numpy import array, full
 from ..claims import claims
 from ..lab import EPS
 from ..measure.section6 import CONFIDENCE, SHOWN
-from . import BLUE, GREEN, GREY, ORANGE, draws, pixels, show_image
+from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line, pixels, show_image
 
 OVER_EPOCHS = (
     "The clean error on the 10,000 validation images after every epoch of training, on a logarithmic scale. The thin "
@@ -44,20 +44,17 @@ def _draw_clean_errors(canvas: Any, details: dict[str, Any], claim: str, publish
         ("unmasked", "adversarial training, attack without dropout", GREEN, "^-."),
     ):
         if name in logs:
-            epochs, errors = logs[name]["epoch"], [100 * e or nan for e in logs[name]["error"]]
-            gap = max(1, len(epochs) // 20)
-            axes.plot(epochs, errors, style, color=colour, label=label, markevery=gap)
+            over_epochs(axes, logs[name], "error", style, color=colour, label=label)
     for quantity in claims()[claim].published:
-        paper, colour = 100 * (quantity.paper or 0.0), published[quantity.name]
-        axes.axhline(paper, color=colour, linewidth=1, label=f"{quantity.label}, the paper's")
-    _label_errors_over_epochs(axes)
+        colour = published[quantity.name]
+        paper_line(axes, claim, quantity.name, colour, f"{quantity.label}, the paper's")
+    _label_errors(axes)
     axes.legend(frameon=False, fontsize=10)
 
 
-def _label_errors_over_epochs(axes: Any) -> None:
-    """Labels and marks of axes on which validation errors stand on a logarithmic scale, by epoch."""
-    axes.set(xlabel="epoch", ylabel="error on the validation images, %")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+def _label_errors(axes: Any) -> None:
+    """The label and the marks of an axis on which validation errors stand on a logarithmic scale."""
+    axes.set_ylabel("error on the validation images, %")
     axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
     axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
 
@@ -70,17 +67,17 @@ def _label_errors_over_epochs(axes: Any) -> None:
     "within 0.1 point of its lowest.",
 )
 def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
-    axes, epochs = canvas.subplots(), details["epoch"]
+    axes = canvas.subplots(subplot_kw={"yscale": "log"})
     for key, label, colour, style in (
         ("error", "clean", BLUE, "o-"),
         ("adversarial_error", "under FGSM(0.25)", ORANGE, "s--"),
     ):
-        errors = [100 * e or nan for e in details[key]]  # a logarithm has no place for 0
-        axes.semilogy(epochs, errors, style, color=colour, label=label, markevery=max(1, len(epochs) // 20))
-        best = details[key].index(min(details[key]))
-        axes.plot([epochs[best]], [errors[best]], "o", color=colour, markersize=13, fillstyle="none", clip_on=False)
+        over_epochs(axes, details, key, style, color=colour, label=label)
+        lowest = min(details[key])
+        best = details["epoch"][details[key].index(lowest)]
+        axes.plot([best], [100 * lowest or nan], "o", color=colour, markersize=13, fillstyle="none", clip_on=False)
     axes.axvline(details["flat_from"], color=GREY, linewidth=1.5, linestyle=":", label="clean error flat from here")
-    _label_errors_over_epochs(axes)
+    _label_errors(axes)
     axes.legend(frameon=False)
 
 
@@ -108,12 +105,9 @@ def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
         ("unmasked", "attack without dropout", GREEN, "^-."),
     ):
         log = details["logs"][name]
-        errors, gap = [100 * e for e in log["adversarial_error"]], max(1, len(log["epoch"]) // 20)
-        training.plot(log["epoch"], errors, style, color=colour, label=label, markevery=gap, clip_on=False)
-    (published,) = claims()["adv-robust-1600"].published
-    training.axhline(100 * (published.paper or 0.0), color=GREY, linewidth=1, label="the paper's")
-    training.set(xlabel="epoch", ylabel="error on the validation images, FGSM(0.25), %", ylim=(0, 100))
-    training.xaxis.get_major_locator().set_params(integer=True)
+        over_epochs(training, log, "adversarial_error", style, color=colour, label=label, clip_on=False)
+    paper_line(training, "adv-robust-1600", "error", GREY)
+    training.set(ylabel="error on the validation images, FGSM(0.25), %", ylim=(0, 100))
     training.legend(frameon=False)
     canvas.set_size_inches(10, 4)
 
@@ -126,18 +120,14 @@ def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
     "confidence.",
 )
 def _draw_confidence(canvas: Any, details: dict[str, Any]) -> None:
-    axes, epochs = canvas.subplots(), details["epoch"]
+    axes = canvas.subplots()
     for key, label, colour, style in (
         (CONFIDENCE, "confidence on mistakes", BLUE, "o-"),
         ("adversarial_error", "error", ORANGE, "s--"),
     ):
-        shares = [nan if v is None else 100 * v for v in details[key]]  # no mistakes, no confidence
-        axes.plot(epochs, shares, style, color=colour, label=label, markevery=max(1, len(epochs) // 20))
-    (published,) = claims()["adv-confidence"].published
-    paper = 100 * (published.paper or 0.0)
-    axes.axhline(paper, color=BLUE, linewidth=1, label="confidence on mistakes, the paper's")
-    axes.set(xlabel="epoch", ylabel="% on the validation images, FGSM(0.25)", ylim=(0, 100))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+        over_epochs(axes, details, key, style, color=colour, label=label)
+    paper_line(axes, "adv-confidence", "confidence_on_mistakes", BLUE, "confidence on mistakes, the paper's")
+    axes.set(ylabel="% on the validation images, FGSM(0.25)", ylim=(0, 100))
     axes.legend(frameon=False)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..measure.section6_controls import PLACES, Row
-from . import BLUE, GREEN, GREY, ORANGE, draws
+from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line
 
 
 def _bars(axes: Any, rows: list[Row], names: Mapping[str, str], key: str, label: str, colour: str) -> None:
@@ -30,16 +30,26 @@ def _bars(axes: Any, rows: list[Row], names: Mapping[str, str], key: str, label:
     "noise-sign",
     "Noise is no substitute for the attack",
     "Errors on the test images of maxout networks that differ in what they were trained with: nothing added, noise of "
-    "the attack's size, and FGSM. Lines are 95 % intervals.",
+    "the attack's size, and FGSM. Black lines are 95 % intervals. Last, where it was logged, the error under "
+    "FGSM(0.25) on the validation images after each epoch of training with noise; the thin lines are the paper's two "
+    "numbers, on test images.",
 )
 def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
     names = {"naive": "naive", "sign": "±ε", "uniform": "U(−ε, ε)", "fgsm": "FGSM"}
-    left, right = canvas.subplots(1, 2)
-    _bars(left, details["rows"], names, "clean_error", "clean error, %", BLUE)
-    _bars(right, details["rows"], names, "error", "error under FGSM(0.25), %", ORANGE)
-    for axes in (left, right):
+    logs = details.get("logs", {})
+    clean, attacked, *training = canvas.subplots(1, 3 if logs else 2)
+    _bars(clean, details["rows"], names, "clean_error", "clean error, %", BLUE)
+    _bars(attacked, details["rows"], names, "error", "error under FGSM(0.25), %", ORANGE)
+    for axes in (clean, attacked):
         axes.set_xlabel("trained with")
-    canvas.set_size_inches(9, 4)
+    for axes in training:
+        for name, colour, style in (("sign", BLUE, "o-"), ("uniform", GREEN, "^-.")):
+            if name in logs:
+                over_epochs(axes, logs[name], "software_error", style, color=colour, label=names[name])
+            paper_line(axes, f"noise-{name}", "error", colour, f"{names[name]}, the paper's")
+        axes.set(ylabel="error on the validation images, FGSM(0.25), %", ylim=(0, 103))
+        axes.legend(frameon=False, loc="lower right")
+    canvas.set_size_inches(13 if logs else 9, 4)
 
 
 @draws(

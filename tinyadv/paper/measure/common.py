@@ -115,6 +115,19 @@ def measures(
     return mark
 
 
+def logged(*keys: str, **networks: Trained) -> dict[str, dict[str, list[Any]]]:
+    """What was logged after each epoch of trainings, by the network's name: lists of epochs and of each of `keys`.
+
+    Networks whose log lacks a key are left out: of an earlier program, or trained on the validation images too.
+    """
+    wanted = ("epoch", *keys)
+    return {
+        name: {key: [entry[key] for entry in of.log] for key in wanted}
+        for name, of in networks.items()
+        if all(key in entry for entry in of.log for key in wanted)
+    }
+
+
 def mean(numbers: Iterable[float | None]) -> float:
     """The mean; NaN where one is not a number, which a results file holds as null."""
     listed = [nan if number is None else number for number in numbers]

@@ -22,7 +22,7 @@ from ..lab import Lab, Recipe, Trained
 from ..profiles import Profile
 from ..recipes import Packaged
 from ..results import Measurement
-from .common import measures, pictures, under_fgsm
+from .common import logged, measures, pictures, under_fgsm
 
 NAME = "MP-DBM"  # in the audit
 FIRST = 1000  # test images for everything that is asked of many numbers of rounds
@@ -50,7 +50,7 @@ def mp_dbm(lab: Lab, seed: int, machine: Trained, fewer: Mapping[int, Trained] |
         "rounds": by_rounds(network, x[:FIRST], y[:FIRST], x_exact[:FIRST]),
         "probabilities": over_rounds(network, x[:FIRST], y[:FIRST], x_adv[:FIRST]),
         "filled_in": filled_in(network, x[:SHOWN]),
-        "log": [{"epoch": entry["epoch"], "loss": entry["loss"], "error": entry["error"]} for entry in machine.log],
+        "logs": logged("error", clean=machine) | logged("software_error", attacked=machine),
     }
     return values.measurement(variations=variations, details=details)
 

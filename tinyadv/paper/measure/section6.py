@@ -21,7 +21,7 @@ from ..audit import FGSM, NOISE, PGD_20, PGD_100
 from ..lab import EPS, Lab, Recipe, Trained
 from ..profiles import Profile
 from ..results import Measurement
-from .common import ATTACKED, EXACT, Values, exact, measures, pictures, under_fgsm, weights_l1
+from .common import ATTACKED, EXACT, Values, exact, logged, measures, pictures, under_fgsm, weights_l1
 
 CURVE = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 FLAT = 0.001  # how near to its lowest, in validation error, the flat stretch begins: .1 point, ten images
@@ -96,17 +96,8 @@ def adv_train_240(lab: Lab, seed: int, naive: Trained, trained: Trained, **other
                 "epochs": others[after].epochs,
             }
     holds = values.values["adversarially_trained_error"] < values.values["naive_error"]
-    logs = _clean_errors(naive=naive, trained=trained, unmasked=others["unmasked"])
+    logs = logged("error", naive=naive, trained=trained, unmasked=others["unmasked"])
     return values.measurement(holds=holds, variations=varied, details={"logs": logs})
-
-
-def _clean_errors(**networks: Trained) -> dict[str, dict[str, list[float]]]:
-    """The clean error on the validation images after each epoch, of networks that were trained on the others."""
-    return {
-        name: {key: [entry[key] for entry in of.log] for key in ("epoch", "error")}
-        for name, of in networks.items()
-        if "error" in of.log[0]
-    }
 
 
 @measures(
@@ -122,7 +113,7 @@ def maxout_1600_naive(lab: Lab, seed: int, large: Trained, small: Trained) -> Me
     values = Values()
     values.add(metrics.evaluate(large.network, x, y), error="clean_error")
     values.add(metrics.evaluate(small.network, x, y), error="clean_error_240")
-    return values.measurement(details={"logs": _clean_errors(naive=large)})
+    return values.measurement(details={"logs": logged("error", naive=large)})
 
 
 @measures("adv-train-1600", _large_trained)
@@ -133,7 +124,7 @@ def adv_train_1600(lab: Lab, seed: int, trained: Trained, unmasked: Trained) -> 
     values.values["epochs"] = _best_epoch(trained)
     error = metrics.evaluate(unmasked.network, *lab.data.test).error
     varied = {"unmasked": {"clean_error": error, "epochs": _best_epoch(unmasked)}}
-    return values.measurement(variations=varied, details={"logs": _clean_errors(trained=trained, unmasked=unmasked)})
+    return values.measurement(variations=varied, details={"logs": logged("error", trained=trained, unmasked=unmasked)})
 
 
 def _best_epoch(trained: Trained) -> float:
@@ -237,7 +228,7 @@ def adv_robust_1600(lab: Lab, seed: int, naive: Trained, trained: Trained, unmas
     curve = {name: of.mean(axis=1).tolist() for name, of in fooled.items()}
     kept = {(PGD_20, FGSM), (PGD_100, FGSM), (FGSM, NOISE)}
     holds = all(a >= b for stronger, weaker, _, a, b in found.compared(TRAINED) if (stronger, weaker) in kept)
-    logs = {"masks": _over_training(trained), "unmasked": _over_training(unmasked)}
+    logs = logged("adversarial_error", masks=trained, unmasked=unmasked)
     details = {"eps": list(CURVE), "curves": curve, "audit": found.table(), "logs": logs}
     return values.measurement(holds=holds, variations=_otherwise(unmasked, naive, trained, lab), details=details)
 
@@ -245,11 +236,6 @@ def adv_robust_1600(lab: Lab, seed: int, naive: Trained, trained: Trained, unmas
 def _fooled(network: Network, x: Array, y: Array) -> Array:
     """Which images FGSM fools, for each of its sizes in `CURVE`."""
     return array([to_device(metrics.predict(network, attack(network, x, y, eps)) != y, "cpu") for eps in CURVE])
-
-
-def _over_training(trained: Trained) -> dict[str, list[float]]:
-    """The error on the attacked validation images after each epoch."""
-    return {name: [entry[name] for entry in trained.log] for name in ("epoch", "adversarial_error")}
 
 
 def _otherwise(unmasked: Trained, naive: Trained, trained: Trained, lab: Lab) -> dict[str, dict[str, float]]:

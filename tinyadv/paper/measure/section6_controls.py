@@ -22,7 +22,7 @@ from ..audit import PGD_20, PREDICTED
 from ..lab import Lab, Recipe, Trained
 from ..profiles import Profile
 from ..results import Interval, Measurement
-from .common import EXACT, Values, in_short, measures, training_error, under_fgsm
+from .common import EXACT, Values, in_short, logged, measures, training_error, under_fgsm
 
 Row = dict[str, Any]  # a network's name, shares and their intervals: what the bars are drawn from
 
@@ -116,6 +116,7 @@ def noise_sign(
     measurement = _under_noise(lab, noisy, others)
     compared = {"naive": naive, "sign": noisy, "uniform": uniform, "fgsm": trained}
     measurement.details["rows"] = [_row(name, of.network, *lab.data.test)[0] for name, of in compared.items()]
+    measurement.details["logs"] = logged("software_error", sign=noisy, uniform=uniform)
     return measurement
 
 

@@ -12,7 +12,7 @@ The paper's section 8: examples of one network shown to others, agreement and it
 #
 # - measure how often two networks agree on a wrong answer, and say among which images;
 # - tell agreement from chance;
-# - compare the gradients of two networks, and fool many images with one and the same change.
+# - compare the gradients of two networks, and fool a network on many images with one and the same change.
 #
 # ## The claims
 #
@@ -21,8 +21,8 @@ The paper's section 8: examples of one network shown to others, agreement and it
 # *same* wrong class.
 #
 # Take the FGSM examples which a maxout network gets wrong. Softmax regression gives 54.6 % of them the maxout
-# network's wrong class, an RBF network 16.0 %. Of the examples that *both* networks of a pair get wrong, 84.6 % and
-# 54.3 % get the same class. The paper's explanation: all these networks resemble *one* linear classifier.
+# network's wrong class, an RBF network 16.0 %. Among the examples that the other network gets wrong too, the shares
+# are 84.6 % and 54.3 %. The paper's explanation: all these networks resemble *one* linear classifier.
 
 # %%
 from __future__ import annotations
@@ -40,16 +40,16 @@ NAMES = ("softmax", "maxout", "rbf")
 # %% [markdown]
 # ## Which share of what?
 #
-# Before we measure agreement, let us say what it is. Let network $a$ make the examples. Let $a_n$ and $b_n$ be the
-# classes that networks $a$ and $b$ give the $n$-th example, and $y_n$ its label. *Agreement* is the share with $a_n =
-# b_n$ in some set of examples. Two sets are in use:
+# Before we measure agreement, let us define it. Network $a$ makes the examples. Let $a_n$ and $b_n$ be the classes
+# that networks $a$ and $b$ give to the $n$-th example, and $y_n$ its label. *Agreement* is the share of examples with
+# $a_n = b_n$ in some set of examples. Two sets are in use:
 #
 # - the mistakes of $a$: all $n$ with $a_n \ne y_n$;
 # - the common mistakes: all $n$ with $a_n \ne y_n$ and $b_n \ne y_n$.
 #
 # An example: $a$ makes 10 mistakes. On 6 of them $b$ is wrong too, and on 3 of these both say the same. Agreement is
-# 3/10 among the mistakes of $a$, and 3/6 among the common mistakes. What is counted is the same, since two networks
-# that agree on a wrong class are both wrong. So
+# 3/10 among the mistakes of $a$, and 3/6 among the common mistakes. The numerator is the same, since two networks that
+# agree on a wrong class are both wrong. So
 #
 # $$\frac{\text{agreeing}}{\text{mistakes of } a} = \frac{\text{agreeing}}{\text{common mistakes}} \cdot
 # \frac{\text{common mistakes}}{\text{mistakes of } a} ,$$
@@ -58,11 +58,13 @@ NAMES = ("softmax", "maxout", "rbf")
 # softmax regression, and $16.0 / 54.3 = 29.5\,\%$ for the RBF network.
 #
 # ## Exercise 1 (easy): agreement
+#
+# Return the agreement of two networks among the mistakes of $a$, or among the common mistakes, as `among` says.
 
 
 # %%
 def agreement(a: np.ndarray, b: np.ndarray, y: np.ndarray, among: str) -> float:
-    """The share of examples with the same class in a `(N,)` as in b `(N,)`, labels y `(N,)`.
+    """The share of mistakes on which two networks answer the same: classes a `(N,)` and b `(N,)`, labels y `(N,)`.
 
     among "a": among the mistakes of a; "both": among the common mistakes. NaN if there are none.
     """
@@ -73,15 +75,15 @@ def agreement(a: np.ndarray, b: np.ndarray, y: np.ndarray, among: str) -> float:
 
 
 # %% [markdown]
-# ## Show everybody's examples to everybody
+# ## Show each network the examples of all
 #
-# Now the networks' answers, from which agreement is counted.
+# To count agreement we need the networks' answers.
 #
 # ## Exercise 2 (medium): the answers
 #
 # For M networks, make FGSM examples on each, and ask all M networks for their classes. `metrics.predict(network, x)`
-# gives classes, and `metrics.in_batches(f, x, y)` calls `f(x, y)` for a thousand images at a time, so that memory
-# suffices.
+# gives classes. `metrics.in_batches(f, x, y)` calls `f(x, y)` for a thousand images at a time, so that they fit into
+# memory, and puts the results together.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -98,7 +100,7 @@ def agreement(a: np.ndarray, b: np.ndarray, y: np.ndarray, among: str) -> float:
 
 # %%
 def answers(networks: list[models.Network], x: np.ndarray, y: np.ndarray, eps: float) -> np.ndarray:
-    """Classes `(M, M, N)`: entry [i, j] has what network j says of the examples made on network i.
+    """Classes `(M, M, N)`: entry [i, j] has the answers of network j to the examples made on network i.
 
     The examples are those of `attacks.fgsm`, for images x `(N, D)` with labels y `(N,)`.
     """
@@ -131,12 +133,12 @@ if __name__ == "__main__":
 #
 # $$\text{chance} = \frac{\sum_c n_c \sum_k q_{ck}\,r_{ck}}{\sum_c n_c}$$
 #
-# of them. Agreement says something by as much as it exceeds this number.
+# of them. Only agreement above this number shows that the two networks resemble each other.
 
 
 # %%
 def chance(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> float:
-    """The agreement among common mistakes that answers would have that are independent, given the label."""
+    """The agreement among common mistakes if, for each label, a's and b's answers were independent of each other."""
     both = (a != y) & (b != y)
     if not both.any():
         return np.nan
@@ -172,8 +174,8 @@ if __name__ == "__main__":
 #
 # ## Other networks, other images
 #
-# Perhaps that is so only because all three saw the same training images. So cut the training images in two halves,
-# train each kind of network on each half, and show everybody's examples to everybody again.
+# Perhaps they agree only because all three saw the same training images. So cut the training images into two halves,
+# train each kind of network on each half, and show each of the six networks the examples of all.
 
 # %%
 if __name__ == "__main__":
@@ -218,13 +220,13 @@ if __name__ == "__main__":
 # right angles. In $D = 784$ dimensions two random directions have a cosine of about $1/\sqrt D = 0.036$ in size.
 #
 # Networks that learned the same task have more in common. The gradient of softmax regression is a sum of its rows of
-# weights, $\nabla_x J = \sum_k (p_k - t_k)\,w_k$, and the task made those.
+# weights, $\nabla_x J = \sum_k (p_k - t_k)\,w_k$, and these weights were learned from the task.
 #
 # ## Exercise 3 (medium): cosines
 #
 # Return the cosine of each row of $u$ with the same row of $v$. Where a network is sure, the entries may be as small as
-# $10^{-30}$, and their squares are 0 in float32. So divide each row by its largest entry first, which changes no
-# direction. A row of zeros has no direction; let its cosine be 0.
+# $10^{-30}$, and their squares are rounded to 0 in float32. So first divide each row by the size of its largest entry:
+# this does not change its direction. A row of zeros has no direction; let its cosine be 0.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -257,19 +259,19 @@ def cosines(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 # %% [markdown]
-# Walk along FGSM's direction of the maxout network. At each $\varepsilon$ we look at the errors of all three
-# networks, and at the cosine of the maxout network's gradient there with the gradients of the other two, and with its
-# own gradient on the clean image.
+# Walk from each image in the direction that FGSM takes on the maxout network. At each $\varepsilon$ we look at the
+# errors of all three networks. And we compare the maxout network's gradient at that point with three others: with those
+# of the other two networks there, and with its own on the clean image.
 
 # %%
 SIZES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
 
 
 def along(networks: list[models.Network], x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Along FGSM's direction of the second network, for each of SIZES, two rows of three: `(SIZES, 2, 3)`.
+    """Three networks along the FGSM direction of the second: `(S, 2, 3)`, two rows for each of the S sizes in SIZES.
 
-    The errors of the three networks, in %; and the mean cosines of the second's gradient there with the first's, with
-    its own at x, and with the third's.
+    The first row has the errors of the three networks, in %. The second has mean cosines: of the second network's
+    gradient there with the first network's, with its own at x, and with the third network's.
     """
     first = attacks.input_gradient(networks[1], x, y)
     found = []
@@ -314,11 +316,13 @@ if __name__ == "__main__":
 #
 # $$\eta_c = \varepsilon\operatorname{sign}\Bigl(\frac1{n_c} \sum_{n: y_n = c}\nabla_x J(x_n)\Bigr) .$$
 #
-# Add it to test images, which had no part in it. For a linear model of two classes all gradients of a class are
-# parallel (lesson 3), and $\eta_c$ is as bad as each image's own. In a mean, long gradients count most: those of
-# images of which the network is not sure.
+# Add it to test images, from which it was not made. For a linear model of two classes all gradients of a class are
+# parallel (lesson 3), so $\eta_c$ does as much harm as each image's own change. In a mean, long gradients count most:
+# those of images of which the network is not sure.
 #
 # ## Exercise 4 (medium): a universal change
+#
+# Return $\eta_c$ for each of the ten classes, from the gradients of many images and their labels.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -361,14 +365,15 @@ if __name__ == "__main__":
 #
 # ## To think about
 #
-# Two networks that are wrong on *every* example, always with the same two wrong classes each, have an agreement. What
-# must you know to tell whether it shows that they resemble each other? And what does a cosine of 0.2 between two
-# gradients in 784 dimensions say, which in two dimensions would say little?
+# Two networks are wrong on *every* example, and their agreement is high. But each of them gives only two different
+# wrong classes. What must you know to tell whether the agreement shows that they resemble each other? And why does a
+# cosine of 0.2 between two gradients say much in 784 dimensions, and little in two?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: chance, from how often each gives each wrong class: agreement beyond it counts. 1:
 # given the label, since a four has its own likely mistakes. 1: 0.2 is more than five times the size that random
-# directions have, and FGSM adds up 784 small products: times $\varepsilon$ and the gradient's norm, it is enough.
+# directions have in 784 dimensions (in two, random directions have a mean size of 0.64), and FGSM adds up 784 small
+# products: that is enough.
 # ### END SOLUTION
 #
 # ## Summary
@@ -377,6 +382,6 @@ if __name__ == "__main__":
 # - Agreement is a share of something: say of what, and compare it with chance.
 # - Gradients of different networks have a small but clear common direction. One change per class fools most images.
 #
-# **What this cannot explain yet.** If networks share a direction but each has quirks of its own, then averaging many
-# of them should keep the one and remove the others. Does an ensemble resist? Lesson 12 tries it, and two other
-# explanations.
+# **What this cannot explain yet.** What is the cause: the direction that networks share, or quirks that each has of its
+# own? An average of many networks keeps the one and loses the others. If quirks are the cause, an ensemble resists.
+# Lesson 12 tries it, and one more explanation.

@@ -1,8 +1,8 @@
 """Other hypotheses: ensembles and generative training
 
 The paper's section 9: does averaging many networks, or training a model of the images themselves, make adversarial
-examples go away? What of a gradient survives averaging, three costs of an ensemble, and a Boltzmann machine that is
-attacked through its own inference.
+examples go away? How much of their gradients survives averaging, three costs of an ensemble, and a Boltzmann machine
+that is attacked through its own inference.
 """
 
 # %% [markdown]
@@ -13,7 +13,7 @@ attacked through its own inference.
 # **After this lesson you can**
 #
 # - attack an ensemble as a whole, in three different ways, and say how they differ;
-# - compute what of many gradients survives averaging;
+# - compute how much of many gradients survives averaging;
 # - let a Boltzmann machine infer a label, and attack it through its own inference;
 # - say what the two hypotheses of section 9 predict, and what happens instead.
 #
@@ -69,13 +69,14 @@ if __name__ == "__main__":
 #
 # ## One member's examples for all
 #
-# Does an attacker even have to know the whole ensemble? Make FGSM examples on a single member, and show them to all
-# together.
+# Does an attacker even have to know the whole ensemble? Make FGSM examples on a single member, and show them to the
+# ensemble.
 #
 # ## Exercise 1 (easy): examples made on one member
 #
 # Return the error of the ensemble, which answers by the mean probability. As in lesson 11,
-# `metrics.in_batches(f, x, y)` makes the examples a thousand at a time.
+# `metrics.in_batches(f, x, y)` makes the examples a thousand at a time. `member(x)` gives a member's logits, and
+# `member.probabilities(z)` makes probabilities of logits.
 
 
 # %%
@@ -92,12 +93,12 @@ def error_made_on(members: list[models.Network], which: int, x: np.ndarray, y: n
 
 
 # %% [markdown]
-# **Predict.** FGSM fools a single network on nearly all images. On how many does an example that was made on *one*
-# member fool all of them together?
+# **Predict.** FGSM fools a single network on nearly all images. Of the examples made on *one* member, how many fool
+# the whole ensemble?
 #
-# - on few: the others have quirks of their own, and outvote it
-# - on about half
-# - on most
+# - few: the others have quirks of their own, and outvote that member
+# - about half
+# - most
 
 # %%
 if __name__ == "__main__":
@@ -151,13 +152,13 @@ if __name__ == "__main__":
     print(f"The mean cosine of two members' gradients is {rho.mean():.2f} on average over the images.")
 
 # %% [markdown]
-# Two random directions in 784 dimensions have a cosine of about 0.036 in size (lesson 11). What the members share is
-# enough: it is why one member's example does for all. Its gradient $u_1$ has a mean product of $\rho$ with each of the
-# others.
+# Two random directions in 784 dimensions have a cosine of about 0.036 in size (lesson 11). The members share much more
+# than that. A step that follows the gradient $u_1$ of one member also climbs the costs of the others, since the product
+# of $u_1$ with each of their gradients is about $\rho$. So an example made on one member fools the others too.
 #
 # ## Which cost does the attacker climb?
 #
-# An attacker who knows all members can do better than to follow one of them. But they need *one* cost to climb. The
+# An attacker who knows all members can do better than follow one of them. But they need *one* cost to climb. The
 # paper says only that its examples "perturb the entire ensemble". There are at least three such costs. For one image
 # with the label $y$:
 #
@@ -169,8 +170,8 @@ if __name__ == "__main__":
 # its members on average.)
 #
 # Let $t_k$ be 1 for the label, and 0 for the other classes. By lesson 5 the slope of $-\log p_{my}$ in the logit
-# $z_{mk}$ is $p_{mk} - t_k$. So the third cost needs no work: $\partial J_\Sigma/\partial z_{mk} = p_{mk} - t_k$. Each
-# member stands for itself, and the one that is fooled most pulls hardest.
+# $z_{mk}$ is $p_{mk} - t_k$. So the third cost needs no work: $\partial J_\Sigma/\partial z_{mk} = p_{mk} - t_k$. It
+# looks at each member by itself, and a member that is already fooled has the largest slopes.
 #
 # In the second cost lesson 5's rule holds for the mean logits $\bar z = \frac1M\sum_m z_m$ with
 # $q = \operatorname{softmax}(\bar z)$. How does $\bar z$ change with one member's $z_m$?
@@ -181,7 +182,8 @@ if __name__ == "__main__":
 #
 # <details><summary>Hint 1</summary>
 #
-# All members have the same gradient. Still the result has an axis for the members: `np.stack` repeats an array.
+# All members have the same gradient, but the result needs an axis for the members: `np.stack([a] * M)` repeats an
+# array `a` along a new first axis.
 #
 # </details>
 
@@ -235,15 +237,16 @@ def by_probability(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     t = y[:, None] == np.arange(z.shape[2])
     log_p = ops.log_softmax(z)
     # r_m = softmax over the members of log p_my, (M, N)
-    r = ops.softmax(log_p[:, t].T).T
+    of_label = log_p[:, t]
+    r = ops.softmax(of_label.T).T
     return r[:, :, None] * (np.exp(log_p) - t)
     ### END SOLUTION
 
 
 # %% [markdown]
-# The third gradient is each member's $p - t$. From there the engine goes on to the input: each member is differentiated
-# from its own $\partial J/\partial z_m$, and the parts add up. (`grad` starts from 1, or from the `cotangent` that it
-# is given: what comes down from above, the $g$ of lesson 4.)
+# The third gradient is each member's $p - t$. From the logits back to the input is the engine's work: it starts at each
+# member's own $\partial J/\partial z_m$, and the gradients of the input add up over the members. (`grad` starts from 1,
+# or from the `cotangent` that it is given, which is the $g$ of lesson 4.)
 
 
 # %%
@@ -253,7 +256,7 @@ def by_losses(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def input_gradient(members: list[models.Network], x: np.ndarray, y: np.ndarray, rule) -> np.ndarray:
-    """The gradient `(N, D)` of the input, summed over the members, each from its own dJ/dz."""
+    """dJ/dx `(N, D)`, summed over the members; rule(z, y) gives dJ/dz for the logits z of all members."""
     z = np.stack([member(x) for member in members])
     total = np.zeros_like(x)
     for member, g in zip(members, rule(z, y), strict=True):
@@ -286,7 +289,7 @@ def error_of_first(n: int, eps: float, rule) -> float:
 # %% [markdown]
 # **Predict.** Which of the three costs gives the strongest attack on the whole ensemble?
 #
-# - that of the mean probability: it is what the ensemble answers by
+# - that of the mean probability: the ensemble answers by it
 # - the sum of the costs: no member is left alone
 # - they are about equal
 
@@ -327,38 +330,43 @@ if __name__ == "__main__":
             axes.legend(frameon=False, fontsize=10, handlelength=3.5)
 
 # %% [markdown]
-# Left: more members make the ensemble a little harder to fool with small changes, and hardly with $\varepsilon = 0.25$.
-# Right: the mean gradient gets shorter, but it does not vanish.
+# Left: with small changes an ensemble of more members is a little harder to fool; with $\varepsilon = 0.25$ the number
+# of members makes hardly any difference. Right: the mean gradient gets shorter, but it does not vanish.
 #
 # ## The other hypothesis: a model of the images
 #
 # A classifier learns which images have which label. A *generative* model learns how probable whole images are, together
 # with their labels. Perhaps such a model notices that an attacked image is no real digit?
 #
-# The paper's generative model is a *deep Boltzmann machine*. It has four groups of units, which are 0 or 1: the pixels
-# $v$ of shape `(D,)`, two layers of *hidden* units, $h_1$ of shape `(n1,)` and $h_2$ of shape `(n2,)`, which stand for
-# what the machine makes of the image, and the label $y$ of shape `(K,)`, one-hot. It gives each state of all units an
-# *energy*,
+# The paper's generative model is a *deep Boltzmann machine*. It has four groups of units, which are 0 or 1:
+#
+# - the pixels $v$, of shape `(D,)`;
+# - two layers of *hidden* units, $h_1$ of shape `(n1,)` and $h_2$ of shape `(n2,)`, with which the machine describes
+#   the image;
+# - the label $y$, of shape `(K,)`, one-hot.
+#
+# It gives each state of all units an *energy*,
 #
 # $$E(v, h_1, h_2, y) = -b_v^\top v - b_1^\top h_1 - b_2^\top h_2 - b_3^\top y
 # - h_1^\top W_1 v - h_2^\top W_2 h_1 - y^\top W_3 h_2 ,$$
 #
 # with $W_1$ of shape `(n1, D)`, $W_2$ of shape `(n2, n1)` and $W_3$ of shape `(K, n2)`. A state has a probability
-# proportional to $e^{-E}$: what costs little energy is likely. There is no input and no output in this, and no
-# direction; each group is joined to its neighbours.
+# proportional to $e^{-E}$: a state of low energy is likely. The machine has no input, no output and no direction; each
+# group is joined to its neighbours.
 #
 # ## What one unit thinks
 #
 # Take one hidden unit of $h_1$, number $i$, and suppose that all other units are known. The energy is linear in it:
 # $E = E_0 - h_{1i}\,a_i$ with $a = W_1 v + W_2^\top h_2 + b_1$. The unit is 1 with a probability proportional to
 # $e^{-E_0 + a_i}$, and 0 with one proportional to $e^{-E_0}$. So it is 1 with the probability
-# $e^{a_i}/(1 + e^{a_i}) = \sigma(a_i)$. The same holds for $h_2$, and the label, of which exactly one entry is 1, gets
-# a softmax in place of the sigmoid:
+# $e^{a_i}/(1 + e^{a_i}) = \sigma(a_i)$. The same holds for $h_2$. Of the label exactly one entry is 1, so it gets a
+# softmax in place of the sigmoid. Written for whole groups, with $p(h_1)$ for the probabilities that the entries of
+# $h_1$ are 1:
 #
 # $$p(h_1) = \sigma(W_1 v + W_2^\top h_2 + b_1), \qquad p(h_2) = \sigma(W_2 h_1 + W_3^\top y + b_2), \qquad
 # p(y) = \operatorname{softmax}(W_3 h_2 + b_3) .$$
 #
-# A small machine, and one of its units, by energies and by the formula:
+# Check this on a small machine. How probable is it that one of its units is 1, by the energies and by the formula?
 
 # %%
 if __name__ == "__main__":
@@ -373,20 +381,22 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Mean field
 #
-# Asked for the label of an image, the machine knows only $v$. Each of the three formulas needs what another one gives.
-# *Mean field* puts in probabilities where the units are not known, and goes round and round until they settle:
+# When we ask for the label of an image, the machine knows only $v$. Each of the three formulas needs the result of
+# another one. *Mean field* puts in probabilities where the units are not known, and repeats the formulas until the
+# probabilities settle:
 #
 # - Round 1 goes upwards. What is above a layer is not known yet, so what comes from below counts twice:
 #   $h_1 = \sigma(2\,W_1 v + b_1)$, then $h_2 = \sigma(2\,W_2 h_1 + b_2)$.
-# - Each later round first computes both neighbours of $h_2$ from it, $h_1 = \sigma(W_1 v + W_2^\top h_2 + b_1)$ and the
-#   label's logits $z = W_3 h_2 + b_3$; and then $h_2 = \sigma(W_2 h_1 + W_3^\top\operatorname{softmax}(z) + b_2)$
-#   from both.
-# - After the last round, $z$ is the answer.
+# - Each later round first uses the old $h_2$ to compute both of its neighbours: $h_1 = \sigma(W_1 v + W_2^\top h_2 +
+#   b_1)$ and the label's logits $z = W_3 h_2 + b_3$. From these two it then computes the new
+#   $h_2 = \sigma(W_2 h_1 + W_3^\top\operatorname{softmax}(z) + b_2)$.
+# - The $z$ of the last round is the answer.
 #
 # ## Exercise 5 (hard): inference
 #
-# Return $z$ for N images, after so many rounds. Use `@`, `.T`, `ops.sigmoid` and `ops.softmax` only: given a Tensor,
-# the function then remembers all of its rounds, and an attack can go through them.
+# Return $z$ for N images after `rounds` rounds, the first one included. Apart from `+` and `*` use only `@`, `.T`,
+# `ops.sigmoid` and `ops.softmax`. Then for a Tensor the engine records all rounds, and an attack can go back through
+# them.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -396,15 +406,15 @@ if __name__ == "__main__":
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# A loop over `range(rounds - 1)`, since round 1 stands before it. The update of $h_2$ comes last in the loop; the one
-# of the last round is not needed any more, and does no harm.
+# A loop over `range(rounds - 1)`, since round 1 stands before it. The update of $h_2$ comes last in the loop; in the
+# last round it is not needed any more, but does no harm.
 #
 # </details>
 
 
 # %%
 def infer(v, W1, W2, W3, b1, b2, b3, rounds: int):
-    """The label's logits z `(N, K)` for images v `(N, D)`, after so many rounds of mean field, at least 2.
+    """The label's logits z `(N, K)` for images v `(N, D)`, after `rounds` rounds of mean field, at least 2.
 
     W1 is `(n1, D)`, W2 `(n2, n1)`, W3 `(K, n2)`; the biases are `(n1,)`, `(n2,)` and `(K,)`.
     For arrays the result is an array, for a Tensor v a Tensor.
@@ -422,17 +432,18 @@ def infer(v, W1, W2, W3, b1, b2, b3, rounds: int):
 
 
 # %% [markdown]
-# ## What it learns from
+# ## How it is trained
 #
 # The probability of an image would be a sum over all states of the hidden units, far too many to add up. The
-# *multi-prediction* machine (Goodfellow, Mirza, Courville and Bengio 2013; MP-DBM) is trained to do what it will be
-# asked for. Each step hides about half of the pixels, and about half of the labels, and mean field has to predict them
-# from the rest. (Pixels are black or white here, drawn with the image's grey as the probability of white.)
+# *multi-prediction* machine (Goodfellow, Mirza, Courville and Bengio 2013; MP-DBM) is trained on the task that it will
+# have to solve. Each step hides about half of the pixels, and about half of the labels, and mean field has to predict
+# them from the rest. (In training each pixel is made black or white at random; its grey is the probability of white.)
 #
-# Mean field gives each pixel a logit $z_v$, so it is white with the probability $\sigma(z_v)$, and the label logits
-# $z_y$. Let $V$ be the true pixels, 0 or 1, and $Y$ the true labels, one-hot. Masks say what was hidden: $M_{ni}$ is 1
-# for a hidden pixel, and $m_n$ is 1 for a hidden label. What is hidden costs minus the logarithm of the probability
-# that the truth was given; what was shown costs nothing:
+# Mean field gives each pixel a logit $z_v$, so the pixel is white with the probability $\sigma(z_v)$, and it gives the
+# label the logits $z_y$. Let $V$ be the true pixels, 0 or 1, and $Y$ the true labels, one-hot. Two *masks* say what was
+# hidden: $M_{ni}$ is 1 for a hidden pixel, and $m_n$ is 1 for a hidden label. (From here on $M$ and $m$ are these
+# masks, and have nothing to do with the members of an ensemble.) Each hidden pixel or label costs minus the logarithm
+# of the probability that the machine gave to the truth. What was shown costs nothing:
 #
 # $$J = \frac1{ND}\sum_{n, i} M_{ni}\,\bigl(-\log p(V_{ni})\bigr) + \frac1{ND}\sum_n m_n\,\bigl(-\log p(Y_n)\bigr) .$$
 #
@@ -442,8 +453,8 @@ def infer(v, W1, W2, W3, b1, b2, b3, rounds: int):
 #
 # <details><summary>Hint 1</summary>
 #
-# Of a white pixel $-\log p$ is $\zeta(-z)$, of a black one $\zeta(z)$, with the softplus of lesson 2. Which number,
-# made of $V$, turns the sign?
+# For a white pixel $-\log p$ is $\zeta(-z)$, for a black one $\zeta(z)$, with the softplus $\zeta$ of lesson 2. Which
+# factor, computed from $V$, is $-1$ for a white pixel and $1$ for a black one?
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -484,12 +495,13 @@ if __name__ == "__main__":
     rng = np.random.default_rng(0)
     V, Y = (x[:100] > 0.5).astype("float32"), np.eye(10, dtype="float32")[y[:100]]
     M, m = (rng.random(V.shape) < 0.5).astype("float32"), (rng.random(100) < 0.5).astype("float32")
-    *_, (z_v, z_y) = islice(machine.predictions(V, Y, M, m[:, None]), machine.iterations - 1)
+    later_rounds = list(islice(machine.predictions(V, Y, M, m[:, None]), machine.iterations - 1))
+    z_v, z_y = later_rounds[-1]
     cost = prediction_cost(z_v, z_y, V, Y, M, m)
     print(f"The cost by hand is {cost:.6f}, by the package {machine.cost(V, Y, M, m[:, None]).item():.6f}.")
 
 # %% [markdown]
-# That it knows something about images can be seen. Hide the lower half of a digit, and let it fill in what it expects:
+# We can see that it knows something about images. Hide the lower half of a digit, and let the machine fill it in:
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":
@@ -537,15 +549,15 @@ if __name__ == "__main__":
     compare("mp-dbm", {"clean_error": clean.error, "error_exact": fooled.error, "confidence_on_mistakes_exact": sure})
 
 # %% [markdown]
-# It is fooled, although it models images, and although its answer is the end of a long discussion among its units.
-# Inference is a computation like any other, and the attacker differentiates it. (The paper's machine is larger, with
-# 2,087 and 3,200 hidden units, and was trained for hundreds of passes.)
+# It is fooled, although it models images, and although its units discuss the answer for many rounds. Inference is a
+# computation like any other, and the attacker differentiates it. (The paper's machine is larger, with 2,087 and 3,200
+# hidden units, and was trained for hundreds of passes.)
 
 # %% [markdown]
 # ## To think about
 #
-# The MP-DBM is one generative model, and it is fooled. Which conclusion follows about generative training, and which
-# does not? And what would twelve networks have to look like for their average to resist?
+# The MP-DBM is one generative model, and it is fooled. Which conclusion about generative training follows from this,
+# and which does not? And how would twelve networks have to differ for their average to resist?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: being generative is not enough by itself; the paper adds that another generative
@@ -555,10 +567,10 @@ if __name__ == "__main__":
 #
 # ## Summary
 #
-# - An ensemble can be attacked as a whole, by at least three costs. None of the three makes much of a difference.
-# - What members share survives averaging: the mean of unit gradients tends to the length $\sqrt\rho$, not to 0.
+# - An ensemble can be attacked as a whole, by at least three costs. All three fool it on most images.
+# - What members share survives averaging: the length of the mean of unit gradients tends to $\sqrt\rho$, not to 0.
 # - A Boltzmann machine infers a label by rounds of mean field. They can be differentiated, so it can be attacked; and
 #   it is fooled too.
 #
-# **What this cannot explain yet.** All examples so far began as an image of a digit. What do networks say of inputs
-# that show no digit at all, and how hard is it to make such an input look like any class we want? Lesson 13 tries it.
+# **What this cannot explain yet.** All examples so far began as an image of a digit. What do networks say about inputs
+# that show no digit at all, and how hard is it to turn such an input into any class that we want? Lesson 13 tries it.

@@ -1,25 +1,25 @@
-"""Rubbish and fooling images: sure of what is nothing
+"""Rubbish and fooling images: sure that noise is a digit
 
 The paper's appendix: what networks say about noise that shows no digit at all, why a linear one has to say something,
-what sigmoids or RBF units change, and how one gradient step makes noise into any class one likes.
+what sigmoids or RBF units change, and how one gradient step turns noise into any class we like.
 """
 
 # %% [markdown]
-# # Lesson 13. Rubbish and fooling images: sure of what is nothing
+# # Lesson 13. Rubbish and fooling images: sure that noise is a digit
 #
 # **Time:** about 60 minutes. **You need:** lessons 3, 5 and 10.
 #
 # **After this lesson you can**
 #
 # - measure what a network says about inputs that show nothing;
-# - predict it for a linear model, without any input;
+# - predict this for a linear model from its weights alone;
 # - turn noise into any class you like with one gradient step.
 #
 # ## The claims
 #
-# Give a classifier noise: 784 independent normal numbers of mean 0 and variance 1. Such an input shows no digit, so
-# every class that gets a probability above one half is an error. The paper (Goodfellow, Shlens and Szegedy 2015,
-# appendix) calls these inputs *rubbish class examples*, and tries 10,000 of them:
+# Give a classifier noise: 784 independent normal numbers of mean 0 and variance 1. Such an input shows no digit, so it
+# is an error if some class gets a probability above one half. The paper (Goodfellow, Shlens and Szegedy 2015, appendix)
+# calls these inputs *rubbish class examples*, and tries 10,000 of them:
 #
 # | network | error | confidence on mistakes |
 # |---|---|---|
@@ -28,8 +28,8 @@ what sigmoids or RBF units change, and how one gradient step makes noise into an
 # | softmax regression | 59.8 % | 70.8 % |
 # | RBF network | 0 % | |
 #
-# The classes come very unevenly: 45.3 % of the maxout network's errors are fives, and none is an eight. And one
-# gradient step turns a sample of noise into an example of any *wanted* class.
+# The errors are very unevenly spread over the classes: 45.3 % of the maxout network's errors are fives, and none is an
+# eight. And one gradient step turns a sample of noise into an example of any *wanted* class.
 
 # %%
 from __future__ import annotations
@@ -51,12 +51,15 @@ TRIES = 500  # samples of noise to start from, for each wanted class
 # %% [markdown]
 # ## What is counted
 #
-# Of N samples with probabilities $p$, of shape `(N, K)` for K classes, those count for which the largest probability
-# is above one half. Each counts once, even if several sigmoids are above one half. The *error* is the share of all N
-# samples that count. The *confidence on mistakes* is the mean of the largest probability over those. If none counts
-# there is no mean: not 0, but no number.
+# A network gives N samples the probabilities $p$, of shape `(N, K)` for K classes. A sample is an error if its largest
+# probability is above one half. It counts once, even if several sigmoids are above one half. The *error* is the number
+# of these samples, divided by N. The *confidence on mistakes* is the mean of their largest probabilities. If there are
+# no errors, this mean is not 0: it does not exist, and we write NaN.
 #
 # ## Exercise 1 (easy): errors on rubbish
+#
+# Return three things: the error, the confidence on mistakes, and the number of errors of each class. An error belongs
+# to the class with the largest probability.
 
 
 # %%
@@ -64,7 +67,6 @@ def rubbish_error(p: np.ndarray) -> tuple[float, float, np.ndarray]:
     """Error, confidence on mistakes (NaN without any), and the number of errors of each class, integers `(K,)`.
 
     p `(N, K)` are probabilities; rows need not add up to 1.
-    An error belongs to the class with the largest p.
     """
     ### BEGIN SOLUTION
     largest = p.max(axis=1)
@@ -75,7 +77,8 @@ def rubbish_error(p: np.ndarray) -> tuple[float, float, np.ndarray]:
 
 
 # %% [markdown]
-# **Predict.** The four networks get the same noise. In what share of the samples does the maxout network see a digit?
+# **Predict.** All four networks get the same noise. In what share of the samples does the maxout network with a softmax
+# see a digit?
 #
 # - hardly any: noise is far from all training images
 # - about half
@@ -104,8 +107,9 @@ if __name__ == "__main__":
     compare("rubbish-skew", {"share_fives": of[5], "share_eights": of[8], "share_most_frequent": of.max()})
 
 # %% [markdown]
-# Neither depth nor a search is needed for such errors: the maxout network is sure of pure noise. (*Which* digits it
-# sees depends on its random start. Compare the last table with *ours*: the interval is wide.)
+# Nobody had to search for these samples: the maxout network is sure about pure noise. Nor does it take a deep network:
+# softmax regression is too. (*Which* digits a network sees depends on its random start. Compare this lesson's numbers
+# in the last table with *ours*: the intervals over random starts are wide.)
 #
 # ## Why a linear model sees something in noise
 #
@@ -114,8 +118,8 @@ if __name__ == "__main__":
 #
 # $$\mathbb E\bigl[(z_k - \mathbb E z_k)(z_l - \mathbb E z_l)\bigr] ,$$
 #
-# and for $k = l$ it is the variance. Of the noise we know that the mean of $x_i$ is 0, and that the mean of $x_i x_j$
-# is 1 if $i = j$, and 0 otherwise.
+# and for $k = l$ it is the variance. About the noise we know two things: the mean of $x_i$ is 0, and the mean of
+# $x_i x_j$ is 1 if $i = j$, and 0 otherwise.
 #
 # ## Exercise 2 (medium): logits on noise
 #
@@ -149,12 +153,13 @@ def logits_on_noise(W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarra
 # A single logit has the variance $\lVert w_k\rVert_2^2$. That is a sum over all D pixels, so many small weights make
 # large logits. And classes with a large $b_k$ or a long $w_k$ win more often than others.
 #
-# So we can predict the errors of softmax regression without a single sample of noise: draw the ten logits directly.
+# So we can predict the errors of softmax regression without a single sample of noise: draw the ten logits directly,
+# with these means and covariances.
 
 
 # %%
 def predicted(W: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """p `(SAMPLES, K)` of softmax regression on noise, from K logits a sample, without any noise of D pixels."""
+    """p `(SAMPLES, K)` of softmax regression on noise, where only the K logits are drawn, and not the D pixels."""
     mean, _, covariance = logits_on_noise(W.astype("float64"), b.astype("float64"))
     return ops.softmax(np.random.default_rng(0).multivariate_normal(mean, covariance, size=SAMPLES))
 
@@ -189,8 +194,8 @@ if __name__ == "__main__":
 # every class right.
 #
 # **Softmax or sigmoids.** A softmax depends on differences of logits only, and its probabilities always add up to 1:
-# it has to share out certainty, whatever comes. Multiply all logits by a factor, as longer training does, and the
-# largest probability tends to 1: in the end *every* sample is an error. A sigmoid claims its class if
+# it has to give them to some classes, whatever the input. Multiply all logits by a growing factor, as longer training
+# does, and the largest probability tends to 1: in the end *every* sample is an error. A sigmoid claims its class if
 # $\sigma(z_k) > \tfrac12$, which means $z_k > 0$, whatever the other classes say. All of them may be negative: "none
 # of these" is a possible answer.
 #
@@ -208,10 +213,10 @@ if __name__ == "__main__":
 # ## One step to a wanted class
 #
 # To make $p(y = k \mid x)$ large, follow its gradient $\nabla_x\,p(y = k \mid x)$, as the text of the appendix says,
-# or the sign of it, as its figure 5 does. Under a softmax $J(\theta, x, k) = -\log p$, so
-# $\nabla_x\,p = -p\,\nabla_x J$. The factor $p$ is positive and turns no direction, but it may round to 0; we leave
-# it out. What remains is FGSM with two changes: the label is the *wanted* one, and the sign is minus, because the
-# cost of that label has to fall:
+# or the sign of this gradient, as its figure 5 does. With a softmax $J(\theta, x, k) = -\log p$, so
+# $\nabla_x\,p = -p\,\nabla_x J$. The factor $p$ is positive, so it does not change the direction; but it may be rounded
+# to 0, so we leave it out. What remains is FGSM with two changes: the label is the *wanted* one, and the sign is minus,
+# because the cost of that label has to fall:
 #
 # $$\tilde x = x - \varepsilon\operatorname{sign} g \qquad\text{or}\qquad
 # \tilde x = x - \varepsilon\sqrt D\,\frac{g}{\lVert g\rVert_2}, \qquad g = \nabla_x J(\theta, x, k) .$$
@@ -221,6 +226,7 @@ if __name__ == "__main__":
 #
 # ## Exercise 3 (medium): the fooling step
 #
+# Move each sample once towards class $k$: by the first formula if `sign` is true, otherwise by the second.
 # `attacks.input_gradient(model, x, y)` is $\nabla_x J$ of each sample, of shape `(N, D)`. A sample whose gradient is 0
 # does not move.
 #
@@ -240,7 +246,8 @@ if __name__ == "__main__":
 def fooling_step(model: models.Network, x: np.ndarray, k: int, eps: float, sign: bool = True) -> np.ndarray:
     """x `(N, D)`, each row moved once towards the class k.
 
-    With `sign` by eps in each entry, otherwise as far along the gradient. Where the gradient is 0, no move.
+    With `sign` each entry moves by eps; without it the row moves by eps sqrt(D) along its gradient. A row whose
+    gradient is 0 stays.
     """
     ### BEGIN SOLUTION
     g = attacks.input_gradient(model, x, np.full(len(x), k))
@@ -253,7 +260,11 @@ def fooling_step(model: models.Network, x: np.ndarray, k: int, eps: float, sign:
 
 # %%
 def fool(network: models.Network) -> tuple[np.ndarray, list]:
-    """The share of p(y = k) >= 0.5 for each k with no step, the gradient, its sign; of the last an image and its p."""
+    """How often noise gets p(y = k) >= 0.5, and examples of it.
+
+    The shares are `(3, 10)`: for each class k without a step, after a step along the gradient, and after one by its
+    sign. For each k there is one image after a step by the sign, with its p(y = k).
+    """
     shares, shown = np.zeros((3, 10)), []
     for k in range(10):
         x = generator(0, f"to be made a {k}").standard_normal((TRIES, 784), dtype="float32")
@@ -268,10 +279,10 @@ def fool(network: models.Network) -> tuple[np.ndarray, list]:
 
 
 # %% [markdown]
-# **Predict.** The maxout network takes about 1 in 10 samples of noise for any given digit. And after one step of
-# $\varepsilon = 0.25$ towards that digit?
+# **Predict.** On average over the digits, the maxout network takes about 1 in 10 samples of noise for a given digit.
+# And after one step of $\varepsilon = 0.25$ towards this digit?
 #
-# - 1 in 5
+# - about 1 in 5
 # - more than half
 
 # %%
@@ -293,7 +304,7 @@ if __name__ == "__main__":
         for digit, (axes, (image, p)) in enumerate(zip(canvas.subplots(2, 5).flat, images, strict=True)):
             show_image(axes, image, f"{digit}: {p:.2f}", -4, 4)
             axes.spines[:].set(color=ORANGE if p >= 0.5 else GREY, linewidth=3)
-        canvas.suptitle("one step from noise to a digit: its p, framed if at least 0.5", fontsize=10)
+        canvas.suptitle("one step from noise to a digit: its p, orange if at least 0.5", fontsize=10)
 
 # %% [markdown]
 # None of these pictures shows a digit, and none looks different from the noise that it was made of. (The paper did this
@@ -301,8 +312,8 @@ if __name__ == "__main__":
 #
 # ## To think about
 #
-# If one step fails, draw new noise and try again. How many tries does a digit need on average that succeeds with the
-# probability $s$? And are fooling images adversarial examples, or is this another failure?
+# If one step fails, draw new noise and try again. If each try succeeds with the probability $s$, how many tries are
+# needed on average? And are fooling images adversarial examples, or is this another failure?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: try $n$ is the first success with probability $s(1 - s)^{n-1}$, the mean of $n$ is
@@ -313,11 +324,11 @@ if __name__ == "__main__":
 #
 # ## Summary
 #
-# - A softmax network is sure of pure noise, because many small products add up, and a softmax has to share out
-#   certainty.
+# - A softmax network is sure about pure noise: many small products add up to large logits, and a softmax has to choose
+#   some class.
 # - For softmax regression the errors follow from $b$ and $W W^\top$ alone.
 # - One gradient step turns noise into any wanted class.
 #
-# **What this cannot explain yet.** By this measure the RBF network looks perfect; but the measure does not ask what
-# that costs on clean images. One number can mislead, and so can lesson 8's robustness. Lesson 14 asks which numbers
-# to trust.
+# **What this cannot explain yet.** By this measure the RBF network looks perfect. But the measure does not ask what
+# that costs on clean images: one number can mislead. So can the low error under FGSM that adversarial training reached
+# in lesson 8. Lesson 14 asks which numbers to trust.

@@ -1,7 +1,7 @@
 """How to fool yourself: attacks that fail, and what that proves
 
-What came after the paper: why an error under one attack is only a lower bound, how gradients are masked, labels leak
-and conventions hide, and an audit of the paper's most famous number, 17.9 %.
+What came after the paper: why an error under one attack is only a lower bound, how gradients are masked, how labels
+leak, and an audit of the paper's most famous number, 17.9 %.
 """
 
 # %% [markdown]
@@ -45,7 +45,7 @@ NAMES = ("naive", "adversarially trained")
 # right, we know nothing: another point might still fool it.
 #
 # So the error under any attack is a *lower bound* of the share $R$ of images that are not safe. The strongest attack
-# gives the best bound. A weak attack proves nothing.
+# gives the best bound. A low error under a weak attack proves nothing.
 
 # %% [markdown]
 # ## An attack that does not know the label
@@ -55,6 +55,8 @@ NAMES = ("naive", "adversarially trained")
 # and may end up right.
 #
 # ## Exercise 1 (easy): FGSM away from the network's own answer
+#
+# Return the images after one step of FGSM, with the network's answers to the clean images as labels.
 
 
 # %%
@@ -78,6 +80,8 @@ def predicted_label_fgsm(model: models.Network, x: np.ndarray, eps: float) -> np
 # itself misleading.
 #
 # ## Exercise 2 (medium): PGD
+#
+# Take these steps from a given starting point, and return the last point.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -120,30 +124,32 @@ if __name__ == "__main__":
     pair = [networks.network(recipes.maxout(size, 0, size.units, adversarial=a)) for a in (None, "inference")]
     start = (x + noise(generator(0), x, EPS)).clip(x - EPS, x + EPS)
     x_pgd = pgd(pair[1], x, y, EPS, 20, start)
-    error = np.mean(metrics.predict(pair[1], x_pgd) != y)
-    print(f"PGD of 20 steps fools the adversarially trained network on {error:.1%} of {len(x):,} images.")
+    print(f"The adversarially trained network, on {len(x):,} images:")
+    for name, x_adv in {"FGSM": attacks.fgsm(pair[1], x, y, EPS), "PGD of 20 steps": x_pgd}.items():
+        print(f"  {name} fools it on {np.mean(metrics.predict(pair[1], x_adv) != y):.1%}.")
 
 
 # %% [markdown]
-# ## A defence that is none
+# ## A defence that does not defend
 #
 # Multiply a network's logits by $c = 100$. No answer changes, so $R$ does not change either. But look at the
-# gradient. By lesson 5 the slope of the cost in the logit $z_k$ is $p_k - t_k$. Let $s = 1 - p_y$ be what is left for
-# the wrong classes. Then the slope is
+# gradient. By lesson 5 the slope of the cost in the logit $z_k$ is $p_k - t_k$. Let $s = 1 - p_y$ be the probability
+# that is left for all wrong classes together. Then the slope is
 #
 # $$-s \ \text{ for } k = y, \qquad p_k = s\,q_k \ \text{ for } k \ne y, \qquad
 # q_k = \frac{e^{z_k}}{\sum_{j \ne y} e^{z_j}} .$$
 #
 # A network that is sure has a tiny $s$. In float32, numbers have 7 digits: $1 - p_y$ is rounded to 0 once $s$ is
 # below about $10^{-7}$. Then the gradient *lacks the true class*, the very class that FGSM should lead away from. The
-# paper's software computed it so, and so do most libraries. This package adds up the small $p_j$ instead, and keeps
-# the class. But they too become 0, at $10^{-45}$. Then the whole gradient is 0, and the "defence" has beaten FGSM.
+# paper's software computed the gradient this way, and so do most libraries. This package computes $s$ as the sum of the
+# small $p_j$ instead, and so keeps the class. But below about $10^{-45}$ the $p_j$ are rounded to 0 too. Then the whole
+# gradient is 0, and the "defence" has beaten FGSM.
 #
 # This is called *gradient masking*: the network is as easy to fool as before, but its gradient does not show how.
 #
-# The way out: $s$ is a factor of the *whole* gradient, one positive number for each image, and FGSM only wants a
-# sign. So leave it out. Without $s$ the label has the slope $-1$, and the *others* have their softmax $q$, which adds
-# up to 1.
+# The way out: $s$ is a factor of the *whole* gradient, one positive number for each image, and FGSM needs only the
+# sign of the gradient. So leave $s$ out. Without it the slope is $-1$ for the label. For the *other* classes it is $q$,
+# the softmax over these classes alone, which adds up to 1.
 #
 # ## Exercise 3 (medium): a direction that is never masked
 #
@@ -177,7 +183,7 @@ def direction(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 # %%
 def step(model: models.Network, x: np.ndarray, y: np.ndarray, c: float, by_direction: bool) -> np.ndarray:
-    """The sign of the input gradient when all logits are multiplied by c: that of J, or of what `direction` says."""
+    """The sign of the input gradient when all logits are multiplied by c, by `direction` or by the gradient of J."""
     X = Tensor(x)
     Z = c * model(X)
     if by_direction:
@@ -186,10 +192,11 @@ def step(model: models.Network, x: np.ndarray, y: np.ndarray, c: float, by_direc
 
 
 # %% [markdown]
-# **Predict.** All logits of the naive network are multiplied by 100. What does FGSM with the gradient of $J$ achieve?
+# **Predict.** All logits of the naive network are multiplied by 100. How often does FGSM with the gradient of $J$ still
+# fool it?
 #
-# - as much as before: no answer has changed
-# - hardly anything: most gradients are exactly 0
+# - as often as before: no answer has changed
+# - hardly ever: most gradients are exactly 0
 
 # %%
 if __name__ == "__main__":
@@ -210,12 +217,12 @@ if __name__ == "__main__":
 #
 # ## What float32 does to the paper's numbers
 #
-# This is no contrived defence: training makes logits large all by itself. The next table shows numbers of the paper
-# beside those of our longer runs, with the exact gradient and with the rounded one, on the same networks.
+# Nobody has to multiply logits on purpose: training makes them large by itself. The next table shows numbers of the
+# paper beside those of our longer runs, with the rounded gradient and with the exact one, on the same networks.
 
 # %%
 if __name__ == "__main__":
-    print("the paper's number, ours with the exact gradient, ours with p - t rounded:")
+    print("the paper's number, ours with p - t rounded, ours with the exact gradient:")
     for row in gradients(committed()):
         training = f" ({row.training})" if row.training else ""
         print(f"  {row.claim}{training}, {row.quantity.label}: {', '.join(row.cells)}")
@@ -225,32 +232,35 @@ if __name__ == "__main__":
 #
 # ## An audit
 #
-# Which attacks are too weak? Some *should* fool a network more often than others. If they don't, the way is masked from
-# them:
+# Which attacks are too weak? Some *should* fool a network more often than others. Write A ≥ B if attack A should fool
+# it on at least as many images as attack B. Where such an order is broken, something hides the way from A:
 #
 # - **PGD ≥ FGSM.** Looking again and again, in the same box, shows more than looking once.
 # - **FGSM ≥ noise** of that size, and **FGSM ≥ clean.** A direction that is worth following beats a coin.
-# - **FGSM ≥ FGSM clipped** to pixels from 0 to 1. A clipped point is in the box too. Most attack libraries clip, the
-#   paper did not; an error means little without its convention.
+# - **FGSM ≥ FGSM clipped** to pixels from 0 to 1. A clipped point is in the box too. (Most attack libraries clip, the
+#   paper did not. Whoever gives an error has to say which.)
 # - **FGSM ≥ transfer**, and **PGD ≥ transfer.** An attacker who sees the network beats one who brings another network's
 #   examples. In the paper it is not so: 17.9 % against 19.6 %.
-# - **The true label ≥ the predicted one.** If it is the other way round, or if FGSM errs less than no attack, the label
-#   *leaks*: the network has learned to read $y$ off perturbations that depend on $y$ (Kurakin and others 2017).
+# - **FGSM ≥ FGSM with the predicted label.** If it is the other way round, or if FGSM fools the network less often than
+#   no attack does, the label *leaks*: the network has learned to read $y$ off perturbations that depend on $y$ (Kurakin
+#   and others 2017).
 # - **Hardly any gradient is exactly 0.** Where it is, FGSM does not move.
 #
-# When is a broken order more than chance? Compare both attacks on the *same* images. If both succeed on an image, or
-# neither, it says nothing. Let $w$ be the number of images on which only the weaker succeeds, and $s$ that on which
-# only the stronger does. If both were equally good, each such image would be the toss of a coin: $+1$ or $-1$, with
-# mean 0 and variance 1. Variances add up, so $w - s$ has the standard deviation $\sqrt{w + s}$. The *score*
-# $(w - s) / \sqrt{w + s}$ (McNemar 1947) is above 2 by chance in one of 44 cases.
+# In each pair the first attack should be the *stronger*, the second the *weaker*. When is a broken order more than
+# chance? Compare both attacks on the *same* images. An image that both fool, or neither, says nothing. Let $w$ be the
+# number of images on which only the weaker attack fools the network, and $s$ the number on which only the stronger
+# does. If both were equally good, each such image would be the toss of a coin: $+1$ or $-1$, with mean 0 and variance
+# 1. Variances add up, so $w - s$ has the standard deviation $\sqrt{w + s}$. The *score* $(w - s) / \sqrt{w + s}$
+# (McNemar 1947) is above 2 by chance in one of 44 cases.
 #
 # ## Exercise 4 (medium): what is suspicious
 #
-# Return those pairs of `ORDER` of which both attacks were tried, and in which the weaker one errs on *more* images.
+# Return those pairs of `ORDER` of which both attacks were tried, and in which the weaker one fools the network on
+# *more* images; each with its score.
 #
 # <details><summary>Hint 1</summary>
 #
-# `wrong[weaker] & ~wrong[stronger]` are the images on which only the weaker succeeds; their number is $w$.
+# `wrong[weaker] & ~wrong[stronger]` are the images on which only the weaker attack succeeds; their number is $w$.
 #
 # </details>
 
@@ -268,9 +278,10 @@ ORDER = (
 
 
 def violations(wrong: dict[str, np.ndarray]) -> list[tuple[str, str, float]]:
-    """(stronger, weaker, score) of each pair of ORDER whose weaker attack errs on more images.
+    """(stronger, weaker, score) of each pair of ORDER whose weaker attack fools more images, in the order of ORDER.
 
-    wrong has, by attack, which images are misclassified: booleans `(N,)`. Pairs that were not tried are left out.
+    wrong says, for each attack that was tried, which images are misclassified under it: booleans `(N,)`. A pair of
+    which an attack was not tried is left out.
     """
     ### BEGIN SOLUTION
     found = []
@@ -286,7 +297,7 @@ def violations(wrong: dict[str, np.ndarray]) -> list[tuple[str, str, float]]:
 
 # %%
 def audit(model: models.Network, other: models.Network, x: np.ndarray, y: np.ndarray, eps: float) -> dict:
-    """By attack which images are misclassified, `(N,)`; `other` is the network whose examples are brought."""
+    """For each attack, which images are misclassified under it, `(N,)`; transfer shows the examples of `other`."""
     signs = np.sign(noise(generator(0, "signs"), x, 1.0))
     x_fgsm = attacks.fgsm(model, x, y, eps)
     start = (x + noise(generator(0), x, eps)).clip(x - eps, x + eps)
@@ -317,7 +328,7 @@ if __name__ == "__main__":
     for name, found in zip(NAMES, wrong, strict=True):
         print(f"{name}:", ", ".join(f"{attack} {at.mean():.1%}" for attack, at in found.items()))
         for stronger, weaker, score in violations(found):
-            print(f"  masked? {weaker} errs more than {stronger}, score {score:.1f}")
+            print(f"  masked? {weaker} fools it more often than {stronger}, score {score:.1f}")
     names = {
         "error_exact": "FGSM",
         "error_clipped_exact": "clipped",
@@ -359,8 +370,8 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## To think about
 #
-# A network passes the whole audit, and PGD errs on 10 %. What is proved? Then somebody adds noise to each image
-# before the network sees it, and PGD errs on 2 %. What would you try next?
+# A network passes the whole audit, and PGD fools it on 10 % of the images. What does that prove? Then somebody adds
+# noise to each image before the network sees it, and PGD fools it on only 2 %. What would you try next?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: that $R$ is at least 10 %; the checklist raises suspicion, it cannot end it. 1: each
@@ -370,7 +381,7 @@ if __name__ == "__main__":
 #
 # ## Summary
 #
-# - The error under an attack is a lower bound. The failure of an attack proves nothing.
+# - The error under an attack is a lower bound. That an attack fails proves nothing.
 # - Gradients can be masked by rounding alone, and it happened to the paper's own numbers.
 # - Attacks have an order. Where it is broken, something is masked, or a label leaks.
 #

@@ -262,9 +262,9 @@ def test_which_pairs(lesson):
     assert pairs != reversed_pairs, "each pair the wrong way round: (stronger, weaker, score)"
     assert pairs != holds, "these are the pairs in which the order HOLDS: those in which it is broken are wanted"
     assert not set(pairs) & set(equal), (
-        "two attacks that err equally often are no violation: the weaker has to err MORE"
+        "two attacks that fool equally many images are no violation: the weaker has to fool MORE"
     )
-    assert set(pairs) != set(lesson.ORDER), "every pair is in the list: only those whose weaker attack errs more"
+    assert set(pairs) != set(lesson.ORDER), "every pair is in the list: only those whose weaker attack fools MORE"
     assert pairs == right or sorted(pairs) != sorted(right), f"in the order of ORDER, please: {right}, yours {pairs}"
     assert pairs == right, f"the broken pairs are {right}, yours {pairs}"
 

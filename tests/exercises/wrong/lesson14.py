@@ -367,7 +367,7 @@ def violations(wrong):
                 found.append((stronger, weaker, (w - s) / max(1, w + s) ** 0.5))
     return found
 """,
-            "err equally often are no violation",
+            "fool equally many images are no violation",
         ),
         (
             "the wrong way round",

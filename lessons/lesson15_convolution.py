@@ -21,10 +21,10 @@ spectra, all equal; then a trained convolutional maxout network, and what it see
 # the paper (Goodfellow, Shlens and Szegedy 2015) has a *convolutional* maxout network.
 #
 # - FGSM of $\varepsilon = 0.1$ fools it on 87.15 % of the test images (section 4).
-# - It sees some class in 93.4 % of 1,000 samples of Gaussian noise, with a mean confidence of 84.4 %; half of them are
-#   frogs (appendix).
-# - One gradient step makes a sample of noise an airplane in 24.7 % of the tries, and a frog or a truck in 100 %
-#   (appendix and figure 5).
+# - It sees some class in 93.4 % of 1,000 samples of Gaussian noise, with a mean confidence of 84.4 %. Half of these
+#   answers are frogs (appendix).
+# - One gradient step turns a sample of noise into an airplane in 24.7 % of the tries, and into a frog or a truck in
+#   100 % (appendix and figure 5).
 
 # %%
 from __future__ import annotations
@@ -42,22 +42,24 @@ SAMPLES = {"quick": 100, "lesson": 1000, "paper": 1000}  # of noise
 # %% [markdown]
 # ## The same weights everywhere
 #
-# The networks so far had a weight for each pixel and unit. If a digit moves by a pixel, all of its weights are
-# others. A *convolution* is a linear layer that uses the same small set of weights, the *kernel*, at every place of
+# The networks so far had a weight for each pixel and unit. If a digit moves by one pixel, it meets entirely different
+# weights. A *convolution* is a linear layer that uses the same small set of weights, the *kernel*, at every place of
 # the image. For an image $x$ of shape `(H, W)` and a kernel $w$ of shape `(K, J)`,
 #
 # $$y_{pq} = \sum_{i=0}^{K-1} \sum_{j=0}^{J-1} x_{p+i,\,q+j}\,w_{ij} .$$
 #
-# The kernel is laid on the image with its corner at $(p, q)$, multiplied, and added up. It has to lie inside of the
-# image, so $y$ has the shape `(H - K + 1, W - J + 1)`. (Strictly this is a *correlation*. Mathematicians mirror the
-# kernel in a convolution; neural networks do not.)
+# Lay the kernel on the image with its upper left corner at $(p, q)$, multiply each of its weights by the pixel under
+# it, and add up. The kernel has to lie inside the image, so $y$ has the shape `(H - K + 1, W - J + 1)`. (Strictly
+# this is a *correlation*. Mathematicians mirror the kernel in a convolution; neural networks do not.)
 #
 # ## Exercise 1 (easy): by loops
+#
+# Return $y$, in the dtype of $x$, with loops over $p$ and $q$.
 
 
 # %%
 def by_loops(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """y `(H - K + 1, W - J + 1)`, the convolution of x `(H, W)` with w `(K, J)`, like x."""
+    """y `(H - K + 1, W - J + 1)`, the convolution of x `(H, W)` with w `(K, J)`, in the dtype of x."""
     ### BEGIN SOLUTION
     H, W = x.shape
     K, J = w.shape
@@ -92,10 +94,13 @@ if __name__ == "__main__":
 # ## Pooling
 #
 # The result of a convolution is nearly as large as the image, and a network makes many of them. *Max-pooling* keeps the
-# largest value of each window of `size` by `size` pixels, and moves the window by `stride` pixels. A unit then no
-# longer cares exactly where an edge is. Windows that stick out at the far edge count with what they hold.
+# largest value of each window of `size` by `size` pixels, and moves the window by `stride` pixels. Then it no longer
+# matters exactly where an edge is. A window may stick out of the image at the right or at the bottom: then take the
+# largest of the pixels that lie inside.
 #
 # ## Exercise 2 (medium): max-pooling
+#
+# Return the largest value of each window. The number of windows is in the function's description.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -144,7 +149,8 @@ if __name__ == "__main__":
 #
 # ## Exercise 3 (medium): the windows as a matrix
 #
-# Row number $p\,Q + q$ has the window at $(p, q)$, row by row.
+# Return this matrix. Its row number $p\,Q + q$ has the pixels of the window at $(p, q)$: first those of the window's
+# first row, then those of its second, and so on.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -155,7 +161,7 @@ if __name__ == "__main__":
 
 # %%
 def windows(x: np.ndarray, K: int, J: int) -> np.ndarray:
-    """All windows of K by J pixels of x `(H, W)`, as rows of a matrix `(P * Q, K * J)`, like x."""
+    """All windows of K by J pixels of x `(H, W)`, as rows of a matrix `(P * Q, K * J)`, in the dtype of x."""
     ### BEGIN SOLUTION
     P, Q = x.shape[0] - K + 1, x.shape[1] - J + 1
     columns = [x[i : i + P, j : j + Q].reshape(-1) for i in range(K) for j in range(J)]
@@ -169,15 +175,16 @@ if __name__ == "__main__":
     print(f"By loops and by one product: they differ by {abs(product - edges).max():.0e}.")
 
 # %% [markdown]
-# It costs memory: each pixel stands in the matrix up to K · J times.
+# But it costs memory: each pixel stands in the matrix up to K · J times.
 #
 # ## A product of spectra
 #
 # Now for the surprising way. Take one dimension first. The *discrete Fourier transform* of $L$ numbers $x_p$ is
 #
-# $$X_u = \sum_{p=0}^{L-1} x_p\,e^{-2\pi i\,u p/L} .$$
+# $$X_u = \sum_{p=0}^{L-1} x_p\,e^{-2\pi i\,u p/L} ,$$
 #
-# The $X_u$ are complex numbers, the *spectrum* of $x$. It is a product with a constant matrix, and it can be undone:
+# where $i$ is the imaginary unit now, and no longer an index. The $X_u$ are complex numbers, the *spectrum* of $x$. The
+# transform is a product with a constant matrix, and it can be undone:
 # $x_p = \frac1L \sum_u X_u\,e^{2\pi i\,u p/L}$. Let $W_u$ be the spectrum of a kernel $w$, filled up with zeros to the
 # length $L$, and $\overline{W_u}$ its complex conjugate. What has the spectrum $X_u \overline{W_u}$? Put the sums in:
 #
@@ -186,12 +193,11 @@ if __name__ == "__main__":
 # = \sum_j x_{p + j}\,w_j ,$$
 #
 # because the bracket is 1 where $p' = p + j$ (up to multiples of $L$), and 0 otherwise. That is the convolution!
-# Where the kernel would stick out of the image it comes in again on the other side; but those places we don't want
-# anyway.
+# Where the kernel sticks out of the image, it comes in again on the other side. But we don't want those places anyway.
 #
-# In two dimensions the same is done along the rows and along the columns. So the convolution becomes: transform the
-# image, transform the kernel, multiply number by number, transform back. Each transform is two products with small
-# constant matrices.
+# In two dimensions we do the same along the rows and along the columns. So the convolution becomes four steps:
+# transform the image, transform the kernel (and conjugate it), multiply number by number, transform back. Each
+# transform is two products with small constant matrices.
 #
 # ## Exercise 4 (hard): the spectrum
 #
@@ -242,15 +248,17 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Which is cheapest?
 #
-# In a network there are many images, C channels in and F channels out. The sum then runs over the channels too:
-# $y_{pqnf} = \sum_{ijc} x_{p+i,q+j,nc}\,w_{ijcf}$. Count multiplications for one image.
+# In a network each of many images $n$ has several numbers for every pixel, its *channels*: C of them (indexed by $c$)
+# go into the convolution, and F (indexed by $f$) come out. Each pair of channels has its own kernel, and the sum runs
+# over the channels too: $y_{pqnf} = \sum_{ijc} x_{p+i,q+j,nc}\,w_{ijcf}$. Count multiplications for one image.
 #
 # - By windows: $P Q \cdot K J \cdot C F$.
-# - By spectra: about $H W \cdot C F$ for the products, times a small number because they are complex, plus the
-#   transforms, which need $C$ or $F$ times something, but not $C$ *times* $F$.
+# - By spectra: about $H W \cdot C F$ for the products, times a small number because they are complex. The transforms
+#   come on top. There is one for each of the C channels that go in, and one for each of the F that come out. Those of
+#   the $C F$ kernels are made once, for all images of a batch.
 #
-# The spectra don't care how large the kernel is. With 8 by 8 kernels, as in the paper's network, the windows need 64
-# multiplications where spectra need a few. The transforms are shared: a channel's spectrum is used for all F outputs.
+# The number of these products does not grow with the kernel. With 8 by 8 kernels, as in the paper's network, windows
+# need 64 multiplications for each pixel and each pair of channels; spectra need a few.
 #
 # **Predict.** The second layer of the paper's network: 16 by 16 pixels, padded to 22 by 22, kernels of 8 by 8, 96
 # channels in, 384 out. How many times fewer multiplications do spectra need?
@@ -305,18 +313,18 @@ if __name__ == "__main__":
 # `tinyadv reproduce --only fgsm-conv-maxout` measures it.)
 #
 # The network does not see photographs as they are. They are first *whitened*: each image gets the same contrast, and
-# then a fixed matrix takes away what neighbouring pixels have in common. In this space numbers are around 0, with a
-# standard deviation of about 0.5, and so noise $\mathcal N(0, I)$ is natural to feed it.
+# then a fixed matrix takes away what neighbouring pixels have in common. After this the numbers are around 0, with a
+# standard deviation of about 0.5. So normal noise of mean 0 and variance 1 is not far from what the network is used to.
 #
 # ## Frogs in noise
 #
-# As in lesson 13, an error is any class with a probability above one half.
+# As in lesson 13, it is an error if some class gets a probability above one half.
 #
 # **Predict.** In what share of the samples of noise does the network see something?
 #
-# - in one of ten: it has ten classes
-# - in about half
-# - in nearly all
+# - about one in ten: it has ten classes
+# - about half
+# - nearly all
 
 # %%
 if __name__ == "__main__":
@@ -328,8 +336,8 @@ if __name__ == "__main__":
         print(f"{count:4} of {len(noise)} samples are taken for: {name}")
 
 # %% [markdown]
-# The classes come even more unevenly than on MNIST. *Which* class the network sees is an accident of its training: the
-# paper's saw frogs.
+# The errors are even more unevenly spread over the classes than on MNIST. *Which* class the network sees is an accident
+# of its training: the paper's network saw frogs.
 
 # %%
 if __name__ == "__main__":
@@ -366,18 +374,18 @@ if __name__ == "__main__":
             axes.set(xticks=[], yticks=[], title=f"{share:.2f}")
             axes.spines[:].set(visible=True, color="#009E73" if share >= 0.5 else "#999999", linewidth=3)
         canvas.suptitle(
-            "noise after one step: its probability of being an airplane, framed if at least 0.5", fontsize=10
+            "noise after one step: its probability of being an airplane, green if at least 0.5", fontsize=10
         )
 
 # %% [markdown]
-# This is the paper's figure 5, in the whitened space. Nobody would see an airplane in any of these. The network
-# answers as it does because, along whole directions of its input, it is nearly linear; convolution has not changed
-# that.
+# This is the paper's figure 5, drawn from the whitened numbers. Nobody would see an airplane in any of these. The
+# network answers as it does because, along whole directions of its input, it is nearly linear; convolution has not
+# changed that.
 #
 # ## To think about
 #
 # A convolutional network uses the same weights everywhere. Does that make it easier or harder to fool than a network
-# that has a weight for each pixel? What would you measure?
+# that has a weight for each pixel and unit? What would you measure?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: sharing limits how the weights can be arranged, not how the output depends on the
@@ -389,9 +397,9 @@ if __name__ == "__main__":
 # ## Summary
 #
 # - A convolution is a linear layer with one small kernel for all places. By loops, as one product of matrices, or as a
-#   product of spectra: the numbers are the same.
+#   product of spectra: the results are the same, up to rounding.
 # - With large kernels the product of spectra needs about ten times fewer multiplications.
-# - A convolutional network is sure of noise, and one step makes the noise whatever one wants.
+# - A convolutional network is sure about noise, and one step turns noise into other classes.
 #
 # **What this cannot explain yet.** These photographs are small, and the classes are few. The paper's first figure
 # shows a photograph of a panda that a network for a thousand classes takes for a gibbon. Lesson 16 makes that figure.

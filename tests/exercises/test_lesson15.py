@@ -126,6 +126,6 @@ def test_windows_that_stick_out_count_with_what_they_hold(lesson, size, stride):
         ("the mean of each window: max-pooling keeps the largest", inside.mean(axis=(2, 3))),
         ("the smallest of each window: max-pooling keeps the largest", -pooled(-x, size, stride)),
         ("the stride is ignored: a window starts every `stride` pixels", pooled(x, size, 1)),
-        ("windows start every `size` pixels: that is the stride's", pooled(x, size, size)),
+        ("windows start every `size` pixels here: they start every `stride` pixels", pooled(x, size, size)),
     ]  # fmt: skip
     judge(lesson.max_pool(x, size, stride), y, mistakes)

@@ -181,7 +181,7 @@ def max_pool(x, size, stride):
         [[x[p * size : (p + 1) * size, q * size : (q + 1) * size].max() for q in range(Q)] for p in range(P)]
     )
 """,
-            "that is the stride's",
+            "every `size` pixels here",
         ),
     ],
 }

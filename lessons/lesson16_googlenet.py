@@ -1,35 +1,37 @@
 """A photograph, one grey level, another answer: GoogLeNet and figure 1
 
-The paper's first figure, with a network of seven million parameters that others trained, photographs that were free to
-take, and one of your own. Everything is computed by the engine of lesson 4.
+The paper's first figure, with a network of seven million parameters that others trained, with photographs under free
+licences, and with one of your own. Everything is computed by the engine of lesson 4.
 """
 
 # %% [markdown]
 # # Lesson 16. A photograph, one grey level, another answer: GoogLeNet and figure 1
 #
-# **Time:** about 60 minutes. **You need:** lessons 3 and 4, the idea of a convolution, and once 35 MB:
-# `python data_scripts/imagenet.py` in tinyadv's source tree gets GoogLeNet's weights and some photographs. Without them
-# you can read everything, solve the exercises, and see the first figure.
+# **Time:** about 60 minutes. **You need:** lessons 3, 4, 14 and 15, and a download of 35 MB:
+# `python data_scripts/imagenet.py` in tinyadv's source tree gets GoogLeNet's weights and 16 photographs. Without them
+# you can read everything and solve the exercises.
 #
 # **After this lesson you can**
 #
 # - say what an inception block is, and why its small convolutions of one pixel save most of the work;
-# - repeat figure 1 of the paper, with its photograph replaced by any of yours;
+# - repeat figure 1 of the paper with another photograph, also with your own;
 # - explain why a change of one grey level survives when the picture is saved, and what that means.
 #
 # ## The claim
 #
-# The paper opens its case with a photograph (section 4, figure 1). A network says *panda*, with a confidence of 57.7 %.
-# Then every pixel's colours change by at most 0.007 of their range, in the direction of the fast gradient sign method:
+# The paper's first example is a photograph (section 4, figure 1). A network says *panda*, with a confidence of 57.7 %.
+# Then every pixel's red, green and blue change by one step of the fast gradient sign method:
 #
 # $$\tilde x = x + \varepsilon \operatorname{sign}(\nabla_x J(\theta, x, y)) .$$
 #
-# The network says *gibbon*, with 99.3 %, and nobody can see the difference.
+# The network says *gibbon*, with 99.3 %, and nobody can see the difference. The paper's $\varepsilon$ is 0.007, in the
+# units of its network's inputs. The paper says that this is the smallest step of an 8-bit picture: one of its 256 *grey
+# levels*.
 #
 # The network is GoogLeNet, which won the ImageNet competition of 2014: it tells 1000 kinds of things apart in
 # photographs. The authors' copy was never published. We use a public one of the same architecture, trained on the same
-# photographs, and so we ask for the statement and not for its digits: *does a change that nobody sees turn a confident
-# answer into another confident answer?*
+# photographs. So we cannot expect the same numbers, but we can test the claim: *does a change that nobody sees turn a
+# confident answer into another confident answer?*
 
 # %%
 from __future__ import annotations
@@ -47,14 +49,22 @@ PANDA, GIBBON = 388, 368  # their numbers among ImageNet's classes
 # %% [markdown]
 # ## What GoogLeNet is made of
 #
-# A convolution with windows of $K \times K$ pixels multiplies each of $K^2 C$ numbers, $C$ channels in each pixel, by a
-# weight, and adds them up. With $O$ such sums for every pixel of an image of $H \times W$ pixels, that is
-# $H W K^2 C O$ multiplications.
+# A window of $K \times K$ pixels holds $K^2 C$ numbers, since each pixel has $C$ channels (lesson 15). A convolution
+# multiplies each of them by a weight, and adds up. With $F$ channels out there are $F$ such sums for every pixel. So
+# for $H \times W$ pixels it needs $H W K^2 C F$ multiplications. (An inception block pads its images with zeros, so
+# that they keep their size.)
 #
-# GoogLeNet looks at each image through windows of several sizes at once. An *inception block* makes four images of its
-# input: from windows of 1 pixel, of 3 × 3, of 5 × 5, and from the maximum over 3 × 3; then it puts their channels side
-# by side. Windows of 5 × 5 are expensive. So a convolution of one pixel goes first, and turns many channels into a few.
-# Count the multiplications of one block, the first, with and without that trick: 28 × 28 pixels, 192 channels in.
+# GoogLeNet looks at each image through windows of several sizes at once. An *inception block* computes four images from
+# its input, and puts their channels side by side. In the first block the input has 28 × 28 pixels and 192 channels, and
+# the four images have
+#
+# - 64 channels, from windows of 1 pixel;
+# - 128 channels, from windows of 3 × 3;
+# - 32 channels, from windows of 5 × 5;
+# - 32 channels, from the maximum over 3 × 3, which then goes through windows of 1 pixel.
+#
+# Large windows are expensive. So before them a convolution of one pixel turns the 192 channels into fewer: into 96
+# before 3 × 3, and into 16 before 5 × 5. Count the multiplications of this block with and without that trick:
 
 # %%
 if __name__ == "__main__":
@@ -70,21 +80,22 @@ if __name__ == "__main__":
 # %% [markdown]
 # More than half of the convolutions only look at one pixel. They mix channels, and that is cheap.
 #
-# The whole network is two ordinary convolutions, nine inception blocks with a maximum over pixels after every few, a
-# mean over what is left of the image, and softmax regression on top. In `tinyadv.googlenet` it is as short as this
-# sentence. To the attacks it is a network as every other: `model(x)` takes rows of pixels and gives logits.
+# The whole network is three ordinary convolutions, nine inception blocks with max-pooling after every few, a mean over
+# all pixels that are left, and softmax regression on top. In `tinyadv.googlenet` it is hardly longer than that. To the
+# attacks it is a network like any other: `model(x)` takes rows of pixels and gives logits.
 #
 # **Predict.** The weights were trained on pixels from 0 to 255, blue first, minus the mean colour of all photographs.
-# We give the network red, green and blue from 0 to 1. Where must this change of units happen, if $\varepsilon$ is to be
-# one grey level of the picture that we attack?
+# Our pictures have red, green and blue from 0 to 1, and we attack with $\varepsilon = 1/255$. Where must the change of
+# units happen, if each pixel of the picture is to move by one grey level?
 #
-# - inside of the network, so that the gradient is with respect to what we change
-# - before the attack, and $\varepsilon$ stays $1/255$
+# - inside the network, so that the attack moves the picture itself
+# - before the attack, so that the attack moves what the weights expect
 # - it doesn't matter, since only the sign of the gradient counts
 
 # %% [markdown]
-# Inside. Only then is $\nabla_x J$ the gradient with respect to the picture. Done before, $\varepsilon$ would be in the
-# other units: there one grey level is 1, and $1/255$ of it is nothing at all.
+# Inside. Then $x$ is the picture, and $\varepsilon = 1/255$ is one grey level. If the change of units comes first, the
+# gradient has the same signs, but $\varepsilon$ is in the other units: there one grey level is 1, and $1/255$ of a grey
+# level is nothing at all.
 #
 # ## Exercise 1 (easy): the network's units
 #
@@ -109,7 +120,7 @@ def grey_levels(x: np.ndarray, mean_bgr: tuple[float, float, float]) -> np.ndarr
 # ## Figure 1
 #
 # Load the network and the photographs, and take one step. `GREY_LEVEL` is 1/255: pixels are stored in 256 levels, and
-# run from 0 to 1 here. `missing()` says whether network and photographs are there.
+# run from 0 to 1 here. `missing()` says what is missing, of the network and the photographs, if anything is.
 
 # %%
 if __name__ == "__main__":
@@ -136,15 +147,15 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Look at the picture on the left and at the one on the right: they differ by one grey level in every pixel. The panel
-# between them shows only the *signs* of the change, as strongly as a screen can. Alone, they are nothing in
-# particular, and the network is not sure what to say.
+# between them shows only the *signs* of the change, as strongly as a screen can. Alone they look like nothing, and the
+# network is not sure what to say.
 #
-# One photograph is an anecdote. The photographs at hand were chosen because GoogLeNet is right about each of them.
+# One photograph is an anecdote. The script's photographs were chosen because GoogLeNet is right about each of them.
 #
-# **Predict.** One grey level for each photograph, away from its true class. How many of them get another answer?
+# **Predict.** Move each photograph by one grey level, away from its true class. How many of them get another answer?
 #
-# - one in ten: the panda was a lucky find
-# - about half or more
+# - about one in ten: the panda was a lucky find
+# - more than half, but not all
 # - all of them
 
 # %%
@@ -166,11 +177,11 @@ if __name__ == "__main__":
     compare("fig1-imagenet", values)
 
 # %% [markdown]
-# On 26 photographs that GoogLeNet is right about, one grey level changes 18 answers. A step of 0.007 of the range,
-# 1.785 grey levels, changes 23. Most new answers are near the old ones: a beagle becomes another hound, a great white
-# shark a tiger shark. Some are not: a bee becomes a wolf. The paper's gibbon is one of many outcomes. Among many crops
-# of one panda picture there was one that becomes a gibbon, with 85 %. Showing that one alone would be a true figure,
-# and would still mislead: whoever shows an example says how it was found.
+# On all 16 photographs that the script gets, one grey level changes 11 answers. (0.007 of the range from 0 to 1 would
+# be 1.785 grey levels. Such a step changes 14.) Many new answers are near the old ones: a beagle becomes another hound,
+# a tabby an Egyptian cat. Some are not: a bee becomes a wolf. The paper's gibbon is one of many outcomes. We searched
+# among many crops of one panda picture, and found one that becomes a gibbon, with 85 %. A figure of that crop alone
+# would be true, and would still mislead: whoever shows an example has to say how it was found.
 #
 # ## Exercise 2 (medium): towards a chosen class
 #
@@ -206,8 +217,8 @@ if __name__ == "__main__":
         print(f"towards gibbon by {levels}/255: p(gibbon) = {p:.2%}, and the answer is {answer(model, towards)}")
 
 # %% [markdown]
-# One step towards a class is a weaker promise than one step away from another. Several small steps, as in lesson 14,
-# arrive almost anywhere.
+# One step towards a chosen class is a weaker attack than one step away from the true class. Several small steps, as in
+# lesson 14, reach almost any class.
 #
 # ## Exercise 3 (medium): does it survive being saved?
 #
@@ -216,7 +227,7 @@ if __name__ == "__main__":
 #
 # <details><summary>Hint 1</summary>
 #
-# `np.rint` rounds to whole numbers. Clip, divide by 255, and give back the dtype that came.
+# `np.rint` rounds to whole numbers. The result needs the dtype of `x` in the end.
 #
 # </details>
 
@@ -243,10 +254,10 @@ if __name__ == "__main__":
         print(f"pixels that saving changed: {np.mean(abs(saved - x_adv) > 0.1 / 255):.2%}")
 
 # %% [markdown]
-# A photograph's pixels are whole grey levels, and so they are after a step of exactly one. Saving changes only pixels
-# that left the range: black ones that were to become darker, and white ones that were to become lighter. An attack
-# smaller than half a grey level would be rounded away. So one grey level is the smallest change that a file can hold,
-# and it is enough.
+# A photograph's pixels are whole grey levels, and after a step of exactly one level they still are. Saving changes only
+# pixels that left the range: black ones that would have become darker, and white ones that would have become lighter.
+# An attack smaller than half a grey level would be rounded away. So one grey level is the smallest change that a file
+# can hold, and it is enough.
 #
 # ## Your own photograph
 #
@@ -257,12 +268,12 @@ if __name__ == "__main__":
 # tinyadv attack googlenet --data PHOTO.jpg --eps 0.02 --method pgd
 # ```
 #
-# It moves away from what GoogLeNet says of the photograph, and writes the three panels into `attack.png`. The network
-# knows 1000 classes: of animals, tools, vehicles and food, but no people.
+# The attack moves away from GoogLeNet's own answer to the photograph, and writes the three panels into `attack.png`.
+# The network knows 1000 classes: animals, tools, vehicles and food, but no people.
 #
 # ## To think about
 #
-# You send the attacked photograph through a messenger, which saves it as a JPEG; or you print it, and photograph the
+# You send the attacked photograph with a messenger app, which saves it as a JPEG; or you print it, and photograph the
 # print. Does the attack survive? How would you find out, and how would you change the attack so that it does?
 #
 # ### BEGIN SOLUTION
@@ -276,7 +287,7 @@ if __name__ == "__main__":
 #
 # - GoogLeNet is convolutions of several sizes side by side; those of one pixel save most of the work.
 # - The change of units belongs inside the network, so that the gradient is with respect to the picture.
-# - One grey level, the smallest change that a picture file can hold, changes most of its answers.
+# - One grey level, the smallest change that a picture file can hold, changes most of GoogLeNet's answers.
 #
 # **What this cannot explain yet.** The course ends here, and the question of lesson 14 is still open: is there a
 # network for which no such change exists, and a proof of it?

@@ -1,13 +1,13 @@
 """Logistic regression by hand: one derivative for the weights and the input
 
-The model of the paper's section 5 in NumPy alone: its cost forward, its gradient backward, to the weights for training
-and to the pixels, where attacks will start; checked by finite differences, then against the package's engine.
+The model of the paper's section 5 in NumPy: its cost, and the gradient of that cost for the weights, which training
+needs, and for the pixels, where attacks will start. Both are checked by finite differences and by the package's engine.
 """
 
 # %% [markdown]
 # # Lesson 2. Logistic regression by hand: one derivative for the weights and the input
 #
-# **Time:** about 60 minutes. **You need:** lesson 1, the chain rule, products of matrices.
+# **Time:** about 60 minutes. **You need:** lesson 1, the chain rule, Taylor series, products of matrices.
 #
 # **After this lesson you can**
 #
@@ -18,9 +18,8 @@ and to the pixels, where attacks will start; checked by finite differences, then
 # ## The claim
 #
 # The paper (Goodfellow, Shlens and Szegedy 2015, section 5) trains logistic regression to tell MNIST's threes from its
-# sevens, and reports an error of 1.6 %. The training minimises one line, the mean of $\zeta(-y(w^\top x + b))$. The
-# derivative of that line is all that learning needs. It is also all that an attack needs. So we work it out once, for
-# both.
+# sevens, and later attacks it. Training minimises one number, the *cost*, and all that it needs is the derivative of
+# the cost. An attack needs nothing more. So we work the derivative out once, for both.
 
 # %%
 from __future__ import annotations
@@ -41,14 +40,18 @@ EPOCHS = {"quick": 20, "lesson": 50, "paper": 200}  # how often training goes th
 # ## From an activation to a probability
 #
 # Logistic regression starts like the linear model of lesson 1: weights $w$ of shape `(D,)` with $D = 28 \cdot 28$
-# pixels, a number $b$, the *bias*, and for each image $x_n$ an activation $z_n = w^\top x_n + b$. Then it *squashes*
-# the activation into a probability with the *sigmoid* function
+# pixels, a number $b$, the *bias*, and for each image $x_n$ an activation $z_n = w^\top x_n + b$. (Lesson 1 wrote $n$
+# for the number of inputs. From now on that is $D$, and $n$ counts the images, of which there are $N$.) Then it
+# *squashes* the activation into a probability with the *sigmoid* function
 #
 # $$\sigma(a) = \frac{1}{1 + e^{-a}} .$$
 #
 # A three has the label $y = -1$, a seven $y = 1$. The model says that an image is a seven with probability $\sigma(z)$.
 # A three gets what is left, $1 - \sigma(z) = \sigma(-z)$. Both cases are one formula: the probability of the label $y$
 # is $\sigma(yz)$.
+#
+# The code computes $\sigma(a) = e^{-\log(1 + e^{-a})}$, which is the same, with a function of NumPy that the next
+# section explains.
 
 
 # %%
@@ -70,9 +73,10 @@ if __name__ == "__main__":
 #
 # $$J = \frac1N \sum_n -\log\sigma(y_n z_n) = \frac1N \sum_n \zeta(-y_n z_n), \qquad \zeta(a) = \log(1 + e^a) .$$
 #
-# The function $\zeta$ (zeta) is called the *softplus*. Computed as it is written it overflows: in float32, the numbers
-# with 7 digits that networks use, $e^a$ is infinite from $a = 89$ on. But $\log(1 + e^a) = \log(e^0 + e^a)$, and
+# The function $\zeta$ (zeta) is called the *softplus*. Computed as it is written, it overflows: networks use *float32*,
+# numbers of about 7 digits, and there $e^a$ is infinite from $a = 89$ on. But $\log(1 + e^a) = \log(e^0 + e^a)$, and
 # `np.logaddexp(0, a)` computes just that, safely: it takes the larger of the two exponents out of the logarithm first.
+# (`sigmoid` above uses it too.)
 #
 # ## Exercise 1 (easy): the cost
 #
@@ -93,7 +97,7 @@ def cost(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> float:
 
 
 # %% [markdown]
-# ## The derivative for the activation
+# ## The derivative with respect to the activation
 #
 # The slope of the softplus is $\zeta'(a) = e^a / (1 + e^a) = \sigma(a)$. By the chain rule the cost of image $n$
 # changes with its activation by
@@ -105,7 +109,8 @@ def cost(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> float:
 #
 # From the activation the derivative goes on in two directions.
 #
-# **To the parameters.** All images share $w$ and $b$, so their contributions are averaged:
+# **To the parameters.** All images share $w$ and $b$, so their contributions are averaged. Let $x$, without an index,
+# be the array of shape `(N, D)` whose rows are the images. Then
 #
 # $$\nabla_w J = \frac1N \sum_n c_n\,x_n = \frac1N\,x^\top c, \qquad
 # \frac{\partial J}{\partial b} = \frac1N \sum_n c_n .$$
@@ -190,7 +195,8 @@ def input_gradient(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> np.
 #
 # ## Exercise 4 (hard): numerical gradients
 #
-# For a function $f$ of an array of any shape, return the central quotient for each entry of the array.
+# For a function $f$ of an array of any shape, return the central quotient with the step $h$ for each entry of the
+# array. Only that entry moves by $\pm h$; the others stay where they are.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -276,16 +282,17 @@ if __name__ == "__main__":
         axes.legend(frameon=False)
 
 # %% [markdown]
-# On the right the errors fall as Taylor says, with slope 2 and slope 1. On the left they rise again: $f$ itself is
-# rounded to 16 digits, and dividing by a tiny $h$ makes that rounding large. The best step is in between, and there the
-# check agrees with our gradient to about ten digits. A wrong gradient would be off by far more than that.
+# Read the figure from right to left. At first the errors fall as Taylor says, with slope 2 and slope 1. Then they rise
+# again: $f$ itself is rounded to 16 digits, and dividing by a tiny $h$ makes that rounding large. The best step is in
+# between, and there the check agrees with our gradient to about ten digits. A wrong gradient would be off by far more.
 #
 # ## Training
 #
-# Gradient descent takes small steps against the gradient: $w \leftarrow w - 0.2\,\nabla_w J$, and $b$ likewise. Each
-# step uses a *batch* of 100 images; one pass through all images is an *epoch*. We train twice on the same batches: once
-# with our own gradients, and once with those of the package's *engine*, a program that works out gradients by itself.
-# Lesson 4 builds one. If both are right, they end at the same weights.
+# Gradient descent takes small steps against the gradient: $w \leftarrow w - 0.2\,\nabla_w J$, and $b$ likewise. (The
+# factor, here 0.2, is called the *learning rate*.) Each step uses a *batch* of 100 images; going through all images
+# once is an *epoch*. We train twice on the same batches: once with our own gradients, and once with those of the
+# package's *engine*, a program that works out gradients by itself. Lesson 4 builds one. If both are right, they end at
+# the same weights.
 
 
 # %%
@@ -301,7 +308,7 @@ def descend(data: Split, epochs: int, gradients: Callable) -> tuple[np.ndarray, 
     w, b = np.zeros_like(data.x[0]), np.zeros_like(data.y[0])
     costs = []
     for _ in range(epochs):
-        batches = -(-len(data.x) // 100)
+        batches = -(-len(data.x) // 100)  # rounded up
         for rows in np.array_split(rng.permutation(len(data.x)), batches):
             dw, db = gradients(w, b, data.x[rows], data.y[rows])
             w, b = w - 0.2 * dw, b - 0.2 * db
@@ -329,12 +336,13 @@ if __name__ == "__main__":
     compare("logistic-3v7", {"clean_error": wrong / len(test.y)}, {"clean_error": wilson(wrong, len(test.y))})
 
 # %% [markdown]
-# The brackets are a 95 % *confidence interval*: with only about 2,000 test images, chance alone moves the error by
-# half a point. Our error is close to the paper's. (The second row of the table, the error after an attack, comes in
-# lesson 3.)
+# The brackets are a 95 % *confidence interval*: with only about 2,000 test images, chance alone moves the error by half
+# a percentage point. Within that, our error agrees with the paper's. (The second row of the table, the error after an
+# attack, comes in lesson 3.)
 #
 # The figure shows the cost during training, the seven that the model is surest of, and its input gradient. Note the
-# scale: the model is so sure that $c$ is tiny. But the *pattern* is that of the weights, as the formula says.
+# scale: the model is so sure that $c$ is tiny. But the *pattern* is that of the weights, as the formula says, with the
+# opposite sign, because $c$ is negative for a seven.
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":
@@ -365,7 +373,7 @@ if __name__ == "__main__":
 #
 # ## Summary
 #
-# - Logistic regression turns an activation into a probability. Its cost is the mean softplus of $-yz$.
+# - Logistic regression turns an activation into a probability. Its cost is the mean of $\zeta(-y_n z_n)$.
 # - One number for each image, $c_n = -y_n\,\sigma(-y_n z_n)$, gives both gradients: $x^\top c / N$ for the weights, and
 #   $c_n w$ for the pixels.
 # - Central difference quotients check a gradient to about ten digits, if $h$ is neither too small nor too large.

@@ -1,11 +1,11 @@
-"""The engine: how a program is differentiated, and then its gradient
+"""The engine: differentiate a program, and then its gradient
 
-Automatic differentiation in NumPy: a Tensor that remembers, operations with their formulas, and `grad`, which walks the
-memory backwards. Compared with the package's engine on the gradient of an attack, and a gradient through an attack.
+Automatic differentiation in NumPy: a Tensor that remembers, operations with their formulas, and `grad`, which goes back
+through what was remembered. It is compared with the package's engine on gradients of attacks and through attacks.
 """
 
 # %% [markdown]
-# # Lesson 4. The engine: how a program is differentiated, and then its gradient
+# # Lesson 4. The engine: differentiate a program, and then its gradient
 #
 # **Time:** about 75 minutes. **You need:** lessons 2 and 3; Python classes.
 #
@@ -17,14 +17,14 @@ memory backwards. Compared with the package's engine on the gradient of an attac
 #
 # ## The claims
 #
-# The paper (Goodfellow, Shlens and Szegedy 2015, section 5) says that to train logistic regression on its own FGSM
-# examples *is* to minimise the mean of $\zeta(\varepsilon\lVert w\rVert_1 - y(w^\top x + b))$, the worst cost of lesson
-# 3. These are two programs that look nothing alike. One makes attacked images and computes their cost; the other never
+# The paper (Goodfellow, Shlens and Szegedy 2015, section 5) says that training logistic regression on its own FGSM
+# examples *is* minimising the mean of $\zeta(\varepsilon\lVert w\rVert_1 - y(w^\top x + b))$, the worst cost of
+# lesson 3. The two programs look nothing alike. One makes attacked images and computes their cost; the other never
 # makes an image. Do they have the same gradient?
 #
-# In section 6 it says that a model trained so cannot "anticipate how the adversary will react", because the derivative
-# of the sign is 0. With a smoother attack it could. To check both claims we need to differentiate a program that itself
-# takes a gradient.
+# In section 6 the paper says that a model trained on FGSM examples cannot "anticipate how the adversary will react",
+# because the derivative of the sign is 0. With a smoother attack it could. To check both claims we need to
+# differentiate a program that itself takes a gradient.
 
 # %%
 from __future__ import annotations
@@ -45,10 +45,12 @@ IMAGES = {"quick": 1000, "lesson": 5000, "paper": 10_000}
 # %% [markdown]
 # ## An array that remembers
 #
-# To differentiate a computation we have to know what was computed from what. So let a *Tensor* be an array which
-# knows the operation that made it, and the arguments of that operation. They may be Tensors again. Nothing else
-# records the computation: there is no list of operations, and no switch to turn on. The history hangs on the result,
-# and it goes away when nobody holds the result any more.
+# To differentiate a computation we have to know what was computed from what. So let a *Tensor* be an array which knows
+# the operation that made it, and the arguments of that operation. These may be Tensors too, which know their own
+# arguments, and so on: the *history* of the Tensor. It is stored nowhere else. There is no list of operations, and no
+# switch to turn on, and when the result is no longer needed, its history goes with it.
+#
+# (`ops` is the table of operations, and comes below. Here it is enough that `t + u` calls `ops.add`.)
 
 
 # %%
@@ -91,9 +93,10 @@ class Tensor:
 
 
 # %% [markdown]
-# An *operation* has a forward part, ordinary NumPy code, and a backward part, which we write below. Called with a
-# Tensor among its arguments, it returns a Tensor that remembers the call. Called with plain arrays, it returns a
-# plain array and nothing is recorded.
+# An *operation* has two parts. The forward part is ordinary NumPy code. The backward part turns a gradient for the
+# result into gradients for the arguments; the next section says how. Called with a Tensor among its arguments, an
+# operation returns a Tensor that remembers the call. Called with plain arrays, it returns a plain array, and nothing is
+# recorded.
 
 
 # %%
@@ -151,12 +154,13 @@ def matmul_backward(g, y, a, b):
 #
 # In `x @ w + b` NumPy adds one bias to all N rows: it *broadcasts* the bias of shape `(K,)` to `(N, K)`. Each entry of
 # the bias is used N times, so its parts of the gradient add up: the $g$ that comes back has the shape `(N, K)`, and it
-# has to be summed to `(K,)`. The same happens to an axis of length 1, which keeps its place.
+# has to be summed to `(K,)`. NumPy also repeats an axis of length 1. If the argument had the shape `(N, 1)`, then $g$
+# is summed over the last axis, and the axis stays, with length 1.
 #
 # ## Exercise 2 (medium): undo a broadcast
 #
-# Sum an array to a given shape: over the axes that the shape lacks *in front*, and over the axes where its length is 1,
-# which stay with length 1.
+# Return the array, summed so that it has the given shape. Two kinds of axes are summed: those that the shape lacks *in
+# front*, which go away, and those where the shape has a 1, which stay with length 1.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -165,7 +169,8 @@ def matmul_backward(g, y, a, b):
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Two sums: one over the missing axes, and one with `keepdims=True` over those of length 1.
+# Two sums: one over the missing axes, and one with `keepdims=True` over those of length 1. `axis` may be a tuple of
+# axes, and over the empty tuple nothing is summed.
 #
 # </details>
 
@@ -182,8 +187,9 @@ def unbroadcast(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 # %% [markdown]
 # ## The table of operations
 #
-# Here are all operations that the lesson needs: forward, backward, and a name for the picture below. To sum an array
-# and to repeat it undo each other, so each is the backward of the other. (`sum_to` is `unbroadcast` as an operation.)
+# Here are all operations that the lesson needs: forward, backward, and a name for the picture below. `sum_to` is your
+# `unbroadcast` as an operation. The backward part of `broadcast` sums, as we have just seen. The backward part of
+# `sum_to` repeats: every entry that was summed has the slope 1, so each gets the same $g$.
 #
 # Look at the backward parts. They use *operations*, not NumPy's functions. Given arrays they compute arrays. Given
 # Tensors they compute a gradient that remembers how it was computed, so that it can be differentiated again. A
@@ -217,7 +223,7 @@ class ops:  # noqa: N801  (named as the package's module of operations)
 # ## A graph, and the way back
 #
 # A small program: the cost of logistic regression for two images of three pixels. The figure shows its *computation
-# graph*. Blue boxes were given; each other box is a Tensor that an operation made, and the arrows lead from its
+# graph*. The filled boxes were given. Every other box is a Tensor that an operation made, and the arrows lead from its
 # arguments to it. Numbers and plain arrays, such as the labels, are not drawn.
 
 # %% tags=["hide-input"]
@@ -265,7 +271,8 @@ if __name__ == "__main__":
 #
 # Write `grad`. Keep a dictionary from each Tensor to the sum of the parts that it has been given so far. With
 # `create_graph=False` everything is done with plain arrays. With `create_graph=True` the backward parts are given
-# Tensors instead, and that is the only difference: the gradients are then Tensors with a history of their own.
+# Tensors instead, and that is the only difference: the gradients are then Tensors with a history of their own. Several
+# Tensors may have been given the same array, so add to a sum by making a new one.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -275,14 +282,15 @@ if __name__ == "__main__":
 # <details><summary>Hint 2</summary>
 #
 # For each `t` in `reversed(history(y))` that has an operation: `t.op.backward(g of t, t, *t.args)`, where `t` and its
-# arguments are plain arrays unless `create_graph`. Then hand out the parts to those arguments that are Tensors.
+# arguments are plain arrays unless `create_graph`. Then hand out the parts to those arguments that are Tensors. (There
+# may be fewer parts than arguments: the shape that `sum_to` is given comes last, and gets none.)
 #
 # </details>
 
 
 # %%
 def grad(y: Tensor, xs: list[Tensor], create_graph: bool = False) -> list:
-    """dy/dx for each x of xs, of the shape of x; y is one number.
+    """dy/dx for each x of xs, of the shape of x; y is one number, computed from all of them.
 
     The gradients are arrays, or with create_graph Tensors that have a history.
     """
@@ -311,12 +319,13 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## A program that takes a gradient
 #
-# Now the two claims. `cost` is the *closed form*, lesson 3's formula for the worst cost. `attacked` moves the images
-# along the gradient of their cost, or along its sign, and then takes the cost at that place. Both are told which engine
-# `E` to use, ours or the package's.
+# Now the two claims. `cost` is the *closed form*, lesson 3's formula for the worst cost; with `eps=0` it is the cost of
+# the images as they are. `attacked` moves the images along the gradient of their cost, or along its sign, and returns
+# the cost of the moved images. Both are told which engine `E` to use, ours or the package's.
 #
-# The gradient $g$ inside `attacked` depends on $w$ too. With `through=True` it is a Tensor with a history, so the way
-# back leads *through the attack*. With `through=False` it is a plain array, which counts as a constant.
+# The gradient $g$ inside `attacked` depends on $w$ too. With `through=True` it is a Tensor with a history, so our way
+# back from the cost to $w$ also leads *through the attack*. With `through=False` it is a plain array, which counts as a
+# constant.
 
 
 # %%
@@ -340,7 +349,8 @@ def gap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 # %% [markdown]
-# We differentiate four programs for $w$ and $b$, at the nearest-mean weights of lesson 1, by both engines.
+# We differentiate four programs with respect to $w$ and $b$, by both engines. The weights at which we do this are the
+# mean of $y_n x_n$. Up to a factor they are nearly those of lesson 1: about half the mean seven minus the mean three.
 
 # %%
 if __name__ == "__main__":
@@ -364,7 +374,7 @@ if __name__ == "__main__":
         print(f"gradient of {name:24} ours and the package's differ by {gap(*by_engine):.0e}")
 
 # %% [markdown]
-# Our engine and the package's agree to rounding, also where the gradient of a gradient is taken.
+# Our engine and the package's agree up to rounding, also where the gradient of a gradient is taken.
 #
 # **Predict.** How do the gradients of the first two programs, the closed form and the cost after FGSM, differ?
 #
@@ -410,22 +420,23 @@ if __name__ == "__main__":
 #
 # ## To think about
 #
-# Our `grad` also computes gradients that nobody asked for, and `history` calls itself. What does each cost with a deep
-# network, and how would you mend it? (The engine of the package, `tinyadv.tensor`, does both.)
+# Our `grad` also computes gradients that nobody asked for, and `history` calls itself. What does each of these cost in
+# a deep network, and how would you avoid it? (The package's engine, `tinyadv.tensor`, avoids both.)
 #
 # ### BEGIN SOLUTION
-# **For the teacher**, 3 points. 1: such gradients cost about as much as those wanted: the first layer's product for the
-# pixels in training, all weights' in an attack. 1: walk only the paths from the $x$s to $y$, found by one sweep, and
-# have one formula for each argument. 1: Python ends recursion at about 1000 levels; keep a list of what is to do.
+# **For the teacher**, 3 points. 1: such gradients cost about as much as those that are wanted: in training the one for
+# the pixels, in an attack those for all weights. 1: go back only along the paths from the $x$s to $y$, which one sweep
+# finds, and have one formula for each argument. 1: Python ends recursion at about 1000 levels; keep a list of what is
+# still to do.
 # ### END SOLUTION
 #
 # ## Summary
 #
-# - A Tensor is an array that remembers its operation and arguments. The history hangs on the result.
-# - `grad` walks it backwards, each Tensor after all that was computed from it, and adds up the parts.
+# - A Tensor is an array that remembers its operation and its arguments: its history.
+# - `grad` goes back through the history, to each Tensor after all that was computed from it, and adds up the parts.
 # - If the backward parts are written in operations, the gradient can be differentiated again.
 # - FGSM training of logistic regression has exactly the gradient of the closed form.
 #
 # **What this cannot explain yet.** The engine differentiates whatever we write. But what does it do, step by step, in a
-# deep network, where units drop out, and where a maximum of several pieces has no derivative when two of them tie?
-# Lesson 5 does that by hand.
+# deep network, where units are left out at random, and where a maximum has no derivative when two of its arguments are
+# equal? Lesson 5 does that by hand.

@@ -1,11 +1,11 @@
-"""FGSM on deep networks: how far one gradient tells
+"""FGSM on deep networks: how far one gradient reaches
 
 The paper's section 4 and its figure 4, on softmax regression and a maxout network: FGSM by a quarter of a pixel's
 range, how straight a deep network's logits are on the way, and an attack that turns an image instead of adding to it.
 """
 
 # %% [markdown]
-# # Lesson 6. FGSM on deep networks: how far one gradient tells
+# # Lesson 6. FGSM on deep networks: how far one gradient reaches
 #
 # **Time:** about 90 minutes. **You need:** lessons 3 and 5.
 #
@@ -17,11 +17,11 @@ range, how straight a deep network's logits are on the way, and an attack that t
 #
 # ## The claims
 #
-# The paper (Goodfellow, Shlens and Szegedy 2015, section 4) attacks the MNIST test images with FGSM of
-# $\varepsilon = 0.25$. Softmax regression is then wrong on 99.9 % of them, a maxout network on 89.4 %. Both are sure of
-# their mistakes: the mean confidence is 79.3 % and 97.6 %. Turning an image by a small angle towards the gradient works
-# too. And in section 8, along the line $x + \varepsilon\operatorname{sign}(\nabla_x J)$ the logits of a maxout network
-# are piecewise linear (figure 4).
+# The paper (Goodfellow, Shlens and Szegedy 2015, section 4) attacks the MNIST test images by FGSM with $\varepsilon =
+# 0.25$. Softmax regression is then wrong on 99.9 % of them, a maxout network on 89.4 %. Both are sure of their
+# mistakes: the mean confidence is 79.3 % and 97.6 %. The paper says that turning an image by a small angle towards the
+# gradient works too. Its section 8 adds that along the line $x + \varepsilon\operatorname{sign}(\nabla_x J)$ the logits
+# of a maxout network are piecewise linear (figure 4).
 
 # %%
 import math
@@ -43,8 +43,9 @@ DEGREES = (0, 5, 10, 15, 20, 25, 30)
 #
 # From here on lessons take trained networks from `lab()`. A *recipe* says which network is trained, on which images,
 # with which cost and for how long. `lab()` trains the network of a recipe when a lesson first asks for it, and keeps it
-# in the folder `tinyadv-results`, for later lessons. `scale(profile())` says how large the networks are and how long
-# they train: in the *profile* "quick" a few epochs of a small network, in "lesson" and "paper" more.
+# in the folder `tinyadv-results` for later lessons. `scale(profile())` says how large the networks are and how long
+# they train. In the *profile* "quick", a small network trains for a few epochs. In "lesson" and "paper", networks are
+# larger and train for longer.
 
 # %%
 if __name__ == "__main__":
@@ -63,6 +64,9 @@ if __name__ == "__main__":
 # is NaN, "not a number".
 #
 # ## Exercise 1 (easy): the confidence on mistakes
+#
+# Row $n$ of `p` has the ten probabilities that the network gives to the classes of image $n$. Return the mean
+# confidence over the images that it gets wrong, or NaN if there are none.
 
 
 # %%
@@ -81,8 +85,8 @@ def confidence_on_mistakes(p: np.ndarray, y: np.ndarray) -> float:
 # Attacked pixels may leave the range from 0 to 1. The paper does not clip them back, so neither do we. But a picture
 # has no pixels of $-0.25$, so we also report what is left of the attack after clipping.
 #
-# One more number belongs in the table: how many entries of the gradient are exactly 0. Their sign is 0, so those pixels
-# do not move.
+# One more number belongs in the table: the share of the gradient's entries that are exactly 0. Their sign is 0, so
+# those pixels do not move.
 
 
 # %%
@@ -100,7 +104,7 @@ def attack(claim, model, x, y):
 
 
 # %% [markdown]
-# **Predict.** A maxout network is not linear. Does FGSM of $\varepsilon = 0.25$ work on it?
+# **Predict.** A maxout network is not linear. Does FGSM with $\varepsilon = 0.25$ work on it?
 #
 # - no: a step of 0.25 is far too long for one gradient to know where it leads
 # - on about half of the images
@@ -115,14 +119,15 @@ if __name__ == "__main__":
 # It works on almost all images, and the network is sure of its mistakes. Why does one gradient reach so far? That is
 # what the rest of the lesson is about.
 #
-# (The table compares the paper with the gradient *as the paper's software computes it*, and with the *exact* gradient.
-# They differ, and the paper's 89.4 % depends on it. Lesson 14 explains why. This lesson computes the exact one.)
+# (The table has most rows twice. In the rows that say so, the attack follows the *exact* gradient, as this lesson does.
+# In the others it follows the gradient *as the paper's software computed it*, with rounding. The two differ, and the
+# paper's 89.4 % depends on it: lesson 14 explains why.)
 #
 # ## What the gradient promises
 #
 # A gradient is a promise about small steps: for a small $\eta$ the cost rises by $\eta^\top g$, with $g = \nabla_x J$.
-# This is the *tangent* of the cost. FGSM takes the promise for a large step, $\eta =
-# \varepsilon\operatorname{sign}(g)$. How far does the tangent rise on it?
+# The linear function $J(x) + \eta^\top g$ is the *tangent* of the cost. FGSM relies on the promise for a large step,
+# $\eta = \varepsilon\operatorname{sign}(g)$. How far does the tangent rise over this step?
 #
 # ## Exercise 2 (easy): what the tangent promises
 #
@@ -131,7 +136,7 @@ if __name__ == "__main__":
 
 # %%
 def predicted_rise(g: np.ndarray, eps: float) -> np.ndarray:
-    """How far the tangent at x says that FGSM raises each image's cost, `(N,)`.
+    """How far the tangent at x says that FGSM raises each image's cost, `(N,)`; float32 if g is.
 
     g is the gradient `(N, D)`.
     """
@@ -142,23 +147,24 @@ def predicted_rise(g: np.ndarray, eps: float) -> np.ndarray:
 
 
 # %% [markdown]
-# It is $\varepsilon\lVert g\rVert_1$, as for the linear model of lesson 1. Below we hold it against what the cost
+# It is $\varepsilon\lVert g\rVert_1$, as for the linear model of lesson 1. Below we compare it with what the cost
 # really does.
 #
 # ## A network in pieces
 #
-# A maxout unit gives its largest piece. As long as no unit's winner changes, every layer multiplies by fixed weights
-# and adds a fixed bias. So the whole network is linear there: $z(x + \eta) = z(x) + A\eta$ with the logits $z$, of
-# shape `(10,)`, and some matrix $A$ of shape `(10, 784)`.
+# The value of a maxout unit is the largest of its pieces, the winner. As long as no unit's winner changes, every layer
+# multiplies by fixed weights and adds a fixed bias. So the whole network is linear there: $z(x + \eta) = z(x) + A\eta$
+# with the logits $z$, of shape `(10,)`, and some matrix $A$ of shape `(10, 784)`.
 #
-# Now walk along a line. Each logit is straight until some unit's winner changes. Then the old and the new winner are
-# equal, so the logit does not jump; it only gets another slope, a small kink. Such a function is called *piecewise
-# linear*.
+# Now walk along a line. Each logit is straight until some unit's winner changes. At that point the old and the new
+# winner are equal, so the logit does not jump; it only gets another slope, a small kink. Such a function is called
+# *piecewise linear*, and a stretch of the line without a kink is a *linear piece*.
 #
 # ## Exercise 3 (medium): count the pieces
 #
-# Given the pieces of a layer at S points of a line, in order, count the linear pieces that these points show: a new
-# piece begins wherever the winner of at least one unit has changed since the point before.
+# You are given the values of all pieces of a layer's units at S points of a line, in order. Count the linear pieces
+# that these points show. A new linear piece begins wherever the winner of at least one unit has changed since the point
+# before.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -167,17 +173,17 @@ def predicted_rise(g: np.ndarray, eps: float) -> np.ndarray:
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# A new piece begins at a point if *any* unit's winner is another than at the point before. `np.diff` along the points
-# is not 0 where something has changed.
+# A new linear piece begins at a point if the winner of *any* unit differs from that at the point before. `np.diff`
+# along the points is not 0 where a winner has changed.
 #
 # </details>
 
 
 # %%
 def count_pieces(a: np.ndarray) -> int:
-    """How many linear pieces of a layer S points of a line show.
+    """The number of linear pieces of a layer that S points of a line show.
 
-    a is `(S, P, U)`: at each point, in order, the P pieces of U units.
+    a is `(S, P, U)`: at each point, in order, the values of the P pieces of U units.
     """
     ### BEGIN SOLUTION
     return 1 + int(np.diff(a.argmax(axis=1), axis=0).any(axis=1).sum())
@@ -186,8 +192,9 @@ def count_pieces(a: np.ndarray) -> int:
 
 # %% [markdown]
 # The paper's figure 4 takes the FGSM direction, and lets $\varepsilon$ run from $-10$ to $10$. That is absurdly far:
-# pixels are between 0 and 1. The figure shows a 4, so we take the first 100 fours of the test images, and for one line
-# we count the pieces, at 2,001 points in the first layer, and exactly, layer by layer, with a function of the package.
+# pixels are between 0 and 1. The figure shows a 4, so we take the first 100 fours of the test images. We count the
+# linear pieces of the whole network exactly, with a function of the package. For the first of the lines we also count
+# those of the first layer, at 2,001 points, with `count_pieces`.
 
 
 # %%
@@ -202,7 +209,7 @@ def trace(model, x, y):
     W, b = parameters(model)[:2]
     points = x[0] + np.linspace(-10, 10, 2001)[:, None] * directions[0]
     a = (points @ W.data.reshape(-1, 784).T + b.data).reshape(-1, *W.shape[:2])
-    print(f"One line: its first layer shows {count_pieces(a)} pieces; there are {exact[0]}.")
+    print(f"One line: 2,001 points show {count_pieces(a)} pieces of the first layer; the whole network has {exact[0]}.")
     values = {
         "correct_share_up": right[:, eps > 0].mean(),
         "correct_share_down": right[:, eps < 0].mean(),
@@ -238,15 +245,20 @@ if __name__ == "__main__":
             show_image(panel, image, f"ε = {e:g}: {maxout64(image[None]).argmax()}", -1, 2)
 
 # %% [markdown]
-# The logits are almost straight. Out of hundreds of units only one changes its slope at a time, and the sum hardly
-# notices. Below the curves are images on the line, each with its $\varepsilon$ and the network's answer. The network
-# has an opinion about every one of them, and it is right only near $\varepsilon = 0$ and on one side.
+# The logits are almost straight lines with one bend, at the image. About nine tenths of the kinks lie where
+# $|\varepsilon| < 1$, and farther out hardly anything changes. Even at the bend a single kink is small: out of hundreds
+# of units only one changes its slope at a time, and the sum hardly notices.
+#
+# Below the curves are images on the line, each with its $\varepsilon$ and the network's answer. The network has an
+# opinion about every one of them, and it is right only near $\varepsilon = 0$. The table says how often it is right on
+# each side of 0, on average over the hundred fours.
 #
 # ## How much does the cost rise?
 #
-# The logits are nearly straight; the cost is not. If the logit of class $k$ grows along the line with the slope $s_k$,
-# then, by lesson 5's rule for softmax with its probabilities $p$, the cost $J = \log\sum_k e^{z_k} - z_y$ has the slope
-# and the curvature
+# The logits are nearly straight; the cost is not. Let the logit of class $k$ grow along the line with the slope $s_k$.
+# The cost of an image is $J = \log\sum_k e^{z_k} - z_y$. By lesson 5 the first term has the slope $p_k$ in $z_k$, with
+# the probabilities $p$ of softmax. And $p_k$ itself changes along the line by $p_k\,(s_k - \sum_j p_j s_j)$. So the
+# cost has the slope and the curvature
 #
 # $$\frac{dJ}{d\varepsilon} = \sum_k p_k s_k - s_y, \qquad
 # \frac{d^2 J}{d\varepsilon^2} = \sum_k p_k s_k^2 - \Bigl(\sum_k p_k s_k\Bigr)^2 \ge 0 .$$
@@ -265,7 +277,7 @@ def cost_along(model, x, y, eps):
     """J at x + e sign(g) for each e of eps, in float64: real, by J's tangent, with straight logits; `(E, 3, N)`."""
     g, z = attacks.input_gradient(model, x, y), model(x)
     t, J = losses.targets(y, z), ops.softmax_cross_entropy
-    slopes = (model(x + 1e-6 * np.sign(g)) - z) / 1e-6  # so short a step stays within the piece
+    slopes = (model(x + 1e-6 * np.sign(g)) - z) / 1e-6  # a step this short stays within the linear piece
     costs = []
     for e in eps:
         real = J(model(x + e * np.sign(g)), t)
@@ -295,31 +307,32 @@ if __name__ == "__main__":
         axes.legend(frameon=False)
 
 # %% [markdown]
-# The tangent of $J$ promises almost nothing: a network that is sure has a tiny gradient. The straight logits get the
-# size of the effect right, and exaggerate it somewhat, because the real logits bend a little. FGSM does not need the
-# size. It only needs the sign, and the sign points the right way.
+# The tangent of $J$ promises almost nothing: a network that is sure has a tiny gradient. The straight logits come much
+# closer. They give its order of magnitude, and exaggerate, because the real logits bend on the way. FGSM does not need
+# the size. It only needs the sign, and the sign points the right way.
 #
 # ## Turning instead of adding
 #
-# FGSM keeps $\lVert\eta\rVert_\infty$ small. The paper also says that *rotating* an image towards the gradient is
-# reliable, but does not write the rotation down. We turn in the plane of $x$ and $g$, and keep the length
-# $\lVert x\rVert_2$. Take from $g$ its part along $x$; what is left, at length 1, is a direction $u$ across $x$:
+# FGSM keeps $\lVert\eta\rVert_\infty$ small. The paper also says that *rotating* an image towards the gradient is a
+# reliable attack, but it gives no formula. We turn the image in the plane of $x$ and $g$, and keep its length $\lVert
+# x\rVert_2$. Subtract from $g$ its part along $x$, and scale what is left to length 1. This is a direction $u$ at a
+# right angle to $x$:
 #
 # $$v = g - \frac{g^\top x}{x^\top x}\,x, \qquad u = \frac{v}{\lVert v\rVert_2}, \qquad
 # x' = \cos(t)\,x + \sin(t)\,\lVert x\rVert_2\,u .$$
 #
-# Since $u^\top x = 0$ and $\lVert u\rVert_2 = 1$, the length stays: $\lVert x'\rVert^2 = (\cos^2 t + \sin^2 t)\lVert
-# x\rVert^2$.
+# Here $t$ is the angle. Since $u^\top x = 0$ and $\lVert u\rVert_2 = 1$, the length stays: $\lVert x'\rVert_2^2 =
+# (\cos^2 t + \sin^2 t)\lVert x\rVert_2^2$.
 #
 # ## Exercise 4 (hard): the rotation
 #
-# Turn each row of $x$ by an angle towards its row of $g$. Where $g$ is 0 everywhere, the image stays. Beware of
+# Turn each row of $x$ by an angle towards its row of $g$. Where a row of $g$ is 0, the image stays as it is. Beware of
 # rounding: a network that is sure has so small a gradient that float32 rounds the *squares* of its entries to 0.
-# Multiplying $g$ by a number does not change $u$, so scale $g$ first.
+# Multiplying $g$ by a positive number does not change $u$, so scale each row of $g$ first.
 #
 # <details><summary>Hint 1</summary>
 #
-# Divide each row of $g$ by its largest entry in size. A row of 0 must not be divided by 0: divide by
+# Divide each row of $g$ by the size of its largest entry. A row of zeros must not be divided by 0: divide by
 # `np.maximum(largest, 1e-37)`.
 #
 # </details>
@@ -338,7 +351,7 @@ if __name__ == "__main__":
 
 # %%
 def rotated(x: np.ndarray, g: np.ndarray, angle: float) -> np.ndarray:
-    """Each row of x `(N, D)` turned by `angle` (radians) towards its row of g, like x.
+    """Each row of x `(N, D)` turned by `angle` (radians) towards its row of g; float32 if x and g are.
 
     The length of each row stays. Where a row of g is 0, the row of x stays.
     """
@@ -364,9 +377,9 @@ def errors_by_angle(model, x, y, g):
 # %% [markdown]
 # **Predict.** From which angle on is the maxout network wrong on more than half of the images?
 #
-# - about 5 degrees
-# - about 15 to 30 degrees
-# - more than 45 degrees
+# - less than 5 degrees
+# - between 5 and 15 degrees
+# - more than 15 degrees
 
 # %%
 if __name__ == "__main__":
@@ -383,29 +396,29 @@ if __name__ == "__main__":
         axes = canvas.subplots()
         axes.plot(DEGREES, 100 * errors["softmax"], "o-", color=BLUE, label="softmax regression")
         axes.plot(DEGREES, 100 * errors["maxout"], "s--", color=ORANGE, label="maxout")
-        axes.set(xlabel="angle of the rotation, degrees", ylabel="error, %", title="turned to the gradient", ylim=0)
+        axes.set(xlabel="angle of the rotation, degrees", ylabel="error, %", title="turned towards g", ylim=0)
         axes.legend(frameon=False)
 
 # %% [markdown]
-# What matters is not how the image moves, but in which direction.
+# Adding and turning work alike. What matters is not how the image moves, but in which direction.
 #
 # ## To think about
 #
-# Figure 4's caption says that the right class is found on a thin manifold around the data only. The table of figure 4
-# has the two sides of $\varepsilon = 0$ apart. Which of them fits, and why not the other?
+# The caption of figure 4 says that the right class is found only on a thin manifold around the data. The table of
+# figure 4 gives the two sides of $\varepsilon = 0$ separately. Which side fits the caption, and why does the other not?
 #
 # ### BEGIN SOLUTION
-# **For the teacher**, 3 points. 1: $\varepsilon > 0$ raises the cost of the true class, and it is soon lost. 1:
-# $\varepsilon < 0$ lowers it, as long as the slopes stay: often far out, on images that are no digits any more. 1: both
-# are one straightness: out there the logits just go on along their last pieces, right or wrong (lesson 13).
+# **For the teacher**, 3 points. 1: $\varepsilon > 0$ raises the cost of the true class, and that class soon loses. 1:
+# $\varepsilon < 0$ lowers it as long as the slopes stay, often far out, on images that are no digits any more. 1: both
+# have the same cause: far out the logits simply go on along their last pieces, right or wrong (lesson 13).
 # ### END SOLUTION
 #
 # ## Summary
 #
 # - FGSM fools a maxout network almost as well as a linear model, and the network is sure of its mistakes.
-# - The reason is that the network is piecewise linear, with kinks so small that its logits are almost straight lines.
-# - The tangent of the cost says little about the size of the effect, but its sign gives the direction.
+# - The reason is that the network is piecewise linear, with kinks so small that its logits are nearly straight.
+# - The tangent of the cost says little about the size of the effect, but the gradient's sign gives the direction.
 # - Turning an image towards the gradient works too.
 #
 # **What this cannot explain yet.** One gradient is cheap enough to attack at every step of training. What does a model
-# learn that is trained at its own worst case? For a linear model that can be written down: lesson 7 does it.
+# learn if it is trained on its own worst case? For a linear model there is a formula: lesson 7 works it out.

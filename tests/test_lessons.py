@@ -783,7 +783,8 @@ def test_lesson_6_points_of_a_line_see_some_of_the_pieces(capsys):
     z, d = lesson.trace(model, x, y)
     np.testing.assert_array_equal(d, np.sign(tinyadv.attacks.input_gradient(model, x, y)))
     np.testing.assert_allclose(z[:, 220], model(x + d), rtol=1e-9)
-    seen, exact = map(int, re.search(r"shows (\d+) pieces; there are (\d+)", capsys.readouterr().out).groups())
+    told = r"show (\d+) pieces of the first layer; the whole network has (\d+)"
+    seen, exact = map(int, re.search(told, capsys.readouterr().out).groups())
     assert 5 < seen < exact
 
 

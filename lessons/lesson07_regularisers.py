@@ -1,6 +1,6 @@
 """Adversarial training of linear models against L1 decay: a penalty that fades and one that does not
 
-The paper's section 5: adversarial training of logistic regression as a formula; its penalty inside of the loss.
+The paper's section 5: adversarial training of logistic regression as a formula, with its penalty inside the cost.
 """
 
 # %% [markdown]
@@ -11,14 +11,14 @@ The paper's section 5: adversarial training of logistic regression as a formula;
 # **After this lesson you can**
 #
 # - write adversarial training of a linear model as a formula, and train with it;
-# - compare it with L1 weight decay: what both push on, and how hard;
+# - compare it with L1 weight decay: what each of them pushes on, and how hard;
 # - say which of the two penalties fades when the model becomes sure, and why.
 #
 # ## The claims
 #
 # To *regularise* a model is to make training prefer simpler weights, in the hope that it does better on new images. A
-# common way is *weight decay*: a penalty for large weights is added to the cost. *L1 decay* adds
-# $\lambda\lVert w\rVert_1$, where the *coefficient* $\lambda$ (lambda) says how much it counts.
+# common way is *weight decay*: a penalty for large weights is added to the cost. *L1 decay* adds $\lambda\lVert
+# w\rVert_1$, where the *coefficient* $\lambda$ (lambda) says how much the penalty counts.
 #
 # The paper (Goodfellow, Shlens and Szegedy 2015, section 5) compares L1 decay with adversarial training of logistic
 # regression. L1 decay adds its penalty *to the cost*. Adversarial training subtracts a similar term *from the
@@ -26,7 +26,8 @@ The paper's section 5: adversarial training of logistic regression as a formula;
 # cannot. L1 decay is the more pessimistic of the two.
 #
 # The paper also tried L1 decay on the first layer of a maxout network. A coefficient of 0.0025 was already too large:
-# training got stuck above 5 % training error. Smaller coefficients trained, but did not regularise.
+# training got stuck above 5 % training error. With smaller coefficients training succeeded, but the penalty brought no
+# gain on new images.
 
 # %%
 import numpy as np
@@ -38,7 +39,7 @@ from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
 
 EPOCHS = {"quick": 10, "lesson": 20, "paper": 100}
 EPS = 0.25
-GRID = (0.0, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.25)  # eps of adversarial training, lambda of L1 decay; 0: neither
+GRID = (0.0, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.25)  # eps of adversarial training, lambda of L1 decay; 0: no penalty
 SHOWN = 5  # the figures show GRID[SHOWN] in detail
 
 # %% [markdown]
@@ -48,13 +49,13 @@ SHOWN = 5  # the figures show GRID[SHOWN] in detail
 # is sure of it. The cost of the image is $\zeta(-m_n)$, with the softplus $\zeta$ of lesson 2.
 #
 # FGSM moves the image by $-\varepsilon\,y_n\operatorname{sign}(w)$ (lesson 3). This lowers its margin by
-# $\varepsilon\lVert w\rVert_1$, the same amount for every image. To train on attacked images alone is therefore to
-# minimise the first of these two costs; L1 decay minimises the second:
+# $\varepsilon\lVert w\rVert_1$, the same amount for every image. So training on attacked images alone minimises the
+# first of these two costs. L1 decay minimises the second:
 #
 # $$J_{\rm adv}(w, b) = \frac1N \sum_n \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) , \qquad
 # J_{L1}(w, b) = \frac1N \sum_n \zeta(-m_n) + \lambda\lVert w\rVert_1 .$$
 #
-# The same norm appears in both, once inside of $\zeta$ and once outside. (In the paper's print, $y$ multiplies
+# The same norm appears in both, once inside $\zeta$ and once outside. (In the paper's formula, $y$ multiplies
 # $\varepsilon\lVert w\rVert_1$ too. That would reward large weights where $y = -1$; it is a slip.)
 
 # %% [markdown]
@@ -64,7 +65,7 @@ SHOWN = 5  # the figures show GRID[SHOWN] in detail
 #
 # ## Exercise 1 (easy): the penalty of each image
 #
-# Return $r_n$ for N images.
+# Return $r_n$ for N images. As in lesson 2, it has to be finite for every margin.
 
 
 # %%
@@ -81,13 +82,12 @@ def added_penalty(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: fl
 
 
 # %% [markdown]
-# So $r_n = \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) - \zeta(-m_n)$.
-# It is never negative, since $\zeta$ rises. And it is at most $\varepsilon\lVert w\rVert_1$, since the slope of $\zeta$
-# is at most 1. Two cases:
+# So $r_n = \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) - \zeta(-m_n)$. It is never negative, because $\zeta$
+# only rises. And it is at most $\varepsilon\lVert w\rVert_1$, because the slope of $\zeta$ is at most 1. Two cases:
 #
-# - The image is wrong, $m_n \ll 0$. The slope is near 1 all the way, and $r_n$ is near $\varepsilon\lVert w\rVert_1$.
+# - The answer is wrong, $m_n \ll 0$. The slope is near 1 all the way, and $r_n$ is near $\varepsilon\lVert w\rVert_1$.
 #   For such images adversarial training *is* L1 decay with $\lambda = \varepsilon$.
-# - The image is right, and the model is sure of it even after the attack, $m_n \gg \varepsilon\lVert w\rVert_1$. Both
+# - The answer is right, and the model is sure of it even after the attack, $m_n \gg \varepsilon\lVert w\rVert_1$. Both
 #   costs are near 0. The penalty *fades* like $e^{-(m_n - \varepsilon\lVert w\rVert_1)}$.
 #
 # L1 decay charges every image the full amount, whatever its margin. That is what the paper means by pessimistic.
@@ -100,10 +100,13 @@ def added_penalty(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: fl
 # the weights of pixels that are always dark stay 0.
 #
 # Let $s_n = \sigma(\varepsilon\lVert w\rVert_1 - m_n)$. This is the probability that the model gives to the wrong class
-# *after* the attack, and it is the slope of the image's cost. What is left is the slope of the softplus's argument,
-# $\varepsilon\lVert w\rVert_1 - m_n$, for $w$ and for $b$.
+# *after* the attack, and it is the slope of the softplus at its argument $\varepsilon\lVert w\rVert_1 - m_n$. What
+# remains is the gradient of that argument with respect to $w$ and $b$.
 #
 # ## Exercise 2 (medium): the adversarial gradients
+#
+# Return $\nabla_w J_{\rm adv}$, of shape `(D,)`, and $\partial J_{\rm adv}/\partial b$, one number. Both have to be
+# finite for every margin.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -112,7 +115,8 @@ def added_penalty(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: fl
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The part with $\operatorname{sign}(w)$ is the same for all images but for $s_n$: it needs only the mean of $s$.
+# In the part with $\operatorname{sign}(w)$ only the factor $s_n$ differs from image to image: it needs only the mean of
+# $s$.
 #
 # </details>
 
@@ -138,17 +142,17 @@ def adversarial_gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray,
 #
 # ## The gradient of L1 decay
 #
-# Here the penalty stands outside of the mean. It does not know about the images: it pushes every weight towards 0 with
-# the full force $\lambda\operatorname{sign}(w)$, always. The rest is the clean gradient of lesson 2, with the *clean*
-# probability of the wrong class, $\sigma(-m_n)$, in place of $s_n$.
+# Here the penalty stands outside the mean. It does not depend on the images: it always pushes every weight towards 0
+# with the same force $\lambda$. The rest is the clean gradient of lesson 2, with the *clean* probability of the wrong
+# class, $\sigma(-m_n)$, in place of $s_n$.
 #
 # ## Exercise 3 (medium): the gradients of L1 decay
 #
-# Work them out from $J_{L1}$ as above.
+# Return the gradients of $J_{L1}$ for $w$ and $b$, in the same form as in exercise 2.
 #
 # <details><summary>Hint 1</summary>
 #
-# The mean in lesson 2's gradient stays; the penalty's slope is added once, outside of it. $b$ has no penalty.
+# The mean in lesson 2's gradient stays; the penalty's slope is added once, outside the mean. $b$ has no penalty.
 #
 # </details>
 
@@ -166,8 +170,8 @@ def l1_gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, lam: flo
 
 
 # %% [markdown]
-# Are they right? At random weights, some of them exactly 0, they must be the engine's. And the adversarial gradient
-# must be that of training on explicit FGSM examples, which takes the attacked images as constants.
+# Are they right? At random weights, some of them exactly 0, they must agree with the engine's. And the adversarial
+# gradient must be the one that training on explicit FGSM examples has, where the attacked images are constants.
 
 
 # %%
@@ -198,17 +202,17 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Training with both
 #
-# Now train with seven values of $\varepsilon$ and with seven values of $\lambda$. The learning rate falls to a
-# hundredth during training: a constant one would throw weights back and forth across the kink at 0.
+# Now train with seven values of $\varepsilon$ and with seven values of $\lambda$. During training the learning rate
+# falls to a hundredth: a constant one would throw weights back and forth across the kink at 0.
 
 
 # %%
 def descend(gradients, coefficient, data, epochs):
-    """w, b and, before each epoch and at the end, the mean of s, for batches of 100 in random order."""
+    """w, b and, at the start and after each epoch, the mean of adversarial training's s; batches of 100 at random."""
     rng = np.random.default_rng(0)
     w, b = np.zeros_like(data.x[0]), np.zeros_like(data.y[0])
-    log = [0.5]
-    batches = -(-len(data.x) // 100)
+    log = [0.5]  # at w = 0 and b = 0 every s is sigmoid(0)
+    batches = -(-len(data.x) // 100)  # rounded up
     for epoch in range(epochs):
         for i, rows in enumerate(np.array_split(rng.permutation(len(data.x)), batches)):
             rate = 0.2 * 0.01 ** ((epoch + i / batches) / epochs)
@@ -271,18 +275,22 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Why L1 decay can learn nothing
 #
-# In the adversarial gradient the factor of $\operatorname{sign}(w)$ is
-# $\lambda_{\rm eff} = \varepsilon\,\frac1N \sum_n s_n$. So adversarial training pushes weights to 0 like L1 decay with
-# this *effective coefficient*. It starts at $\varepsilon/2$, where the model knows nothing, and falls as the model
-# improves.
+# In the adversarial gradient the factor of $\operatorname{sign}(w)$ is $\lambda_{\rm eff} = \varepsilon\,\frac1N \sum_n
+# s_n$. So adversarial training pushes weights towards 0 as L1 decay with this *effective coefficient* does. It starts
+# at $\varepsilon/2$, where the model knows nothing, and falls as the model becomes sure of its answers on attacked
+# images.
 #
-# Look at $w = 0$. Let $g$ be the gradient of the clean cost there. A small step of $w_i$ away from 0 gains at most
-# $|g_i|$ for each unit of its length, and L1 decay charges $\lambda$ for it. If all $|g_i| \le \lambda$, no step
-# pays, and the model stays at 0. Adversarial training stays at 0 only if all $|g_i| \le \lambda_{\rm eff}$.
+# Look at $w = 0$, with the $b$ that is best there. Let $g$ be the gradient of the clean cost for $w$. A small step of
+# $w_i$ away from 0 gains at most $|g_i|$ for each unit of its length, and L1 decay charges $\lambda$ for it. If all
+# $|g_i| \le \lambda$, no step pays, and the model stays at 0. Adversarial training stays at 0 only if all $|g_i| \le
+# \lambda_{\rm eff}$. And $\lambda_{\rm eff}$ is smaller than $\varepsilon$: let $p$ be the share of sevens. With the
+# best $b$ the model gives every image the probability $p$ of being a seven. So $s_n$ is $1 - p$ for the sevens and $p$
+# for the threes, the mean of $s$ is $2p(1 - p)$, and $\lambda_{\rm eff} = 2p(1 - p)\,\varepsilon$, about
+# $\varepsilon/2$.
 
 # %%
 if __name__ == "__main__":
-    p = np.mean(train.y > 0)  # the share of sevens; at w = 0 the best b is log(p / (1 - p)), and s is 1 - p or p
+    p = np.mean(train.y > 0)  # the share of sevens; at w = 0 the best b is log(p / (1 - p))
     g = np.abs(l1_gradients(0 * double.x[0], np.log(p / (1 - p)), *double, 0.0)[0]).max()
     limit = g / (2 * p * (1 - p))
     print(f"w = 0 is the minimum for L1 decay from λ = {g:.3f} on, for adversarial training from ε = {limit:.3f} on.")
@@ -293,14 +301,14 @@ if __name__ == "__main__":
 #
 # ## Does the penalty fade?
 #
-# Take the images that are right even after the attack, and multiply $w$ and $b$ by larger and larger factors. All
-# margins grow by the factor: the model becomes surer and surer. L1's penalty grows with it. What does the adversarial
-# one do?
+# Take the images that the model gets right even after the attack, and multiply $w$ and $b$ by larger and larger
+# factors, from 1/8 to 64. All margins grow by the factor: the model becomes surer and surer. L1's penalty grows by the
+# same factor. What does the adversarial penalty do?
 
 
 # %%
 def left(w, b, x, y, eps):
-    """The penalty of the images with m > eps ||w||_1, at 64 times w and b, as a share of its maximum on the way."""
+    """The penalty of the images with m > eps ||w||_1 at 64 times w and b, relative to its largest on the way."""
     chosen = y * (x @ w + b) > eps * np.abs(w).sum()
     curve = [added_penalty(2.0**k * w, 2.0**k * b, x[chosen], y[chosen], eps).sum() for k in range(-3, 7)]
     return curve[-1] / max(curve) if max(curve) > 0 else np.nan
@@ -308,7 +316,7 @@ def left(w, b, x, y, eps):
 
 # %% [markdown]
 # **Predict.** Multiply $w$ and $b$ by 64. What is left of the adversarial penalty of these images, compared with its
-# largest value on the way?
+# largest value on the way there?
 #
 # - more than all of it: it grows with the weights, like L1's
 # - about half
@@ -342,8 +350,9 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Left: each dot is a training image. L1 decay charges all of them the same; the attack charges those with a large
-# margin almost nothing. Right: the effective coefficient falls during training. With a large $\varepsilon$ it stays
-# high, because many images are wrong after the attack, and for wrong images nothing fades.
+# margin almost nothing. Right: the effective coefficient during training. With a small $\varepsilon$ it falls at once.
+# With $\varepsilon = 0.25$ it stays high, because many images are wrong after the attack, and for those the penalty
+# does not fade.
 #
 # ## Maxout networks
 #
@@ -359,21 +368,24 @@ if __name__ == "__main__":
 #
 # ## To think about
 #
-# Some sevens look so much like threes that every good model has them wrong, with margins far below 0. What does either
-# regulariser add for them? And if $w$ and $b$ are doubled? Why is underfitting made worse?
+# Some sevens look so much like threes that every good model gets them wrong, with margins far below 0. What does each
+# of the two penalties add to their cost, and what if $w$ and $b$ are doubled? A model *underfits* if it gets many of
+# its own training images wrong. The paper says that adversarial training makes underfitting worse. Why?
 #
 # ### BEGIN SOLUTION
-# **For the teacher**, 3 points. 1: both add about $\varepsilon\lVert w\rVert_1$, with slope 1: no discount for the
-# wrong. 1: doubling doubles it; where margins are large it makes the penalty fade. 1: a model that has many images
-# wrong is pushed to small weights; they keep margins small, nothing saturates, the penalty never fades.
+# **For the teacher**, 3 points. 1: both add about $\varepsilon\lVert w\rVert_1$, if $\lambda = \varepsilon$: images
+# that are wrong get no discount. 1: doubling doubles it, while for images with large margins it makes the adversarial
+# penalty fade. 1: a model that gets many images wrong is pushed towards small weights; these keep the margins small, no
+# image becomes sure, and the penalty never fades.
 # ### END SOLUTION
 #
 # ## Summary
 #
-# - Adversarial training of logistic regression puts $\varepsilon\lVert w\rVert_1$ inside of the cost, L1 decay puts
+# - Adversarial training of logistic regression puts $\varepsilon\lVert w\rVert_1$ inside $\zeta$, L1 decay puts
 #   $\lambda\lVert w\rVert_1$ outside.
-# - Inside, it fades for images that are right and sure. For images that are wrong it acts like L1 decay.
+# - Inside, the penalty fades for images whose answer is right and sure. For images that are wrong it acts like L1
+#   decay.
 # - At equal coefficients L1 decay pushes harder, and can keep a model from learning anything.
 #
-# **What this cannot explain yet.** All of this needed the worst case as a formula, and a deep network has none. There
+# **What this cannot explain yet.** All of this needed a formula for the worst case, and a deep network has none. There
 # the attacked examples must be made anew at every step. Does training on them still help? Lesson 8 tries it.

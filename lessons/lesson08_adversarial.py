@@ -17,13 +17,13 @@ when to stop, who is fooled by whose examples, and what becomes of the filters.
 #
 # ## The claims
 #
-# The paper (Goodfellow, Shlens and Szegedy 2015, section 6) trains maxout networks on their own FGSM examples beside
-# the clean images.
+# The paper (Goodfellow, Shlens and Szegedy 2015, section 6) trains maxout networks on clean images and on their own
+# FGSM examples. A network that is trained on clean images only is called *naive* here.
 #
-# - With 240 units a layer the error on clean test images falls from 0.94 % to 0.84 %.
-# - With 1600 units the error under FGSM of $\varepsilon = 0.25$ falls from 89.4 % to 17.9 %.
-# - The trained network is wrong on 19.6 % of the examples made on the naive network, and the naive network on 40.9 % of
-#   those made on the trained one. (*Naive* means: trained on clean images only.)
+# - With 240 units per layer the error on clean test images falls from 0.94 % to 0.84 %.
+# - With 1600 units the error under FGSM with $\varepsilon = 0.25$ falls from 89.4 % to 17.9 %.
+# - The adversarially trained network is wrong on 19.6 % of the examples made on the naive network, and the naive
+#   network on 40.9 % of those made on the trained one.
 # - When the trained network is fooled it is still sure: the mean confidence on its mistakes is 81.4 %.
 # - The weights of its first layer are more local (figure 3).
 
@@ -42,7 +42,7 @@ from tinyadv.paper.draw import BLUE, ORANGE
 from tinyadv.paper.results import committed
 
 EPS = 0.25
-WINDOW = 9  # pixels a side of the window in which we look for a filter's weight
+WINDOW = 9  # the side, in pixels, of the window in which we look for a filter's weight
 
 # %% [markdown]
 # ## The objective
@@ -52,7 +52,7 @@ WINDOW = 9  # pixels a side of the window in which we look for a filter's weight
 # $$\tilde J(\theta, x, y) = \alpha\,J(\theta, x, y) + (1 - \alpha)\,J(\theta, \tilde x, y), \qquad
 # \tilde x = x + \varepsilon\,\operatorname{sign}\bigl(\nabla_x J(\theta, x, y)\bigr) .$$
 #
-# Each image of a batch counts twice, clean and attacked, with its true label. (A batch of which one half is attacked
+# Each image of a batch counts twice, clean and attacked, with its true label. (Attacking only one half of the batch
 # would be something else.) Each step makes $\tilde x$ anew, against the network as it is now.
 #
 # **Its gradient.** $\tilde x$ depends on $\theta$ too, so by the chain rule the attacked half has two terms:
@@ -60,22 +60,23 @@ WINDOW = 9  # pixels a side of the window in which we look for a filter's weight
 # $$\frac{d}{d\theta} J(\theta, \tilde x(\theta), y) = \frac{\partial J}{\partial\theta}(\theta, \tilde x, y)
 # + \Bigl(\frac{\partial\tilde x}{\partial\theta}\Bigr)^{\!\top} \nabla_{\tilde x} J(\theta, \tilde x, y) .$$
 #
-# But every entry of $\tilde x$ is $x_i + \varepsilon$ or $x_i - \varepsilon$. A small enough change of $\theta$
-# leaves all signs as they are, so no entry of $\tilde x$ moves, and the second term is 0. To take the attacked images
-# as a *constant* is therefore no approximation; it is the derivative. What it lacks is foresight: a step makes
-# today's examples cheaper, and does not know which examples tomorrow's network will be given.
+# But where the gradient is not exactly 0, an entry of $\tilde x$ is $x_i + \varepsilon$ or $x_i - \varepsilon$. A small
+# enough change of $\theta$ leaves the signs as they are, so these entries do not move, and the second term is 0. Taking
+# the attacked images as a *constant* is therefore no approximation; it is the derivative. What it lacks is foresight: a
+# step makes today's examples cheaper, and does not know which examples tomorrow's network will be given.
 #
 # **Whom to attack.** Training uses dropout (lesson 5). Does the attacker see the network with this batch's masks, or
-# without dropout? The paper does not say, and it matters: we come back to it below. In this exercise the attack sees
-# the network without dropout, `model(x)`; only the passes that train have masks, `model(x, rng=rng)`.
+# without dropout? The paper does not say. In its software the attack sees the masks, and so it does in our longer runs,
+# which also try it without. In this lesson the attack sees the network without dropout, `model(x)`. The two costs of
+# the objective are computed with masks, `model(..., rng=rng)`. If `rng` is None there is no dropout.
 #
 # ## Exercise 1 (medium): the adversarial objective
 #
-# Return the objective, and its gradients for `parameters(model)`.
+# Return the objective $\tilde J$, and its gradients for `parameters(model)`.
 #
 # <details><summary>Hint 1</summary>
 #
-# First FGSM as in lesson 3. Then two passes with masks, one on `Tensor(x)`, one on `Tensor(x_adv)`.
+# First FGSM as in lesson 3. Then the two costs with masks, one of `Tensor(x)` and one of `Tensor(x_adv)`.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -89,7 +90,7 @@ WINDOW = 9  # pixels a side of the window in which we look for a filter's weight
 def adversarial_objective(model, x, y, rng, eps: float, alpha: float) -> tuple[float, list[np.ndarray]]:
     """alpha J(x) + (1 - alpha) J(x_adv), one number, and its gradients for `parameters(model)`.
 
-    The attack sees the network without dropout; both passes that train have masks.
+    The attack sees the network without dropout; both costs are computed with masks, drawn from rng.
     """
     ### BEGIN SOLUTION
     X = Tensor(x)
@@ -117,13 +118,13 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Does it help on clean images?
 #
-# The quick profile trains both networks for only a few epochs. So do not expect the paper's per mille; look at the
-# column *ours* for longer runs.
+# The quick profile trains both networks for only a few epochs. The column *ours* has longer runs.
 #
 # **Predict.** After a short training, which network has the lower error on clean test images?
 #
-# - the adversarially trained one, as the paper says
-# - the naive one
+# - the adversarially trained one, by half a percentage point or more
+# - the naive one, by half a percentage point or more
+# - neither: the difference is smaller than that
 
 # %%
 if __name__ == "__main__":
@@ -133,19 +134,22 @@ if __name__ == "__main__":
     compare("adv-train-240", {"naive_error": errors[0], "adversarially_trained_error": errors[1]})
 
 # %% [markdown]
-# After a short training the adversarial objective costs more than it helps: the network has to learn twice as much. The
-# paper's gain of 0.1 point is ten of 10,000 images, after hundreds of epochs.
+# Neither. The paper's gain of 0.1 percentage points is ten of 10,000 images, after hundreds of epochs. After a short
+# training chance moves an error of 3 % by 0.3 points in each direction, so a difference of 0.1 points could not be seen
+# at all.
 #
 # ## Who fools whom?
 #
-# An attack needs a gradient, but it need not be that of the network which is shown the result. In the matrix $E$ let
-# $E_{ij}$ be the error of network $j$ on the FGSM examples made on network $i$. The diagonal is the usual attack.
+# An attack needs the gradient of some network. It need not be the network that is then shown the examples. Let $E_{ij}$
+# be the error of network $j$ on the FGSM examples made on network $i$. In the matrix $E$ of these errors, the diagonal
+# is the usual attack.
 #
-# What would it mean if a network is wrong *more often* on examples made elsewhere than on its own? Then its own
-# gradient does not show where it is weak, and the diagonal flatters it. The paper's 19.6 % and 17.9 % are such a
-# pair.
+# What would it mean if a network were wrong *more often* on examples made elsewhere than on its own? Then its own
+# gradient does not show where it is weak, and the diagonal flatters it. The paper's 19.6 % and 17.9 % are such a pair.
 #
 # ## Exercise 2 (medium): the matrix
+#
+# Return $E$ for a list of K networks.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -154,8 +158,8 @@ if __name__ == "__main__":
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `metrics.in_batches(partial(attacks.fgsm, source, eps=eps), x, y)` makes them a thousand at a time;
-# `metrics.predict(target, x_adv)` gives classes.
+# `metrics.in_batches(partial(attacks.fgsm, source, eps=eps), x, y)` makes the examples a thousand at a time;
+# `metrics.predict(target, x_adv)` gives the classes that a network answers.
 #
 # </details>
 
@@ -177,8 +181,8 @@ def transfer(networks: list[models.Network], x: np.ndarray, y: np.ndarray, eps: 
 
 
 # %% [markdown]
-# Beside FGSM we use a stronger attack here. *PGD*, projected gradient descent, takes twenty small FGSM steps in place
-# of a large one. After each step it brings every pixel back into the box, at most $\varepsilon$ away from the
+# We also use a stronger attack than FGSM here. *PGD*, projected gradient descent, takes twenty small FGSM steps instead
+# of one large step. After each of them it brings every pixel back into the box, at most $\varepsilon$ away from the
 # original. Lesson 14 builds it.
 #
 # **Predict.** The adversarially trained network resists FGSM. Does it resist PGD of the same $\varepsilon$?
@@ -197,8 +201,11 @@ if __name__ == "__main__":
     compare("adv-transfer", {"error_naive_to_trained_exact": E[0, 1], "error_trained_to_naive_exact": E[1, 0]})
 
 # %% [markdown]
-# It resists one step along its own gradient, which is all that it was ever shown. A robustness figure says little
-# unless it names its attack. In 2014 nobody knew PGD; the paper's 17.9 % is about one step.
+# It resists one step along its own gradient, which is all that it was ever shown. So a number for robustness says
+# little unless it names its attack. The paper's 17.9 % is about one step; PGD came later.
+#
+# Compare the two tables as well: after the short training of the quick profile, the trained network is wrong more often
+# on the naive network's examples than on its own.
 #
 # **How sure is it** when it is fooled?
 
@@ -211,19 +218,19 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## When to stop?
 #
-# The paper found that 240 units were not enough to learn the attacked training images: being level around every image,
-# and still telling them apart, takes units. So it took 1600. A network of that size *overfits*: it learns its training
-# images by heart. So *validation* images,
-# which are kept out of training, have to say when to stop.
+# The paper found that 240 units were not enough to learn the attacked training images: a network that gives one answer
+# all around each image, and still tells the images apart, needs more. So it took 1600. A network of that size
+# *overfits*: it learns its training images by heart. So *validation* images, which are kept out of training, have to
+# say when to stop.
 #
-# The rule is called *patience*. An epoch is the best so far if its validation error is lower than all before it.
-# Training ends a number of epochs, the patience, after the best one. (The paper's patience is 100.) The paper also
-# found that the error on clean validation images soon became flat while the error on *attacked* validation images was
-# still falling. So its rule watches the latter.
+# The rule has a number of epochs, the *patience*. An epoch is the best so far if its validation error is lower than all
+# before it. When the best epoch is that many epochs ago, training ends, and the network of the best epoch is kept. (The
+# paper's patience is 100.) The paper also found that the error on clean validation images soon became flat while the
+# error on *attacked* validation images was still falling. So its rule watches the error on attacked images.
 #
 # ## Exercise 3 (medium): patience
 #
-# Given the errors after each epoch, find the best epoch and the last epoch that is trained.
+# Given the errors after each epoch, return the best epoch and the last epoch that is trained.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -251,27 +258,33 @@ def stop(errors: list[float], patience: int) -> tuple[int, int]:
 
 # %%
 if __name__ == "__main__":
-    log = committed()["adv-stopping"].measurements[0].details
-    for patience in (3, 100):
+    log = committed()["adv-stopping"].measurements[0].details  # errors in a longer run of ours, after each epoch
+    for patience in (2, 100):
         best, last = stop(log["adversarial_error"], patience)
-        print(f"With patience {patience} a longer run keeps epoch {best} and ends after epoch {last}.")
+        print(f"With patience {patience} a run of {len(log['epoch'])} epochs keeps epoch {best} and ends after {last}.")
 
 # %% [markdown]
+# The errors of single epochs go up and down. With little patience training ends at the first bad stretch, although the
+# error would have fallen further.
+#
 # ## How local is a filter?
 #
-# Each piece of a maxout unit in the first layer has 784 weights, one for each pixel: a *filter*, which can be drawn
-# as a picture. The paper says that the filters of the trained network are more local. To be wrong, a claim needs a
-# number. Ours is the largest share of a filter's squared weights in one square window $B$ of 9 by 9 pixels:
+# Each piece of a maxout unit in the first layer has 784 weights, one for each pixel: a *filter*, which can be drawn as
+# a picture. The paper says that the filters of the trained network are more local, and shows pictures. A claim that can
+# be checked needs a number. Ours is the largest share of a filter's squared weights in one square window $B$ of 9 by 9
+# pixels:
 #
 # $$L(w) = \max_B \frac{\sum_{i \in B} w_i^2}{\sum_i w_i^2} .$$
 #
-# Equal weights everywhere have $(9/28)^2 = 10$ %. A filter that looks at one spot has 100 %.
+# If all weights are equal, $L = (9/28)^2$, about 10 %. A filter that looks at one spot has 100 %.
 #
 # Why may adversarial training make filters local? FGSM moves an activation by up to $\varepsilon\lVert w\rVert_1$. If
-# only $k$ weights are not 0, that is at most $\varepsilon\sqrt k\,\lVert w\rVert_2$. At equal length, few pixels are
-# safer.
+# only $k$ weights are not 0, that is at most $\varepsilon\sqrt k\,\lVert w\rVert_2$. So of two filters of the same
+# length $\lVert w\rVert_2$, the one that uses fewer pixels is safer.
 #
 # ## Exercise 4 (hard): locality
+#
+# Return $L$ for each of N filters. The window may lie anywhere in the picture.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -301,8 +314,8 @@ def locality(w: np.ndarray, window: int) -> np.ndarray:
 
 
 # %% [markdown]
-# Some pieces are not the largest of their unit for any image. Nothing ever moves them, so they are still their random
-# start. We leave them out.
+# Some pieces are not the largest of their unit for any image. They get no gradient, so they still have the random
+# weights that they started with. We leave them out.
 
 
 # %%
@@ -349,8 +362,9 @@ if __name__ == "__main__":
     draw({"naive": naive, "adversarially trained": trained}, log)
 
 # %% [markdown]
-# Left and middle: filters, grey where a weight is 0. Right: the errors on validation images during a longer run of
-# ours. The clean error (blue) is flat early on; the error on attacked images (orange) keeps falling.
+# Left and middle: filters, grey where a weight is 0. (Those that look like noise are pieces that hardly ever win.)
+# Right: the errors on validation images during a longer run of ours. The clean error (blue) falls fast and levels off.
+# The error on attacked images (orange) falls slowly, and goes on falling.
 #
 # ## To think about
 #
@@ -359,16 +373,17 @@ if __name__ == "__main__":
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: to resist one step along its own gradient, which is all that it was ever shown; PGD
-# looks further in the same box. 1: an error under one attack is a lower bound for the worst case, so that a figure of
-# robustness has to name its attack. 1: nothing; it is measured where nobody attacks.
+# looks further in the same box. 1: an error under one attack is a lower bound for the worst case, so a number for
+# robustness has to name its attack. 1: nothing; the clean error is measured where nobody attacks.
 # ### END SOLUTION
 #
 # ## Summary
 #
 # - The adversarial objective is the mean of the clean cost and the cost on FGSM examples. Its gradient takes the
 #   examples as constants, and that is exact.
-# - A network trained so resists one step of FGSM, but not many small ones.
+# - A network that is trained in this way resists one step of FGSM, but not many small steps.
+# - A network can be wrong more often on examples made on another network than on its own.
 # - Early stopping watches the error on *attacked* validation images.
 #
-# **What this cannot explain yet.** What does the work here? Noise of the same size, an attack that the gradient goes
-# through, a perturbed hidden layer each change one thing. Lesson 9 tries them.
+# **What this cannot explain yet.** What exactly does the work here? Would noise of the same size do? Would an attack
+# that the gradient can go through, or a perturbed hidden layer? Lesson 9 changes one thing at a time.

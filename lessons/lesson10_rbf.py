@@ -1,7 +1,7 @@
 """RBF networks: capacity to say "I don't know"
 
-The paper's section 7: units that respond in one place alone, backward by hand down to the input, why FGSM makes them
-err without confidence, and an attack that asks for confidence.
+The paper's section 7: units that respond in one place only, their gradients by hand down to the input, why FGSM makes
+them err without confidence, and an attack that aims at confidence.
 """
 
 # %% [markdown]
@@ -13,15 +13,15 @@ err without confidence, and an attack that asks for confidence.
 #
 # - work out the gradients of a unit that responds to one place only;
 # - say why such a network is wrong under attack, but not sure of it;
-# - find the surest wrong answer in the whole box, and see what one attack does not show.
+# - find the surest answer in the whole box, and see what a single attack does not show.
 #
 # ## The claims
 #
 # The networks so far are sure of themselves everywhere. The paper (Goodfellow, Shlens and Szegedy 2015, section 7)
-# looks at a kind that is not. A shallow network of *radial basis function* (RBF) units is wrong on 55.4 % of the
-# MNIST test images under FGSM with $\varepsilon = 0.25$. But where it is wrong, its mean confidence is only 1.2 %,
-# against 60.6 % on clean images. It takes no Gaussian noise for a digit (appendix). And deep networks of such units,
-# which resist, are left with a high *training* error by gradient descent.
+# looks at a kind that is not. A shallow network of *radial basis function* (RBF) units is wrong on 55.4 % of the MNIST
+# test images under FGSM with $\varepsilon = 0.25$. But where it is wrong, its mean confidence is only 1.2 %, against
+# 60.6 % on clean images. It never takes Gaussian noise for a digit (appendix). Deep networks of such units resist too,
+# but gradient descent leaves them with a high *training* error.
 
 # %%
 from __future__ import annotations
@@ -39,19 +39,20 @@ EPS = 0.25
 # %% [markdown]
 # ## The unit
 #
-# Class $k$ has a *centre* $\mu_k$, an image-like array of shape `(D,)`, and a matrix $\beta_k$ of shape `(D, D)`, which
-# says how fast the unit's response falls with the distance. It says "this is mine" with the probability
+# Each class $k$ has one unit. The unit has a *centre* $\mu_k$, an array of shape `(D,)` like an image, and a matrix
+# $\beta_k$ of shape `(D, D)`, which says how fast the unit's response falls with the distance from the centre. To the
+# image $x_n$ the unit gives the probability
 #
 # $$p_{nk} = p(y = k \mid x_n) = e^{a_{nk}}, \qquad a_{nk} = -(x_n - \mu_k)^\top \beta_k\,(x_n - \mu_k) .$$
 #
-# (In print the minus sign is missing.) Close to its centre $p$ is 1; far away it is almost 0. Nothing makes the ten
-# $p_{nk}$ of an image add up to 1. If all are tiny, the network says that it does not know. Its answer is still the
-# class with the largest $p$. We compare the $a_{nk}$ instead, because tiny $p$ are rounded to 0.
+# (In the paper's formula the minus sign is missing.) At the centre $p$ is 1; far away it is almost 0. Nothing makes the
+# ten $p_{nk}$ of an image add up to 1. If all are tiny, the network says that it does not know. Its answer is still the
+# class with the largest $p$. To find it we compare the $a_{nk}$, because tiny $p$ are rounded to 0.
 #
 # ## Exercise 1 (medium): the unit
 #
-# Return all $a_{nk}$. It helps to hold all differences $x_n - \mu_k$ in one array of shape `(K, N, D)`: a product
-# with a stack of K matrices then serves every class at once.
+# Return all $a_{nk}$, in an array of shape `(N, K)`. It helps to hold all differences $x_n - \mu_k$ in one array of
+# shape `(K, N, D)`: a product with a stack of K matrices then serves every class at once.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -68,7 +69,7 @@ EPS = 0.25
 
 # %%
 def rbf(x: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> np.ndarray:
-    """log p, the a `(N, K)`, of images x `(N, D)`.
+    """log p, that is a `(N, K)`, of images x `(N, D)`; float32 if all arguments are.
 
     Centres mu `(K, D)`; beta `(K, D, D)` may be any matrices, also not symmetric.
     """
@@ -82,12 +83,13 @@ def rbf(x: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> np.ndarray:
 # %% [markdown]
 # ## How sure can anybody make it?
 #
-# Lesson 1 asked for the worst change of a sum. Ask the same of this unit: each pixel may move by $\varepsilon$, so
-# $\tilde x$ lies in the box $\lvert\tilde x_i - x_i\rvert\le\varepsilon$. How large can $a_k$ get?
+# Lesson 1 asked for the change of the input that moves a sum the furthest. Ask the same of this unit: each pixel may
+# move by $\varepsilon$, so $\tilde x$ lies in the box $\lvert\tilde x_i - x_i\rvert\le\varepsilon$. How large can $a_k$
+# get?
 #
 # The trained matrices are diagonal, with positive entries $\beta_{ki}$. Then $a_k = -\sum_i\beta_{ki}(\tilde x_i -
-# \mu_{ki})^2$, and each pixel has a term of its own. It is best where $\tilde x_i$ is as near to $\mu_{ki}$ as the box
-# lets it: at $\mu_{ki}$ itself if the box reaches that far.
+# \mu_{ki})^2$, and each pixel has a term of its own. This term is largest where $\tilde x_i$ is as near to $\mu_{ki}$
+# as the box lets it: at $\mu_{ki}$ itself if the box reaches that far.
 #
 # ## Exercise 2 (medium): the surest in the box
 #
@@ -95,14 +97,15 @@ def rbf(x: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> np.ndarray:
 #
 # <details><summary>Hint 1</summary>
 #
-# A pixel at the distance $d$ from its centre can come as near as $d - \varepsilon$, but not nearer than 0.
+# Let $d$ be the distance of a pixel from the centre's. The pixel can come as near as $d - \varepsilon$, but not nearer
+# than 0.
 #
 # </details>
 
 
 # %%
 def surest(x: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.ndarray:
-    """The largest a `(N, K)` of each class if each pixel of x `(N, D)` may move by eps.
+    """The largest a `(N, K)` of each class if each pixel of x `(N, D)` may move by eps; float32 if the arrays are.
 
     Centres mu `(K, D)`; beta `(K, D)` is the diagonal of each matrix.
     """
@@ -114,7 +117,7 @@ def surest(x: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.nd
 
 
 # %% [markdown]
-# So no attack whatever, with changes of this size, makes class $k$ surer than
+# So no attack with changes of this size can raise the $a_k$ of class $k$ above
 #
 # $$\max_{\tilde x} a_k = -\sum_i\beta_{ki}\max(\lvert x_i - \mu_{ki}\rvert - \varepsilon,\,0)^2 .$$
 #
@@ -122,21 +125,21 @@ def surest(x: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.nd
 #
 # ## Which cost?
 #
-# The paper does not say which cost $J$ it trained with, and the attack differentiates it. So we try three. Let
-# $t_{nk}$ be 1 for the image's label, and 0 for the other classes. In the code each has a name:
+# The paper does not say with which cost $J$ it trained, and the attack differentiates this cost. So we try three. For
+# one image, let $t_k$ be 1 for its label $k = y$, and 0 for the other classes. In the code each cost has a name:
 #
-# - `"rbf-squared"`, squared errors: the cost of one image is $\sum_k (p_k - t_k)^2$;
-# - `"rbf"`, a yes-or-no cross-entropy for each class: $\sum_k -t_k\log p_k - (1 - t_k)\log(1 - p_k)$;
+# - `"rbf-squared"`, squared errors: $\sum_k (p_k - t_k)^2$;
+# - `"rbf"`, a yes-or-no cross-entropy for each class: $\sum_k \bigl(-t_k\log p_k - (1 - t_k)\log(1 - p_k)\bigr)$;
 # - `"rbf-true-class"`, which asks only the unit of the label: $-\log p_y$.
 #
-# Since $p = e^a$ has the slope $p$ in $a$, the slopes $\partial J_n / \partial a_k$ of the three are
+# Since $p = e^a$ has the slope $p$ in $a$, the slopes $\partial J / \partial a_k$ of the three are
 #
 # $$2\,(p_k - t_k)\,p_k, \qquad -t_k + (1 - t_k)\,\frac{p_k}{1 - p_k}, \qquad -t_k .$$
 #
 # ## Exercise 3 (medium): the slope of the cost
 #
-# Return the slope for each image and class, for the cost of the given name. In the second formula beware of
-# $p_k$ near 1: `np.expm1(a)` computes $e^a - 1$ exactly there.
+# Return the slope for each image and class, for the cost of the given name. In the second formula beware of $p_k$ near
+# 1, where $1 - p_k$ loses its digits: `np.expm1(a)` computes $e^a - 1$ accurately there.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -147,9 +150,9 @@ def surest(x: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.nd
 
 # %%
 def signal(a: np.ndarray, y: np.ndarray, J: str) -> np.ndarray:
-    """dJ_n/da `(N, K)` of each image's own cost, without a factor 1/N.
+    """dJ/da `(N, K)`, where J is each image's own cost, without a factor 1/N.
 
-    a `(N, K)` is below 0, the labels y are `(N,)`.
+    a `(N, K)` is below 0, the labels y are `(N,)`; float32 if a is.
     J names the cost: "rbf-squared", "rbf" or "rbf-true-class".
     """
     ### BEGIN SOLUTION
@@ -157,7 +160,7 @@ def signal(a: np.ndarray, y: np.ndarray, J: str) -> np.ndarray:
     if J == "rbf-squared":
         return 2 * (p - t) * p
     if J == "rbf":
-        return np.where(t, -1.0, -p / np.expm1(a))  # expm1(a) = e^a - 1, exact also where p is nearly 1
+        return np.where(t, -1.0, -p / np.expm1(a))  # expm1(a) = e^a - 1, accurate also where p is nearly 1
     return -t.astype(a.dtype)
     ### END SOLUTION
 
@@ -169,9 +172,9 @@ def signal(a: np.ndarray, y: np.ndarray, J: str) -> np.ndarray:
 #
 # $$\delta^\top\beta d + d^\top\beta\delta = \delta^\top(\beta + \beta^\top)\,d ,$$
 #
-# up to a term of second order. The image $x_n$ moves the differences to all classes; a centre $\mu_k$ moves those of
-# all images, the other way. And since $d^\top\beta d = \sum_{ij}\beta_{ij}d_i d_j$, its slope for the entry
-# $\beta_{ij}$ is $d_i d_j$. With $g_{nk} = \partial J/\partial a_{nk}$ this gives
+# up to a term of second order. An image $x_n$ moves its differences from all centres. A centre $\mu_k$ moves the
+# differences of all images, with the opposite sign. And since $d^\top\beta d = \sum_{ij}\beta_{ij}d_i d_j$, its slope
+# for the entry $\beta_{ij}$ is $d_i d_j$. With $g_{nk} = \partial J/\partial a_{nk}$ this gives
 #
 # $$\frac{\partial J}{\partial x_n} = -\sum_k g_{nk}(\beta_k + \beta_k^\top)\,d_{nk}, \qquad
 # \frac{\partial J}{\partial \mu_k} = \sum_n g_{nk}(\beta_k + \beta_k^\top)\,d_{nk}, \qquad
@@ -190,7 +193,8 @@ def signal(a: np.ndarray, y: np.ndarray, J: str) -> np.ndarray:
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The third is a product of matrices for each class: `(D, N) @ (N, D)`.
+# The third is a product of matrices for each class: `(D, N) @ (N, D)`. `swapaxes(1, 2)` transposes each matrix of a
+# stack.
 #
 # </details>
 
@@ -199,7 +203,7 @@ def signal(a: np.ndarray, y: np.ndarray, J: str) -> np.ndarray:
 def rbf_backward(g: np.ndarray, x: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, ...]:
     """dJ/dx `(N, D)`, dJ/dmu `(K, D)` and dJ/dbeta `(K, D, D)` of `rbf`.
 
-    g is dJ/da `(N, K)`; the other arguments are those of `rbf`.
+    g is dJ/da `(N, K)`; the other arguments are those of `rbf`. float32 if all arguments are.
     """
     ### BEGIN SOLUTION
     d, g = x - mu[:, None], g.T[:, :, None]  # (K, N, D) and (K, N, 1)
@@ -209,16 +213,18 @@ def rbf_backward(g: np.ndarray, x: np.ndarray, mu: np.ndarray, beta: np.ndarray)
 
 
 # %% [markdown]
-# Now check all of it against the engine, on trained networks of all three costs, in double precision, and with matrices
-# that are not even symmetric.
+# Now check all of it against the engine, on trained networks of all three costs, in double precision. The trained
+# networks have diagonal matrices, of which they keep the logarithms (`s` in the code), so that $\beta$ stays positive.
+# We add a little noise to them, so that the matrices are not even symmetric. (A network's `top` is the name of its
+# cost.)
 
 
 # %%
-def check(J, x: np.ndarray, y: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> float:
+def check(model, x: np.ndarray, y: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> float:
     """How far, relative to the largest entry, our gradients are from the engine's; in float64."""
     T = [Tensor(v) for v in (x, mu, beta)]
-    engine = grad(J.loss(ops.rbf(*T), y), T)
-    g = signal(rbf(x, mu, beta), y, J.top) / len(x)
+    engine = grad(model.loss(ops.rbf(*T), y), T)
+    g = signal(rbf(x, mu, beta), y, model.top) / len(x)  # J is the mean over the images
     ours = rbf_backward(g, x, mu, beta)
     return max(abs(h - e).max() / abs(e).max() for h, e in zip(ours, engine, strict=True))
 
@@ -230,18 +236,18 @@ if __name__ == "__main__":
     recipe = recipes.rbf_network(size, 0)
     others = recipes.rbf_otherwise(size, 0)
     kinds = (recipe, others["cross_entropy"], others["true_class"])
-    models = {J.top: J for J in map(networks.network, kinds)}
+    models = {model.top: model for model in map(networks.network, kinds)}
     for name, model in models.items():
         some, mu, s = (a.astype("float64") for a in (x[:20], *(p.data for p in parameters(model))))
         full = np.exp(s)[:, None] * np.eye(784) + 1e-4 * rng.standard_normal((10, 784, 784))
-        print(f"J {name!r}: by hand and by the engine differ by {check(model, some, y[:20], mu, full):.0e}")
+        print(f"J {name!r}: gradients by hand and by the engine differ by {check(model, some, y[:20], mu, full):.0e}")
 
 # %% [markdown]
 # ## Attacked
 #
 # **Predict.** How sure is the RBF network of its mistakes under FGSM?
 #
-# - as sure as on clean images, about 60 %
+# - about as sure as on clean images, around 50 %
 # - about 20 %
 # - about 1 %
 
@@ -250,7 +256,7 @@ if __name__ == "__main__":
     endings = {"rbf-squared": "", "rbf": "_cross_entropy", "rbf-true-class": "_true_class"}
     values, intervals = {}, {}
     for name, model in models.items():
-        found, _ = under_fgsm(model, x, y)
+        found, _ = under_fgsm(model, x, y)  # errors and confidences, on clean images and after FGSM
         for quantity in ("error", "confidence_on_mistakes", "clean_confidence"):
             values[quantity + endings[name]] = found.values[quantity]
             if quantity in found.intervals:
@@ -258,8 +264,8 @@ if __name__ == "__main__":
     compare("rbf-fgsm", values, intervals)
 
 # %% [markdown]
-# It is wrong on half of the images, but it knows that it does not know. The choice of the cost matters: look at the
-# rows of the other two.
+# It is wrong on about half of the images, but it knows that it does not know. The choice of the cost matters: look at
+# the rows of the other two.
 #
 # ## Why errors come without confidence
 #
@@ -268,16 +274,15 @@ if __name__ == "__main__":
 #
 # $$-2\varepsilon\sum_i \beta_{ki} d_{ki} s_i - \varepsilon^2\sum_i\beta_{ki} .$$
 #
-# A linear unit has only the first sum. Over random signs it is 0 on average. The second sum is never positive: it
-# divides *every* $p_k$ by $e^{\varepsilon^2\sum_i\beta_{ki}}$. So noise of any kind makes this network say "I don't
-# know".
+# A linear unit has only the first term. Over random signs it is 0 on average. The second term is always negative: it
+# divides *every* $p_k$ by $e^{\varepsilon^2\sum_i\beta_{ki}}$. So random noise makes this network say "I don't know".
 #
-# FGSM does the same. Where the $p_k$ of all wrong classes are tiny, their slopes are tiny too, but for the third cost,
-# which has none. What is left of $\nabla_x J$ points along $\beta_y (x - \mu_y)$: away from the right class, and
-# towards no other.
+# FGSM does the same. Where the $p_k$ of all wrong classes are tiny, so are the slopes of the first two costs for them;
+# in the third cost they do not occur. What is left of $\nabla_x J$ points along $\beta_y (x - \mu_y)$: away from the
+# right class, and towards no other.
 #
 # **Noise alone.** The appendix of the paper shows networks 10,000 images of pure Gaussian noise, and counts how often a
-# network gives some class more than half.
+# network gives some class a probability of more than half.
 
 # %%
 if __name__ == "__main__":
@@ -287,37 +292,37 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Deep RBF networks
 #
-# The price of all this: the slope of $p = e^a$ is $p$ itself. A unit that is far from all of its inputs has hardly any
-# gradient that could bring it nearer. Stack such units, and gradient descent does not get far.
+# All this has a price. The slope of $p = e^a$ is $p$ itself, so a unit that is far from all of its inputs has hardly
+# any gradient that could bring it nearer. If such units are stacked, gradient descent does not get far.
 
 # %%
 if __name__ == "__main__":
     deep = networks.network(recipes.quadratic(size, 0)["rbf_squared:0.1@0.5"])  # RBF units on RBF units
     attacked = metrics.evaluate(deep, attacks.fgsm(deep, x[:1000], y[:1000], EPS), y[:1000])
-    resists = attacked.confidence_on_mistakes < 0.1
+    resists = attacked.confidence_on_mistakes < 0.1  # the claim is about deep networks that do
     training_error = metrics.evaluate(deep, *networks.data.train).error
     compare("rbf-deep", {"training_error": training_error} if resists else {})
 
 # %% [markdown]
 # ## An attack that asks for confidence
 #
-# FGSM climbs $J$. But who says that the attacker has to? Suppose they want a wrong answer that is *sure*. Exercise 2
-# says how sure each class can be made. The point where that maximum is reached is easy to make, too: it is the centre
-# of the class, clipped to the box. So here is an *aimed* attack. It looks for the wrong class which can be made surest,
-# and goes there.
+# FGSM raises $J$. But the attacker may want something else: a wrong answer that is *sure*. Exercise 2 says how sure
+# each class can be made. The point where that maximum is reached is easy to find, too: it is the centre of the class,
+# clipped to the box. So here is an *aimed* attack. It looks for the wrong class that can be made surest, and moves the
+# image to this point.
 
 
 # %%
 def aimed(x: np.ndarray, y: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.ndarray:
-    """x moved to the point of the box where the wrong class that can be made surest is at its surest."""
+    """Each image moved to where, within its box, some wrong class has the largest a that any wrong class can reach."""
     a = metrics.in_batches(lambda part: surest(part, mu, beta, eps), x)
     wrong = np.where(y[:, None] == np.arange(len(mu)), -np.inf, a).argmax(axis=1)
     return mu[wrong].clip(x - eps, x + eps)
 
 
 # %% [markdown]
-# **Predict.** FGSM leaves the RBF network about 1 % sure of its mistakes. And the aimed attack, with changes of the
-# same size?
+# **Predict.** After FGSM the RBF network is about 1 % sure of its mistakes. How sure is it after the aimed attack, with
+# changes of the same size?
 #
 # - about 1 %: the network cannot be made sure of a mistake
 # - ten times as much, or more
@@ -371,8 +376,8 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Left and middle: how sure the networks are. Under FGSM and on noise the RBF network is hardly ever sure; softmax
-# regression is sure of everything. But the aimed attack makes the RBF network sure of wrong answers, too. That the
-# network resisted FGSM said something about FGSM.
+# regression mostly is. Right: the aimed attack makes the RBF network much surer of wrong answers than FGSM does. That
+# FGSM did not make it sure said something about FGSM, and less about the network.
 #
 # ## To think about
 #
@@ -388,9 +393,10 @@ if __name__ == "__main__":
 # ## Summary
 #
 # - An RBF unit responds near its centre and nowhere else. Its gradients follow from one small expansion.
-# - Any change of all pixels lowers all its probabilities. So it is wrong without being sure.
-# - The attack climbs the cost that it is given. Another goal, and the network is sure of its mistakes as well.
+# - Random noise lowers the probabilities of all classes, and FGSM moves an image away from its own class and towards no
+#   other. So the network is wrong without being sure.
+# - An attack raises what it is asked to raise. Asked for confidence, it finds wrong answers that are far surer.
 #
-# **What this cannot explain yet.** Softmax, maxout and RBF networks are of very different shapes. Still, the paper
-# finds that examples made on one fool the others, and often into the same wrong class. How can they know of each
-# other? Lesson 11 looks at that.
+# **What this cannot explain yet.** Softmax, maxout and RBF networks compute very different functions. Still, the paper
+# finds that examples made on one fool the others, and often into the same wrong class. What do they have in common?
+# Lesson 11 looks at that.

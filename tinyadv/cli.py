@@ -349,19 +349,15 @@ def _extension(file: Path | None, module: str | None) -> Extension | None:
         raise ValueError("--claims and --module belong together: what the claims are, and what measures them")
     if file is None or module is None:
         return None
-    return Extension(_own_claims(file), module)
+    return Extension(_own_claims(file), module, f"--claims {file}")
 
 
 def _own_claims(file: Path) -> str:
     """The text of --claims."""
-    from .paper.claims import parse
-
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"--claims {file} cannot be read: {error}") from error
-    parse(text, f"--claims {file}")
-    return text
 
 
 @app.command()
@@ -403,7 +399,7 @@ def claims(
         with _input_errors():
             if sum((as_json, as_csv, as_markdown, as_latex)) > 1:
                 raise ValueError("wanted at most one of --json, --csv, --markdown and --latex")
-            listed = add(_own_claims(own)) if own else registry()
+            listed = add(_own_claims(own), f"--claims {own}") if own else registry()
             chosen = select(_ids(ids) if ids else listed)
             path = out / "results.json"
             published, of_run = committed(), load_results(path)[0] if path.exists() else {}

@@ -57,6 +57,14 @@ def test_the_worked_example_is_measured_drawn_and_reported(tmp_path, monkeypatch
     assert [line["quantity"] for line in lines] == ["holds", "error"]
 
 
+def test_only_chooses_among_ones_own_claims_and_the_papers(tmp_path):
+    extension = Extension(TEXT, "own_claims")
+    for ids in (["half-the-size"], ["fgsm-softmax", "half-the-size"]):
+        assert plan(ids, "quick", None, "cpu", tmp_path, extension=extension).ids == tuple(ids)
+    with pytest.raises(ValueError, match="no claim 'half-the-sise': did you mean half-the-size"):
+        plan(["half-the-sise"], "quick", None, "cpu", tmp_path, extension=extension)
+
+
 def test_the_worked_example_is_30_lines_and_stands_in_the_guide():
     guide = (HERE.parents[1] / ".github/CONTRIBUTING.md").read_text("utf-8")
     code = (HERE / "own_claims.py").read_text("utf-8")

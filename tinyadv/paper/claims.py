@@ -152,15 +152,17 @@ def claims() -> dict[str, Claim]:
     return with_notes(known, folder.joinpath("notes.toml").read_text("utf-8"))
 
 
-def add(text: str) -> dict[str, Claim]:
+def add(text: str, file: str = "claims.toml") -> dict[str, Claim]:
     """Add the claims of a TOML text in the form of claims.toml, which may have a `note` each; those that were added.
+
+    `file` is what an error calls the text.
 
     Raises
     ------
     ValueError
         As of `parse`; and if there is another claim of the same id.
     """
-    added = parse(text)
+    added = parse(text, file)
     for name, claim in added.items():
         if claims().setdefault(name, claim) != claim:
             raise ValueError(f"{name}: there is a claim of this id already, with another content")

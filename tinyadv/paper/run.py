@@ -88,7 +88,7 @@ def plan(
     workers : how many processes; if None one for each processor that this one may use, one alone for a GPU
     scheduler : the address of a `dask.distributed` scheduler, whose workers then do the work
     units : maxout units a layer in the networks for which the paper has 1600; the profile's number if None
-    extension : one's own claims, which are measured, if `ids` is empty, and no others
+    extension : one's own claims; if `ids` is empty they are measured, and no others
     first_seed : at least 0; for seeds that another machine has not measured yet
 
     Raises
@@ -104,8 +104,8 @@ def plan(
     """
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: there are {', '.join(PROFILES)}")
-    if extension:
-        ids = list(ids) or extension.load()
+    own = extension.load() if extension else []
+    ids = list(ids) or own
     unmeasured = [claim.id for claim in select(ids) if claim.id not in MEASURES] if ids else []
     if unmeasured:
         raise ValueError(f"nothing measures {', '.join(unmeasured)} yet; `tinyadv claims` lists what can be measured")

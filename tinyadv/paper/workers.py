@@ -55,11 +55,13 @@ TRIES = 3  # attempts before giving up on a task whose process dies
 class Extension:
     """One's own claims: a text in the form of claims.toml, and the module that measures them.
 
-    Its functions are marked with `measure.measures`, those that draw with `draw.draws`.
+    Its functions are marked with `measure.measures`, those that draw with `draw.draws`. `file` is what an error calls
+    the text.
     """
 
     claims: str
     module: str
+    file: str = "claims.toml"
 
     def load(self) -> list[str]:
         """Make the claims known in this process; their ids.
@@ -69,7 +71,7 @@ class Extension:
         ValueError
             If the claims are not what they should be, or the module cannot be imported or measures none of them.
         """
-        ids = list(registry.add(self.claims))
+        ids = list(registry.add(self.claims, self.file))
         module = imported("--module", self.module)
         found = collected("measures", module)
         if missing := sorted(set(ids) - found.keys()):

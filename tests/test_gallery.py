@@ -206,3 +206,37 @@ def test_a_network_is_not_shown_images_of_another_kind(own, tmp_path, network, d
             own / f"{network}.safetensors", 0.1, "fgsm", None, False, tmp_path / "out", data and own / data
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_travels_is_attacked_by_its_name(tmp_path):
+    _, data = attacked("maxout-naive", tmp_path, images=5)
+    x, y = mnist().test.x[:5], mnist().test.y[:5]
+    np.testing.assert_array_equal(data["x_adv"], attacks.fgsm(models.embedded("maxout-naive"), x, y, 0.25))
+
+
+def test_a_model_with_one_output_is_shown_sevens_and_threes(tmp_path, monkeypatch):
+    (tmp_path / "my_margin.py").write_text(MARGIN, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    namespace = {}
+    exec(MARGIN, namespace)
+    models.save(namespace["make"](), tmp_path / "margin.safetensors")
+    lines = attack_test_images(
+        tmp_path / "margin.safetensors", 0.1, "fgsm", 20, False, tmp_path, model="my_margin:make"
+    )
+    with np.load(tmp_path / "attack.npz") as data:
+        assert set(data["y"]) == {-1, 1}
+        assert lines[2] == f"error attacked  {(data['said_attacked'] != data['y']).mean():.1%}"
+
+
+MARGIN = """
+from tinyadv import losses
+from tinyadv.backend import generator, uniform
+from tinyadv.tensor import Tensor
+
+class Margin:
+    def __init__(self): self.w = Tensor(uniform(generator(0), (784,), 1.0))
+    def __call__(self, x): return x @ self.w
+    def loss(self, outputs, y): return losses.logistic_loss(outputs, y)
+
+def make(): return Margin()
+"""

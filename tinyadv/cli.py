@@ -491,13 +491,23 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="Makes the model of one's own that a file holds, e.g. mine:make for make() in mine.py.",
+    ),
+]
+
+
 @app.command()
 def attack(
     network: Annotated[
         Path,
         typer.Argument(
             metavar="NETWORK",
-            help="A trained network: a .safetensors file, e.g. from reproduce; or the word googlenet",
+            help="A trained network: a .safetensors file, e.g. from reproduce, or the name of one that travels along, "
+            "e.g. maxout-naive; or the word googlenet.",
         ),
     ],
     eps: Annotated[
@@ -522,6 +532,7 @@ def attack(
             help="Images of one's own: an .npz with x (N, D) from 0 to 1 and y (N,); for googlenet a photograph.",
         ),
     ] = None,
+    model: Model = None,
     clip: Annotated[bool, typer.Option("--clip", help="Keep pixels within 0 and 1; the paper did not.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where attack.npz and attack.png are written.")] = Path("."),
 ) -> None:
@@ -534,7 +545,7 @@ def attack(
         if str(network) != "googlenet":
             from .gallery import attack_test_images
 
-            lines = attack_test_images(network, 0.25 if eps is None else eps, method, images, clip, out, data)
+            lines = attack_test_images(network, 0.25 if eps is None else eps, method, images, clip, out, data, model)
         else:
             from .photographs import GREY_LEVEL, attack_photograph
 
@@ -542,6 +553,8 @@ def attack(
                 raise ValueError("attack googlenet wants a photograph: --data PHOTO.jpg")
             if images is not None:
                 raise ValueError("--images is for test images of MNIST; googlenet is shown the photograph of --data")
+            if model is not None:
+                raise ValueError("--model is for a file with a model of one's own; googlenet is no file")
             lines = attack_photograph(data, GREY_LEVEL if eps is None else eps, method, clip, out)
         for line in lines:
             typer.echo(line)
@@ -579,13 +592,7 @@ def audit(
     eps: Annotated[
         float, typer.Option(parser=_real, metavar="EPS", help="How far each pixel may move, in the max norm.")
     ] = 0.25,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULE:FUNCTION",
-            help="Makes the model of one's own that a file holds, e.g. mine:make for make() in mine.py.",
-        ),
-    ] = None,
+    model: Model = None,
     radius: Annotated[
         float, typer.Option(parser=_real, metavar="R", help="How far an image may move, in the L2 norm.")
     ] = 2.0,
@@ -605,10 +612,11 @@ def audit(
         if as_csv + as_latex + as_json > 1:
             raise ValueError("--csv, --latex and --json are three forms of one table: choose one")
         from .paper import robustness
+        from .paper.own import read_networks
 
         effort = robustness.Effort(eps=eps, radius=radius, restarts=restarts, queries=queries, seed=seed)
         robustness.check(effort)
-        read = robustness.read_networks(networks, model)
+        read = read_networks(networks, model)
         x, y = robustness.read_images(data, images)
         rows = robustness.audit_networks(read, x, y, effort, say=lambda line: typer.echo(line, err=True))
         if as_csv:

@@ -19,7 +19,6 @@ from .backend import generator
 from .datasets import Split, mnist, npz, pair
 from .layers import parameters
 from .machine import import_matplotlib
-from .models import Network, load
 from .storage import write_atomically
 
 METHODS = ("fgsm", "pgd")
@@ -27,22 +26,33 @@ LARGEST_EPS = 255.0  # far beyond sense, and far from where float32 ends
 
 
 def attack_test_images(
-    path: Path, eps: float, method: str, images: int | None, clip: bool, out: Path, data: Path | None = None
+    path: Path,
+    eps: float,
+    method: str,
+    images: int | None,
+    clip: bool,
+    out: Path,
+    data: Path | None = None,
+    model: str | None = None,
 ) -> list[str]:
     """Attack `images` images (10, by default) on the network at `path`; write `attack.npz` and `attack.png` into `out`.
 
-    They are the first of MNIST's test images, or of the file `data` (see `datasets.npz`). The labels to move away from
-    are the true ones, as in the paper. The file written holds `x`, `x_adv` `(images, D)`, the true labels `y`, what the
-    network says, `said_clean` and `said_attacked`, and `eps`. Of MNIST, logistic regression is shown sevens (1) and
-    threes (-1) alone. Returns lines that say what happened; images that are not square are not drawn.
+    `path` may be the name of a network that travels with the package; `model` names the function that makes the model
+    of one's own that is at `path` (see `own.read_networks`).
+
+    The images are the first of MNIST's test images, or of the file `data` (see `datasets.npz`). The labels to move away
+    from are the true ones, as in the paper. The file written holds `x`, `x_adv` `(images, D)`, the true labels `y`,
+    what the network says, `said_clean` and `said_attacked`, and `eps`. Of MNIST, logistic regression is shown sevens
+    (1) and threes (-1) alone, and so is any model with a single output. Returns lines that say what happened; images
+    that are not square are not drawn.
 
     Raises
     ------
     ValueError
         For an unknown method, a bad eps, fewer than one image or more than there are, a network of other inputs or
-        classes.
+        classes, a model of one's own without `model`, or a `model` that names no function.
     StorageError, DataError
-        If there is no readable network at `path`, or no such data in `data`.
+        If there is no readable network at `path`, or another one than `model` makes, or no such data in `data`.
     OSError
         If `out` cannot be written.
     """
@@ -50,53 +60,56 @@ def attack_test_images(
         raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most {LARGEST_EPS:g}, got {eps:g}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
-    model = load(path)
-    x, y = _images(model, path, images, data)
-    x_adv = metrics.in_batches(_attack(method, model, eps, clip), x, y)
-    clean, attacked = metrics.evaluate(model, x, y), metrics.evaluate(model, x_adv, y)
-    said: dict[str, Any] = {"said_clean": metrics.predict(model, x), "said_attacked": metrics.predict(model, x_adv)}
+    from .paper.own import read_networks
+
+    (network,) = read_networks([str(path)], model).values()
+    (x, y), names = _images(network, path, images, data)
+    x_adv = metrics.in_batches(_attack(method, network, eps, clip), x, y)
+    said: dict[str, Any] = {"said_clean": metrics.predict(network, x), "said_attacked": metrics.predict(network, x_adv)}
+    sure = ""
+    if hasattr(network, "probabilities"):  # a model of one's own need not have them
+        attacked = metrics.evaluate(network, x_adv, y)
+        sure = f", confidence on mistakes {attacked.confidence_on_mistakes:.1%}" if attacked.wrong else ""
     file = io.BytesIO()
     savez_compressed(file, x=x, x_adv=x_adv, y=y, eps=eps, **said)
     files = {out / "attack.npz": file.getvalue()}
     if math.isqrt(x.shape[1]) ** 2 == x.shape[1]:
-        names = {-1: 3, 1: 7} if data is None and model.top == "logistic" else {}
         files[out / "attack.png"] = _picture(x, x_adv, y, said["said_clean"], said["said_attacked"], names)
     for target, content in files.items():
         write_atomically(target, content)
-    sure = f", confidence on mistakes {attacked.confidence_on_mistakes:.1%}" if attacked.wrong else ""
+    name = getattr(network, "builder", type(network).__name__)
     shown = f"{len(x)} test images" if data is None else f"{len(x)} images of {data}"
     return [
-        f"{model.builder}, {method}, eps {eps:g}{', clipped to [0, 1]' if clip else ''}, {shown}",
-        f"error clean     {clean.error:.1%}",
-        f"error attacked  {attacked.error:.1%}{sure}",
+        f"{name}, {method}, eps {eps:g}{', clipped to [0, 1]' if clip else ''}, {shown}",
+        f"error clean     {(said['said_clean'] != y).mean():.1%}",
+        f"error attacked  {(said['said_attacked'] != y).mean():.1%}{sure}",
         f"written: {', '.join(map(str, files))}",
     ]
 
 
-def _attack(method: str, model: Network, eps: float, clip: bool) -> Any:
+def _attack(method: str, network: Any, eps: float, clip: bool) -> Any:
     bounds = (0.0, 1.0) if clip else None
     if method == "pgd":
-        return partial(pgd, model, eps=eps, clip=bounds, rng=generator(0, "pgd"))
-    return partial(fgsm, model, eps=eps, clip=bounds)
+        return partial(pgd, network, eps=eps, clip=bounds, rng=generator(0, "pgd"))
+    return partial(fgsm, network, eps=eps, clip=bounds)
 
 
-def _images(model: Network, path: Path, images: int | None, data: Path | None) -> Split:
-    if data is not None:
-        split, source = npz(data), str(data)
-    elif model.top == "logistic":
-        split, source = pair(mnist().test, positive=7, negative=3), "MNIST"
-    else:
-        split, source = mnist().test, "MNIST"
+def _images(network: Any, path: Path, images: int | None, data: Path | None) -> tuple[Split, dict[int, int]]:
+    """The images to attack, in the network's precision; and the digits that the labels of two classes stand for."""
+    weights = parameters(network)
+    dtype = weights[0].dtype if weights else "float32"
+    split, names = mnist().test if data is None else npz(data), dict[int, int]()
+    outputs = network(split.x[:1].astype(dtype))
+    if data is None and outputs.ndim == 1:
+        split, names = pair(split, positive=7, negative=3), {-1: 3, 1: 7}
     images = min(10, len(split.x)) if images is None else images
     if not 1 <= images <= len(split.x):
         raise ValueError(f"images is 1 to {len(split.x):,}, got {images}")
-    dtype = parameters(model)[0].dtype
-    z, classes = model(split.x[:1].astype(dtype)), len(set(split.y.tolist()))
-    if data is None and z.ndim == 2 and z.shape[1] != classes:
+    if data is None and outputs.ndim == 2 and outputs.shape[1] != 10:
         raise ValueError(
-            f"{path} has {z.shape[1]} classes, {source} has {classes}: give it images of its own by --data FILE.npz"
+            f"{path} has {outputs.shape[1]} classes, MNIST has 10: give it images of its own by --data FILE.npz"
         )
-    return Split(split.x[:images].astype(dtype, copy=False), split.y[:images])
+    return Split(split.x[:images].astype(dtype, copy=False), split.y[:images]), names
 
 
 def _picture(x: Any, x_adv: Any, y: Any, said_clean: Any, said_attacked: Any, names: dict[int, int]) -> bytes:

@@ -99,6 +99,20 @@ def import_matplotlib() -> Any:
     return matplotlib
 
 
+def blas_kernel() -> str:
+    """Which of its kernels OpenBLAS runs in this process, and its threads, as threadpoolctl finds them."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return "unknown: threadpoolctl is not installed"
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    return ", ".join(
+        f"{library['internal_api']} {library['version']}, kernel {library.get('architecture', 'unknown')}, "
+        f"{library['num_threads']} thread{'s' * (library['num_threads'] != 1)}"
+        for library in found
+    )
+
+
 OPENBLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 

@@ -14,7 +14,8 @@ from tinyadv.cli import main
 from tinyadv.layers import parameters
 from tinyadv.metrics import wilson
 from tinyadv.paper import robustness
-from tinyadv.paper.robustness import Effort, audit_networks, read_images, read_networks
+from tinyadv.paper.own import read_networks
+from tinyadv.paper.robustness import Effort, audit_networks, read_images
 from tinyadv.paper.rounding import Rounded
 from tinyadv.storage import StorageError
 
@@ -261,6 +262,35 @@ def test_a_model_of_ones_own_is_audited_beside_a_network_of_the_package(own, fil
     assert ("first", "from mine") in rows
 
 
+def test_a_model_of_ones_own_is_attacked(own, data, capsys):
+    x, y = (array[:20] for array in data)
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "attack",
+                "mine.safetensors",
+                "--model",
+                "mine:make",
+                "--data",
+                "data.npz",
+                "--images",
+                "20",
+                "--eps",
+                "0.1",
+            ]
+        )
+    assert not ended.value.code
+    said = capsys.readouterr().out.splitlines()
+    with np.load("attack.npz") as found:
+        p = np.exp(x @ own)
+        step = np.sign((p / p.sum(axis=1, keepdims=True) - np.eye(K)[y]) @ own.T).astype("float32")
+        np.testing.assert_array_equal(found["x_adv"], x + np.float32(0.1) * step)
+        errors = [((array @ own).argmax(axis=1) != y).mean() for array in (x, found["x_adv"])]
+    assert said[0].startswith("Mine, fgsm, eps 0.1, 20 images of data.npz")
+    assert [line.split()[-1] for line in said[1:3]] == [f"{error:.1%}" for error in errors]
+
+
+@pytest.mark.parametrize("command", ["audit", "attack"])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -272,9 +302,9 @@ def test_a_model_of_ones_own_is_audited_beside_a_network_of_the_package(own, fil
         (["--model", "mine:wider"], "mine.safetensors holds another model than the one given: it has "),
     ],
 )
-def test_what_is_wrong_with_a_model_of_ones_own_is_one_line(own, capsys, options, message):
+def test_what_is_wrong_with_a_model_of_ones_own_is_one_line(own, capsys, command, options, message):
     with pytest.raises(SystemExit) as ended:
-        main(["audit", "mine.safetensors", "--data", "data.npz", *options])
+        main([command, "mine.safetensors", "--data", "data.npz", *options])
     assert ended.value.code == 2
     seen = capsys.readouterr()
     assert seen.out == ""

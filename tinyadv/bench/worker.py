@@ -38,20 +38,6 @@ def load_peer(name: str) -> Peer:
     return peer
 
 
-def blas_kernel() -> str:
-    """Which of its kernels OpenBLAS runs in this process, and its threads, as threadpoolctl finds them."""
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        return "unknown: threadpoolctl is not installed"
-    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    return ", ".join(
-        f"{library['internal_api']} {library['version']}, kernel {library.get('architecture', 'unknown')}, "
-        f"{library['num_threads']} threads"
-        for library in found
-    )
-
-
 def peak_memory() -> float | None:
     """The most memory that this process has had, in MiB."""
     try:

@@ -1,4 +1,4 @@
-"""Modules of one's own, as an option of the command line names them."""
+"""Networks, models and modules of one's own, as the command line names them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from ..models import embedded, embedded_names, load
+from ..storage import load_arrays
 
 
 def imported(option: str, name: str) -> ModuleType:
@@ -47,3 +51,33 @@ def function(option: str, text: str) -> Callable[..., Any]:
     if not callable(found):
         raise ValueError(f"{option} {text}: the module {module} has no function {name!r}")
     return found
+
+
+def read_networks(given: list[str], model: str | None = None) -> dict[str, Any]:
+    """Networks by the names of their files, or by the names of those that travel with the package.
+
+    A file with a model of one's own is read into what `model` makes: "mine:make" is the function make of a module mine,
+    called without arguments.
+
+    Raises
+    ------
+    StorageError
+        If a file is missing, damaged or not a network's, or holds another model than `model` makes.
+    ValueError
+        If a file holds a model of one's own, and `model` is missing, or names no function.
+    """
+    found: dict[str, Any] = {}
+    make = function("--model", model) if model is not None else None
+    for text in given:
+        is_embedded = text in embedded_names() and not Path(text).exists()
+        name = text if is_embedded or Path(text).stem in found else Path(text).stem
+        found[name] = embedded(text) if is_embedded else _read(text, make)
+    return found
+
+
+def _read(path: str, make: Callable[[], Any] | None) -> Any:
+    if "description" not in load_arrays(path)[1]:
+        return load(path)
+    if make is None:
+        raise ValueError(f"{path} holds a model of one's own: wanted --model MODULE:FUNCTION, which makes such a model")
+    return load(path, into=make())

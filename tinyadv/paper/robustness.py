@@ -22,10 +22,7 @@ from .. import metrics
 from ..attacks import apgd, check_eps, fgsm, pgd, pgd_l2, square
 from ..backend import Array, generator, noise
 from ..datasets import mnist, npz
-from ..models import embedded, embedded_names, load
 from ..ops import sign
-from ..storage import load_arrays
-from .own import function
 from .rounding import Rounded
 from .show.text import latex
 
@@ -242,37 +239,7 @@ def _channels(D: int) -> int | None:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# What the command reads and writes
-
-
-def read_networks(given: list[str], model: str | None = None) -> dict[str, Any]:
-    """Networks by the names of their files, or by the names of those that travel with the package.
-
-    A file with a model of one's own is read into what `model` makes: "mine:make" is the function make of a module mine,
-    called without arguments.
-
-    Raises
-    ------
-    StorageError
-        If a file is missing, damaged or not a network's, or holds another model than `model` makes.
-    ValueError
-        If a file holds a model of one's own, and `model` is missing, or names no function.
-    """
-    found: dict[str, Any] = {}
-    make = function("--model", model) if model is not None else None
-    for text in given:
-        is_embedded = text in embedded_names() and not Path(text).exists()
-        name = text if is_embedded or Path(text).stem in found else Path(text).stem
-        found[name] = embedded(text) if is_embedded else _read(text, make)
-    return found
-
-
-def _read(path: str, make: Callable[[], Any] | None) -> Any:
-    if "description" not in load_arrays(path)[1]:
-        return load(path)
-    if make is None:
-        raise ValueError(f"{path} holds a model of one's own: wanted --model MODULE:FUNCTION, which makes such a model")
-    return load(path, into=make())
+# What the command reads and writes; networks are read by `own.read_networks`
 
 
 def read_images(path: Path | None, images: int) -> tuple[Array, Array]:

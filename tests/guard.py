@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from tinyadv import attacks, datasets, losses, metrics, models, optim
+from tinyadv.machine import thread_caps
 from tinyadv.paper import lab
 from tinyadv.paper.measure import MEASURES, common
 from tinyadv.paper.profiles import PROFILES
@@ -185,12 +187,17 @@ def measure(name: str, folder: Path) -> list[str]:
 
 
 def table(names: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Each mistake, planted in a process of its own with networks of its own, and what turned red."""
+    """Each mistake, planted in a process of its own with networks of its own, and what turned red.
+
+    One thread multiplies matrices there, as in the runs that the bands are from.
+    """
+    environment = {**os.environ, **thread_caps(1)}
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(
-                [sys.executable, __file__, "measure", name, folder], capture_output=True, text=True, check=False
-            )
+                [sys.executable, __file__, "measure", name, folder],
+                capture_output=True, text=True, check=False, env=environment,
+            )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{name}: {done.stderr}")
         yield name, json.loads(done.stdout.splitlines()[-1])
@@ -210,9 +217,8 @@ def main(command: str, *arguments: str) -> int:
     elif command == "plant":
         missed = 0
         for name, told in table(list(arguments) or list(MISTAKES)):
-            print(
-                f"{name}\n    {told[0] if told else 'NOT NOTICED'}" + (f", and {len(told) - 1} more" * (len(told) > 1))
-            )
+            more = f", and {len(told) - 1} more" if len(told) > 1 else ""
+            print(f"{name}\n    {told[0] if told else 'NOT NOTICED'}{more}", flush=True)
             missed += not told
         print(f"{len(list(arguments) or MISTAKES) - missed} noticed, {missed} not")
         return missed

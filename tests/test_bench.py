@@ -240,7 +240,7 @@ def test_a_peer_without_a_job_is_skipped_and_named():
 
 def test_the_kernel_is_named_and_settings_that_choose_it(monkeypatch):
     rows = run_job(TINY_CONV, [Peer.parse("ours")], 1, threads=1, patience=0)
-    assert "1 threads" in rows[0]["blas"] or "threadpoolctl is not installed" in rows[0]["blas"]
+    assert "1 thread" in rows[0]["blas"] or "threadpoolctl is not installed" in rows[0]["blas"]
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     assert runner.surroundings(1, "cpu")["openblas_settings"] == {"OPENBLAS_CORETYPE": "Haswell"}
 

@@ -55,6 +55,20 @@ def test_blas_threads_holds_inside_the_block_and_no_longer():
     assert threads_of_blas() == before
 
 
+def test_the_kernel_of_one_of_several_libraries(monkeypatch):
+    def library(path, version):
+        return {"user_api": "blas", "internal_api": "openblas", "version": version, "num_threads": 1, "filepath": path}
+
+    scipy, numpy = library("/lib/scipy.libs/a.so", "0.3.30"), library("/lib/numpy.libs/b.so", "0.3.31")
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: [scipy, numpy | {"architecture": "Haswell"}])
+    assert machine.blas_kernel("numpy") == "openblas 0.3.31, kernel Haswell, 1 thread"
+    assert (
+        machine.blas_kernel("torch")
+        == machine.blas_kernel()
+        == ("openblas 0.3.30, kernel unknown, 1 thread, openblas 0.3.31, kernel Haswell, 1 thread")
+    )
+
+
 @pytest.mark.parametrize("number", [0, -1])
 def test_blas_threads_is_at_least_one(number):
     with pytest.raises(ValueError, match=f"wanted at least 1 thread, got {number}"), blas_threads(number):

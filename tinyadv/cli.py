@@ -426,8 +426,18 @@ def claims(
             parts = [claim.claim, claim.definition]
             parts += [GRADIENT] if claim.rounds else []
             parts += [f"Has to hold, for every seed: {claim.predicate}"] if claim.predicate else []
+            parts += _cost(results.get(claim.id))
             paragraphs = [" ".join(part.split()) for part in parts]
             console.print("", f"{claim.id}, section {claim.section}", *paragraphs, sep="\n", markup=False)
+
+
+def _cost(result: Result | None) -> list[str]:
+    """What a claim's numbers have cost, in a paragraph; none where nobody measured them."""
+    from .paper.show.costs import UNKNOWN, summary
+
+    if result is None:
+        return []
+    return [f"What they cost: {summary({result.claim: result}) or UNKNOWN + '.'}"]
 
 
 def _whose(of_run: list[str], published: list[str], path: Path) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -99,17 +100,21 @@ def import_matplotlib() -> Any:
     return matplotlib
 
 
-def blas_kernel() -> str:
-    """Which of its kernels OpenBLAS runs in this process, and its threads, as threadpoolctl finds them."""
+def blas_kernel(package: str = "") -> str:
+    """Which of its kernels OpenBLAS runs in this process, and its threads, as threadpoolctl finds them.
+
+    Of several libraries, as NumPy and SciPy each bring one, only that of `package` is named, if it brought its own.
+    """
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
         return "unknown: threadpoolctl is not installed"
     found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    own = [one for one in found if {package, f"{package}.libs"} & set(Path(one["filepath"]).parts)]
     return ", ".join(
         f"{library['internal_api']} {library['version']}, kernel {library.get('architecture', 'unknown')}, "
         f"{library['num_threads']} thread{'s' * (library['num_threads'] != 1)}"
-        for library in found
+        for library in own or found
     )
 
 

@@ -17,7 +17,7 @@ from tinyadv.bench import summary
 from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import Drawing
 from tinyadv.paper.results import Measurement, Result, committed, status
-from tinyadv.paper.show import entries, entry, report, rows, without_note
+from tinyadv.paper.show import duration, entries, entry, report, rows, without_note
 from tinyadv.paper.show.report import page, write_report
 from tinyadv.paper.show.terminal import table
 from tinyadv.paper.show.text import markdown_gradients
@@ -246,6 +246,20 @@ def test_the_manifest_is_told_in_full(results, figures):
     assert "a1b2c3 d4e5f6" in text
 
 
+def test_costs_are_told_and_where_they_are_not_known(results, figures):
+    old = Page(page(results, MANIFEST, figures))
+    assert "a1b2c3 maxout network 240, seed 0 not recorded not recorded not recorded fgsm-softmax, " in old.text
+    stint = {"title": "t", "epochs": 12, "seconds": 70.0, "core_seconds": 7200.0, "setup": {"blas": "a <kernel>"}}
+    softmax = results["fgsm-softmax"]
+    softmax.measurements[0].networks["one"] = {**softmax.measurements[0].networks["one"], "cost": [stint]}
+    softmax.seconds, softmax.core_seconds, softmax.versions = 100.0, 360.0, {"blas": "another", "numpy": "2.4.6"}
+    new = Page(page(results, MANIFEST, figures))
+    assert new.problems == []
+    assert "a1b2c3 maxout network 240, seed 0 12 1 min 10 s 2.00 2 fgsm-softmax, " in new.text
+    assert "fgsm-softmax profile quick 1 min 40 s 0.10 1 " in new.text
+    assert "1 not recorded another not recorded 2.4.6 not recorded 2 not recorded a <kernel> " in new.text
+
+
 def test_a_page_of_nothing(tmp_path):
     parsed = Page(page({}, {}, tmp_path))
     assert parsed.problems == []
@@ -269,7 +283,7 @@ def test_write_report_writes_a_whole_file(results, figures, tmp_path):
     ("seconds", "text"), [(3.4, "3 s"), (59.9, "60 s"), (131.2, "2 min 11 s"), (7322, "2 h 2 min"), (0, "0 s")]
 )
 def test_durations(seconds, text):
-    assert report._duration(seconds) == text
+    assert duration(seconds) == text
 
 
 # --- what stands under a claim, and the parts of a long page ---------------------------------------------------
@@ -386,7 +400,7 @@ def test_a_long_page_has_a_table_of_contents(results, figures):
     assert len(set(targets)) == len(targets)
     assert [t for t in targets if t.startswith("section-")] == [f"section-{s}" for s in "3456789A2"]
     assert "adv-robust-1600\u00a0✗" in "".join(listed.texts)
-    assert targets[-2:] == ["figures", "manifest"]  # and no claim that was not run
+    assert targets[-3:] == ["figures", "cost", "manifest"]  # and no claim that was not run
     order = [a["id"] for _, a in parsed.tags if a.get("id") in claims()]
     assert order == list(claims())
     assert "universal-direction" in text[text.index('id="section-8"') : text.index('id="section-9"')]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tinyadv.paper.results import (
     Measurement,
     Result,
     ResultsError,
+    Stint,
     check,
     committed,
     format_paper,
@@ -298,6 +300,17 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=8,
 )
+costs = st.builds(
+    lambda *stints: {"cost": [asdict(stint) for stint in stints]},
+    st.builds(
+        Stint,
+        text,
+        st.integers(0, 10**6),
+        finite,
+        finite,
+        st.dictionaries(text, text, max_size=2),
+    ),
+)
 measurements = st.builds(
     Measurement,
     values=st.dictionaries(text, number, max_size=3),
@@ -305,7 +318,7 @@ measurements = st.builds(
     holds=st.none() | st.booleans(),
     variations=st.dictionaries(text, st.dictionaries(text, number, max_size=2), max_size=1),
     details=st.dictionaries(text.filter(lambda name: name != "audit"), plain, max_size=3),
-    networks=st.dictionaries(text, st.dictionaries(text, text, max_size=1), max_size=1),
+    networks=st.dictionaries(text, st.dictionaries(text, text, max_size=1) | costs, max_size=1),
     later=st.dictionaries(text.map("later {}".format), text, max_size=1),
 )
 
@@ -316,7 +329,7 @@ def any_result(draw):
     return Result(
         claim=draw(st.sampled_from(list(claims()))), profile=draw(text), device=draw(text), seeds=seeds,
         measurements=[draw(measurements) for _ in seeds], seconds=draw(finite),
-        versions=draw(st.dictionaries(text, text, max_size=2)),
+        versions=draw(st.dictionaries(text, text, max_size=2)), core_seconds=draw(st.none() | finite),
         later=draw(st.dictionaries(text.map("later {}".format), text, max_size=1)),
     )  # fmt: skip
 
@@ -327,7 +340,8 @@ def test_json_round_trip(r):
     data = json.loads(json.dumps(r.to_json(), allow_nan=False))
     back = Result.from_json(data)
     assert back.to_json() == r.to_json()
-    assert (back.claim, back.seeds, back.versions, back.later) == (r.claim, r.seeds, r.versions, r.later)
+    for name in ("claim", "seeds", "versions", "core_seconds", "later"):
+        assert getattr(back, name) == getattr(r, name)
     for a, b in zip(back.measurements, r.measurements, strict=True):
         assert (a.holds, a.networks, a.details, a.later) == (b.holds, b.networks, b.details, b.later)
         assert a.variations.keys() == b.variations.keys()
@@ -363,6 +377,15 @@ def test_arrays_and_array_scalars_are_written_as_numbers(tmp_path):
         {"clipped": {"error": 0.25}},
         {"curve": [1.0, None], "n": 3, "yes": True, "t": [1, 2]},
     )
+
+
+def test_a_file_from_before_costs_were_recorded_is_read(tmp_path):
+    r = result(Measurement({"error": 0.5}, networks={"one": {"hash": "a"}}))
+    assert "core_seconds" not in r.to_json()
+    save_results(tmp_path / "r.json", {r.claim: r}, {})
+    back = load_results(tmp_path / "r.json")[0][r.claim]
+    assert back.core_seconds is None
+    assert module.stints(back.measurements[0].networks["one"]) == []
 
 
 def test_what_json_cannot_say_is_named_before_anything_is_written(tmp_path):
@@ -430,6 +453,10 @@ def test_files_that_are_not_there(tmp_path):
         load_results(tmp_path)
 
 
+def costing(document, cost):
+    document["results"][0]["measurements"][0]["networks"]["one"] = {"cost": cost}
+
+
 def signed(path, change):
     """The saved file, changed and given a fitting fingerprint: what somebody made on purpose."""
     document = json.loads(path.read_text())
@@ -454,6 +481,12 @@ def signed(path, change):
         (lambda d: d["results"][0].update(seconds=None), "seconds: wanted a number, got None"),
         (lambda d: d["results"][0].update(seconds=True), "seconds: wanted a number, got True"),
         (lambda d: d["results"][0].update(seconds=10**400), "seconds: wanted a number that fits"),
+        (lambda d: d["results"][0].update(core_seconds="1"), "core_seconds: wanted a number, got '1'"),
+        (lambda d: costing(d, 3), "wanted a list, got 3"),
+        (lambda d: costing(d, [{"title": "a"}]), "cost: epochs is missing"),
+        (lambda d: costing(d, [asdict(Stint("a", "1"))]), "epochs: wanted an integer, got '1'"),
+        (lambda d: costing(d, [asdict(Stint("a", 1, None))]), "seconds: wanted a number, got None"),
+        (lambda d: costing(d, [asdict(Stint("a", 1, setup={"blas": 1}))]), "setup: wanted a text, got 1"),
         (lambda d: d["results"][0].update(profile=3), "profile: wanted a text, got 3"),
         (lambda d: d["results"].append(d["results"][0]), "more than one result of the same claim"),
         (lambda d: d["results"][0]["measurements"][0].update(holds=1), "holds: wanted true, false or null, got 1"),

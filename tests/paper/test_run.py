@@ -16,14 +16,15 @@ import tinyadv
 from tinyadv import load, storage
 from tinyadv.backend import DeviceError
 from tinyadv.bench import summary
-from tinyadv.paper import audit, lab
+from tinyadv.machine import blas_threads
+from tinyadv.paper import audit, cost, lab
 from tinyadv.paper import run as reproduce
 from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import Drawing, draw_figure, drawings
 from tinyadv.paper.fingerprint import training
 from tinyadv.paper.measure import MEASURES, Measure, appendix, common, section3
 from tinyadv.paper.profiles import PROFILES
-from tinyadv.paper.results import Measurement, load_results, save_results
+from tinyadv.paper.results import Measurement, load_results, save_results, stints
 from tinyadv.paper.run import plan
 from tinyadv.paper.workers import Inline
 
@@ -73,7 +74,14 @@ def attempt(out, *ids, seeds=None, say=lambda text: None):
 
 
 def numbers(results):
-    return {name: [(m.values, m.intervals, m.holds, m.networks) for m in r.measurements] for name, r in results.items()}
+    return {
+        name: [(m.values, m.intervals, m.holds, without_cost(m.networks)) for m in r.measurements]
+        for name, r in results.items()
+    }
+
+
+def without_cost(networks):
+    return {name: {key: entry for key, entry in about.items() if key != "cost"} for name, about in networks.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -184,13 +192,18 @@ def test_everything_is_measured_drawn_saved_and_reported(whole):
     assert {path.name for path in (out / "figures").iterdir()} == {
         f"{name}.png" for name in drawings() if name in results
     }
+    with blas_threads(1):
+        setup = cost.setup()
     for result in results.values():
         assert (result.profile, result.device, result.seeds) == ("tiny", "cpu", [0])
         assert result.seconds >= 0
         programs = {"trained by": training(), "measured by": MEASURES[result.claim].program}
-        assert result.versions == VERSIONS | programs
+        assert result.versions == setup | programs
+        assert result.core_seconds >= 0
         for used in result.measurements[0].networks.values():
             assert load(out / "networks" / f"{used['hash']}.safetensors")
+            (stint,) = stints(used)
+            assert (stint.epochs, stint.setup) == (used["epochs"], setup)
     page = (out / "report.html").read_text()
     assert all(name in page for name in results)
     assert page.count("data:image/png;base64,") == len(drawings().keys() & results.keys())
@@ -218,7 +231,7 @@ def test_several_seeds_are_several_measurements(tmp_path):
         first, second = result.measurements
         assert first.values != second.values
     assert first.networks != second.networks
-    assert len(list((tmp_path / "networks").iterdir())) == 2
+    assert len(list((tmp_path / "networks").glob("*.safetensors"))) == 2
 
 
 def test_a_second_run_trains_nothing_and_measures_the_same(whole, tmp_path, monkeypatch):
@@ -289,7 +302,7 @@ def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch)
     kept, manifest = load_results(tmp_path / "results.json")
     assert list(kept) == ["linear-growth"]
     assert manifest["profile"] == "tiny"
-    assert len(list((tmp_path / "networks").iterdir())) == 1  # it was trained before it was to be measured
+    assert len(list((tmp_path / "networks").glob("*.safetensors"))) == 1  # it was trained before it was to be measured
     assert list(run(tmp_path, *FAST)) == FAST
 
 

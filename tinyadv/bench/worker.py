@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from ..machine import blas_kernel
 from .jobs import Job, Peer
 
 # name: module and, if it is not the module itself, what in it; then the library that must be there

@@ -63,7 +63,8 @@ class Measurement:
     details : dict
         Tables and curves, as what JSON can say; arrays are turned into lists when saved, what is not finite into null.
     networks : dict
-        The trained networks that were used, by their names in the measuring function: see `measure.Measure`.
+        The trained networks that were used, by their names in the measuring function: see `measure.Measure`; with what
+        their training has cost, where that is known: see `stints`.
     """
 
     values: dict[str, float]
@@ -73,6 +74,40 @@ class Measurement:
     details: dict[str, Any] = field(default_factory=dict)
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     later: dict[str, Any] = field(default_factory=dict, repr=False)  # what only a later version knows
+
+
+@dataclass
+class Stint:
+    """Work on a training without a break: what it cost.
+
+    Attributes
+    ----------
+    title : str
+        The training's. With a second stage, or with retraining, a network has several trainings.
+    epochs : int
+        How many were done in it.
+    seconds, core_seconds : float
+        By the clock; and of processors, of all threads together.
+    setup : dict
+        Processor, BLAS with its kernel and threads, and versions: see `cost.setup`.
+    """
+
+    title: str
+    epochs: int = 0
+    seconds: float = 0.0
+    core_seconds: float = 0.0
+    setup: dict[str, str] = field(default_factory=dict)
+
+
+def stints(network: Mapping[str, Any]) -> list[Stint]:
+    """What the training of one of a measurement's networks has cost; empty where that was not recorded.
+
+    Raises
+    ------
+    ResultsError
+        If it is not what `cost.Ledger` writes.
+    """
+    return _list_of(_stint)(network.get("cost", []))
 
 
 @dataclass(frozen=True)
@@ -95,6 +130,10 @@ class Result:
         Its id.
     seeds, measurements : lists
         One measurement for each seed.
+    seconds, core_seconds : float
+        What measuring took, training aside: by the clock; and of processors, None where that was not recorded.
+    versions : dict
+        What it was measured with: see `cost.setup`.
     """
 
     claim: str
@@ -104,6 +143,7 @@ class Result:
     measurements: list[Measurement]
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
+    core_seconds: float | None = None
     later: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -175,6 +215,8 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """This result as what JSON can say: numbers that are not finite become null."""
         plain = {name: getattr(self, name) for name in ("claim", "profile", "device", "seeds", "seconds", "versions")}
+        if self.core_seconds is not None:
+            plain["core_seconds"] = self.core_seconds
         first, *others = map(_fields, self.measurements)  # figures are drawn from the first seed's details alone
         plain["measurements"] = [first, *({**m, "details": _without_pictures(m["details"])} for m in others)]
         return dict(_plain({**self.later, **plain}))
@@ -192,7 +234,7 @@ class Result:
         entries.where = f"result of {entries.get('claim', _text)}"
         return entries.make(
             cls, claim=_text, profile=_text, device=_text, seconds=_finite, seeds=_list_of(_integer),
-            versions=_dict_of(_text), measurements=_list_of(_measurement),
+            versions=_dict_of(_text), measurements=_list_of(_measurement), optional={"core_seconds": _finite},
         )  # fmt: skip
 
 
@@ -498,8 +540,14 @@ class _Entries:
         except ResultsError as error:
             raise ResultsError(f"{self.where}: {key}: {error}") from error
 
-    def make(self, kind: Callable[..., T], **readers: Callable[[Any], Any]) -> T:
-        """`kind` made of all entries; those without a reader are its `later`."""
+    def make(
+        self,
+        kind: Callable[..., T],
+        optional: Mapping[str, Callable[[Any], Any]] | None = None,
+        **readers: Callable[[Any], Any],
+    ) -> T:
+        """`kind` made of all entries; those without a reader are its `later`. What is `optional` may be missing."""
+        readers |= {key: reader for key, reader in (optional or {}).items() if key in self.data}
         values = {key: self.get(key, reader) for key, reader in readers.items()}
         later = {key: entry for key, entry in self.data.items() if key not in readers}
         try:
@@ -601,6 +649,7 @@ def _network(value: Any) -> dict[str, Any]:
     """What is said of a network: anything, but what is shown of its recipe is what it should be."""
     about = _dict_of(_anything)(value)
     _text(about.get("hash", ""))
+    stints(about)
     recipe = _dict_of(_anything)(about.get("recipe", {}))
     readers = {
         "network": _text,
@@ -613,6 +662,17 @@ def _network(value: Any) -> dict[str, Any]:
         if key in recipe:
             reader(recipe[key])
     return about
+
+
+def _stint(value: Any) -> Stint:
+    entries = _Entries("cost", value)
+    return Stint(
+        title=entries.get("title", _text),
+        epochs=entries.get("epochs", _integer),
+        seconds=entries.get("seconds", _finite),
+        core_seconds=entries.get("core_seconds", _finite),
+        setup=entries.get("setup", _dict_of(_text)),
+    )
 
 
 def _measurement(value: Any) -> Measurement:

@@ -17,7 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -25,16 +25,18 @@ from typing import Any
 
 from ..backend import check_device
 from ..machine import cores, processor
-from ..storage import locked, remove_leftovers
+from ..storage import locked, remove_leftovers, write_atomically
 from .claims import claims, select
 from .cluster import Cluster, check_scheduler
+from .cost import path_of, read, versions
 from .draw import draw_figure
 from .fingerprint import training
+from .lab import Recipe
 from .measure import MEASURES
 from .profiles import PROFILES, Profile
 from .results import MEASURED_BY, TRAINED_BY, OtherVersionError, Result, ResultsError, load_results, merge, save_results
 from .show.report import write_report
-from .workers import Executor, Extension, MeasureTask, Processes, Task, run_tasks, versions, with_trainings
+from .workers import Executor, Extension, MeasureTask, Processes, Task, run_tasks, with_trainings
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ class _Book:
         """Keep what came out of a task."""
         if isinstance(task, MeasureTask):
             result = Result.from_json(json.loads(value))
+            self._add_costs(task, result)
             save_results(self._path(task), {task.claim: result}, self._about(task))
             self.seeds[result.claim][task.seed] = result
             if len(self.seeds[result.claim]) < len(self.job.seeds):
@@ -223,10 +226,19 @@ class _Book:
                 self.say(f"{traceback.format_exc()}{result.claim}: {error}; everything else goes on")
                 self.failed[result.claim] = f"{type(error).__name__}: {error}"
 
+        elif value:  # the file, unless it was trained on another machine, is there already
+            write_atomically(path_of(self.job.out / "networks", task.recipe), value)
+
+    def _add_costs(self, task: MeasureTask, result: Result) -> None:
+        """Give the networks of a measurement what their trainings have cost, as far as there are accounts of that."""
+        for name, recipe in MEASURES[task.claim].named(task.profile, task.seed).items():
+            if isinstance(recipe, Recipe) and (known := read(path_of(self.job.out / "networks", recipe), self.say)):
+                result.measurements[0].networks[name]["cost"] = [asdict(stint) for stint in known]
+
     def _complete(self, claim: str) -> None:
         """Save, draw and announce a claim's result, made of those for each seed."""
         parts = [self.seeds[claim][seed] for seed in self.job.seeds]
-        result = parts[0]
+        result, core_seconds = parts[0], [part.core_seconds for part in parts]
         result = Result(
             claim=claim,
             profile=self.job.profile.name,
@@ -235,6 +247,7 @@ class _Book:
             measurements=[part.measurements[0] for part in parts],
             seconds=round(sum(part.seconds for part in parts), 2),
             versions=result.versions | {TRAINED_BY: training(), MEASURED_BY: MEASURES[claim].program},
+            core_seconds=None if None in core_seconds else round(sum(core_seconds), 2),
         )
         draw_figure(result, self.job.out / "figures")
         self._save({claim: result})

@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import platform
 import queue
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -27,9 +25,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from numpy import __version__ as numpy_version
-
-from .. import __version__
 from ..backend import generator
 from ..datasets import DataError
 from ..layers import parameters
@@ -40,6 +35,7 @@ from ..storage import StorageError, remove_leftovers
 from ..training import DivergedError
 from . import claims as registry
 from . import fingerprint
+from .cost import Ledger, Stopwatch, path_of, setup
 from .draw import drawings
 from .lab import Lab, Recipe
 from .measure import MEASURES
@@ -83,7 +79,7 @@ class Extension:
 
 @dataclass(frozen=True)
 class TrainTask:
-    """Train the network of a recipe; its value is nothing, the network is in the lab's folder."""
+    """Train the network of a recipe, which is then in the lab's folder; its value is the account of what it cost."""
 
     recipe: Recipe
 
@@ -100,8 +96,13 @@ class TrainTask:
         return []
 
     def work(self, lab: Lab) -> str:
-        lab.network(self.recipe)
-        return ""
+        path, progress = path_of(lab.folder, self.recipe), lab.progress
+        lab.progress = Ledger(path, progress, lab.say)
+        try:
+            lab.network(self.recipe)
+        finally:
+            lab.progress = progress
+        return path.read_text("utf-8") if path.exists() else ""
 
 
 @dataclass(frozen=True)
@@ -127,21 +128,15 @@ class MeasureTask:
     def work(self, lab: Lab) -> str:
         if self.extension:
             self.extension.load()
-        started = time.monotonic()
+        watch = Stopwatch()
         measurement = MEASURES[self.claim](lab, self.profile, self.seed)
-        result = Result(self.claim, self.profile.name, lab.device, [self.seed], [measurement], versions=versions())
+        result = Result(self.claim, self.profile.name, lab.device, [self.seed], [measurement], versions=setup())
         check(result)
-        result.seconds = round(time.monotonic() - started, 2)
+        result.seconds, result.core_seconds = watch.read()
         return json.dumps(result.to_json())
 
 
 Task = TrainTask | MeasureTask
-
-
-def versions() -> dict[str, str]:
-    """The versions that a number may depend on."""
-    found = {"python": platform.python_version(), "numpy": numpy_version, "tinyadv": __version__}
-    return found | ({"cupy": sys.modules["cupy"].__version__} if "cupy" in sys.modules else {})
 
 
 def with_trainings(measurings: Sequence[MeasureTask]) -> list[Task]:

@@ -283,6 +283,14 @@ def nearer(found: Sequence[Gradients]) -> str:
     )
 
 
+def duration(seconds: float) -> str:
+    """Seconds in words: "35 s", "2 min 5 s", "1 h 10 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
 def seeds(result: Result) -> str:
     """The seeds of a result: "seeds 0, 1, 2"."""
     return f"seed{'s' * (len(result.seeds) > 1)} {', '.join(map(str, result.seeds))}"

@@ -22,7 +22,8 @@ from .. import audit
 from ..claims import Quantity
 from ..draw import drawings
 from ..results import CONTROL, Measurement, Result, Status, format_value, statuses
-from . import GRADIENTS, GRADIENTS_TITLE, Entry, entry, gradients, nearer, seeds, tally
+from . import GRADIENTS, GRADIENTS_TITLE, Entry, duration, entry, gradients, nearer, seeds, tally
+from .costs import UNKNOWN, costs
 
 PAPER = "https://arxiv.org/abs/1412.6572"
 TITLE = "Explaining and Harnessing Adversarial Examples, measured again"
@@ -43,6 +44,7 @@ _PARTS = {
     "figures": "Figures",
     "speed": "How fast it is",
     "not-run": "Claims not run",
+    "cost": "What it cost",
     "manifest": "How these numbers were made",
 }
 _GROWTH = (
@@ -105,7 +107,14 @@ def page(results: Mapping[str, Result], manifest: Mapping[str, Any], figures_dir
         "tolerance": _tolerance,
     }
     unmeasured = [one.claim for one in everything if not one.result]
-    present = {"rounding": found, "figures": figures, "speed": speed, "not-run": unmeasured, "manifest": True}
+    present = {
+        "rounding": found,
+        "figures": figures,
+        "speed": speed,
+        "not-run": unmeasured,
+        "cost": measured,
+        "manifest": True,
+    }
     return environment.from_string(here.joinpath("report.html.j2").read_text("utf-8")).render(
         title=TITLE,
         paper=PAPER,
@@ -129,6 +138,8 @@ def page(results: Mapping[str, Result], manifest: Mapping[str, Any], figures_dir
         images=images,
         convolution=_source(convolution, "png") if convolution else None,
         convolution_caption=_CONVOLUTION,
+        costs=costs({one.claim.id: one.result for one in measured if one.result}),
+        unknown=UNKNOWN,
         manifest=_flat(manifest),
     )
 
@@ -156,7 +167,7 @@ def _facts(manifest: Mapping[str, Any]) -> list[str]:
     facts = [f"profile {manifest['profile']}"] if "profile" in manifest else []
     facts += [_seeds(manifest["seeds"])] if isinstance(manifest.get("seeds"), list | tuple) else []
     facts += [f"on {manifest['device']}"] if "device" in manifest else []
-    facts += [f"in {_duration(manifest['seconds'])}"] if isinstance(manifest.get("seconds"), int | float) else []
+    facts += [f"in {duration(manifest['seconds'])}"] if isinstance(manifest.get("seconds"), int | float) else []
     return facts + ([f"started {str(manifest['started'])[:16].replace('T', ' ')}"] if "started" in manifest else [])
 
 
@@ -165,7 +176,7 @@ def _ran(one: Entry, manifest: Mapping[str, Any]) -> list[str]:
     if one.result is None:
         return []
     parts = [text for key in ("profile", "device") if (text := getattr(one.result, key)) != manifest.get(key)]
-    return [*parts, seeds(one.result), _duration(one.result.seconds)]
+    return [*parts, seeds(one.result), duration(one.result.seconds)]
 
 
 def _tolerance(quantity: Quantity) -> str:
@@ -270,10 +281,3 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def _seeds(listed: Iterable[Any]) -> str:
     texts = [str(seed) for seed in listed]
     return f"seed{'s' * (len(texts) != 1)} {', '.join(texts)}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -276,6 +276,8 @@ def test_reproduce_measures_prints_and_writes(command, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == wanted
     _, table, _ = command("claims", "linear-growth", "--out", "out")
     assert "reproduced" in table
+    assert "What they cost: Measuring took" in table
+    assert "What they cost: not recorded." in command("claims", "linear-growth", "--out", "nowhere")[1]
     _, text, _ = command("claims", "linear-growth", "--out", "out", "--json")
     (entry,) = json.loads(text)
     assert (entry["status"], entry["profile"], entry["seeds"]) == ("reproduced", "quick", [0])

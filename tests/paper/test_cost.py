@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from dataclasses import asdict, replace
 
 import pytest
@@ -10,7 +11,7 @@ from tiny import tiny_mnist, use
 from tinyadv import training
 from tinyadv.machine import blas_threads
 from tinyadv.paper import cost
-from tinyadv.paper.cost import path_of, read, setup
+from tinyadv.paper.cost import Stopwatch, path_of, read, setup
 from tinyadv.paper.lab import Lab, Recipe
 from tinyadv.paper.results import Measurement, Result, Stint
 from tinyadv.paper.show.costs import core_hours, costs, summary
@@ -87,6 +88,13 @@ def test_each_of_a_network_s_trainings_has_its_own_entry(place):
     lab = Lab(place)
     assert first.epochs == len(lab.trained(recipe).log)
     assert second.epochs == len(lab.stage2(recipe).log)
+
+
+def test_waiting_is_no_work():
+    watch = Stopwatch()
+    time.sleep(0.3)
+    seconds, core_seconds = watch.read()
+    assert core_seconds < 0.2 < seconds
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"cost": 3}', b'{"cost": [{}]}', b"[" * 100_000])

@@ -1,5 +1,7 @@
 """The masking audit: is a network that resists FGSM robust, or does its gradient only mislead the attack?
 
+Claims of section 6 have it; the command `tinyadv audit` is another one: see `robustness`.
+
 Where a gradient shows the way, attacks come in an order: PGD, which follows it again and again, errs at least as often
 as the single step of FGSM, that at least as often as noise of the same size, and whoever sees the network errs at
 least as often as who brings examples from another. A place where the order breaks does not make a number false, but

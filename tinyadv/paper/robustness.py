@@ -3,6 +3,7 @@
 The one idea: an attack that fails says nothing, because another may succeed. An image counts as fooled if *any* attack
 fools it, and that share is the headline. Attacks that see no gradient stand beside those that do: where they succeed
 more often, the gradient is masked. Single steps are there because the paper has them, the rest because it does not.
+(`audit` is another file: it asks of the claims' networks whether attacks come in the order that they should.)
 """
 
 from __future__ import annotations

@@ -622,6 +622,16 @@ def test_seeds_of_two_runs_are_put_together(old, new, seeds):
     assert both.seconds == (2.0 if set(new) == set(seeds) else 3.5)
 
 
+def test_costs_of_seeds_that_are_put_together_are_added_up():
+    old = of_seeds(0, core_seconds=2.0, versions={"processor": "a", "numpy": "2.4.6"})
+    new = of_seeds(1, core_seconds=0.5, versions={"processor": "b", "numpy": "2.4.6", "blas": "c"})
+    both = joined(old, new)
+    assert both.core_seconds == 2.5
+    assert both.versions == {"processor": "a; b", "numpy": "2.4.6", "blas": "c"}
+    assert joined(both, of_seeds(2, core_seconds=1.0, versions={"processor": "b"})).versions == {"processor": "a; b"}
+    assert joined(old, of_seeds(1)).core_seconds is None
+
+
 def test_of_a_seed_that_both_have_the_new_one_counts():
     old, new = of_seeds(0, 1), of_seeds(1)
     new.measurements[0].values["error"] = 0.5

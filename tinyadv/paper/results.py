@@ -446,8 +446,20 @@ def joined(old: Result, new: Result) -> Result:
     if by_seed.keys() == set(new.seeds):
         return new
     seeds = sorted(by_seed)
-    seconds = round(old.seconds + new.seconds, 2)
-    return replace(new, seeds=seeds, measurements=[by_seed[seed] for seed in seeds], seconds=seconds)
+    known = None not in (old.core_seconds, new.core_seconds)
+    return replace(
+        new,
+        seeds=seeds,
+        measurements=[by_seed[seed] for seed in seeds],
+        seconds=round(old.seconds + new.seconds, 2),
+        core_seconds=round((old.core_seconds or 0.0) + (new.core_seconds or 0.0), 2) if known else None,
+        versions={key: _both(old.versions.get(key, ""), text) for key, text in new.versions.items()},
+    )
+
+
+def _both(before: str, now: str) -> str:
+    """What is said of two runs: "a; b" where they differ."""
+    return "; ".join(dict.fromkeys(text for text in (*before.split("; "), now) if text))
 
 
 def _unseeded(networks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

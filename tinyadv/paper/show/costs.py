@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..results import Result, Stint, stints
+from ..results import MEASURED_BY, TRAINED_BY, Result, Stint, stints
 from . import duration
 
 UNKNOWN = "not recorded"
 PACKAGED = "came with the package"
+PROGRAMS = (TRAINED_BY, MEASURED_BY)  # among the versions, but told elsewhere: they differ from section to section
 SETUP = {"processor": "Processor", "blas": "BLAS", "python": "Python", "numpy": "NumPy", "tinyadv": "tinyadv"}
 
 
@@ -58,12 +59,13 @@ def costs(results: Mapping[str, Result]) -> Costs:
     setups: list[dict[str, str]] = []
 
     def numbered(used: Iterable[Mapping[str, str]]) -> list[int]:
-        found = []
-        for one in used:
-            if one and dict(one) not in setups:
-                setups.append(dict(one))
-            found += [setups.index(dict(one)) + 1] if one else []
-        return sorted(set(found))
+        found = set()
+        for versions in used:
+            one = {key: text for key, text in versions.items() if key not in PROGRAMS}
+            if one and one not in setups:
+                setups.append(one)
+            found |= {setups.index(one) + 1} if one else set()
+        return sorted(found)
 
     claims = [
         Line(

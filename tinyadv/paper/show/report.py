@@ -23,7 +23,7 @@ from ..claims import Quantity
 from ..draw import drawings
 from ..results import CONTROL, Measurement, Result, Status, format_value, statuses
 from . import GRADIENTS, GRADIENTS_TITLE, Entry, duration, entry, gradients, nearer, seeds, tally
-from .costs import UNKNOWN, costs
+from .costs import PROGRAMS, UNKNOWN, costs
 
 PAPER = "https://arxiv.org/abs/1412.6572"
 TITLE = "Explaining and Harnessing Adversarial Examples, measured again"
@@ -140,6 +140,7 @@ def page(results: Mapping[str, Result], manifest: Mapping[str, Any], figures_dir
         convolution_caption=_CONVOLUTION,
         costs=costs({one.claim.id: one.result for one in measured if one.result}),
         unknown=UNKNOWN,
+        programs=PROGRAMS,
         manifest=_flat(manifest),
     )
 

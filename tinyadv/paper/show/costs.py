@@ -85,7 +85,7 @@ def _line(name: str, about: Mapping[str, Any], users: list[str], setups: list[in
     found = stints(about)
     if not found:
         known = PACKAGED if about.get("packaged") else UNKNOWN
-        return Line(name, _described(about), users, str(about.get("epochs", "")), known, known, setups)
+        return Line(name, _described(about), users, str(about.get("epochs", "")), known, "", setups)
     seconds, core_seconds = sum(one.seconds for one in found), sum(one.core_seconds for one in found)
     return Line(name, _described(about), users, _epochs(found), duration(seconds), core_hours(core_seconds), setups)
 

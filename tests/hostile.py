@@ -30,7 +30,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from hashlib import blake2b, sha256
 from io import BytesIO, StringIO
@@ -298,7 +298,7 @@ def use_lab_file(path: Path) -> None:
 
 @cache
 def valid_results() -> dict[str, Any]:
-    """Some published results, without their pictures and with long lists cut."""
+    """Some published results, without their pictures and with long lists cut, and with what they cost."""
 
     def short(tree: Any) -> Any:
         if isinstance(tree, dict):
@@ -311,6 +311,9 @@ def valid_results() -> dict[str, Any]:
     kept = [results._without_pictures(r) for r in document["results"] if r["claim"] in names]
     for r in kept:
         r["measurements"] = [{**m, "details": short(m["details"])} for m in r["measurements"]]
+        r["core_seconds"] = 1.5
+        for network in r["measurements"][0]["networks"].values():
+            network["cost"] = [asdict(results.Stint("a training", 12, 3.5, 3.0, {"processor": "one", "blas": "two"}))]
     return {"manifest": document["manifest"], "results": kept}
 
 

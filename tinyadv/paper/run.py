@@ -238,7 +238,7 @@ class _Book:
     def _complete(self, claim: str) -> None:
         """Save, draw and announce a claim's result, made of those for each seed."""
         parts = [self.seeds[claim][seed] for seed in self.job.seeds]
-        result, core_seconds = parts[0], [part.core_seconds for part in parts]
+        result, known = parts[0], [part.core_seconds for part in parts if part.core_seconds is not None]
         result = Result(
             claim=claim,
             profile=self.job.profile.name,
@@ -247,7 +247,7 @@ class _Book:
             measurements=[part.measurements[0] for part in parts],
             seconds=round(sum(part.seconds for part in parts), 2),
             versions=result.versions | {TRAINED_BY: training(), MEASURED_BY: MEASURES[claim].program},
-            core_seconds=None if None in core_seconds else round(sum(core_seconds), 2),
+            core_seconds=round(sum(known), 2) if len(known) == len(parts) else None,
         )
         draw_figure(result, self.job.out / "figures")
         self._save({claim: result})

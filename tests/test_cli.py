@@ -267,6 +267,14 @@ def test_a_bug_keeps_its_traceback(monkeypatch, tmp_path):
         cli.main(["reproduce", "--only", "linear-growth"])
 
 
+def test_reproduce_says_how_many_claims_it_leaves_out(command, monkeypatch):
+    monkeypatch.setattr("tinyadv.paper.run.reproduce", lambda job, say: ({}, {}))
+    _, out, err = command("reproduce", "--out", "out")
+    measured = int(re.match(r"(\d+) claims, profile quick", err)[1])
+    assert f"The paper's other {len(IDS) - measured} claims are not in this run" in out
+    assert "not in this run" not in command("reproduce", "--only", "linear-growth", "--out", "out")[1]
+
+
 def test_reproduce_measures_prints_and_writes(command, tmp_path):
     code, out, err = command("reproduce", "--only", "linear-growth", "--out", "out")
     assert code == 0

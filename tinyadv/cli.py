@@ -321,6 +321,7 @@ def reproduce(
     with _work("interrupted; the same command goes on from here"):
         from rich.console import Console
 
+        from .paper.claims import claims as registry
         from .paper.run import plan
         from .paper.run import reproduce as run
         from .paper.show.terminal import table
@@ -334,8 +335,10 @@ def reproduce(
         say(f"{what}, seed{'s' * (len(job.seeds) != 1)} {', '.join(map(str, job.seeds))}, on {device}, {job.where}")
         results, failed = run(job, say)
         table(results, Console(), job.ids, context=own is not None)
-        typer.echo(f"\nreport    {out / 'report.html'}\nfigures   {out / 'figures'}")
-        typer.echo(f"results   {out / 'results.json'}\nnetworks  {out / 'networks'} (for `tinyadv attack`)")
+        if not only and not own and (others := len(registry()) - len(job.ids)):
+            typer.echo(f"The paper's other {others} claims are not in this run: `tinyadv claims` shows all.")
+        typer.echo(f"\nreport    {out / 'report.html'}\nfigures   {out / 'figures'}\nresults   {out / 'results.json'}")
+        typer.echo(f"networks  {out / 'networks'} (for `tinyadv attack`; the report lists them)")
         if failed:
             reasons = "; ".join(f"{name} ({why})" for name, why in failed.items())
             raise typer.Exit(_complain(f"{len(failed)} of {len(job.ids)} claims not measured: {reasons}", 1))

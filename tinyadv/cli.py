@@ -368,9 +368,9 @@ def claims(
     ids: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ID]...",
+            metavar="ID",
             autocompletion=_offer_claims,
-            help="Claims to describe in full; all in a table without.",
+            help="Claims to describe in full; without any, a table of all.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON: everything about each claim.")] = False,
@@ -381,7 +381,7 @@ def claims(
     as_latex: Annotated[bool, typer.Option("--latex", help="As a longtable in LaTeX.")] = False,
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="The folder of a run, for our values; what it lacks is as published."),
+        typer.Option(metavar="DIR", help="The folder of a run with our values; the others are the published ones."),
     ] = OUT,
     own: Annotated[
         Path | None,
@@ -577,11 +577,11 @@ def attack(
 def explore(
     networks: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[NETWORK]...", help="Trained networks, .safetensors files; the embedded ones without."),
+        typer.Argument(metavar="NETWORK", help="Trained networks, .safetensors files; by default the package's own."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("explorer.html"),
 ) -> None:
-    """Write a page on which attacks can be touched. One HTML file with networks and images; it needs no server."""
+    """Write a page to try attacks on. It is one HTML file with networks and images, and needs no server."""
     with _work(), _input_errors():
         from .explore import embedded, named, write
 
@@ -594,8 +594,8 @@ def audit(
     networks: Annotated[
         list[str],
         typer.Argument(
-            metavar="NETWORK...",
-            help="Trained networks: .safetensors files, or names of those that travel along, e.g. maxout-naive.",
+            metavar="NETWORK",
+            help="Trained networks: .safetensors files, or names of the package's own, e.g. maxout-naive.",
         ),
     ],
     data: Annotated[
@@ -612,12 +612,12 @@ def audit(
     images: Annotated[int, typer.Option(parser=_whole, metavar="N", help="How many images, from the first.")] = 1000,
     restarts: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Random starts of PGD.")] = 5,
     queries: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Queries of the square attack.")] = 5000,
-    seed: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(parser=_whole, metavar="N", help="The seed of all random numbers.")] = 0,
     as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, shares instead of percent.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="As a LaTeX tabular.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the settings.")] = False,
 ) -> None:
-    """Audit networks by many attacks. An image counts once, whichever of them fools it.
+    """Audit networks by many attacks. An image counts as misclassified if one of them fools the network on it.
 
     Each network is also shown the examples of the others. A network of 240 units takes minutes on two cores.
     """
@@ -648,9 +648,9 @@ def lesson(
         int | None,
         typer.Argument(
             parser=_whole,
-            metavar="[NUMBER]",
+            metavar="NUMBER",
             autocompletion=_offer_lessons,
-            help="Which; without it, the list of lessons.",
+            help="The lesson's number; without it, the list of lessons.",
         ),
     ] = None,
     profile: Annotated[
@@ -658,11 +658,11 @@ def lesson(
         typer.Option(
             metavar="NAME",
             autocompletion=_offer_profiles,
-            help="How much work: quick (a minute), lesson (hours), or paper.",
+            help="How much work: quick (minutes), lesson (hours), or paper (days).",
         ),
     ] = "quick",
 ) -> None:
-    """Run a lesson, or list them. The list says what each answers, and what you have run and solved here."""
+    """Run a lesson, or list them. The list says what each is about, and what you have run and solved here."""
     with _work():
         from .course import own_lesson, path_of, run_lesson, scale
         from .course.contents import list_lessons
@@ -797,7 +797,7 @@ OnlyLessons = Annotated[
 def grade_command(
     submissions: Annotated[
         list[Path],
-        typer.Argument(metavar="SUBMISSION...", help="Folders or zip files, as Moodle and Canvas name them, or one."),
+        typer.Argument(metavar="SUBMISSION", help="A folder or a zip file; for a class all of Moodle's or Canvas's."),
     ],
     only: OnlyLessons = None,
     out: Annotated[
@@ -817,8 +817,9 @@ def grade_command(
 ) -> None:
     """Grade a submission, or a class. Points and a line of feedback for each exercise, by the package's own tests.
 
-    With --out a file for each student, tables for the class, and which mistakes it made; what was graded is not graded
-    again. Exit codes: 0; 1 if one cannot be graded, or is below --fail-under; 2 for what cannot be asked for.
+    With --out it writes a file for each student, tables for the class, and a list of the class's mistakes; what was
+    graded before is not graded again. Exit codes: 0 if all went well; 1 if a submission cannot be graded, or is below
+    --fail-under; 2 if an argument or an option is wrong.
     """
     with _work():
         from .course import scores

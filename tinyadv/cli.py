@@ -508,7 +508,7 @@ Model = Annotated[
     str | None,
     typer.Option(
         metavar="MODULE:FUNCTION",
-        help="Makes the model of one's own that a file holds, e.g. mine:make for make() in mine.py.",
+        help="The function that makes your model, for a file with its weights, e.g. mine:make for make() in mine.py.",
     ),
 ]
 
@@ -519,7 +519,7 @@ def attack(
         Path,
         typer.Argument(
             metavar="NETWORK",
-            help="A trained network: a .safetensors file, e.g. from reproduce, or the name of one that travels along, "
+            help="A trained network: a .safetensors file, e.g. from reproduce, or the name of one of the package's own, "
             "e.g. maxout-naive; or the word googlenet.",
         ),
     ],
@@ -549,7 +549,7 @@ def attack(
     clip: Annotated[bool, typer.Option("--clip", help="Keep pixels within 0 and 1; the paper did not.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where attack.npz and attack.png are written.")] = Path("."),
 ) -> None:
-    """Attack a trained network. Adversarial images, of MNIST or one's own, are written as a picture and as an .npz.
+    """Attack a trained network. Writes adversarial images, of MNIST or your own, as a picture and as an .npz file.
 
     With the word googlenet in place of a file: attack a photograph of yours.
     """

@@ -519,8 +519,8 @@ def attack(
         Path,
         typer.Argument(
             metavar="NETWORK",
-            help="A trained network: a .safetensors file, e.g. from reproduce, or the name of one of the package's own, "
-            "e.g. maxout-naive; or the word googlenet.",
+            help="A trained network: a .safetensors file, e.g. from reproduce, or the name of one of the "
+            "package's own, e.g. maxout-naive; or the word googlenet.",
         ),
     ],
     eps: Annotated[

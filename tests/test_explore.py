@@ -277,7 +277,12 @@ def test_a_question_is_not_misled_by_what_was_tried_before(page):
         "set({...DEFAULTS, target: '3', clip: true, source: '2', image: 'noise-7', asked: 1}); drawQuestion()"
     )
     page.locator("#question button").first.click()
-    assert page.evaluate("[state.target, state.clip, state.source, state.image]") == ["", False, "own", "0"]
+    assert page.evaluate("[state.target, state.clip, state.source, state.image === EXAMPLE]") == [
+        "",
+        False,
+        "own",
+        True,
+    ]
     page.evaluate("set({...DEFAULTS}); drawQuestion()")
 
 
@@ -294,6 +299,10 @@ def test_what_the_questions_say_is_true_of_the_networks_that_travel():
 
     def along(network: models.Network, eps: float) -> np.ndarray:
         return x + np.float32(eps) * np.sign(attacks.input_gradient(network, x, y))
+
+    example = int(
+        re.search(r'EXAMPLE = "(\d+)"', (Path(explore.__file__).parent / "explorer" / "text.js").read_text("utf-8"))[1]
+    )
 
     random = x + np.float32(0.25) * np.sign(generator(0).standard_normal(x.shape, dtype="float32"))
     for network in networks.values():
@@ -315,6 +324,21 @@ def test_what_the_questions_say_is_true_of_the_networks_that_travel():
     assert said(trained, attacks.pgd(trained, x, y, 0.25))[0].mean() > 0.8
     assert said(trained, along(trained, 0.25))[0].mean() < 0.5
     assert said(naive, along(softmax, 0.25))[0].mean() > 0.9
+    rbf = networks["RBF"]
+    shown = {
+        "clean": [said(network, x) for network in networks.values()],
+        "FGSM": [said(network, along(network, 0.25)) for network in (softmax, rbf, naive)],
+        "0.1": [said(naive, along(naive, 0.1))],
+        "rounded": [said(naive, attacks.fgsm(software(naive), x, y, 0.25))],
+        "trained": [said(trained, along(trained, 0.25))],
+        "PGD": [said(trained, attacks.pgd(trained, x, y, 0.25))],
+        "from softmax": [said(naive, along(softmax, 0.25))],
+    }
+    fooled = {name: {bool(wrong[example]) for wrong, _, _ in found} for name, found in shown.items()}
+    assert fooled == {
+        "clean": {False}, "FGSM": {True}, "0.1": {True}, "rounded": {False}, "trained": {False}, "PGD": {True},
+        "from softmax": {True},
+    }, "the questions' own example shows what they say"  # fmt: skip
     noise = generator(1).standard_normal((200, 784), dtype="float32")
     assert np.median(said(naive, noise)[1]) > 0.9
     assert said(networks["RBF"], noise)[1].max() < 0.01

@@ -244,7 +244,8 @@ function drawCards(images, label) {
     const wrong = label !== null && says !== label;
     card.classList.toggle("is-wrong", wrong);
     brief.push(element("li", `${nameOf(network)}: ${says} ${label === null ? "" : wrong ? "✗" : "✓"}`));
-    card.append(element("p", `${word("says")} ${says}, ${percent(p[says])}${label === null ? "" : ` (${word(wrong ? "wrong" : "right")})`}`));
+    const verdict = label === null ? "" : word("verdict", { verdict: word(wrong ? "wrong" : "right") });
+    card.append(element("p", word("says", { class: says, percent: percent(p[says]) }) + verdict));
     const heads = element("div", "", "bar");
     heads.append(element("b"), element("span"), element("span", "p"), element("span", word("logits")));
     card.append(heads);
@@ -261,7 +262,7 @@ function drawCards(images, label) {
     const smallest = smallestOf(i);
     if (!Number.isNaN(smallest)) {
       const text = smallest === undefined ? word("waiting") : smallest === null ? word("none") : smallest === 0 ? word("already") : smallest.toFixed(3);
-      card.append(element("p", `${word("smallest")}: ${text}`));
+      card.append(element("p", word("smallest", { eps: text })));
     }
     if (state.attack === "fgsm") {
       const zeros = directionOf(i).filter((v) => v === 0).length / PIXELS;
@@ -303,7 +304,7 @@ function drawLine() {
   const text = getComputedStyle(document.body).color;
   const low = Math.min(...zs.map((z) => Math.min(...z)));
   const high = Math.max(...zs.map((z) => Math.max(...z)));
-  const across = (e) => 40 + ((e + reach) / (2 * reach)) * (width - 60);
+  const across = (e) => 40 + ((e + reach) / (2 * reach)) * (width - 80);
   const up = (z) => height - 24 - ((z - low) / (high - low || 1)) * (height - 40);
   context.clearRect(0, 0, width, height);
   context.font = "13px sans-serif";
@@ -324,7 +325,7 @@ function drawLine() {
   const places = apart(byPlace.map((k) => up(zs[200][k]) + 4), 12, 12, height - 24);
   byPlace.forEach((k, n) => {
     context.fillStyle = COLOURS[k];
-    context.fillText(k, width - 16, places[n]);
+    context.fillText(k, width - 34, places[n]);
   });
   context.strokeStyle = text;
   context.lineWidth = 1;
@@ -340,7 +341,7 @@ function drawLine() {
   const tile = document.createElement("canvas");
   tile.width = tile.height = 28;
   const shown = width < 500 ? [0, 50, 100, 150, 200] : Array.from({ length: 11 }, (_, n) => n * 20);
-  const size = Math.min(56, (width - 60) / shown.length);
+  const size = Math.min(56, (width - 80) / (shown.length - 1) - 6);
   tiles.imageSmoothingEnabled = false;
   for (const n of shown) {
     paint(tile, x.map((v, j) => v + es[n] * d[j]), -1, 2);
@@ -400,10 +401,14 @@ async function measure() {
       if (clip) image = clipped(image);
       networks.forEach((target, j) => (errors[i][j] += (argmax(logits(target, image)) !== DATA.labels[n]) / DIGITS));
     });
-    if (n % 5 === 0) await new Promise((done) => setTimeout(done)); // the page stays alive
+    if (n % 5 === 0) {
+      button.textContent = percent(n / DIGITS);
+      await new Promise((done) => setTimeout(done)); // the page stays alive
+    }
   }
   measured = { key, errors };
   button.disabled = false;
+  button.textContent = word("transferRun");
   drawTransfer();
 }
 
@@ -416,10 +421,9 @@ function drawQuestion() {
     button.addEventListener("click", () => {
       for (const other of place.querySelectorAll("button")) other.disabled = true;
       button.setAttribute("aria-pressed", "true");
-      const { attack, target, source, rounded, clip, line, direction, reach, image } = DEFAULTS;
+      const { attack, target, source, rounded, clip, line, direction, reach } = DEFAULTS;
       Object.assign(state, { attack, target, source, rounded, clip, line, direction, reach }); // what was tried in between
-      if (state.image.startsWith("noise")) state.image = image;
-      Object.assign(state, QUESTIONS[state.asked].state);
+      Object.assign(state, { image: EXAMPLE }, QUESTIONS[state.asked].state);
       const next = element("button", word("next"));
       next.id = "next";
       next.addEventListener("click", () => {

@@ -13,11 +13,11 @@ const WORDS = {
     pgd: "PGD, 20 steps", goal: "Goal", target: "towards", noTarget: "away from the label", clip: "clip to [0, 1]",
     gradient: "Gradient", exact: "exact", rounded: "rounded, as float32 does",
     madeOn: "Made on", own: "each network itself",
-    networks: "What the networks say", logits: "logit", smallest: "smallest ε that fools",
-    none: "none up to 1", already: "wrong without any change", says: "says", wrong: "wrong", right: "right", waiting: "…",
+    networks: "What the networks say", logits: "logit", smallest: "smallest ε that fools: {eps}",
+    none: "none up to 1", already: "wrong without any change", says: "says {class}, {percent}", verdict: " ({verdict})", wrong: "wrong", right: "right", waiting: "…",
     zero: "{percent} of the gradient is exactly 0",
     line: "Along one direction (figure 4)", lineOf: "network", directionFgsm: "direction: FGSM", directionRandom: "random",
-    lineText: "Ten logits from ε = −{reach} to {reach}; the label's is thick. Below: images on the line, wrong answers framed.",
+    lineText: "Ten logits from ε = −{reach} to {reach}; the label's is thick. Below: images on the line; a dashed frame marks a wrong answer.",
     reach: "reach",
     transfer: "Who fools whom", transferRun: "Measure on the 200 images", transferText: "Rows: made on. Columns: shown to. Error at ε = {eps}.",
     transferOne: "This image: what each column's network says of the example made on each row's.",
@@ -39,11 +39,11 @@ const WORDS = {
     pgd: "PGD，20 步", goal: "目标", target: "朝向", noTarget: "远离标签", clip: "截断到 [0, 1]",
     gradient: "梯度", exact: "精确", rounded: "舍入（float32）",
     madeOn: "针对", own: "各网络自己",
-    networks: "网络怎么说", logits: "logit", smallest: "骗过它的最小 ε",
-    none: "直到 1 都没有", already: "不改变就已错", says: "回答", wrong: "错", right: "对", waiting: "…",
+    networks: "网络怎么说", logits: "logit", smallest: "骗过它的最小 ε：{eps}",
+    none: "直到 1 都没有", already: "不改变就已错", says: "回答 {class}，{percent}", verdict: "（{verdict}）", wrong: "错", right: "对", waiting: "…",
     zero: "梯度有 {percent} 恰为 0",
     line: "沿一个方向（图 4）", lineOf: "网络", directionFgsm: "方向：FGSM", directionRandom: "随机",
-    lineText: "ε 从 −{reach} 到 {reach} 的十个 logit；粗线是标签的。下面是线上的图像，答错的加框。",
+    lineText: "ε 从 −{reach} 到 {reach} 的十个 logit；粗线是标签的。下面是线上的图像；虚线框表示答错。",
     reach: "范围",
     transfer: "谁骗过谁", transferRun: "用 200 张图像测量", transferText: "行：针对谁制作。列：给谁看。ε = {eps} 时的错误率。",
     transferOne: "这张图像：各列的网络对各行网络的样本的回答。",
@@ -62,7 +62,9 @@ const NAMES = {
   "maxout, naive": "maxout，普通训练", "maxout, adversarially trained": "maxout，对抗训练",
 };
 
-// Guided questions: a question, answers to choose from, what is then set up, and what it shows.
+// Guided questions: a question, answers to choose from, what is then set up, and what it shows; on an image of which
+// all that they say is true.
+const EXAMPLE = "156";
 const QUESTIONS = [
   {
     en: ["Every pixel moves by 0.25 at random. What happens to the answers?", ["almost nothing", "half are wrong", "most are wrong"],

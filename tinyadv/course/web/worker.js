@@ -3,9 +3,16 @@
 // The program is a "reactor": it keeps its state between calls of `turn`, which runs code.
 import { Directory, Fd, File, PreopenDirectory, WASI, wasi } from "./vendor/wasi.js";
 
+// /dev/null is a device: pytest refuses a file of that name as its configuration, but not a device.
+class Null extends File {
+  stat() {
+    return new wasi.Filestat(this.ino, wasi.FILETYPE_CHARACTER_DEVICE, 0n);
+  }
+}
+
 const folder = (entries = []) => new Directory(new Map(entries));
 // /box: what code may write
-const root = new PreopenDirectory("/", new Map([["box", folder()], ["dev", folder([["null", new File([])]])]]));
+const root = new PreopenDirectory("/", new Map([["box", folder()], ["dev", folder([["null", new Null([])]])]]));
 let python = null;
 
 onmessage = async ({ data }) => {

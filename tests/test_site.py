@@ -678,6 +678,32 @@ def test_by_keyboard(browser, address):
 
 
 @pytest.mark.browser
+def test_what_a_prediction_asks_is_hidden_until_an_answer_was_chosen(browser, address):
+    page, noted = opened(browser, address)
+    for number in NUMBERS:
+        page.goto(urljoin(address, f"lessons/{course.path_of(number).stem}.html"))
+        questions = page.locator(".predict")
+        assert questions.count() >= 1
+        for question in questions.all():
+            assert question.locator("button").count() == question.locator("li").count() > 1
+            assert question.get_by_role("status").inner_text() == "Choose an answer to see the result."
+        hidden = page.locator("article [hidden]:not(.exercise *)")
+        assert hidden.count() >= questions.count(), "each hides something"
+        assert not any(part.is_visible() for part in hidden.all())
+        for question in questions.all():
+            question.locator("button").nth(1).click()
+        assert hidden.count() == 0, "nothing stays hidden"
+        assert page.locator(".predict button[aria-pressed=true]").count() == questions.count()
+    page.goto(urljoin(address, f"lessons/{course.path_of(1).stem}.html"))
+    meaning = page.get_by_text("With 10 inputs a lucky random change")
+    assert not meaning.is_visible(), "nor does the text below the result tell"
+    page.locator(".predict button").first.click()
+    assert meaning.is_visible()
+    assert not noted["console"]
+    page.context.close()
+
+
+@pytest.mark.browser
 def test_claims_are_shown_by_their_status(browser, address):
     page, _ = opened(browser, address, 390)
     page.goto(urljoin(address, "claims.html"))

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 
 HERE = Path(__file__).parent
@@ -54,9 +55,10 @@ html_copy_source = False
 html_show_sphinx = False
 html_use_index = False  # the search and the reference's contents do what an index would
 html_domain_indices = False
-# The theme's own, and for Chinese what each system has
+# The theme's own; that of the formulas for signs that it lacks, which Chinese fonts make wide; for Chinese what each
+# system has
 FONTS = [
-    "-apple-system", "BlinkMacSystemFont", "Segoe UI", "Helvetica", "Arial", "sans-serif",
+    "-apple-system", "BlinkMacSystemFont", "Segoe UI", "Helvetica", "Arial", "sans-serif", "Formulas",
     "Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei",
 ]  # fmt: skip
 html_theme_options = {
@@ -103,6 +105,13 @@ def _languages(app, pagename, templatename, context, doctree):
         context["body"] = re.sub(r'(<dt id="[^"]*")(>[\u4e00-\u9fff])', r'\1 lang="zh-Hans"\2', context["body"])
 
 
+def _percent(app, doctree, docname):
+    """A number and its per cent sign are on one line."""
+    for text in list(doctree.findall(nodes.Text)):
+        if re.search(r"\d %", text) and not isinstance(text.parent, nodes.literal | nodes.literal_block):
+            text.parent.replace(text, nodes.Text(re.sub(r"(?<=\d) (?=%)", "\u00a0", text)))
+
+
 def _plain(app, what, name, obj, options, lines):
     """Docstrings are written to be read in the file: blocks that are set in stay as they are, and so do bars."""
     if what == "module":
@@ -116,6 +125,7 @@ def _plain(app, what, name, obj, options, lines):
 def setup(app):
     """Register with Sphinx."""
     app.connect("autodoc-process-docstring", _plain)
+    app.connect("doctree-resolved", _percent)
     app.connect("html-page-context", _languages)
     if app.config.html_context.get("runnable"):  # tinyadv.course.web.build writes these
         app.add_js_file("runnable/page.js", type="module")

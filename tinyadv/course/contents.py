@@ -42,8 +42,8 @@ def _entry(number: int, path: Path, solved: dict[str, bool]) -> list[str]:
 
 
 def answers(source: str) -> list[Claim]:
-    """The paper's claims that a lesson compares its own numbers with, in its order."""
-    ids = dict.fromkeys(re.findall(r'\bcompare\(\s*"([\w-]+)"', source))
+    """The paper's claims whose numbers a lesson shows, in its order: those that its code names."""
+    ids = dict.fromkeys(re.findall(r'"([\w-]+)"', source))
     return [claims()[name] for name in ids if name in claims()]
 
 

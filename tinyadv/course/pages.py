@@ -171,7 +171,7 @@ def lesson_list() -> str:
 def minutes(source: str) -> str:
     """How long a lesson says that it takes."""
     found = re.search(r"\*\*Time:\*\* about (\d+) minutes", source)
-    return f"{found[1]} min" if found else "—"
+    return f"{found[1]}\u00a0min" if found else "—"
 
 
 def lesson_cards() -> str:

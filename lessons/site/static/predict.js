@@ -1,22 +1,26 @@
-// A prediction: the next output stays hidden until the reader has chosen an answer. Without this script all is shown.
+// A prediction: the result, and what is said of it, stay hidden until the reader has chosen an answer. Without this
+// script all is shown.
 function ask(question) {
-  const output = nextOutput(question);
+  const hidden = result(question);
   const list = question.querySelector("ul");
-  if (!list || !output) return;
-  output.hidden = true;
+  if (!list || !hidden.length) return;
+  const show = (shown) => hidden.forEach((part) => (part.hidden = !shown));
+  show(false);
   const note = document.createElement("p");
   note.className = "predict-note";
   note.setAttribute("role", "status");
   note.textContent = "Choose an answer to see the result.";
+  let chosen = false;
   list.querySelectorAll(":scope > li").forEach((item) => {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...item.childNodes);
     button.setAttribute("aria-pressed", "false");
     button.addEventListener("click", () => {
-      if (!output.hidden) return;
+      if (chosen) return;
+      chosen = true;
       button.setAttribute("aria-pressed", "true");
-      output.hidden = false;
+      show(true);
       note.textContent = "Your prediction is marked. Compare it with the result below.";
     });
     item.append(button);
@@ -24,10 +28,22 @@ function ask(question) {
   question.append(note);
 }
 
-// The first output below a question, whatever sections lie between.
-function nextOutput(question) {
-  const outputs = document.querySelectorAll(".cell_output");
-  return [...outputs].find((part) => question.compareDocumentPosition(part) & Node.DOCUMENT_POSITION_FOLLOWING);
+// What gives the answer away: the first output below a question and the prose around it, within the same section.
+function result(question) {
+  const found = [];
+  let output = null;
+  for (let part = question.nextElementSibling; part; part = part.nextElementSibling) {
+    if (part.matches("section, .predict, .exercise")) break;
+    if (!part.matches(".cell")) {
+      found.push(part);
+    } else if (output) {
+      break;
+    } else {
+      output = part.querySelector(".cell_output");
+      if (output) found.push(output);
+    }
+  }
+  return found;
 }
 
 addEventListener("DOMContentLoaded", () => document.querySelectorAll(".predict").forEach(ask));

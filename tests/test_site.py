@@ -686,7 +686,7 @@ def test_what_a_prediction_asks_is_hidden_until_an_answer_was_chosen(browser, ad
         assert questions.count() >= 1
         for question in questions.all():
             assert question.locator("button").count() == question.locator("li").count() > 1
-            assert question.get_by_role("status").inner_text() == "Choose an answer to see the result."
+            assert question.get_by_role("status").inner_text() == "Choose an answer to see the result and read on."
         hidden = page.locator("article [hidden]:not(.exercise *)")
         assert hidden.count() >= questions.count(), "each hides something"
         assert not any(part.is_visible() for part in hidden.all())
@@ -696,7 +696,7 @@ def test_what_a_prediction_asks_is_hidden_until_an_answer_was_chosen(browser, ad
         assert page.locator(".predict button[aria-pressed=true]").count() == questions.count()
     page.goto(urljoin(address, f"lessons/{course.path_of(1).stem}.html"))
     meaning = page.get_by_text("With 10 inputs a lucky random change")
-    assert not meaning.is_visible(), "nor does the text below the result tell"
+    assert not meaning.is_visible(), "the text below the result would tell, too"
     page.locator(".predict button").first.click()
     assert meaning.is_visible()
     assert not noted["console"]

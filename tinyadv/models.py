@@ -448,7 +448,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     there. `layers.Linear` is `torch.nn.Linear`: W is its weight `(units, inputs)`, b its bias. `Maxout` is a Linear of
     pieces * units outputs with weight W.reshape(pieces * units, inputs) and bias b, then
     z.reshape(N, pieces, units).amax(1). Names are paths: of a network "layers.0.W", numbers counting all its layers, of
-    `nn.Sequential` "0.weight":
+    `nn.Sequential` "0.weight"::
 
         theirs = safetensors.numpy.load_file("mlp.safetensors")  # nn.Sequential(Linear, ReLU, Linear).state_dict()
         mine = Network("mlp", {}, [Linear(784, 100, rng), ops.relu, Linear(100, 10, rng)], "softmax")

@@ -39,34 +39,4 @@ function result(question) {
   return found;
 }
 
-addEventListener("click", () => {
-      if (chosen) return;
-      chosen = true;
-      button.setAttribute("aria-pressed", "true");
-      show(true);
-      note.textContent = "Your prediction is marked. Compare it with the result below.";
-    });
-    item.append(button);
-  });
-  question.append(note);
-}
-
-// What gives the answer away: the first output below a question and the prose around it, within the same section.
-function result(question) {
-  const found = [];
-  let output = null;
-  for (let part = question.nextElementSibling; part; part = part.nextElementSibling) {
-    if (part.matches("section, .predict, .exercise")) break;
-    if (!part.matches(".cell")) {
-      found.push(part);
-    } else if (output) {
-      break;
-    } else {
-      output = part.querySelector(".cell_output");
-      if (output) found.push(output);
-    }
-  }
-  return found;
-}
-
 addEventListener("DOMContentLoaded", () => document.querySelectorAll(".predict").forEach(ask));

@@ -333,7 +333,8 @@ if __name__ == "__main__":
     found = metrics.evaluate_rubbish(network, noise)
     compare("rubbish-conv", {"error": found.error, "confidence_on_mistakes": found.confidence_on_mistakes})
     for count, name in sorted(zip(found.by_class, CLASSES, strict=True), reverse=True)[:3]:
-        print(f"{count:4} of {len(noise)} samples are taken for: {name}")
+        if count > 0:
+            print(f"{count:4} of {len(noise)} samples are taken for: {name}")
 
 # %% [markdown]
 # The errors are even more unevenly spread over the classes than on MNIST. *Which* class the network sees is an accident

@@ -92,7 +92,7 @@ def test_a_lesson_s_card_has_its_title_and_its_time():
         assert pages.text(what).lower() in shown.lower()
     assert "I don't know" in shown.replace("’", "'"), "capitals stay"
     assert "GoogLeNet" in shown
-    assert len(re.findall(r"^\d+ min$", shown, re.M)) == len(NUMBERS)
+    assert len(re.findall(r"^\d+\smin$", shown, re.M)) == len(NUMBERS)
 
 
 def test_the_plan_has_each_lesson_once():

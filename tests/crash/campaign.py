@@ -164,11 +164,11 @@ def not_whole(out):
     return found
 
 
-TIMES = ("seconds", "started", "command", "sha256", "when")  # and the fingerprint of these
+TIMES = ("seconds", "core_seconds", "cost", "started", "command", "sha256", "when")  # and the fingerprint of these
 
 
 def content(path):
-    """The bytes of a file; of one with results or grades, all but times."""
+    """The bytes of a file; of one with results or grades, all but times; of one that says what a run took, none."""
 
     def timeless(value):
         if isinstance(value, dict):
@@ -177,7 +177,7 @@ def content(path):
 
     if path.suffix == ".json" and '"format"' in path.read_text():
         return timeless(json.loads(path.read_text()))
-    return b"" if path.suffix == ".html" else path.read_bytes()
+    return b"" if path.name.endswith((".html", ".cost.json")) else path.read_bytes()
 
 
 def contents(out):

@@ -21,6 +21,8 @@ import strict
 from tinyadv.backend import DeviceError, check_device
 from tinyadv.machine import cores
 
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
@@ -44,6 +46,19 @@ def xp(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(20141220)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, driven by Playwright, of which a process can have one only."""
+    api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install 'tinyadv[browser]'")
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if executable is None:
+        pytest.skip("there is no chromium: apt-get install chromium, or say where it is: CHROMIUM=PATH")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="module")

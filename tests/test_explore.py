@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import shutil
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,25 +118,19 @@ def until(page: Any, condition: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory) -> Iterator[Any]:
+def page(tmp_path_factory, browser) -> Iterator[Any]:
     """The page in Chromium; what it complains of, and asks for, is in `page.noted`."""
-    api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install 'tinyadv[browser]'")
-    executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if executable is None:
-        pytest.skip("there is no chromium: apt-get install chromium, or say where it is: CHROMIUM=PATH")
     path = tmp_path_factory.mktemp("explorer") / "page.html"
     explore.write(path, networks())
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        made = opened.new_page(viewport={"width": 1280, "height": 720})
-        made.noted = []
-        made.on("console", lambda said: made.noted.append(said.text) if said.type in ("error", "warning") else None)
-        made.on("pageerror", lambda error: made.noted.append(str(error)))
-        made.on("request", lambda asked: made.noted.append(asked.url) if asked.url.startswith("http") else None)
-        made.goto(path.as_uri())
-        yield made
-        assert not made.noted
-        opened.close()
+    made = browser.new_page(viewport={"width": 1280, "height": 720})
+    made.noted = []
+    made.on("console", lambda said: made.noted.append(said.text) if said.type in ("error", "warning") else None)
+    made.on("pageerror", lambda error: made.noted.append(str(error)))
+    made.on("request", lambda asked: made.noted.append(asked.url) if asked.url.startswith("http") else None)
+    made.goto(path.as_uri())
+    yield made
+    assert not made.noted
+    made.close()
 
 
 def javascript(page: Any, network: int, image: int, expression: str) -> np.ndarray:

@@ -456,7 +456,6 @@ VIEWS = {
     "narrow light": (375, "light"),
     "narrow dark": (375, "dark"),
 }
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 
 @pytest.fixture(scope="session")
@@ -489,18 +488,6 @@ def address(built):
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install 'tinyadv[browser]'")
-    executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if executable is None:
-        pytest.skip("there is no chromium: apt-get install chromium, or say where it is: CHROMIUM=PATH")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 def opened(browser, address, width=1400, scheme="light"):

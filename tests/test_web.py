@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 from test_exercises import SOURCES, WRONG, answered, trials
-from test_site import FACTS, browser  # noqa: F401  (a fixture)
+from test_site import FACTS
 
 from tinyadv import cli
 from tinyadv.course import lessons, site
@@ -365,7 +365,7 @@ def fulfil(text: str, route: Any) -> None:
 
 
 @pytest.fixture
-def reader(browser, address):  # noqa: F811
+def reader(browser, address):
     contexts = []
 
     def begin(number: int = 3, width: int = 1280, given: dict[str, str] | None = None, **options: Any) -> Reader:
@@ -612,7 +612,7 @@ def test_it_fits_a_telephone_and_axe_finds_nothing(reader, scheme):
         ("WebAssembly.validate = () => false", "This browser lacks WebAssembly with exceptions"),
     ],
 )
-def test_a_browser_that_lacks_something_is_told_so(browser, address, take, said):  # noqa: F811
+def test_a_browser_that_lacks_something_is_told_so(browser, address, take, said):
     context = browser.new_context()
     context.add_init_script(take)
     here = Reader(context, address, 3)
@@ -625,7 +625,7 @@ def test_a_browser_that_lacks_something_is_told_so(browser, address, take, said)
 
 
 @pytest.mark.browser
-def test_a_page_opened_as_a_file_is_what_it_was(browser, runnable):  # noqa: F811
+def test_a_page_opened_as_a_file_is_what_it_was(browser, runnable):
     page = browser.new_page()
     page.goto((runnable / "lessons" / f"{lessons()[3].stem}.html").as_uri())
     assert page.get_by_text('NotImplementedError("exercise: fgsm")').count() == 1

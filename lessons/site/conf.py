@@ -70,6 +70,7 @@ html_theme_options = {
     },
     "dark_css_variables": {"color-brand-primary": "#8ec5ff", "color-brand-content": "#8ec5ff"},
 }
+html_favicon = "static/favicon.svg"
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 copybutton_selector = ":not(.output) > div.highlight > pre"

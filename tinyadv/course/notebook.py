@@ -90,14 +90,14 @@ def show_picture(png: bytes, text: str, dark: bytes | None = None) -> None:
 
 
 def described(canvas: Any) -> str:
-    """What a matplotlib figure says of itself: the titles, axes and curves of its panels, in one line."""
+    """What a matplotlib figure says of itself in one line: titles, axes and curves of its panels, or their texts."""
     panels = []
     for axes in canvas.axes:
         across, up = axes.get_xlabel(), axes.get_ylabel()
         plotted = " against ".join(name for name in (up, across) if name)
         curves = ", ".join(axes.get_legend_handles_labels()[1])
         parts = [axes.get_title(), plotted, f"curves: {curves}" if curves else ""]
-        panels.append("; ".join(part for part in parts if part))
+        panels.append("; ".join(part for part in parts if part) or ", ".join(text.get_text() for text in axes.texts))
     return " ".join(f"Figure. {'. '.join(panel for panel in panels if panel)}".replace("$", "").split())
 
 

@@ -21,6 +21,7 @@ function ask(question) {
       chosen = true;
       button.setAttribute("aria-pressed", "true");
       show(true);
+      dispatchEvent(new Event("resize")); // what scrolls among it becomes reachable by keyboard: see scroll.js
       note.textContent = "Your prediction is marked. Compare it with the result below.";
     });
     item.append(button);

@@ -50,7 +50,7 @@ def rng():
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium, driven by Playwright, of which a process can have one only."""
+    """Chromium, driven by Playwright; a process can have only one Playwright."""
     api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install 'tinyadv[browser]'")
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if executable is None:

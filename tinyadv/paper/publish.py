@@ -16,7 +16,7 @@ from typing import Any
 from .claims import claims
 from .measure import MEASURES
 from .results import Result, ResultsError, joined, load_results, merge, save_results
-from .show import readme
+from .show import readme, seeds
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -49,16 +49,15 @@ def publish(runs: Iterable[Path], published: Path = RESULTS) -> list[str]:
 
 def _taken(old: Result | None, new: Result) -> tuple[Result, str]:
     """The result to publish, and how it came about."""
-    seeds = f"seed{'s' * (len(new.seeds) > 1)} {', '.join(map(str, new.seeds))}"
     if old is None:
-        return new, f"new, {seeds}"
+        return new, f"new, {seeds(new)}"
     try:
         both = joined(old, new)
     except ValueError as error:
-        return new, f"{seeds} in place of {', '.join(map(str, old.seeds))}: {error}"
+        return new, f"{seeds(new)} in place of {seeds(old)}: {error}"
     if both is new:
-        return new, f"{seeds} anew"
-    return both, f"{seeds} beside {', '.join(map(str, old.seeds))}"
+        return new, f"{seeds(new)} anew"
+    return both, f"{seeds(new)} beside {seeds(old)}"
 
 
 def _of_both(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,12 +85,12 @@ def over_epochs(axes: Any, log: dict[str, list[Any]], key: str, style: str, **li
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def paper_line(axes: Any, claim: str, quantity: str, colour: str, label: str = "the paper's") -> None:
+def paper_line(axes: Any, claim: str, quantity: str, colour: str, label: str = "the paper's", style: str = "-") -> None:
     """A thin line across the axes at the paper's value of a quantity, in percent."""
     paper = claims()[claim].quantity(quantity).paper
     if paper is None:
         raise ValueError(f"{claim}: the paper has no value of {quantity}")
-    axes.axhline(100 * paper, color=colour, linewidth=1, label=label)
+    axes.axhline(100 * paper, color=colour, linewidth=1, linestyle=style, label=label)
 
 
 @cache

@@ -65,7 +65,7 @@ def _draw_maxout(canvas: Any, details: dict[str, Any]) -> None:
             curve = {name: [entry[name] for entry in entries] for name in ("epoch", key)}
             over_epochs(axes, curve, key, style, color=colour, alpha=0.4 if pale else 1.0, label=label)
     paper_line(axes, "fgsm-maxout", "confidence_on_mistakes", BLUE, "confidence on mistakes, the paper's")
-    paper_line(axes, "fgsm-maxout", "error", ORANGE, "FGSM error, the paper's")
+    paper_line(axes, "fgsm-maxout", "error", ORANGE, "FGSM error, the paper's", "--")
     for key, colour in (("confidence_on_mistakes", BLUE), ("error", ORANGE)):
         for point in details["software"]:
             (share,) = _percents([point], key)

@@ -37,18 +37,20 @@ def _bars(axes: Any, rows: list[Row], names: Mapping[str, str], key: str, label:
 def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
     names = {"naive": "naive", "sign": "±ε", "uniform": "U(−ε, ε)", "fgsm": "FGSM"}
     logs = details.get("logs", {})
-    clean, attacked, *training = canvas.subplots(1, 3 if logs else 2)
+    panels = canvas.subplots(1, 3 if logs else 2)
+    clean, attacked = panels[:2]
     _bars(clean, details["rows"], names, "clean_error", "clean error, %", BLUE)
     _bars(attacked, details["rows"], names, "error", "error under FGSM(0.25), %", ORANGE)
     for axes in (clean, attacked):
         axes.set_xlabel("trained with")
-    for axes in training:
+    if logs:
+        training = panels[2]
         for name, colour, style in (("sign", BLUE, "o-"), ("uniform", GREEN, "^-.")):
             if name in logs:
-                over_epochs(axes, logs[name], "software_error", style, color=colour, label=names[name])
-            paper_line(axes, f"noise-{name}", "error", colour, f"{names[name]}, the paper's")
-        axes.set(ylabel="error on the validation images, FGSM(0.25), %", ylim=(0, 103))
-        axes.legend(frameon=False, loc="lower right")
+                over_epochs(training, logs[name], "software_error", style, color=colour, label=names[name])
+            paper_line(training, f"noise-{name}", "error", colour, f"{names[name]}, the paper's")
+        training.set(ylabel="error on the validation images, FGSM(0.25), %", ylim=(0, 103))
+        training.legend(frameon=False, loc="lower right")
     canvas.set_size_inches(13 if logs else 9, 4)
 
 

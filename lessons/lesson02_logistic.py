@@ -41,7 +41,7 @@ EPOCHS = {"quick": 20, "lesson": 50, "paper": 200}  # how often training goes th
 #
 # Logistic regression starts like the linear model of lesson 1: weights $w$ of shape `(D,)` with $D = 28 \cdot 28$
 # pixels, a number $b$, the *bias*, and for each image $x_n$ an activation $z_n = w^\top x_n + b$. (Lesson 1 wrote $n$
-# for the number of inputs. From now on that is $D$, and $n$ counts the images, of which there are $N$.) Then it
+# for the number of inputs. From now on that number is $D$. There are $N$ images, and $n$ counts them.) Then it
 # *squashes* the activation into a probability with the *sigmoid* function
 #
 # $$\sigma(a) = \frac{1}{1 + e^{-a}} .$$

@@ -214,8 +214,8 @@ def rbf_backward(g: np.ndarray, x: np.ndarray, mu: np.ndarray, beta: np.ndarray)
 
 # %% [markdown]
 # Now check all of it against the engine, on trained networks of all three costs, in double precision. The trained
-# networks have diagonal matrices, of which they keep the logarithms (`s` in the code), so that $\beta$ stays positive.
-# We add a little noise to them, so that the matrices are not even symmetric. (A network's `top` is the name of its
+# networks have diagonal matrices. They keep the logarithms (`s` in the code), so that $\beta$ stays positive. Here we
+# add a little noise to the matrices, so that they are not even symmetric. (A network's `top` is the name of its
 # cost.)
 
 

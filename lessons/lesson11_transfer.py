@@ -318,7 +318,7 @@ if __name__ == "__main__":
 #
 # Add it to test images, from which it was not made. For a linear model of two classes all gradients of a class are
 # parallel (lesson 3), so $\eta_c$ does as much harm as each image's own change. In a mean, long gradients count most:
-# those of images of which the network is not sure.
+# those of images on which the network is not sure.
 #
 # ## Exercise 4 (medium): a universal change
 #

@@ -256,8 +256,8 @@ if __name__ == "__main__":
 #
 # ## Exercise 4 (medium): what is suspicious
 #
-# Return those pairs of `ORDER` of which both attacks were tried, and in which the weaker one fools the network on
-# *more* images; each with its score.
+# Return the pairs of `ORDER` whose two attacks were both tried, if the weaker one fools the network on *more* images
+# than the stronger; each with its score.
 #
 # <details><summary>Hint 1</summary>
 #

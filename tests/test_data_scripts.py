@@ -147,6 +147,7 @@ class Mirror(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server():
+    Mirror.over.clear()  # a process may need the server twice, with other files' tests in between
     with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

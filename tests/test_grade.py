@@ -256,6 +256,7 @@ def test_what_goes_wrong_while_the_lesson_is_loaded(name, course):
     [
         ("import a_package_that_nobody_has", "No module named 'a_package_that_nobody_has' (line 1: import a_pack"),
         ("x = = 1", "SyntaxError in line 1"),
+        ("import math\n\ndef another(x:\n    return x\n", "has no f: SyntaxError in line 3: '(' was never closed"),
         ("x = '\0'", "null bytes"),
         (f"x = {'(' * 100_000}", "too many nested parentheses"),
     ],

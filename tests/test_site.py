@@ -648,13 +648,15 @@ def test_by_keyboard(browser, address):
     assert first["text"] == "Skip to content"
     assert first["seen"]
     reached = []
-    for _ in range(60):
+    for _ in range(200):
+        if page.evaluate("document.activeElement.closest('.cm-editor') !== null"):
+            page.keyboard.press("Escape")  # in the editor of a page whose exercises run, Tab indents
         page.keyboard.press("Tab")
         page.wait_for_timeout(20)
         reached.append(page.evaluate(FOCUS))
         if reached[-1]["text"] == first["text"]:
             break  # once around
-    reached.pop()
+    assert reached.pop()["text"] == first["text"], "Tab leads around the page, and nothing keeps it"
     texts = [focus["text"] for focus in reached]
     assert {"The lessons", "The map", "The claims", "For teachers"} <= set(texts)
     assert "Show the solution of worst_change" in " ".join(texts)

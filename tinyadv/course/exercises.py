@@ -310,7 +310,9 @@ def _run(cell: Cell, space: dict[str, Any], flags: int) -> int:
     """Run a cell's statements one by one; the features of __future__ that hold from here on, as flags of `compile`."""
     number = cell.file.partition(CELL)[2]
     # empty lines before it, so that lines have the numbers that an editor shows
-    source = mended("\n" * (cell.line - 1) + cell.code, f"code cell {number}, " if number else "")
+    place = f"code cell {number}, " if number else ""
+    given = "\n" * (cell.line - 1) + cell.code
+    source = mended(given, place)
     shown = [f"{line}\n" for line in cell.code.split("\n")]
     if cell.line > 1:
         shown = linecache.getlines(cell.file)[: cell.line - 1] + shown
@@ -320,6 +322,8 @@ def _run(cell: Cell, space: dict[str, Any], flags: int) -> int:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         _failed[cell.file] = feedback(error)
         return flags
+    if source != given:  # part of it cannot be read: the likeliest reason why something else is missing
+        _failed[cell.file] = _unreadable(given, place)
     for statement, code in statements:
         try:
             if isinstance(code, Exception):
@@ -333,6 +337,19 @@ def _run(cell: Cell, space: dict[str, Any], flags: int) -> int:
             if isinstance(statement, ast.FunctionDef | ast.ClassDef):
                 space[statement.name] = _raising(error)
     return flags
+
+
+def _unreadable(source: str, place: str) -> str:
+    """What Python says of code that it cannot read."""
+    try:
+        compile(source, "", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    except SyntaxError as error:
+        return f"{type(error).__name__} {_said(error, place)}"
+    return ""
+
+
+def _said(error: SyntaxError, place: str) -> str:
+    return f"in {place}line {error.lineno}: {error.msg}"
 
 
 @lru_cache(maxsize=100)  # a lesson is loaded anew for every test, and compiling its cells takes the most of that
@@ -397,7 +414,7 @@ def _without(lines: list[str], error: SyntaxError, place: str) -> list[str] | No
         return None
     rest = (i for i in range(start + 1, len(lines)) if re.match(r"[^\s)\]}]", lines[i]))
     end = next(rest, len(lines))
-    said = f"in {place}line {error.lineno}: {error.msg}"
+    said = _said(error, place)
     head = re.match(r"(?:async def|def|class)\s+(\w+)", lines[start])
     value = re.match(r"(\w+)\s*=", lines[start])
     if head:

@@ -43,7 +43,8 @@ function open(piece) {
   const field = make("div", { className: "answer" });
   given.hidden = true;
   given.before(field);
-  const label = `Your answer to ${piece.name}. Tab indents; Escape, then Tab, leaves the editor.`;
+  const keys = "Tab indents; Escape, then Tab, leaves the editor.";
+  const label = `Your answer to ${piece.name}. ${keys}`;
   const stored = kept(lesson.number, piece.name);
   const stub = piece.stub.replace(/\n+$/, "");
   const view = editor(field, stored?.text ?? stub, label, (text) => {
@@ -66,7 +67,7 @@ function open(piece) {
     shown(piece.name);
     bar();
   });
-  tools.append(again);
+  tools.append(again, make("span", { className: "keys", textContent: keys, ariaHidden: "true" }));
   field.after(tools, said);
   exercises.set(piece.name, { box, view, said, stub, check });
   shown(piece.name);

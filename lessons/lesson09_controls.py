@@ -21,7 +21,7 @@ The paper's section 6 once more, one thing changed at a time: noise of the attac
 # that changes one thing only. The paper (Goodfellow, Shlens and Szegedy 2015, section 6) has three:
 #
 # - **Noise instead of the attack.** Trained with each pixel moved by $+\varepsilon$ or $-\varepsilon$ at random, a
-#   maxout network is still wrong on 86.2 % of the images after FGSM of $\varepsilon = 0.25$. With noise uniformly
+#   maxout network is still wrong on 86.2 % of the images after FGSM with $\varepsilon = 0.25$. With noise uniformly
 #   between $-\varepsilon$ and $\varepsilon$ it is 90.4 %.
 # - **An attack with a derivative,** so that training can go *through* it. It regularises less than FGSM.
 # - **An attack on hidden activations** instead of pixels. The network answers by making the activations large. On the
@@ -221,7 +221,7 @@ if __name__ == "__main__":
 #
 # - Each image has its own $g$ and its own length: `(g * g).sum(axis=1, keepdims=True)`. The length depends on
 #   $\theta$ too; computed from `g` with operations, it is taken care of. `ops.sqrt` is the square root for Tensors.
-# - As in lesson 8, the attack sees the network without dropout, and both passes that train have masks.
+# - As in lesson 8, the attack sees the network without dropout, and both costs are computed with masks.
 # - `x_adv` is now a Tensor already.
 # - You may take for granted that no $g$ is 0.
 #
@@ -244,7 +244,7 @@ def through_objective(model, x, y, rng, eps: float, alpha: float) -> tuple[float
     """alpha J(x) + (1 - alpha) J(x_adv), one number, and its gradients for `parameters(model)`.
 
     x_adv = x + eps sqrt(D) g / ||g||_2 for each image; the gradients go through g.
-    The attack sees the network without dropout; both passes that train have masks.
+    The attack sees the network without dropout; both costs are computed with masks.
     """
     ### BEGIN SOLUTION
     X = Tensor(x)
@@ -349,7 +349,7 @@ def hidden_objective(model, x, y, rng, layer: int, eps: float, alpha: float) -> 
     """alpha J + (1 - alpha) J with the outputs h of a layer perturbed; and its gradients.
 
     h becomes h + eps sign(grad_h J), with grad_h J a constant from the network without dropout;
-    both passes that train have masks. The gradients are those for `parameters(model)`.
+    both costs are computed with masks. The gradients are those for `parameters(model)`.
     """
     ### BEGIN SOLUTION
     found: dict[str, Tensor] = {}

@@ -20,7 +20,7 @@ spectra, all equal; then a trained convolutional maxout network, and what it see
 # CIFAR-10 is a set of small colour photographs, 32 by 32 pixels, of ten kinds of things. For its experiments on them
 # the paper (Goodfellow, Shlens and Szegedy 2015) has a *convolutional* maxout network.
 #
-# - FGSM of $\varepsilon = 0.1$ fools it on 87.15 % of the test images (section 4).
+# - FGSM with $\varepsilon = 0.1$ fools it on 87.15 % of the test images (section 4).
 # - It sees some class in 93.4 % of 1,000 samples of Gaussian noise, with a mean confidence of 84.4 %. Half of these
 #   answers are frogs (appendix).
 # - One gradient step turns a sample of noise into an airplane in 24.7 % of the tries, and into a frog or a truck in

@@ -624,8 +624,8 @@ def audit(
     with _work(), _input_errors():
         if as_csv + as_latex + as_json > 1:
             raise ValueError("--csv, --latex and --json are three forms of one table: choose one")
+        from .by_name import read_networks
         from .paper import robustness
-        from .paper.own import read_networks
 
         effort = robustness.Effort(eps=eps, radius=radius, restarts=restarts, queries=queries, seed=seed)
         robustness.check(effort)

@@ -16,6 +16,7 @@ from numpy import savez_compressed
 from . import metrics
 from .attacks import check_eps, fgsm, pgd
 from .backend import generator
+from .by_name import read_networks
 from .datasets import Split, mnist, npz, pair
 from .layers import parameters
 from .machine import import_matplotlib
@@ -38,7 +39,7 @@ def attack_test_images(
     """Attack `images` images (10, by default) on the network at `path`; write `attack.npz` and `attack.png` into `out`.
 
     `path` may be the name of a network that travels with the package; `model` names the function that makes the model
-    of one's own that is at `path` (see `own.read_networks`).
+    of one's own that is at `path` (see `by_name.read_networks`).
 
     The images are the first of MNIST's test images, or of the file `data` (see `datasets.npz`). The labels to move away
     from are the true ones, as in the paper. The file written holds `x`, `x_adv` `(images, D)`, the true labels `y`,
@@ -60,8 +61,6 @@ def attack_test_images(
         raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most {LARGEST_EPS:g}, got {eps:g}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
-    from .paper.own import read_networks
-
     (network,) = read_networks([str(path)], model).values()
     (x, y), names = _images(network, path, images, data)
     x_adv = metrics.in_batches(_attack(method, network, eps, clip), x, y)

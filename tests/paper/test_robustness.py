@@ -10,11 +10,11 @@ import pytest
 
 from tinyadv import attacks, metrics, models
 from tinyadv.backend import generator
+from tinyadv.by_name import read_networks
 from tinyadv.cli import main
 from tinyadv.layers import parameters
 from tinyadv.metrics import wilson
 from tinyadv.paper import robustness
-from tinyadv.paper.own import read_networks
 from tinyadv.paper.robustness import Effort, audit_networks, read_images
 from tinyadv.paper.rounding import Rounded
 from tinyadv.storage import StorageError

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..backend import generator
+from ..by_name import imported
 from ..datasets import DataError
 from ..layers import parameters
 from ..machine import blas_threads, thread_caps
@@ -39,7 +40,6 @@ from .cost import Ledger, Stopwatch, path_of, setup
 from .draw import drawings
 from .lab import Lab, Recipe
 from .measure import MEASURES
-from .own import imported
 from .profiles import Profile
 from .results import Result, check
 from .sections import collected

@@ -1,4 +1,4 @@
-"""Networks, models and modules of one's own, as the command line names them."""
+"""Networks, models and modules of one's own, by the names that the command line is given."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..models import embedded, embedded_names, load
-from ..storage import load_arrays
+from .models import embedded, embedded_names, load
+from .storage import load_arrays
 
 
 def imported(option: str, name: str) -> ModuleType:

@@ -177,7 +177,7 @@ if __name__ == "__main__":
     w = parameters(model)[0].data[0]
     threes, sevens = np.flatnonzero(y < 0)[:10], np.flatnonzero(y > 0)[:10]
     chosen = np.concatenate([threes, sevens])
-    with figure("lesson03_figure2.png", width=11, height=3.4) as canvas:
+    with figure("lesson03_figure2.png", width=10, height=3.4) as canvas:
         first, second, third, fourth = canvas.subplots(1, 4, width_ratios=[4, 4, 5, 5])
         show_image(first, w, "the weights w", -np.abs(w).max(), np.abs(w).max(), "PuOr")
         show_image(second, np.sign(w), "sign(w)", -1, 1, "PuOr")
@@ -185,7 +185,7 @@ if __name__ == "__main__":
             mosaic = images[chosen].reshape(4, 5, 28, 28).swapaxes(1, 2).reshape(4 * 28, 5 * 28)
             axes.imshow(mosaic, cmap="gray", vmin=-EPS, vmax=1 + EPS)
             axes.set(xticks=[], yticks=[])
-            axes.set_title(title, fontsize=9)
+            axes.set_title(title)
 
 # %% [markdown]
 # To us the pattern sign(w) looks like noise. It does not look like the difference between a three and a seven. Yet it

@@ -198,7 +198,7 @@ def unbroadcast(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 # %%
-class ops:  # noqa: N801  (named as the package's module of operations)
+class ops:  # named as the package's module of operations
     add = operation(
         np.add,
         lambda g, y, a, b: (ops.sum_to(g, np.shape(a)), ops.sum_to(g, np.shape(b))),

@@ -371,7 +371,8 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Here are two units of the first layer. Each dashed line is a piece: on a straight way through the images, the value of
-# a linear piece is a straight line. The unit, in black, follows the largest one, and bends where the winner changes.
+# a linear piece is a straight line. The unit, the solid line, follows the largest one, and bends where the winner
+# changes.
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":

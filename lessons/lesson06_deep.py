@@ -239,7 +239,7 @@ if __name__ == "__main__":
         axes = canvas.add_subplot(grid[0, :])
         axes.plot(np.linspace(-10, 10, 401), z[four], color=GREY, linewidth=1)
         axes.plot(np.linspace(-10, 10, 401), z[four, :, 4], color=BLUE, linewidth=3)
-        axes.set(xlabel="ε, in units of pixels", ylabel="logit", title="maxout: a 4 (blue), other classes (grey)")
+        axes.set(xlabel="ε (pixels: 0 to 1)", ylabel="logit", title="maxout: a 4 (blue), other classes (grey)")
         for i, e in enumerate((-10, -2, -0.5, -0.1, 0, 0.1, 0.25, 2, 10)):
             panel, image = canvas.add_subplot(grid[1, i]), x64[four] + e * directions[four]
             show_image(panel, image, f"ε = {e:g}: {maxout64(image[None]).argmax()}", -1, 2)
@@ -303,7 +303,7 @@ if __name__ == "__main__":
         axes.plot(eps, costs[:, 0], "o-", color=BLUE, label="real")
         axes.plot(eps, costs[:, 1], "s--", color=ORANGE, label="tangent of J")
         axes.plot(eps, costs[:, 2], "^:", color=GREEN, label="straight logits")
-        axes.set(xlabel="ε, in units of pixels", ylabel="median of J", title="maxout: cost of 1,000 images")
+        axes.set(xlabel="ε (pixels: 0 to 1)", ylabel="median of J", title="maxout: cost of 1,000 images")
         axes.legend(frameon=False)
 
 # %% [markdown]
@@ -396,7 +396,9 @@ if __name__ == "__main__":
         axes = canvas.subplots()
         axes.plot(DEGREES, 100 * errors["softmax"], "o-", color=BLUE, label="softmax regression")
         axes.plot(DEGREES, 100 * errors["maxout"], "s--", color=ORANGE, label="maxout")
-        axes.set(xlabel="angle of the rotation, degrees", ylabel="error, %", title="turned towards g", ylim=0)
+        axes.set(
+            xlabel="angle of the rotation, degrees", ylabel="error, %", title="turned towards g, 2,000 images", ylim=0
+        )
         axes.legend(frameon=False)
 
 # %% [markdown]

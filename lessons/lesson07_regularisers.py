@@ -33,7 +33,7 @@ The paper's section 5: adversarial training of logistic regression as a formula,
 import numpy as np
 
 from tinyadv import Tensor, grad, losses, ops
-from tinyadv.course import compare, figure, profile
+from tinyadv.course import compare, figure, profile, tabulate
 from tinyadv.datasets import Split, mnist, pair
 from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
 
@@ -242,13 +242,13 @@ def measured(w, b, train, test):
 # %%
 if __name__ == "__main__":
     both = {"adversarial, ε": adversarial_gradients, "L1 decay, λ": l1_gradients}
-    trained, table = {}, {}
-    print("After training: ‖w‖₁, and errors in training, test, test after FGSM(0.25)")
+    trained, table, lines = {}, {}, []
     for name, gradients in both.items():
         trained[name] = [descend(gradients, coefficient, train, EPOCHS[profile()]) for coefficient in GRID]
         table[name] = np.array([measured(w, b, train, test) for w, b, _ in trained[name]])
         for coefficient, (norm, *errors) in zip(GRID, table[name], strict=True):
-            print(f"  {name} = {coefficient:<6g} {norm:6.2f} ", *(f"{e:7.2%}" for e in errors))
+            lines.append([f"{name} = {coefficient:g}", f"{norm:.2f}", *(f"{e:.2%}" for e in errors)])
+    tabulate("after training", ["", "‖w‖₁", "training error", "test error", "test error under FGSM"], lines)
 
 # %% [markdown]
 # At equal coefficients L1 decay pushes harder, and with 0.25 it learns nothing at all. Adversarial training with
@@ -258,7 +258,7 @@ if __name__ == "__main__":
 # %% tags=["hide-input"]
 if __name__ == "__main__":
     labels = [f"{coefficient:g}" for coefficient in GRID]
-    with figure("lesson07_grids.png", width=11, height=3.8) as canvas:
+    with figure("lesson07_grids.png", width=10, height=3.8) as canvas:
         norms, errors = canvas.subplots(1, 2)
         for name, colour, mark in (("adversarial, ε", BLUE, "o"), ("L1 decay, λ", ORANGE, "s")):
             rows = table[name]
@@ -270,7 +270,7 @@ if __name__ == "__main__":
         errors.set_yscale("log", subs=[])
         errors.set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
         for axes in canvas.axes:
-            axes.legend(frameon=False, fontsize=9)
+            axes.legend(frameon=False)
 
 # %% [markdown]
 # ## Why L1 decay can learn nothing
@@ -336,7 +336,7 @@ if __name__ == "__main__":
     models, eps = trained["adversarial, ε"], GRID[SHOWN]
     w, b, _ = models[SHOWN]
     margins, bound = train.y * (train.x @ w + b), eps * np.abs(w).sum()
-    with figure("lesson07_penalties.png", width=11, height=3.8) as canvas:
+    with figure("lesson07_penalties.png", width=10, height=3.8) as canvas:
         penalty, push = canvas.subplots(1, 2)
         penalty.axhline(bound, color=ORANGE, linestyle="--", label=f"L1 decay, λ = {eps}")
         penalty.plot(margins, added_penalty(w, b, *train, eps), ".", color=BLUE, label=f"adversarial, ε = {eps}")
@@ -346,7 +346,7 @@ if __name__ == "__main__":
             push.plot(models[k][2], style, color=colour, label=f"adversarial, ε = {GRID[k]}")
         push.set(xlabel="epochs", ylabel="effective coefficient / ε", ylim=(0, 1.5))
         for axes in canvas.axes:
-            axes.legend(frameon=False, fontsize=9)
+            axes.legend(frameon=False)
 
 # %% [markdown]
 # Left: each dot is a training image. L1 decay charges all of them the same; the attack charges those with a large

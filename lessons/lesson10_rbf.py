@@ -270,7 +270,7 @@ if __name__ == "__main__":
 # ## Why errors come without confidence
 #
 # The trained $\beta_k$ are diagonal, with positive entries $\beta_{ki}$. Move each pixel by $\varepsilon s_i$ with
-# $s_i = \pm 1$. Then $a_k = -\sum_i\beta_{ki}d_{ki}^2$ changes, exactly, by
+# $s_i$ either $1$ or $-1$. Then $a_k = -\sum_i\beta_{ki}d_{ki}^2$ changes, exactly, by
 #
 # $$-2\varepsilon\sum_i \beta_{ki} d_{ki} s_i - \varepsilon^2\sum_i\beta_{ki} .$$
 #
@@ -339,10 +339,11 @@ if __name__ == "__main__":
     }
     sizes = (0.05, 0.1, 0.15, 0.2, EPS)
     confidence = {}
+    print("The first 1,000 images, eps 0.25:")
     for name, (network, attack) in attempts.items():
         found = [metrics.evaluate(network, attack(eps), labels) for eps in sizes]
         confidence[name] = [100 * evaluation.confidence_on_mistakes for evaluation in found]
-        print(f"{name}: error {found[-1].error:.1%}, on mistakes {confidence[name][-1]:.1f} % confident")
+        print(f"{name}: error {found[-1].error:.1%}, confidence on mistakes {found[-1].confidence_on_mistakes:.1%}")
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":
@@ -354,7 +355,7 @@ if __name__ == "__main__":
     shown[squared]["aimed"] = attempts["RBF network, aimed"][1](EPS)
     shown[softmax]["FGSM"] = attempts["softmax regression, FGSM"][1](EPS)
     looks = {"clean": (BLUE, "-"), "noise": ("#999999", ":"), "FGSM": (ORANGE, "--"), "aimed": (GREEN, "-.")}
-    with figure("lesson10_confidence.png", width=13, height=3.8) as canvas:
+    with figure("lesson10_confidence.png", width=11, height=3.8) as canvas:
         *panels, right = canvas.subplots(1, 3)
         for axes, (network, kinds), title in zip(
             panels, shown.items(), ("RBF network", "softmax regression"), strict=True
@@ -366,18 +367,19 @@ if __name__ == "__main__":
                 style = {"color": colour, "linestyle": line, "label": kind, "linewidth": 2}
                 axes.hist(p, np.linspace(0, 1, 21), weights=share, histtype="step", **style)
             axes.set(xlabel="largest probability", ylabel="share of images, %", ylim=(0, 105), title=title)
-            axes.legend(frameon=False, fontsize=10)
+            axes.legend(frameon=False)
         for (name, values), colour, style in zip(
             confidence.items(), (ORANGE, GREEN, BLUE), ("o-", "^-.", "s--"), strict=True
         ):
             right.plot(sizes, values, style, color=colour, label=name)
-        right.set(xlabel="ε, in units of pixels", ylabel="confidence on mistakes, %", ylim=(0, 119))
-        right.legend(frameon=False, fontsize=10)
+        right.set(xlabel="ε (pixels: 0 to 1)", ylabel="confidence on mistakes, %", ylim=(0, 119))
+        right.legend(frameon=False)
 
 # %% [markdown]
-# Left and middle: how sure the networks are. Under FGSM and on noise the RBF network is hardly ever sure; softmax
-# regression mostly is. Right: the aimed attack makes the RBF network much surer of wrong answers than FGSM does. That
-# FGSM did not make it sure said something about FGSM, and less about the network.
+# Left and middle: how sure the networks are. Under FGSM and on noise the RBF network is hardly ever sure (the two
+# lines lie on each other, near 0). Softmax regression is sure under FGSM, and often on noise. Right: the aimed attack
+# makes the RBF network much surer of wrong answers than FGSM does. That FGSM did not make it sure said something about
+# FGSM, and less about the network.
 #
 # ## To think about
 #

@@ -300,8 +300,8 @@ if __name__ == "__main__":
             label = "with itself on clean images" if name == "maxout" else f"with {name}"
             right.plot(SIZES, angles[:, k], look, color=colour, label=label)
         right.axhline(784**-0.5, color=GREY, linestyle=":", label="size for random directions")
-        left.set(xlabel="ε, in units of pixels", ylabel="error, %", ylim=(0, 102), title="made on maxout")
-        right.set(xlabel="ε, in units of pixels", ylabel="mean cosine", ylim=(0, 1.3), title="maxout's gradient there")
+        left.set(xlabel="ε (pixels: 0 to 1)", ylabel="error, %", ylim=(0, 102), title="made on maxout, first 1,000")
+        right.set(xlabel="ε (pixels: 0 to 1)", ylabel="mean cosine", ylim=(0, 1.3), title="maxout's gradient there")
         left.legend(frameon=False)
         right.legend(frameon=False, fontsize=10)
 

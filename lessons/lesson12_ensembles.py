@@ -317,7 +317,7 @@ if __name__ == "__main__":
     u = attacks.unit(g)[0]
     lengths = [np.sqrt((u[:n].mean(axis=0) ** 2).sum(axis=1)).mean() for n in sizes]
     looks = (("o-", BLUE), ("s-", ORANGE), ("v--", BLUE), ("D--", ORANGE), ("^:", GREY))
-    with figure("lesson12_ensembles.png", width=11, height=4) as canvas:
+    with figure("lesson12_ensembles.png", width=10, height=4) as canvas:
         left, right = canvas.subplots(1, 2)
         for (name, curve), (look, colour) in zip(curves.items(), looks, strict=True):
             left.plot(sizes, curve, look, color=colour, label=name)
@@ -348,7 +348,7 @@ if __name__ == "__main__":
 # It gives each state of all units an *energy*,
 #
 # $$E(v, h_1, h_2, y) = -b_v^\top v - b_1^\top h_1 - b_2^\top h_2 - b_3^\top y
-# - h_1^\top W_1 v - h_2^\top W_2 h_1 - y^\top W_3 h_2 ,$$
+# \qquad - h_1^\top W_1 v - h_2^\top W_2 h_1 - y^\top W_3 h_2 ,$$
 #
 # with $W_1$ of shape `(n1, D)`, $W_2$ of shape `(n2, n1)` and $W_3$ of shape `(K, n2)`. A state has a probability
 # proportional to $e^{-E}$: a state of low energy is likely. The machine has no input, no output and no direction; each
@@ -510,7 +510,7 @@ if __name__ == "__main__":
     lower = lower.reshape(6, 784)
     expected, _ = machine.fill_in(x[:6], lower)
     rows = {"shown": x[:6] * (1 - lower), "filled in": x[:6] * (1 - lower) + expected * lower, "the image": x[:6]}
-    with figure("lesson12_filled.png", width=8, height=4.4) as canvas:
+    with figure("lesson12_filled.png", width=6, height=3.4) as canvas:
         for line, (name, pictures) in zip(canvas.subplots(3, 6), rows.items(), strict=True):
             for axes, picture in zip(line, pictures, strict=True):
                 show_image(axes, picture, "", 0, 1)
@@ -523,7 +523,7 @@ if __name__ == "__main__":
 # comes out, and `grad` goes back through all rounds.
 #
 # **Predict.** The machine knows what digits look like, and has no direction from pixels to labels. How often does FGSM
-# of $\varepsilon = 0.25$ fool it?
+# with $\varepsilon = 0.25$ fool it?
 #
 # - hardly ever: an attacked image is unlikely under the model
 # - on about half of the images

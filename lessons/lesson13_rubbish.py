@@ -1,7 +1,7 @@
 """Rubbish and fooling images: sure that noise is a digit
 
 The paper's appendix: what networks say about noise that shows no digit at all, why a linear one has to say something,
-what sigmoids or RBF units change, and how one gradient step turns noise into any class we like.
+what sigmoids or RBF units change, and how one gradient step turns noise into a class of our choice.
 """
 
 # %% [markdown]
@@ -13,7 +13,7 @@ what sigmoids or RBF units change, and how one gradient step turns noise into an
 #
 # - measure what a network says about inputs that show nothing;
 # - predict this for a linear model from its weights alone;
-# - turn noise into any class you like with one gradient step.
+# - turn noise into a class of your choice with one gradient step.
 #
 # ## The claims
 #
@@ -187,7 +187,7 @@ if __name__ == "__main__":
         bars.bar(k + 0.2, 100 * theory / SAMPLES, 0.38, color=GREEN, hatch="//", label="theory")
         bars.set(xlabel="class that softmax regression sees", ylabel="samples, %", xticks=k)
         for axes in (curve, bars):
-            axes.legend(frameon=False, fontsize=9, handlelength=1.5)
+            axes.legend(frameon=False, handlelength=1.5)
 
 # %% [markdown]
 # Left: how many samples have a largest probability above a threshold; the paper's is one half. Right: the theory gets
@@ -327,7 +327,7 @@ if __name__ == "__main__":
 # - A softmax network is sure about pure noise: many small products add up to large logits, and a softmax has to choose
 #   some class.
 # - For softmax regression the errors follow from $b$ and $W W^\top$ alone.
-# - One gradient step turns noise into any wanted class.
+# - One gradient step often turns noise into the class that we want. Some classes are harder to reach than others.
 #
 # **What this cannot explain yet.** By this measure the RBF network looks perfect. But the measure does not ask what
 # that costs on clean images: one number can mislead. So can the low error under FGSM that adversarial training reached

@@ -33,7 +33,7 @@ import numpy as np
 
 from tinyadv import attacks, images, metrics, models, parameters
 from tinyadv.backend import generator
-from tinyadv.course import compare, figure, profile
+from tinyadv.course import compare, figure, profile, tabulate
 from tinyadv.datasets import mnist
 from tinyadv.paper.draw import show_image
 
@@ -89,6 +89,7 @@ if __name__ == "__main__":
         show_image(left, digit.reshape(-1), "a digit", 0, 1, "gray")
         right.imshow(edges, cmap="PuOr", vmin=-3, vmax=3)
         right.set(xticks=[], yticks=[], title="its vertical edges")
+        right.spines[:].set_visible(True)
 
 # %% [markdown]
 # ## Pooling
@@ -186,11 +187,12 @@ if __name__ == "__main__":
 # where $i$ is the imaginary unit now, and no longer an index. The $X_u$ are complex numbers, the *spectrum* of $x$. The
 # transform is a product with a constant matrix, and it can be undone:
 # $x_p = \frac1L \sum_u X_u\,e^{2\pi i\,u p/L}$. Let $W_u$ be the spectrum of a kernel $w$, filled up with zeros to the
-# length $L$, and $\overline{W_u}$ its complex conjugate. What has the spectrum $X_u \overline{W_u}$? Put the sums in:
+# length $L$, and $\overline{W_u}$ its complex conjugate. Which numbers have the spectrum $X_u \overline{W_u}$? Put the
+# sums in:
 #
 # $$\frac1L \sum_u X_u \overline{W_u}\,e^{2\pi i\,u p/L}
 # = \sum_{p'} \sum_j x_{p'} w_j \Bigl[\frac1L \sum_u e^{2\pi i\,u (p - p' + j)/L}\Bigr]
-# = \sum_j x_{p + j}\,w_j ,$$
+# \qquad = \sum_j x_{p + j}\,w_j ,$$
 #
 # because the bracket is 1 where $p' = p + j$ (up to multiples of $L$), and 0 otherwise. That is the convolution!
 # Where the kernel sticks out of the image, it comes in again on the other side. But we don't want those places anyway.
@@ -261,7 +263,7 @@ if __name__ == "__main__":
 # need 64 multiplications for each pixel and each pair of channels; spectra need a few.
 #
 # **Predict.** The second layer of the paper's network: 16 by 16 pixels, padded to 22 by 22, kernels of 8 by 8, 96
-# channels in, 384 out. How many times fewer multiplications do spectra need?
+# channels in, 384 out. How many multiplications do spectra need, compared with windows?
 #
 # - about as many
 # - about 10 times fewer
@@ -282,10 +284,11 @@ def multiplications(H: int, K: int, C: int, F: int, batch: int = 128) -> tuple[f
 
 # %%
 if __name__ == "__main__":
-    print("kernel   by windows   by spectra   ratio")
+    lines = []
     for K in (1, 3, 5, 8, 11):
         direct, spectral = multiplications(22, K, 96, 384)
-        print(f"{K:4} x {K:<2} {direct / 1e6:10.0f} M {spectral / 1e6:10.0f} M {direct / spectral:7.1f}")
+        lines.append([f"{K} × {K}", f"{direct / 1e6:.0f}", f"{spectral / 1e6:.0f}", f"{direct / spectral:.1f}"])
+    tabulate("millions of multiplications", ["kernel", "by windows", "by spectra", "ratio"], lines)
 
 # %% [markdown]
 # For 1 by 1 kernels windows are the better way; the larger the kernel, the more the spectra save. The package's

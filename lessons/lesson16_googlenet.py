@@ -41,6 +41,7 @@ import numpy as np
 from tinyadv import attacks
 from tinyadv.course import compare, figure, profile
 from tinyadv.googlenet import layers, load_googlenet
+from tinyadv.paper.draw import BLUE
 from tinyadv.photographs import GREY_LEVEL, answer, attack_each, missing, photographs, show
 
 PHOTOGRAPHS = {"quick": 6, "lesson": 100, "paper": 100}  # how many are attacked, if there are so many
@@ -76,6 +77,13 @@ if __name__ == "__main__":
     kernels = [K for K, _ in layers().values() if K]
     for K in sorted(set(kernels)):
         print(f"windows of {K} x {K}: {kernels.count(K):2} of GoogLeNet's {len(kernels)} convolutions")
+
+# %% tags=["hide-input"]
+if __name__ == "__main__":
+    with figure("lesson16_trick.png", width=6, height=1.8) as canvas:
+        axes = canvas.subplots()
+        axes.barh(["without", "with"], [pixels * without / 1e6, pixels * with_trick / 1e6], color=BLUE)
+        axes.set(xlabel="million multiplications in the first inception block")
 
 # %% [markdown]
 # More than half of the convolutions only look at one pixel. They mix channels, and that is cheap.
@@ -132,23 +140,22 @@ if __name__ == "__main__":
         print(f"{panda.name}: {answer(model, panda.x)}; after one step: {answer(model, x_adv)}")
         print(f"photograph: {panda.credit}")
     else:
-        print(missing())
+        print("The pictures are missing, and so are the numbers of the cells below:", missing(), sep="\n")
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":
-    with figure("lesson16_figure1.png", width=10, height=4.2) as canvas:
-        if at_hand:
+    if at_hand:
+        with figure("lesson16_figure1.png", width=10, height=4.2) as canvas:
             show(canvas, model, panda.x, x_adv, GREY_LEVEL)
             canvas.supxlabel(f"Photograph: {panda.credit}", fontsize=7)
-        else:
-            axes = canvas.subplots()
-            axes.bar(["with", "without"], [pixels * with_trick / 1e6, pixels * without / 1e6], color="#0072B2")
-            axes.set(ylabel="million multiplications", title="an inception block, with and without the trick")
 
 # %% [markdown]
-# Look at the picture on the left and at the one on the right: they differ by one grey level in every pixel. The panel
-# between them shows only the *signs* of the change, as strongly as a screen can. Alone they look like nothing, and the
-# network is not sure what to say.
+# (The pages of this course are often built without the network and the photographs, which others own. Fetch them by the
+# command above, and run the lesson yourself: you will see what is described here.)
+#
+# Three panels show a giant panda, the signs of the change, and the panda after the step. The first and the last differ
+# by one grey level in every pixel, and nobody can tell them apart. The panel between them shows only the *signs* of the
+# change, as strongly as a screen can. Alone they look like nothing, and the network is not sure what to say.
 #
 # One photograph is an anecdote. The script's photographs were chosen because GoogLeNet is right about each of them.
 #

@@ -270,7 +270,7 @@ def runs(path: Path, tmp_path: Path, monkeypatch, capsys) -> str:
     out = capsys.readouterr().out
     assert not end.value.code
     assert re.search(r"\bours\b.*\bpaper\b", out)
-    assert all(f"{name} (section" in out for name in shown_in(path))
+    assert all(re.search(rf"^ *{name} \((section|appendix)", out, re.M) for name in shown_in(path))
     figures = re.findall(r"^figure: (.+)$", out, re.M)
     assert figures
     assert all((tmp_path / name).stat().st_size > 5_000 for name in figures)

@@ -159,8 +159,14 @@ def missing() -> str:
     """What figure 1 needs and isn't there, with the command to get it; "" if all is there."""
     for path in (weights_path(), folder() / "synset_words.txt", folder() / "photographs" / "photos.json"):
         if not path.exists():
-            return f"{path} does not exist. {COMMAND}"
+            return f"{_from_home(path)} does not exist. {COMMAND}"
     return ""
+
+
+def _from_home(path: Path) -> str:
+    """A path as one types it: below one's own folder with ~."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
 # ---------------------------------------------------------------------------------------------------------

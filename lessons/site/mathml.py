@@ -29,6 +29,7 @@ SAME = {
     r"\dfrac": r"\frac",
     r"\iff": r"\Leftrightarrow",
     r"\big": r"\bigl",
+    r"\bar": r"\overline",  # the accent would lie on the letter
     r"\texttt": r"\mathtt",
 }
 BRACKETS = ("|", "‖", "∥", "{", "}")
@@ -83,6 +84,8 @@ def _mend_accents(parent: ElementTree.Element) -> None:
 def _mend_roots(parent: ElementTree.Element) -> None:
     """A root is at least as tall as a line: browsers hang the one of a small letter below it, its bar on the letter."""
     if _is(parent, "msqrt"):
+        if len(parent) == 1 and len(parent[0]) == 0:
+            parent.set("class", "short")
         parent.append(ElementTree.Element(f"{{{NAMESPACE}}}mspace", {"width": "0", "height": "0.85em"}))
 
 
@@ -96,8 +99,12 @@ def _mend_brackets(parent: ElementTree.Element) -> None:
         if not (grows and bracket in ends):  # \left| ... \right|
             bracket.attrib |= {"stretchy": "false", "lspace": "0", "rspace": "0"}
     for before, after in pairwise(parent):
-        if _is(before, "mo") and (before.text or "") in "([{," and _is(after, "mo") and (after.text or "") in "−+±":
+        core = before[0] if _is(before, "munder", "munderover", "msub", "msubsup") and len(before) else before
+        if _is(core, "mo") and (core.text or "") in "([{,∑" and _is(after, "mo") and (after.text or "") in "−+±":
             after.set("form", "prefix")
+    for child in parent:
+        if _is(child, "mo") and child.get("minsize"):  # \bigl( and its like
+            child.attrib |= {"lspace": "0", "rspace": "0"}
 
 
 def _mend_names(parent: ElementTree.Element) -> None:
@@ -112,10 +119,15 @@ def _mend_names(parent: ElementTree.Element) -> None:
         if _is(core, "mo"):
             core.attrib |= {"lspace": "0", "rspace": "0"}
         after = i + 2 if i + 1 < len(parent) and parent[i + 1].text == APPLIED else i + 1
-        if after < len(parent) and not _is(parent[after], "mo", "mspace"):
+        if after < len(parent) and not _is(parent[after], "mo", "mspace") and not _opens(parent[after]):
             parent.insert(after, _space())
         if i and not _is(parent[i - 1], "mspace") and (not _is(parent[i - 1], "mo") or parent[i - 1].text in CLOSING):
             parent.insert(i, _space())
+
+
+def _opens(element: ElementTree.Element) -> bool:
+    """Whether a row begins with a bracket."""
+    return _is(element, "mrow") and len(element) > 0 and _is(element[0], "mo") and (element[0].text or "") in ("(", "[")
 
 
 def _mend_thousands(parent: ElementTree.Element) -> None:

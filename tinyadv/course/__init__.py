@@ -11,7 +11,7 @@ import ast
 import os
 import runpy
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +134,7 @@ def compare(
     values: Mapping[str, float] | None = None,
     intervals: Mapping[str, tuple[float, float]] | None = None,
     holds: bool | None = None,
+    why: bool = False,
 ) -> None:
     """Show a claim of the paper as a table *this lesson | ours | paper*: printed, or in a notebook as part of the page.
 
@@ -150,37 +151,53 @@ def compare(
         95 % intervals of some of them.
     holds : bool, optional
         Whether the claim's statement holds, where it is one.
+    why : bool
+        Whether to say below the table why ours differ from the paper's, as the claims' page does.
 
     Raises
     ------
     ValueError
         If there is no such claim, or it has no such number.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     from ..paper.claims import select
     from ..paper.results import Measurement, Result, committed
-    from ..paper.show import rows
+    from ..paper.show import note, rows
 
     (about,) = select([claim])
     known, ours = [q.name for q in about.quantities], committed().get(claim)
     if unknown := [name for name in (*(values or {}), *(intervals or {})) if name not in known]:
         raise ValueError(f"{claim} has no {', '.join(unknown)}: there are {', '.join(known)}")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{claim} (section {about.section})", title_justify="left")
+    below = []
     if ours:
-        table.caption = f"ours: profile {ours.profile}, seeds {', '.join(map(str, ours.seeds))}"
+        seeds = f"{'seed' if len(ours.seeds) == 1 else 'seeds'} {', '.join(map(str, ours.seeds))}"
+        below = [f"ours: profile {ours.profile}, {seeds}", *([note(about, ours)] if why else [])]
     measured = Measurement(dict(values or {}), dict(intervals or {}), holds)
     ours_by_label = {row.label: row.ours for row in rows(about, ours)}
     found = rows(about, Result(claim, "lesson", "cpu", [0], [measured]))
     here = {row.label: row.ours for row in found if row.ours not in ("—", "not measured")}
-    table.add_column("")
-    for name in (["this lesson"] if here else []) + ["ours", "paper"]:
-        table.add_column(name)
+    lines = []
     for row in found:
         first = [here.get(row.label, "—")] if here else []
-        table.add_row(row.label, *first, ours_by_label.get(row.label, "—"), row.paper)
+        lines.append([row.label, *first, ours_by_label.get(row.label, "—"), row.paper])
+    head = ["", *(["this lesson"] if here else []), "ours", "paper"]
+    tabulate(f"{claim} ({in_sections(about.section)})", head, lines, "\n".join(below))
+
+
+def in_sections(section: str) -> str:
+    """A claim's sections in words: "section 6" of "6", "sections 2, 8" of "2, 8", "appendix" of "A"."""
+    return "appendix" if section == "A" else f"sections {section}" if "," in section else f"section {section}"
+
+
+def tabulate(title: str, head: Iterable[str], lines: Iterable[Iterable[str]], caption: str = "") -> None:
+    """Show a table of texts, its columns' names in `head`: printed, or in a notebook as part of the page."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head, box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", caption=caption or None)
+    table.caption_justify = "left"
+    for line in lines:
+        table.add_row(*line)
     show_table(table) if in_notebook() else Console().print(table)
 
 

@@ -7,6 +7,7 @@ here as on a terminal, with a text beside each picture for those who do not see 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
@@ -70,13 +71,16 @@ def html(table: Table) -> str:
     rows = list(zip(*(column.cells for column in table.columns), strict=True))
     heads = [_text(column.header) for column in table.columns]
     head = "".join(f'<th scope="col">{said}</th>' if said else "<td></td>" for said in heads)
-    lines = [
-        f'<tr><th scope="row">{_text(first)}</th>' + "".join(f"<td>{_text(cell)}</td>" for cell in rest) + "</tr>"
-        for first, *rest in rows
-    ]
+    lines = [f'<tr><th scope="row">{_text(first)}</th>' + "".join(map(_cell, rest)) + "</tr>" for first, *rest in rows]
     said = f"<caption>{_text(table.title)}</caption>" if table.title else ""
-    below = f"<p>{_text(table.caption)}</p>" if table.caption else ""
+    below = "".join(f"<p>{_text(line)}</p>" for line in str(table.caption or "").splitlines())
     return f"<table>{said}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>{below}"
+
+
+def _cell(value: Any) -> str:
+    """A cell of a table; a number with its interval or unit stays on one line."""
+    number = ' class="number"' if re.fullmatch(r"[-−\d][^a-z]*|—|[\d.]+e-?\d+", str(value)) else ""
+    return f"<td{number}>{_text(value)}</td>"
 
 
 def show_picture(png: bytes, text: str, dark: bytes | None = None) -> None:

@@ -49,6 +49,11 @@ def text(said: object) -> str:
     return "".join(f"\\{c}" if c in r"\`*_{}[]|#~$" else c for c in line)
 
 
+def with_code(said: str) -> str:
+    """`text`, but what stands between backticks stays code."""
+    return "`".join(part if i % 2 else text(f".{part}.")[1:-1] for i, part in enumerate(said.split("`")))
+
+
 def table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     """A Markdown table of cells that are Markdown already."""
     head = list(head)
@@ -225,12 +230,12 @@ def claims_table() -> str:
     results, lines = committed(), []
     for claim in claims().values():
         result = results.get(claim.id)
-        name, state, section = claim_link(claim), badge(claim, result), text(claim.section)
+        name, section = f"{claim_link(claim)} {badge(claim, result)}", text(claim.section)
         for row in rows(claim, result):
             if row.status is not None:
-                lines.append([name, state, text(row.label), text(row.paper), _together(row.ours), section])
-                name = state = section = ""
-    return table(["Claim", "Status", "What", "Paper", "Ours \\[95 % interval\\]", "§"], lines)
+                lines.append([name, text(row.label), _together(row.ours), text(row.paper), section])
+                name = section = ""
+    return table(["Claim", "What", "Ours \\[95 % interval\\]", "Paper", "§"], lines)
 
 
 def _together(said: str) -> str:
@@ -271,11 +276,7 @@ def _details(claim: Claim, result: Result | None) -> str:
     near = [f"{text(q.label)} {text(format_paper(q))}" for q in claim.published]
     more += [f"**Published:** {'; '.join(near) if near else text(claim.paper)}."]
     parts += ["**Definition.** " + more[0], *more[1:]]
-    inner = "\n\n".join(parts)
-    folded = (
-        f"::::{{admonition}} Numbers, figure, definition\n:collapsible: closed\n:class: definition\n\n{inner}\n::::"
-    )
-    return "\n\n".join([*head, folded]) + "\n"
+    return "\n\n".join([*head, _fold("Numbers, figure, definition", parts)])
 
 
 def picture(file: str, dark: str, alt: str, caption: str) -> str:
@@ -308,8 +309,9 @@ def lesson_map() -> str:
     lines = []
     for number in lessons():
         found = answers(_source(number))
-        named = sorted({name for claim in found for name in re.split(r",\s*", claim.section)})
-        lines.append([lesson_link(number), text(", ".join(named)), ", ".join(map(claim_link, found))])
+        named = {name for claim in found for name in re.split(r",\s*", claim.section)}
+        shown = ["appendix" if name == "A" else name for name in SECTIONS if name in named]
+        lines.append([lesson_link(number), text(", ".join(shown)), ", ".join(map(claim_link, found))])
     return table(["Lesson", "§", "Claims"], lines)
 
 
@@ -335,7 +337,8 @@ def points() -> str:
         for i, (name, tests) in enumerate(_tests(number).items()):
             known = len(mistakes(number).get(name, []))
             worth = f"{sum(tests.values()):g}"
-            lines.append([lesson_link(number) if i == 0 else "", f"`{name}`", worth, str(len(tests)), str(known)])
+            lesson = f"[{number}](#lesson-{number:02})" if i == 0 else ""
+            lines.append([lesson, f"`{name}`", worth, str(len(tests)), str(known)])
     return table(["Lesson", "Exercise", "Points", "Tests", "Mistakes known"], lines)
 
 
@@ -348,17 +351,23 @@ def mistakes(number: int) -> dict[str, list[tuple[str, str]]]:
 
 
 def wrong_answers() -> str:
-    """The mistakes that the tests know, lesson by lesson."""
+    """The mistakes that the tests know, lesson by lesson, folded."""
     parts = []
     for number in graded_lessons():
-        lines = [
-            [f"`{name}`" if i == 0 else "", text(mistake), f"… {text(words)} …"]
-            for name, known in mistakes(number).items()
-            for i, (mistake, words) in enumerate(known)
-        ]
-        shown = table(["Exercise", "What goes wrong", "The feedback says"], lines)
-        parts.append(f"### Lesson {number}. {text(title(lessons()[number]))}\n\n{shown}")
+        known = mistakes(number)
+        inner = []
+        for name, wrong in known.items():
+            lines = [[with_code(mistake), f"“{with_code(words)}”"] for mistake, words in wrong]
+            inner.append(f"**`{name}`**\n\n{table(['What goes wrong', 'The feedback says'], lines)}")
+        counted = f"{len(known)} exercises, {sum(map(len, known.values()))} mistakes"
+        parts.append(f"### Lesson {number}. {text(title(lessons()[number]))}\n\n{_fold(counted, inner)}")
     return "\n".join(parts)
+
+
+def _fold(heading: str, parts: Iterable[str]) -> str:
+    """Markdown that stands folded below a line of text."""
+    inner = "\n\n".join(parts)
+    return f"::::{{admonition}} {heading}\n:collapsible: closed\n:class: definition\n\n{inner}\n::::\n"
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -393,7 +402,7 @@ def _summary(name: str) -> str:
     place = Path(__file__).parent.parent / name.replace(".", "/")
     path = place.with_suffix(".py") if place.with_suffix(".py").exists() else place / "__init__.py"
     said = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
-    return "`".join(part if i % 2 else text(f".{part}.")[1:-1] for i, part in enumerate(said.split("`")))
+    return with_code(said)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -418,7 +427,8 @@ def tally() -> str:
     """How many claims there are of each status."""
     words = [word for _, _, word in statuses(committed())]
     counts = {word: words.count(word) for word in SYMBOLS}
-    shown = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+    plural = {"differs": "differ"}
+    shown = ", ".join(f"{n} {plural.get(word, word) if n > 1 else word}" for word, n in counts.items() if n)
     return f"{len(words)} claims: {shown}."
 
 

@@ -56,7 +56,7 @@ UNUSED = {
 MATPLOTLIB_DATA = "matplotlib/mpl-data.zip"  # its fonts and settings, in an archive of their own
 BESIDE = ("pytest", "pluggy", "iniconfig", "pygments", "rich", "filelock")  # what the wheel has not: as installed here
 # Lessons that do not run on a page, and why.
-AT_HOME = {16: "This lesson needs GoogLeNet, which is downloaded at home"}
+AT_HOME = {16: "This lesson needs GoogLeNet: at home, python data_scripts/imagenet.py downloads it. Then run"}
 # Cells that take about a minute there, or more, by words of their code, and how many minutes: they train networks, and
 # that takes nearly six times as long as at home. The page says so.
 LONG = {

@@ -151,14 +151,14 @@ function offerCells() {
     const output = make("div", { className: "run-output" });
     const { minutes } = lesson.cells[i];
     if (!lesson.home) tools.append(button("Run", () => runCell(i, output)));
-    if (minutes) tools.append(make("span", { textContent: `Trains for ${about(minutes)} here. ${atHome()}` }));
+    if (minutes) tools.append(make("span", { textContent: `Takes ${about(minutes)} here. ${atHome()}` }));
     if (lesson.home && !i) tools.append(make("p", { textContent: `${lesson.home}: tinyadv lesson ${lesson.number}` }));
     cell.append(tools, output); // below the output that came with the page
   });
 }
 
 const about = (minutes) => (minutes === 1 ? "about a minute" : `about ${minutes} minutes`);
-const atHome = () => `Run this at home: tinyadv lesson ${lesson.number}`;
+const atHome = () => `It takes less at home: tinyadv lesson ${lesson.number}`;
 
 // Run a cell, after those above it that have not run. Where a cell below has run, or an answer above is another one now,
 // the lesson is run from its start: so a cell finds what it finds when a lesson is read from the top.

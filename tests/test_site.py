@@ -204,7 +204,7 @@ def test_a_table_as_html():
     table.add_row("error", "99.9 % [99.8, 100.0]")
     assert html(table) == (
         '<table><caption>a &lt; b</caption><thead><tr><td></td><th scope="col">ours</th></tr></thead>'
-        '<tbody><tr><th scope="row">error</th><td class="number">99.9 % [99.8, 100.0]</td></tr></tbody>'
+        '<tbody><tr><th scope="row">error</th><td>99.9\u00a0% [99.8,\u00a0100.0]</td></tr></tbody>'
         "</table><p>c &amp; d</p>"
     )
 
@@ -235,7 +235,7 @@ def test_in_a_notebook_tables_and_figures_are_part_of_the_page(tmp_path, monkeyp
         canvas.subplots().set_title("a title")
     assert capsys.readouterr().out == ""
     table, picture = shown
-    assert '<th scope="row">FGSM error</th><td class="number">99.9 %</td>' in table["text/html"]
+    assert '<th scope="row">FGSM error</th><td>99.9\u00a0%</td>' in table["text/html"]
     assert "fgsm-softmax (section 4)" in table["text/plain"]
     assert picture.alt == "Figure. a title"
     assert picture.data == (tmp_path / course.FIGURES / "lesson01_test.png").read_bytes()

@@ -199,7 +199,7 @@ with figure("lesson01_test.png") as canvas:
 """
     said = ask(capsys, do="run", number=1, cells=[code])
     (table,) = [line["html"] for line in said if "html" in line]
-    assert '<th scope="row">FGSM error</th><td class="number">99.9 %</td>' in table
+    assert '<th scope="row">FGSM error</th><td>99.9\u00a0%</td>' in table
     (picture,) = [line for line in said if "picture" in line]
     assert picture["alt"] == "Figure. a title"
     light, dark = (base64.b64decode(picture[name]) for name in ("picture", "dark"))

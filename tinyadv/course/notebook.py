@@ -78,9 +78,17 @@ def html(table: Table) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A cell of a table; a number with its interval or unit stays on one line."""
-    number = ' class="number"' if re.fullmatch(r"[-−\d][^a-z]*|—|[\d.]+e-?\d+", str(value)) else ""
-    return f"<td{number}>{_text(value)}</td>"
+    """A cell of a table; a number stays on one line with its unit, and so does its interval."""
+    if re.fullmatch(r"[-−\d][^a-z]*|[\d.]+e-?\d+", str(value)):
+        return f"<td>{_text(together(str(value)))}</td>"
+    return f"<td>{_text(value)}</td>"
+
+
+def together(said: str) -> str:
+    """A number and its interval, "45.0 % [44.0, 46.0]", with spaces and hyphens at which no line ends but between them."""
+    number, bracket, interval = said.partition(" [")
+    kept = [part.replace(" ", "\u00a0").replace("-", "\u2011") for part in (number, interval)]
+    return bracket.join(kept) if bracket else kept[0]
 
 
 def show_picture(png: bytes, text: str, dark: bytes | None = None) -> None:

@@ -27,6 +27,7 @@ from .contents import answers
 from .exercises import BEGIN, END, exercises, spans, stub, without_rubrics
 from .export import graded_lessons, notebook, tests_folder
 from .grade import tests_of
+from .notebook import together
 
 PREDICT = "**Predict.**"
 WEEKS = {1: (1, 2, 3), 2: (4, 5, 6), 3: (7, 8, 9, 10), 4: (11, 12, 13, 14, 15, 16)}
@@ -239,8 +240,7 @@ def claims_table() -> str:
 
 
 def _together(said: str) -> str:
-    """A number and its interval, on one line."""
-    return text(said).replace(" ", "\u00a0") if "[" in said else text(said)
+    return text(together(said) if "[" in said else said)
 
 
 def claims_details(results: Mapping[str, Result]) -> str:

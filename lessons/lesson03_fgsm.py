@@ -18,8 +18,9 @@ lines on top of the engine, and why it is exact for this model.
 # ## The claims
 #
 # The paper (Goodfellow, Shlens and Szegedy 2015, sections 4 and 5) claims that one gradient is enough to make an
-# adversarial example. Logistic regression that tells threes from sevens with 1.6 % error has 99 % error once each pixel
-# may move by 0.25. And for this model the attack is no approximation: no other change of that size does more harm.
+# adversarial example. Its first case is logistic regression, which tells threes from sevens with an error of 1.6 %. How
+# large is the error once each pixel may move by 0.25? And could another change of that size do more harm? You will
+# predict both, and then see the paper's answers beside ours.
 
 # %%
 from __future__ import annotations

@@ -17,8 +17,8 @@ through what was remembered. It is compared with the package's engine on gradien
 #
 # ## The claims
 #
-# The paper (Goodfellow, Shlens and Szegedy 2015, section 5) says that training logistic regression on its own FGSM
-# examples *is* minimising the mean of $\zeta(\varepsilon\lVert w\rVert_1 - y(w^\top x + b))$, the worst cost of
+# The paper (Goodfellow, Shlens and Szegedy 2015, section 5) compares two ways to train logistic regression: on its own
+# FGSM examples, and by minimising the mean of $\zeta(\varepsilon\lVert w\rVert_1 - y(w^\top x + b))$, the worst cost of
 # lesson 3. The two programs look nothing alike. One makes attacked images and computes their cost; the other never
 # makes an image. Do they have the same gradient?
 #

@@ -18,10 +18,10 @@ range, how straight a deep network's logits are on the way, and an attack that t
 # ## The claims
 #
 # The paper (Goodfellow, Shlens and Szegedy 2015, section 4) attacks the MNIST test images by FGSM with $\varepsilon =
-# 0.25$. Softmax regression is then wrong on 99.9 % of them, a maxout network on 89.4 %. Both are sure of their
-# mistakes: the mean confidence is 79.3 % and 97.6 %. The paper says that turning an image by a small angle towards the
-# gradient works too. Its section 8 adds that along the line $x + \varepsilon\operatorname{sign}(\nabla_x J)$ the logits
-# of a maxout network are piecewise linear (figure 4).
+# 0.25$, on softmax regression, which is linear up to its last step, and on a maxout network, which is not. How often is
+# each of them wrong then, and how sure of its mistakes? The paper also says that turning an image by a small angle
+# towards the gradient works too. Its figure 4 (section 8) shows how the logits of a maxout network change along the
+# line $x + \varepsilon\operatorname{sign}(\nabla_x J)$.
 
 # %%
 import math

@@ -20,10 +20,9 @@ The paper's section 6 once more, one thing changed at a time: noise of the attac
 # Adversarial training changed the network of lesson 8. But *what* about it did the work? A *control* is an experiment
 # that changes one thing only. The paper (Goodfellow, Shlens and Szegedy 2015, section 6) has three:
 #
-# - **Noise instead of the attack.** Trained with each pixel moved by $+\varepsilon$ or $-\varepsilon$ at random, a
-#   maxout network is still wrong on 86.2 % of the images after FGSM with $\varepsilon = 0.25$. With noise uniformly
-#   between $-\varepsilon$ and $\varepsilon$ it is 90.4 %.
-# - **An attack with a derivative,** so that training can go *through* it. It regularises less than FGSM.
+# - **Noise instead of the attack.** Each pixel of a training image moves by $+\varepsilon$ or $-\varepsilon$ at random,
+#   or by a random number between the two. Is this enough to resist FGSM with $\varepsilon = 0.25$?
+# - **An attack with a derivative,** so that training can go *through* it. Does it regularise as FGSM does?
 # - **An attack on hidden activations** instead of pixels. The network answers by making the activations large. On the
 #   last hidden layer it *underfits*: it does badly even on its training images.
 

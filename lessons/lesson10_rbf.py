@@ -19,9 +19,9 @@ them err without confidence, and an attack that aims at confidence.
 #
 # The networks so far are sure of themselves everywhere. The paper (Goodfellow, Shlens and Szegedy 2015, section 7)
 # looks at a kind that is not. A shallow network of *radial basis function* (RBF) units is wrong on 55.4 % of the MNIST
-# test images under FGSM with $\varepsilon = 0.25$. But where it is wrong, its mean confidence is only 1.2 %, against
-# 60.6 % on clean images. It never takes Gaussian noise for a digit (appendix). Deep networks of such units resist too,
-# but gradient descent leaves them with a high *training* error.
+# test images under FGSM with $\varepsilon = 0.25$. But, the paper says, it is much less sure where it is wrong than on
+# clean images, where its mean confidence is 60.6 %. It never takes Gaussian noise for a digit (appendix). Deep networks
+# of such units resist too, but gradient descent leaves them with a high *training* error.
 
 # %%
 from __future__ import annotations

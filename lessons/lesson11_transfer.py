@@ -20,9 +20,9 @@ The paper's section 8: examples of one network shown to others, agreement and it
 # misclassified by others, which have another architecture or were trained on other images. And often they get the
 # *same* wrong class.
 #
-# Take the FGSM examples which a maxout network gets wrong. Softmax regression gives 54.6 % of them the maxout
-# network's wrong class, an RBF network 16.0 %. Among the examples that the other network gets wrong too, the shares
-# are 84.6 % and 54.3 %. The paper's explanation: all these networks resemble *one* linear classifier.
+# Take the FGSM examples which a maxout network gets wrong. To how many of them do softmax regression and an RBF network
+# give the maxout network's wrong class? And to how many of those that the other network gets wrong too? The paper's
+# explanation: all these networks resemble *one* linear classifier.
 
 # %%
 from __future__ import annotations
@@ -54,8 +54,8 @@ NAMES = ("softmax", "maxout", "rbf")
 # $$\frac{\text{agreeing}}{\text{mistakes of } a} = \frac{\text{agreeing}}{\text{common mistakes}} \cdot
 # \frac{\text{common mistakes}}{\text{mistakes of } a} ,$$
 #
-# and the last factor is how often $b$ is wrong where $a$ is. In the paper's numbers it is $54.6 / 84.6 = 64.5\,\%$ for
-# softmax regression, and $16.0 / 54.3 = 29.5\,\%$ for the RBF network.
+# and the last factor is how often $b$ is wrong where $a$ is. The paper gives the other two. So the last is 64.5 % for
+# softmax regression, and 29.5 % for the RBF network.
 #
 # ## Exercise 1 (easy): agreement
 #

@@ -20,13 +20,13 @@ that is attacked through its own inference.
 # ## The claims
 #
 # The paper (Goodfellow, Shlens and Szegedy 2015, section 9) considers two other explanations of adversarial examples,
-# and rejects both.
+# and puts both to the test.
 #
-# - *Each network has quirks of its own, and an average over many has none.* But twelve maxout networks, trained from
-#   different random starts and averaged, are wrong on 91.1 % of the FGSM examples with $\varepsilon = 0.25$ that were
-#   made on all of them, and on 87.9 % of those made on one member.
-# - *A model that learned what images look like is not fooled.* But the multi-prediction deep Boltzmann machine
-#   (MP-DBM), a generative model, is wrong on 0.88 % of the clean images and on 97.5 % of its FGSM examples.
+# - *Each network has quirks of its own, and an average over many has none.* The test: twelve maxout networks, trained
+#   from different random starts and averaged, see FGSM examples with $\varepsilon = 0.25$ that were made on all of
+#   them, or on one member.
+# - *A model that learned what images look like is not fooled.* The test: a generative model, the multi-prediction deep
+#   Boltzmann machine (MP-DBM), which is wrong on 0.88 % of the clean images, and FGSM examples made on it.
 
 # %%
 from __future__ import annotations

@@ -19,17 +19,12 @@ what sigmoids or RBF units change, and how one gradient step turns noise into a 
 #
 # Give a classifier noise: 784 independent normal numbers of mean 0 and variance 1. Such an input shows no digit, so it
 # is an error if some class gets a probability above one half. The paper (Goodfellow, Shlens and Szegedy 2015, appendix)
-# calls these inputs *rubbish class examples*, and tries 10,000 of them:
-#
-# | network | error | confidence on mistakes |
-# |---|---|---|
-# | maxout with softmax on top | 98.35 % | 92.8 % |
-# | maxout with independent sigmoids on top | 68 % | 87.9 % |
-# | softmax regression | 59.8 % | 70.8 % |
-# | RBF network | 0 % | |
+# calls these inputs *rubbish class examples*, and shows 10,000 of them to four networks: maxout with a softmax on top,
+# maxout with independent sigmoids on top, softmax regression and an RBF network. How often does each see a digit, and
+# how sure is it?
 #
 # The errors are very unevenly spread over the classes: 45.3 % of the maxout network's errors are fives, and none is an
-# eight. And one gradient step turns a sample of noise into an example of any *wanted* class.
+# eight. And the paper takes one gradient step from a sample of noise, towards a *wanted* class.
 
 # %%
 from __future__ import annotations

@@ -21,10 +21,10 @@ spectra, all equal; then a trained convolutional maxout network, and what it see
 # the paper (Goodfellow, Shlens and Szegedy 2015) has a *convolutional* maxout network.
 #
 # - FGSM with $\varepsilon = 0.1$ fools it on 87.15 % of the test images (section 4).
-# - It sees some class in 93.4 % of 1,000 samples of Gaussian noise, with a mean confidence of 84.4 %. Half of these
-#   answers are frogs (appendix).
-# - One gradient step turns a sample of noise into an airplane in 24.7 % of the tries, and into a frog or a truck in
-#   100 % (appendix and figure 5).
+# - It is shown 1,000 samples of Gaussian noise. In how many does it see something? Half of its answers are frogs
+#   (appendix).
+# - One gradient step turns a sample of noise into a frog or a truck every time, and into an airplane less often
+#   (appendix and figure 5). How often?
 
 # %%
 from __future__ import annotations

@@ -67,6 +67,16 @@ def test_the_table_of_claims_has_each_once_and_a_line_for_each_value():
     assert all("<br>" not in line for line in lines)
 
 
+def test_the_reference_has_every_operation():
+    from tinyadv import ops
+    from tinyadv.tensor import Op
+
+    page = texts()["reference/ops.md"]
+    operations = [name for name, value in vars(ops).items() if isinstance(value, Op) and not name.startswith("_")]
+    assert "sigmoid" in operations
+    assert [name for name in operations if f".. py:function:: tinyadv.ops.{name}(" not in page] == []
+
+
 def test_every_claim_has_a_place_to_link_to():
     assert sorted(re.findall(r"^\(claim-([\w-]+)\)=$", texts()["claims.md"], re.M)) == sorted(claims())
 

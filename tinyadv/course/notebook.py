@@ -86,9 +86,7 @@ def _cell(value: Any) -> str:
 
 def together(said: str) -> str:
     """A number and its interval, "45.0 % [44.0, 46.0]", with spaces and hyphens at which no line ends, but for one."""
-    number, bracket, interval = said.partition(" [")
-    kept = [part.replace(" ", "\u00a0").replace("-", "\u2011") for part in (number, interval)]
-    return bracket.join(kept) if bracket else kept[0]
+    return re.sub(r" (?!\\?\[)", "\u00a0", said).replace("-", "\u2011")
 
 
 def show_picture(png: bytes, text: str, dark: bytes | None = None) -> None:

@@ -7,13 +7,16 @@ nothing needs Sphinx. Pages are MyST Markdown: `(name)=` is a target, `[text](#n
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import runpy
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from html import escape
+from importlib import import_module
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from ..paper.claims import Claim, claims
@@ -22,6 +25,7 @@ from ..paper.results import Result, committed, format_paper, status, statuses
 from ..paper.show import entry, rows
 from ..paper.show import seeds as seeds_of
 from ..paper.show.report import SECTIONS, SYMBOLS
+from ..tensor import Op
 from . import lessons, title
 from .contents import answers
 from .exercises import BEGIN, END, exercises, spans, stub, without_rubrics
@@ -34,8 +38,10 @@ WEEKS = {1: (1, 2, 3), 2: (4, 5, 6), 3: (7, 8, 9, 10), 4: (11, 12, 13, 14, 15, 1
 # What readers of the code meet first, in the order in which it is best read.
 MODULES = {
     "The engine": ["tensor", "ops", "backend", "gradcheck"],
-    "Networks, costs, attacks": ["layers", "models", "losses", "attacks"],
-    "Training and measuring": ["optim", "training", "metrics", "datasets", "storage", "progress", "machine"],
+    "Networks, costs, attacks": ["layers", "images", "models", "losses", "attacks", "dbm", "googlenet", "photographs"],
+    "Training and measuring": [
+        "optim", "training", "metrics", "datasets", "preprocessing", "storage", "progress", "machine",
+    ],
     "The evidence": [
         "paper.claims", "paper.results", "paper.profiles", "paper.recipes", "paper.lab", "paper.measure.common",
         "paper.audit", "paper.run", "paper.show.text", "paper.show.report",
@@ -240,7 +246,7 @@ def claims_table() -> str:
 
 
 def _together(said: str) -> str:
-    return text(together(said) if "[" in said else said)
+    return together(text(said)) if "[" in said else text(said)
 
 
 def claims_details(results: Mapping[str, Result]) -> str:
@@ -388,10 +394,32 @@ def reference() -> str:
 def module_page(name: str) -> str:
     """The page of a module, filled in from its docstrings."""
     target = f"(module-page-{name.replace('.', '-')})="
+    described = "\n\n".join(map(_operation, _operations(name)))
+    more = f"\n## Operations\n\n```{{eval-rst}}\n{described}\n```\n" if described else ""
     return (
         f"{target}\n# {_dotted(name)}\n\n```{{eval-rst}}\n.. automodule:: {_dotted(name)}\n   :members:\n"
-        "   :member-order: bysource\n```\n"
+        f"   :member-order: bysource\n```\n{more}"
     )
+
+
+def _operations(name: str) -> list[Op]:
+    """The public operations of a module, in their order there: Sphinx takes them for data, and leaves them out."""
+    module = vars(import_module(_dotted(name)))
+    return [
+        value
+        for key, value in module.items()
+        if isinstance(value, Op) and not key.startswith("_") and value.forward.__module__ == _dotted(name)
+    ]
+
+
+def _operation(op: Op) -> str:
+    """An operation as reStructuredText: how it is called, and its docstring."""
+    said = inspect.cleandoc(op.forward.__doc__ or "")
+    said = re.sub(r"^Raises\n-+\n(\w+)\n +", r"Raises \1. ", said, flags=re.M)
+    said = re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", said)
+    said = re.sub(r"[*|]", r"\\\g<0>", said)
+    called = str(inspect.signature(op.forward)).replace("'", "")
+    return f".. py:function:: {op.forward.__module__}.{op.forward.__name__}{called}\n\n{indent(said, '   ')}"
 
 
 def _dotted(name: str) -> str:

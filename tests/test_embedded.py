@@ -43,8 +43,9 @@ def test_these_travel_and_take_little_room():
 def test_it_is_a_float32_network_of_its_file_s_numbers(name):
     model, (arrays, _) = embedded(name), load_arrays(EMBEDDED / f"{name}.safetensors")
     assert {p.dtype.name for p in parameters(model)} == {"float32"}
-    # the RBF network's confidence on mistakes, 1.21 %, would be 1.39 % in float16
-    assert {a.dtype.name for a in arrays.values()} == {"float32" if name == "rbf" else "float16"}
+    # in float16 the RBF network's confidence on mistakes, 1.21 %, would be 1.39 %, and the naive maxout network's 0.3
+    # points lower, because one of its mistakes would be none
+    assert {a.dtype.name for a in arrays.values()} == {"float32" if name in ("rbf", "maxout-naive") else "float16"}
     for key, p in named_parameters(model).items():
         assert np.array_equal(p.data, arrays[key])
 

@@ -64,7 +64,7 @@ const NAMES = {
 
 // Guided questions: a question, answers to choose from, what is then set up, and what it shows; on an image of which
 // all that they say is true.
-const EXAMPLE = "156";
+const EXAMPLE = "183";
 const QUESTIONS = [
   {
     en: ["Every pixel moves by 0.25 at random. What happens to the answers?", ["almost nothing", "half are wrong", "most are wrong"],
@@ -86,8 +86,8 @@ const QUESTIONS = [
   },
   {
     en: ["Move the other way: ε = −0.25. What does softmax regression do with the label's probability?", ["lowers it too", "raises it"],
-      "It raises it, as the maxout networks do unless it is 100 % already: downhill the cost falls, however odd the image looks. Only the RBF network is less sure: the image is far from all of its centres."],
-    zh: ["反方向移动：ε = −0.25。softmax 回归给标签的概率会怎样？", ["也下降", "上升"], "上升；maxout 网络也一样（除非已是 100 %）：沿下坡方向代价下降。只有 RBF 网络更不确定：图像远离它的所有中心。"],
+      "It raises it, as the naive maxout network does unless it is 100 % already: downhill the cost falls, however odd the image looks. The adversarially trained network is a little less sure there, and the RBF network not sure at all: the image is far from all of its centres."],
+    zh: ["反方向移动：ε = −0.25。softmax 回归给标签的概率会怎样？", ["也下降", "上升"], "上升；普通训练的 maxout 网络也一样（除非已是 100 %）：沿下坡方向代价下降。对抗训练的网络稍不确定，RBF 网络则完全不确定：图像远离它的所有中心。"],
     state: { attack: "fgsm", eps: -0.25 },
   },
   {

@@ -54,12 +54,12 @@ HEADLINE = (
     ("fgsm-maxout", "confidence_on_mistakes", "its confidence where it is wrong"),
     ("noise-sign", "error", "trained with noise of random signs: error under FGSM"),
     ("noise-uniform", "error", "trained with uniform noise: error under FGSM"),
+    ("adv-robust-1600", "error", "adversarially trained, 240 units for the paper’s 1600: error under FGSM"),
     ("adv-transfer", "error_naive_to_trained", "examples of the naive network on the adversarially trained one: error"),
     ("adv-transfer", "error_trained_to_naive", "examples of the adversarially trained network on the naive one: error"),
     ("transfer-both-wrong", "agreement_softmax_maxout", "softmax regression and maxout, both wrong: same class"),
     ("transfer-both-wrong", "agreement_rbf_maxout", "RBF network and maxout, both wrong: same class"),
     ("ensemble-12", "error_ensemble", "twelve networks, attacked as a whole: error"),
-    ("ensemble-12", "error_member", "attacked through one of them: error"),
 )
 SPEED = ("train240", "train1600", "fgsm100", "fgsm1000", "softmax")
 

@@ -364,7 +364,7 @@ if __name__ == "__main__":
 # %% [markdown]
 # Left and middle: filters, grey where a weight is 0. (Those that look like noise are pieces that hardly ever win.)
 # Right: the errors on validation images during a longer run of ours. The clean error (blue) falls fast and levels off.
-# The error on attacked images (orange) falls slowly, and goes on falling.
+# The error on attacked images (orange) falls slowly and unevenly: late in training it still goes up and down by points.
 #
 # ## To think about
 #

@@ -250,8 +250,8 @@ if __name__ == "__main__":
 # of units only one changes its slope at a time, and the sum hardly notices.
 #
 # Below the curves are images on the line, each with its $\varepsilon$ and the network's answer. The network has an
-# opinion about every one of them. Uphill it is right only near $\varepsilon = 0$. The table says how often it is right on
-# each side of 0, on average over the hundred fours.
+# opinion about every one of them. Uphill it is right only near $\varepsilon = 0$. The table says how often it is right
+# on each side of 0, on average over the hundred fours.
 #
 # ## How much does the cost rise?
 #

@@ -99,7 +99,7 @@ def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
         axes.plot(details["eps"], errors, style, color=colour, label=label, clip_on=False)
     axes.axvline(EPS, color=GREY, linewidth=1.5, linestyle=":", label="ε used in training")
     axes.set(xlabel="ε of the attack (FGSM)", ylabel="error, %", ylim=(0, 100))
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="center right")
     for name, label, colour, style in (
         ("masks", "attack under masks", BLUE, "o-"),
         ("unmasked", "attack without dropout", GREEN, "^-."),

@@ -107,7 +107,7 @@ def test_compare_puts_ours_beside_the_papers(capsys):
     assert any("123" in line for line in lines)
     (confidence,) = [line for line in lines if "confidence" in line]
     assert "mistakes   —" in confidence, "what the lesson did not measure"
-    assert f"ours: profile {result.profile}, seed" in lines[-1]
+    assert f"ours: profile {result.profile}, seed 0" in lines[-1]
 
 
 def test_compare_without_values_shows_what_was_published(capsys):

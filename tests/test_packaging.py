@@ -25,11 +25,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 INFO = f"tinyadv-{PROJECT['version']}.dist-info"
 COMMAND = "from tinyadv.cli import main; main()"
 CACHES = {"__pycache__", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
-# The kinds of file that belong to the project; "" has the licences. Another kind is a file left behind, or new here.
-KINDS = {
-    "", ".css", ".html", ".ipynb", ".j2", ".js", ".json", ".lock", ".md", ".png", ".py", ".safetensors", ".sha256",
-    ".svg", ".toml", ".txt", ".typed", ".xz",
-}  # fmt: skip
 
 
 def python(
@@ -100,7 +95,8 @@ def test_the_wheel_holds_nothing_else(names, wheel):
     assert {name.partition("/")[0] for name in names} == {"tinyadv", INFO}
     extra = {name for name in names if name.startswith("tinyadv/")} - files_of(ROOT / "tinyadv")
     assert all(name.startswith(("tinyadv/_lessons/", "tinyadv/_exercises/")) for name in extra), sorted(extra)
-    assert {Path(name).suffix for name in extra} <= KINDS
+    # "": the licence of the lessons
+    assert {Path(name).suffix for name in extra} <= {"", ".css", ".ipynb", ".js", ".md", ".py", ".svg"}
     assert not [name for name in names if "cache" in name or name.endswith(".pyc")]
     assert not [name for name in names if "/test_" in name and not name.startswith("tinyadv/_exercises/test_lesson")]
     assert wheel.stat().st_size < 32e6  # of which the embedded networks are at most 20 MB
@@ -118,7 +114,10 @@ def test_the_source_distribution_holds_the_checkout_and_nothing_else(sdist):
     assert {member.name.partition("/")[0] for member in members} == {f"tinyadv-{PROJECT['version']}"}
     wanted = set.union(SDIST_FILES, *(files_of(ROOT / folder) for folder in SDIST_FOLDERS))
     assert {member.name.partition("/")[2] for member in members} == wanted
-    assert {Path(name).suffix for name in wanted} <= KINDS
+    assert {Path(name).suffix for name in wanted} <= {
+        "", ".css", ".html", ".ipynb", ".j2", ".js", ".json", ".lock", ".md", ".png", ".py", ".safetensors", ".sha256",
+        ".svg", ".toml", ".txt", ".typed", ".xz",
+    }  # fmt: skip
     assert sdist.stat().st_size < 40e6
 
 

@@ -161,7 +161,7 @@ def compare(
     """
     from ..paper.claims import select
     from ..paper.results import Measurement, Result, committed
-    from ..paper.show import note, rows
+    from ..paper.show import note, rows, seeds
 
     (about,) = select([claim])
     known, ours = [q.name for q in about.quantities], committed().get(claim)
@@ -169,8 +169,7 @@ def compare(
         raise ValueError(f"{claim} has no {', '.join(unknown)}: there are {', '.join(known)}")
     below = []
     if ours:
-        seeds = f"{'seed' if len(ours.seeds) == 1 else 'seeds'} {', '.join(map(str, ours.seeds))}"
-        below = [f"ours: profile {ours.profile}, {seeds}", *([note(about, ours)] if why else [])]
+        below = [f"ours: profile {ours.profile}, {seeds(ours)}", *([note(about, ours)] if why else [])]
     measured = Measurement(dict(values or {}), dict(intervals or {}), holds)
     ours_by_label = {row.label: row.ours for row in rows(about, ours)}
     found = rows(about, Result(claim, "lesson", "cpu", [0], [measured]))

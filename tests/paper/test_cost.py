@@ -11,7 +11,7 @@ from tiny import tiny_mnist, use
 from tinyadv import training
 from tinyadv.machine import blas_threads
 from tinyadv.paper import cost
-from tinyadv.paper.cost import Stopwatch, path_of, read, setup
+from tinyadv.paper.cost import Ledger, Stopwatch, path_of, read, setup
 from tinyadv.paper.lab import Lab, Recipe
 from tinyadv.paper.results import Measurement, Result, Stint
 from tinyadv.paper.show.costs import core_hours, costs, summary
@@ -95,6 +95,18 @@ def test_waiting_is_no_work():
     time.sleep(0.3)
     seconds, core_seconds = watch.read()
     assert core_seconds < 0.2 < seconds
+
+
+def test_what_is_killed_between_its_last_checkpoint_and_its_entry_has_an_account(place, monkeypatch):
+    def killed(ledger, entry, last):
+        if last:
+            raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Ledger, "end", killed)
+        trained(place, RECIPE)
+    assert path_of(place, RECIPE).exists()  # written when it began
+    assert trained(place, RECIPE) == []  # nothing was left to train: what the killed epochs took is not known
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"cost": 3}', b'{"cost": [{}]}', b"[" * 100_000])

@@ -70,6 +70,7 @@ class Ledger:
         if not done:
             self.stints = [stint for stint in self.stints if stint.title != title]
         self.now, self.watch, self.written = Stint(title, setup=setup()), Stopwatch(), 0.0
+        write_atomically(self.path, as_text(self.stints))  # a training killed before its first entry leaves one too
         self.progress.begin(title, epochs, done)
 
     def advance(self, epoch: float, loss: float) -> None:

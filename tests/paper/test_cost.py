@@ -102,9 +102,10 @@ def test_what_is_killed_between_its_last_checkpoint_and_its_entry_has_an_account
         if last:
             raise SystemExit
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+    with monkeypatch.context() as patch:
         patch.setattr(Ledger, "end", killed)
-        trained(place, RECIPE)
+        with pytest.raises(SystemExit):
+            trained(place, RECIPE)
     assert path_of(place, RECIPE).exists()  # written when it began
     assert trained(place, RECIPE) == []  # nothing was left to train: what the killed epochs took is not known
 

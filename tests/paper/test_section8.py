@@ -20,6 +20,7 @@ from tinyadv.paper.draw.section8 import SHOWN
 from tinyadv.paper.measure import MEASURES, section8
 from tinyadv.paper.measure.section8 import pieces_along
 from tinyadv.paper.results import Result
+from tinyadv.paper.rounding import Rounded
 
 EPS, IMAGES = 0.25, 80
 MAXOUT, SOFTMAX, RBF = (
@@ -340,6 +341,8 @@ def test_fig4(monkeypatch):
         assert images["linear_pieces"][at] > 10
     for name in ("correct_share", "correct_share_up", "correct_share_down", "linear_pieces"):
         assert m.values[name] == pytest.approx(np.mean(images[name]))
+        assert m.values[f"{name}_exact"] == m.values[name]  # in float64, of a network that is not that sure
+    assert m.values["wrong_beyond_exact"] == m.values["wrong_beyond"]
     far = eps[abs(eps) > 2.0005]
     for k in (4, 7):  # of those that are classified correctly, which are wrong everywhere far away
         wrong = []
@@ -358,21 +361,43 @@ def test_fig4(monkeypatch):
     )
 
 
+def test_fig4_along_the_gradient_that_lost_the_true_class(monkeypatch):
+    train, validation, test = tiny_mnist()
+    use(monkeypatch, MNIST(train, validation, Split(test.x[-IMAGES:], test.y[-IMAGES:])))
+    lab = GivenLab(dtype="float32")
+    network, (x, y) = lab.given[MAXOUT], lab.data.test
+    made_sure(network, 40.0)
+    m, fours = measured("fig4-eps-trace", lab), np.flatnonzero(y == 4)[: section8.TRACED]
+    eps, hand = np.linspace(-10, 10, 2001), section8.in_float64(network)
+    for end, made in (("", rounded_fgsm), ("_exact", section8.attack)):
+        directions = np.sign(made(network, x, y) - x)[fours].astype("float64")
+        right = np.array(
+            [hand(x[i] + eps[:, None] * d).argmax(axis=1) == 4 for i, d in zip(fours, directions, strict=True)]
+        )
+        assert m.values[f"correct_share{end}"] == pytest.approx(right.mean(), abs=2e-3)
+        of_those = right[network(x[fours]).argmax(axis=1) == 4][:, abs(eps) > 2.005]
+        assert m.values[f"wrong_beyond{end}"] == pytest.approx(np.mean(~of_those.any(axis=1)))
+        assert m.details[f"four{end}"]["direction"] == directions[0].astype(int).tolist()
+    assert m.values["correct_share"] != m.values["correct_share_exact"]
+
+
 @pytest.mark.parametrize(
-    ("fours", "others", "bent", "holds"),
+    ("fours", "others", "exact", "bent", "holds"),
     [
-        (True, False, None, True),  # it is judged on fours
-        (False, True, None, False),
-        (True, True, 4, False),
-        (True, True, 7, False),  # every image has to be piecewise linear
+        (True, False, False, None, True),  # it is judged on fours, by the software's gradient
+        (False, True, False, None, False),
+        (False, True, True, None, False),
+        (True, True, True, 4, False),
+        (True, True, True, 7, False),  # every image has to be piecewise linear
     ],
 )
-def test_the_predicate_of_fig4(monkeypatch, fours, others, bent, holds):
+def test_the_predicate_of_fig4(monkeypatch, fours, others, exact, bent, holds):
     lab, line = world(monkeypatch), section8._line
     monkeypatch.setattr(section8, "predict", lambda model, x: lab.data.test.y)
 
-    def planted(model, network, x, y):
-        found = line(model, network, x, y) | {"wrong_beyond": fours if y[0] == 4 else others}
+    def planted(model, attacked, x, y):
+        of_four = fours if isinstance(attacked, Rounded) else exact
+        found = line(model, attacked, x, y) | {"wrong_beyond": of_four if y[0] == 4 else others}
         return found | ({"deviation": 1e-6} if y[0] == bent else {})
 
     monkeypatch.setattr(section8, "_line", planted)
@@ -389,7 +414,12 @@ def test_a_network_that_bends_elsewhere_is_noticed(monkeypatch):
 def test_the_figure_of_the_line(monkeypatch):
     details = saved("fig4-eps-trace", measured("fig4-eps-trace", world(monkeypatch))).measurements[0].details
     canvas, four = drawn("fig4-eps-trace", details), details["four"]
-    axes, *panels = canvas.subfigs[0].axes + canvas.subfigs[1].axes
+    (axes, exact), panels = canvas.subfigs[0].axes, canvas.subfigs[1].axes
+    assert [list(line.get_ydata()) for line in exact.get_lines()] == np.transpose(
+        details["four_exact"]["logits"]
+    ).tolist()
+    del details["four_exact"]  # as in results from before it was measured
+    assert len(drawn("fig4-eps-trace", details).subfigs[0].axes) == 1
     curves = {line.get_label(): line for line in axes.get_lines()}
     for k in range(10):
         assert list(curves[f"class {k}"].get_ydata()) == [z[k] for z in four["logits"]]

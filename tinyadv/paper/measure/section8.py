@@ -221,33 +221,39 @@ SIDES = ("correct_share", "correct_share_up", "correct_share_down")  # of the wh
 def fig4_eps_trace(lab: Lab, seed: int, naive: Trained) -> Measurement:
     """Logits along x + eps sign(grad J): every linear piece, and where the class is right, for 4s and by digit.
 
-    The gradient is the exact one: in the paper's figure the logit of the 4 falls uphill, as it does with this one.
+    The statement is about the software's gradient, and so are the numbers by digit.
     """
     network, (x, y) = naive.network, lab.data.test
     model, labels = in_float64(network), to_device(y, "cpu")
     right = to_device(predict(network, x) == y, "cpu")
-    lines = {k: [_line(model, network, x[i : i + 1], y[i : i + 1]) for i in _first(labels == k)] for k in range(10)}
-    fours, correct = lines[4], {k: [right[i] for i in _first(labels == k)] for k in range(10)}
-    by_digit = {
-        k: [line["wrong_beyond"] for line, counts in zip(lines[k], correct[k], strict=True) if counts] for k in lines
-    }
-    values = Values()
-    values.values = {name: mean(line[name] for line in fours) for name in (*SIDES, "linear_pieces")}
-    values.share("wrong_beyond", sum(by_digit[4]), len(by_digit[4]))
-    for k in range(10):
-        values.share(f"wrong_beyond_{k}", sum(by_digit[k]), len(by_digit[k]))
-    linear = all(line["deviation"] <= 1e-9 for of_digit in lines.values() for line in of_digit)
-    holds = linear and values.values["wrong_beyond"] > 0.5
-    keys = (*SIDES, "linear_pieces", "deviation")
+    images = {k: _first(labels == k) for k in range(10)}
+    exact, lines = (
+        {k: [_line(model, of, x[i : i + 1], y[i : i + 1]) for i in images[k]] for k in images}
+        for of in (network, software(network))
+    )
+
+    def far_away(found: dict[int, list[dict[str, Any]]], k: int) -> tuple[int, int]:
+        """How many of how many images of a digit that are classified correctly are wrong on both sides."""
+        wrong = [line["wrong_beyond"] for line, i in zip(found[k], images[k], strict=True) if right[i]]
+        return sum(wrong), len(wrong)
+
+    values, keys = Values(), (*SIDES, "linear_pieces", "deviation")
+    for end, found in (("", lines), (EXACT, exact)):
+        values.values |= {name + end: mean(line[name] for line in found[4]) for name in (*SIDES, "linear_pieces")}
+        values.share(f"wrong_beyond{end}", *far_away(found, 4))
+    for k in lines:
+        values.share(f"wrong_beyond_{k}", *far_away(lines, k))
+    straight = all(line["deviation"] <= 1e-9 for of in (lines, exact) for digit in of.values() for line in digit)
     details = {
-        "images": {key: [line[key] for line in fours] for key in keys},
+        "images": {key: [line[key] for line in lines[4]] for key in keys},
         "by_digit": {
             str(k): {name: mean(line[name] for line in lines[k]) for name in SIDES} | {"images": len(lines[k])}
             for k in lines
         },
-        "four": fours[0]["trace"],
+        "four": lines[4][0]["trace"],
+        "four_exact": exact[4][0]["trace"],
     }
-    return values.measurement(holds=holds, details=details)
+    return values.measurement(holds=straight and values.values["wrong_beyond"] > 0.5, details=details)
 
 
 def _first(chosen: Array) -> list[int]:
@@ -255,9 +261,11 @@ def _first(chosen: Array) -> list[int]:
     return [int(i) for i in array_module(chosen).flatnonzero(chosen)[:TRACED]]
 
 
-def _line(model: Network, network: Network, x: Array, y: Array) -> dict[str, Any]:
-    """One image's line: the share where it is right, the pieces, and how far from linear the network is on them."""
-    direction = to_device(sign(input_gradient(network, x, y)), "cpu")[0].astype("float64")
+def _line(model: Network, attacked: Any, x: Array, y: Array) -> dict[str, Any]:
+    """One image's line along the attacked network's gradient: the share where it is right, the pieces, and how far from
+    linear the network is on them.
+    """
+    direction = to_device(sign(input_gradient(attacked, x, y)), "cpu")[0].astype("float64")
     start, label = to_device(x, "cpu")[0].astype("float64"), int(y[0])
     t, z = pieces_along(model, start, direction, -REACH, REACH)
     picked = linspace(0, len(t) - 2, min(CHECKED, len(t) - 1)).astype(int)

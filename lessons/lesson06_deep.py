@@ -211,10 +211,10 @@ def trace(model, x, y):
     a = (points @ W.data.reshape(-1, 784).T + b.data).reshape(-1, *W.shape[:2])
     print(f"One line: 2,001 points show {count_pieces(a)} pieces of the first layer; the whole network has {exact[0]}.")
     values = {
-        "correct_share_up": right[:, eps > 0].mean(),
-        "correct_share_down": right[:, eps < 0].mean(),
-        "correct_share": right.mean(),
-        "linear_pieces": np.mean(exact),
+        "correct_share_up_exact": right[:, eps > 0].mean(),
+        "correct_share_down_exact": right[:, eps < 0].mean(),
+        "correct_share_exact": right.mean(),
+        "linear_pieces_exact": np.mean(exact),
     }
     compare("fig4-eps-trace", values)
     return z, directions
@@ -251,7 +251,8 @@ if __name__ == "__main__":
 #
 # Below the curves are images on the line, each with its $\varepsilon$ and the network's answer. The network has an
 # opinion about every one of them. Uphill it is right only near $\varepsilon = 0$. The table says how often it is right
-# on each side of 0, on average over the hundred fours.
+# on each side of 0, on average over the hundred fours. (Here too the rows that do not say so are about the gradient of
+# the paper's software.)
 #
 # ## How much does the cost rise?
 #
@@ -407,12 +408,16 @@ if __name__ == "__main__":
 # ## To think about
 #
 # The caption of figure 4 says that the right class is found only on a thin manifold around the data. The table of
-# figure 4 gives the two sides of $\varepsilon = 0$ separately. Which side fits the caption, and why does the other not?
+# figure 4 gives the two sides of $\varepsilon = 0$ separately. Take the rows of the exact gradient: which side fits the
+# caption, and why does the other not? In the column *ours*, of a network that was trained for long, the rows of the
+# software's gradient fit on both sides. What may that gradient lack?
 #
 # ### BEGIN SOLUTION
-# **For the teacher**, 3 points. 1: $\varepsilon > 0$ raises the cost of the true class, and that class soon loses. 1:
+# **For the teacher**, 4 points. 1: $\varepsilon > 0$ raises the cost of the true class, and that class soon loses. 1:
 # $\varepsilon < 0$ lowers it as long as the slopes stay, often far out, on images that are no digits any more. 1: both
-# have the same cause: far out the logits simply go on along their last pieces, right or wrong (lesson 13).
+# have the same cause: far out the logits simply go on along their last pieces, right or wrong (lesson 13). 1: it lacks
+# the true class, where the network is sure. Downhill it lowers the other logits, but nothing in it makes the true one
+# rise, so some other class wins on that side too (lesson 14).
 # ### END SOLUTION
 #
 # ## Summary

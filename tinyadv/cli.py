@@ -233,7 +233,7 @@ def _offer_claims(incomplete: str) -> list[tuple[str, str]]:
 
     before, comma, begun = incomplete.rpartition(",")
     found = [claim for claim in registry().values() if claim.id.startswith(begun)]
-    return [(f"{before}{comma}{claim.id}", f"section {claim.section}") for claim in found]
+    return [(f"{before}{comma}{claim.id}", claim.where) for claim in found]
 
 
 def _offer_profiles(incomplete: str) -> list[str]:
@@ -431,7 +431,7 @@ def claims(
             parts += [f"Has to hold, for every seed: {claim.predicate}"] if claim.predicate else []
             parts += _cost(results.get(claim.id))
             paragraphs = [" ".join(part.split()) for part in parts]
-            console.print("", f"{claim.id}, section {claim.section}", *paragraphs, sep="\n", markup=False)
+            console.print("", f"{claim.id}, {claim.where}", *paragraphs, sep="\n", markup=False)
 
 
 def _cost(result: Result | None) -> list[str]:

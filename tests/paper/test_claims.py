@@ -133,6 +133,11 @@ def test_select():
     assert len(select(iter(["fgsm-softmax"]))) == 1
 
 
+def test_a_claim_says_where_it_stands():
+    found = [claim.where for claim in select(["adv-train-240", "transfer-subsets", "rubbish-skew"])]
+    assert found == ["section 6", "sections 2, 8", "appendix"]
+
+
 def test_a_good_text_is_read():
     claim = parse(GOOD)["some-claim"]
     assert claim.definition == "On two lines."

@@ -246,6 +246,24 @@ def test_the_log_has_the_attack_by_the_software_s_gradient_too(tmp_path, data, m
     assert found["software_confidence_on_mistakes"] == by_software.confidence_on_mistakes
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "attacked"),
+    [
+        ("objective", "clean", 50),
+        ("objective", "adversarial", 200),
+        ("stop_on", "error", 50),
+        ("stop_on", "adversarial_error", 200),
+    ],
+)
+def test_the_log_attacks_as_many_images_as_it_is_for(tmp_path, data, monkeypatch, field, value, attacked):
+    monkeypatch.setattr(laboratory, "LOOKED_AT", 50)
+    lab, (x, y) = Lab(tmp_path), data.validation
+    network, recipe = lab.network(SMALL), replace(SMALL, **{field: value})
+    found, some = lab._validate(recipe, network), laboratory.fgsm(network, x[:attacked], y[:attacked], eps=EPS)
+    assert found["adversarial_error"] == evaluate(network, some, y[:attacked]).error
+    assert found["error"] == evaluate(network, x, y).error
+
+
 def test_another_seed_gives_another_network_of_the_same_training(tmp_path, data, trainings):
     lab = Lab(tmp_path)
     networks = [lab.network(replace(SMALL, seed=seed)) for seed in (0, 1)]

@@ -179,12 +179,7 @@ def compare(
         first = [here.get(row.label, "—")] if here else []
         lines.append([row.label, *first, ours_by_label.get(row.label, "—"), row.paper])
     head = ["", *(["this lesson"] if here else []), "ours", "paper"]
-    tabulate(f"{claim} ({in_sections(about.section)})", head, lines, "\n".join(below))
-
-
-def in_sections(section: str) -> str:
-    """A claim's sections in words: "section 6" of "6", "sections 2, 8" of "2, 8", "appendix" of "A"."""
-    return "appendix" if section == "A" else f"sections {section}" if "," in section else f"section {section}"
+    tabulate(f"{claim} ({about.where})", head, lines, "\n".join(below))
 
 
 def tabulate(title: str, head: Iterable[str], lines: Iterable[Iterable[str]], caption: str = "") -> None:

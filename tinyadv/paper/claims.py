@@ -102,6 +102,13 @@ class Claim:
     variations: dict[str, str] = field(default_factory=dict)
     note: str | None = None
 
+    @property
+    def where(self) -> str:
+        """Its sections in words: "section 6", "sections 2, 8", "appendix"."""
+        if self.section == "A":
+            return "appendix"
+        return f"sections {self.section}" if "," in self.section else f"section {self.section}"
+
     def quantity(self, name: str) -> Quantity:
         """The quantity of this name.
 

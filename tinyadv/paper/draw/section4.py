@@ -47,7 +47,7 @@ def _draw_softmax(canvas: Any, details: dict[str, Any]) -> None:
 @draws(
     "fgsm-maxout",
     "The maxout network under the fast gradient sign method",
-    EXAMPLES + "the attack on the validation images after each epoch of training, with the gradient of the paper's "
+    EXAMPLES + "the attack on validation images after each epoch of training, with the gradient of the paper's "
     "software where that was logged, and pale with the exact one. The thin lines are the paper's numbers, on test "
     "images, and diamonds ours there with the gradient of its software.",
 )

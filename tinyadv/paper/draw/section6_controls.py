@@ -31,7 +31,7 @@ def _bars(axes: Any, rows: list[Row], names: Mapping[str, str], key: str, label:
     "Noise is no substitute for the attack",
     "Errors on the test images of maxout networks that differ in what they were trained with: nothing added, noise of "
     "the attack's size, and FGSM. Black lines are 95 % intervals. Last, where it was logged, the error under "
-    "FGSM(0.25) on the validation images after each epoch of training with noise; the thin lines are the paper's two "
+    "FGSM(0.25) on validation images after each epoch of training with noise; the thin lines are the paper's two "
     "numbers, on test images.",
 )
 def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
             if name in logs:
                 over_epochs(training, logs[name], "software_error", style, color=colour, label=names[name])
             paper_line(training, f"noise-{name}", "error", colour, f"{names[name]}, the paper's")
-        training.set(ylabel="error on the validation images, FGSM(0.25), %", ylim=(0, 103))
+        training.set(ylabel="error on validation images, FGSM(0.25), %", ylim=(0, 103))
         training.legend(frameon=False, loc="lower right")
     canvas.set_size_inches(13 if logs else 9, 4)
 

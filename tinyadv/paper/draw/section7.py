@@ -12,7 +12,7 @@ from . import BLUE, GREEN, GREY, ORANGE, draws
     "rbf-fgsm",
     "How confident an RBF network is, clean and under attack",
     "Left: the largest probability over clean and attacked test images. Right: errors and confidences over "
-    "training, on the validation images, where J is the sum of squared errors, and where it is that of binary "
+    "training, on validation images, where J is the sum of squared errors, and where it is that of binary "
     "cross-entropies.",
 )
 def _draw_confidences(canvas: Any, details: dict[str, Any]) -> None:
@@ -27,7 +27,7 @@ def _draw_confidences(canvas: Any, details: dict[str, Any]) -> None:
         panels, ("log", "log_cross_entropy"), ("J: squared errors", "J: binary cross-entropies"), strict=True
     ):
         _draw_log(axes, details[key])
-        axes.set(xlabel="epoch", ylabel="% on the validation images", ylim=(0, 100), title=title)
+        axes.set(xlabel="epoch", ylabel="% on validation images", ylim=(0, 100), title=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[1].legend(frameon=False, fontsize=10, loc="center left", bbox_to_anchor=(1.0, 0.5))
     canvas.set_size_inches(11, 3.6)

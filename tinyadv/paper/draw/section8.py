@@ -49,29 +49,26 @@ SHOWN = (-10.0, -5.0, -3.0, -2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0, 3
 @draws(
     "fig4-eps-trace",
     "Along the direction of FGSM, as in figure 4 of the paper",
-    "Left: the ten logits of the naive maxout network at x + ε·sign(∇ₓJ) for a test image x of a 4, with the gradient "
+    "The ten logits of the naive maxout network at x + ε·sign(∇ₓJ) for a test image x of a 4, with the gradient "
     "of the paper's software and with the exact one; every curve has its class at its ends, in their order, and where "
     "the range is green the image is classified as a 4. Right: some of the images along the software's gradient, with "
     "ε above each; thick green frames are those classified as a 4. Pixels below −1 are black, above 2 white.",
 )
 def _draw_trace(canvas: Any, details: dict[str, Any]) -> None:
-    left, right = canvas.subfigures(1, 2, width_ratios=(1.1, 1))
+    left, right = canvas.subfigures(1, 2, width_ratios=(1.9, 1))
     four, panes = details["four"], {"the software's gradient": details["four"]}
     if "four_exact" in details:  # results from before both were measured have one
         panes["the exact gradient"] = details["four_exact"]
-    for axes, (title, line) in zip(
-        left.subplots(len(panes), sharex=True, squeeze=False)[:, 0], panes.items(), strict=True
-    ):
+    for axes, (title, line) in zip(left.subplots(1, len(panes), squeeze=False)[0], panes.items(), strict=True):
         _draw_logits(axes, line)
-        axes.set_title(title)
-    axes.set_xlabel("ε, in units of pixels from 0 to 1")
+        axes.set(title=title, xlabel="ε, in units of pixels from 0 to 1")
     eps, right_class = four["eps"], _right_class(four)
-    for panel, e in zip(right.subplots(3, 5).ravel(), SHOWN, strict=True):
+    for panel, e in zip(right.subplots(5, 3).ravel(), SHOWN, strict=True):
         at = min(range(len(eps)), key=lambda i: abs(eps[i] - e))
         image = [v + eps[at] * d for v, d in zip(four["x"], four["direction"], strict=True)]
         show_image(panel, image, f"{e:g}".replace("-", "−"), low=-1, high=2)
         panel.spines[:].set(color=GREEN if right_class[at] else GREY, linewidth=4 if right_class[at] else 0.8)
-    canvas.set_size_inches(10.5, 2.2 + 2.6 * len(panes))
+    canvas.set_size_inches(10.5, 4.8)
 
 
 def _draw_logits(axes: Any, line: dict[str, Any]) -> None:
@@ -81,13 +78,13 @@ def _draw_logits(axes: Any, line: dict[str, Any]) -> None:
     for k, curve in enumerate(zip(*logits, strict=True)):
         style = {"color": BLUE, "linewidth": 3} if k == label else {"color": GREY, "linewidth": 1.2, "linestyle": "--"}
         axes.plot(eps, curve, label=f"class {k}", **style)
-    for end, side, shift in ((0, "right", -0.3), (-1, "left", 0.3)):
-        for k, height in enumerate(_apart(logits[end], (high - low) / 18)):
+    for end, side, shift in ((0, "right", -0.4), (-1, "left", 0.4)):
+        for k, height in enumerate(_apart(logits[end], (high - low) / 22)):
             axes.text(eps[end] + shift, height, str(k), ha=side, va="center", color=BLUE if k == label else "black")
     half = (eps[1] - eps[0]) / 2
     for e in (e for e, correct in zip(eps, _right_class(line), strict=True) if correct):
         axes.axvspan(e - half, e + half, color=GREEN, alpha=0.3, linewidth=0)
-    axes.set(ylabel="logit", xlim=(-11.2, 11.2), ylim=(1.1 * low, 1.1 * high))
+    axes.set(ylabel="logit", xlim=(-11.8, 11.8), ylim=(1.12 * low, 1.12 * high))
 
 
 def _right_class(line: dict[str, Any]) -> list[bool]:

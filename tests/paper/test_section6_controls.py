@@ -107,11 +107,13 @@ def test_networks_that_are_compared_differ_in_the_objective_alone(profile):
                 assert recipe.options["eps"] == 0.25
             if "rotation" in recipe.options.values():
                 assert math.degrees(recipe.options["angle"]) == pytest.approx(15, abs=1e-4)
-    noisy, uniform, naive, trained = MEASURES["noise-sign"].recipes(profile, 3)
+    named = MEASURES["noise-sign"].named(profile, 3)
+    noisy, naive = named.pop("noisy"), named.pop("naive")
     assert naive == recipes.maxout(profile, 3)
-    assert trained == recipes.maxout(profile, 3, adversarial="training")
-    assert uniform == replace(noisy, options={**noisy.options, "kind": "uniform"})
+    uniform = replace(noisy, options={**noisy.options, "kind": "uniform"})
     assert [uniform] == MEASURES["noise-uniform"].recipes(profile, 3)
+    trained = recipes.maxout(profile, 3, adversarial="training")
+    assert named == ({} if profile.protocol else {"uniform": uniform, "trained": trained})
     assert noisy.options == {"kind": "sign", "eps": 0.25, "alpha": 0.0}  # noisy images alone
     for name in ("network", "arguments", "schedule", "max_norm", "batch"):
         assert getattr(noisy, name) == getattr(naive, name)
@@ -130,14 +132,14 @@ def test_networks_that_are_compared_differ_in_the_objective_alone(profile):
 def test_a_mixture_and_longer_training_are_for_the_first_seed_where_choices_are_varied():
     for profile in PROFILES.values():
         for seed in (0, 1):
-            noisy, _, _, _, *varied = MEASURES["noise-sign"].recipes(profile, seed)
             by_name = MEASURES["noise-sign"].named(profile, seed)
+            noisy, varied = by_name["noisy"], by_name.keys() - {"noisy", "naive", "uniform", "trained"}
             mixture = replace(noisy, options={**noisy.options, "alpha": 0.5})
             longer = replace(noisy, epochs=2 * profile.epochs["naive"])
             if profile.name == "lesson" and seed == 0:
                 assert (by_name["mixture"], by_name["longer"]) == (mixture, longer)
             else:
-                assert varied == []
+                assert not varied
 
 
 def test_a_recipe_trains_what_it_says(monkeypatch, tmp_path):
@@ -179,6 +181,10 @@ def test_noise(lab, claim):
         assert found["error_exact"] == found["error"]  # in float64, of networks that are not that sure
         assert found["epochs"] == len(LOG)
     assert not measured(claim, lab).variations  # where nothing is varied
+    protocol = MEASURES[claim](lab, replace(TINY, protocol=True), 0)  # by which two of the networks are left out
+    assert [row["network"] for row in protocol.details.get("rows", [])] == ["naive", "sign"][
+        : 2 * (claim == "noise-sign")
+    ]
     if claim == "noise-sign":
         order = {"naive": "naive", "sign": "noisy", "uniform": "uniform", "fgsm": "trained"}
         assert [row["network"] for row in m.details["rows"]] == list(order)

@@ -48,7 +48,7 @@ def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
         for name, colour, style in (("sign", BLUE, "o-"), ("uniform", GREEN, "^-.")):
             if name in logs:
                 over_epochs(training, logs[name], "software_error", style, color=colour, label=names[name])
-            paper_line(training, f"noise-{name}", "error", colour, f"{names[name]}, the paper's")
+                paper_line(training, f"noise-{name}", "error", colour, f"{names[name]}, the paper's")
         training.set(ylabel="error on validation images, FGSM(0.25), %", ylim=(0, 103))
         training.legend(frameon=False, loc="lower right")
     canvas.set_size_inches(13 if logs else 9, 4)

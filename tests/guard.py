@@ -123,8 +123,8 @@ MISTAKES = {
     ),
     "the L2 step in place of the sign": Mistake(
         attacks.fgsm,
-        "ops.sign(_finite_gradient(model, x, y))",
-        "(lambda g: g / ((g**2).sum(axis=1, keepdims=True) ** 0.5 + 1e-12))(_finite_gradient(model, x, y))",
+        "ops.sign(finite_gradient(model, x, y))",
+        "(lambda g: g / ((g**2).sum(axis=1, keepdims=True) ** 0.5 + 1e-12))(finite_gradient(model, x, y))",
         FGSM,
     ),
     "dropout stays on": Mistake(

@@ -704,6 +704,56 @@ def test_labels_of_another_kind_are_named(model):
             fgsm(model, x, wrong, 0.25)
 
 
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda *a: pgd_l2(*a, 0.1),
+        lambda *a: apgd(*a, 0.1),
+        lambda *a: square(*a, 0.1, rng=generator(0)),
+        lambda *a: rotate(*a, 0.1),
+    ],
+    ids=["pgd_l2", "apgd", "square", "rotate"],
+)
+def test_what_looks_at_an_example_as_a_row_refuses_images(attack):
+    """A length would be that of each line of pixels, without a word."""
+    model = network("softmax")
+    x, y = batch(model)
+    with pytest.raises(ValueError, match=r"takes x of shape \(N, D\), a row for each example; got \(8, 1, 2, 3\)"):
+        attack(lambda x: model(x.reshape(N, D)), x.reshape(N, 1, 2, 3), y)
+
+
+@pytest.mark.parametrize("attack", [fgsm, pgd])
+def test_steps_of_signs_take_examples_of_any_shape(attack):
+    class OfImages:
+        def __call__(self, x):
+            return rows(x.reshape(len(x), D))
+
+        def loss(self, outputs, y):
+            return rows.loss(outputs, y)
+
+    rows = network("maxout")
+    x, y = batch(rows)
+    images = x.reshape(N, 1, 2, 3)
+    assert attack(OfImages(), images, y, 0.1).tobytes() == attack(rows, x, y, 0.1).tobytes()
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda y: y + 1000, lambda y: y - 5, lambda y: y[:1], lambda y: np.eye(K)[y], lambda y: 1.0 * y]
+)
+def test_the_square_attack_refuses_labels_that_are_no_classes(wrong):
+    """Each would count as misclassified already, and the network as robust."""
+    model = models.softmax_regression(4, K, scale=1.0, rng=generator(0))
+    y = np.arange(N) % K
+    with pytest.raises(ValueError, match="square takes labels of 8 examples, integers from 0 to 2; got"):
+        square(model, np.ones((N, 4), "float32"), wrong(y), 0.1, rng=generator(0))
+
+
+def test_a_radius_is_named_as_what_it_is():
+    model = network("softmax")
+    with pytest.raises(ValueError, match="radius is how far an example may move: a finite number >= 0, got -1"):
+        pgd_l2(model, *batch(model), -1)
+
+
 GRADIENT, OUTPUTS = "the gradient of J is NaN or infinite", "the network's outputs are NaN"
 
 

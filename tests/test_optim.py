@@ -339,3 +339,10 @@ def test_gradients_asked_for_after_the_update_raise():
     SGD([W]).step([np.ones(2)])
     with pytest.raises(ValueError, match="set after its use"):
         grad(J, [W])
+
+
+def test_a_rate_below_its_floor_is_named():
+    """The floor would raise it without a word."""
+    with pytest.raises(ValueError, match=r"starts at its floor or above it, got Schedule\(learning_rate=1e-07"):
+        Schedule(learning_rate=1e-7)
+    assert Schedule(learning_rate=1e-7, floor=0.0).at(0, 1)[0] == 1e-7

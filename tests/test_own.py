@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from io import StringIO
+from textwrap import dedent
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from tinyadv.layers import Dropout, Linear, Maxout, Relu, named_parameters, name
 from tinyadv.models import Network, load, move, save
 from tinyadv.optim import SGD, Schedule
 from tinyadv.owned import describe, incoming_axes
+from tinyadv.paper.attacking import software
+from tinyadv.paper.rounding import Rounded
 from tinyadv.storage import StorageError, save_arrays
 from tinyadv.tensor import Tensor, grad, raw
 from tinyadv.training import train
@@ -942,3 +945,112 @@ def test_the_examples_in_the_documentation_are_trained_attacked_and_evaluated(tm
         save(model, tmp_path / "model.safetensors")
     again = load(tmp_path / "model.safetensors", into=of_layers)
     assert metrics.evaluate(again, x, y) == clean
+
+
+class Plain:
+    """The methods that training, attacks and figures ask for, and no checks."""
+
+    def __init__(self, **first):
+        self.first = first
+        self.W = Tensor(numbers(K, D))
+
+    def __call__(self, x):
+        return ops.linear(x, self.W, np.zeros(K, "float32")) if isinstance(x, Tensor) else x @ self.W.data.T
+
+    def loss(self, outputs, y):
+        return losses.softmax_cross_entropy(outputs, y)
+
+    def probabilities(self, outputs):
+        return ops.softmax(outputs)
+
+
+FIGURES = [
+    metrics.predict,
+    metrics.evaluate_rubbish,
+    lambda m, x: metrics.evaluate(m, x, np.arange(len(x)) % K),
+]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_bytes_are_refused_for_a_model_that_would_take_them(figure):
+    with pytest.raises(TypeError, match=r"floating point numbers, got x of uint8: use .*, divided by 255"):
+        figure(Plain(), np.ones((5, D), "uint8"))
+    with pytest.raises(TypeError, match=r"floating point numbers, got x of bool: use x\.astype\('float32'\)$"):
+        figure(Plain(), np.ones((5, D), "bool"))
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_a_diverged_model_has_no_figures(figure):
+    model = Plain()
+    model.W.data *= np.nan
+    with pytest.raises(FloatingPointError, match="the network's outputs are NaN for 5 of 5 inputs"):
+        figure(model, np.ones((5, D), "float32"))
+    with pytest.raises(FloatingPointError, match="the gradient of J is NaN or infinite for 5 of 5"):
+        metrics.zero_gradient_share(model, np.ones((5, D), "float32"), np.arange(5) % K)
+
+
+@pytest.mark.parametrize("decay", ["l1", "l2"])
+def test_weight_decay_of_what_are_no_weights_is_refused(decay):
+    biased = Plain(b=Tensor(np.ones(K, "float32")))
+    x, y = numbers(5, D), np.arange(5) % K
+    with pytest.raises(ValueError, match=r"of the first parameter, which is of shape \(3,\): wanted weights"):
+        losses.clean_objective(biased, x, y, None, **{decay: 0.1})
+    model = Plain()
+    J, _ = losses.clean_objective(model, x, y, None)
+    W, power = abs(model.W.data), 1 if decay == "l1" else 2
+    assert losses.clean_objective(model, x, y, None, **{decay: 0.1})[0] == pytest.approx(J + 0.1 * (W**power).sum())
+
+
+def test_a_model_without_parts_of_a_network_has_the_software_s_gradient_by_its_name():
+    model, x, y = Plain(), numbers(5, D), np.arange(5) % K
+    attacked = attacks.fgsm(Rounded(model), x, y, 0.1)
+    assert attacked.tobytes() == attacks.fgsm(model, x, y, 0.1).tobytes()  # it is not sure of anything
+    with pytest.raises(TypeError, match=r"a Plain does not say what its top is: .* Rounded\(model\)"):
+        software(model)
+    with pytest.raises(TypeError, match=r"'hidden-masks' wants a model with seeing_all_inputs\(\), got a Plain"):
+        losses.adversarial_objective(model, x, y, generator(0), attacked="hidden-masks")
+
+
+class KindOfDropout:
+    """Not by its class, but by what it takes."""
+
+    def __call__(self, x, rng=None):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("between", "hidden"),
+    [
+        ([ops.relu], [1, 3]),
+        ([Relu()], [1, 3]),
+        ([lambda x: x * x], [1, 3]),
+        ([ops.relu, Dropout(0.5)], [1, 4]),
+        ([KindOfDropout()], [0, 2]),
+        ([], [0, 1]),
+    ],
+)
+def test_an_activation_function_belongs_to_the_layer_before_it(between, hidden):
+    layers = [Linear(D, H, generator(0)), *between, Linear(H, H, generator(1)), *between, Linear(H, K, generator(2))]
+    assert Network("mine", {}, layers, "softmax").hidden == hidden
+    assert Network("mine", {}, [np.tanh, *layers], "softmax").hidden == [i + 1 for i in hidden]
+
+
+def test_max_norm_of_kernels_wants_the_layers_that_say_what_a_unit_s_weights_are():
+    kernels = layers.ConvMaxout(3, 2, 2, generator(0), kernel=3, padding=0, pool=1, stride=1)
+    with pytest.raises(ValueError, match=r"parameter 0, of shape \(3, 3, 3, 4\): a bare list does not say"):
+        SGD(parameters(kernels), max_norm=0.1)
+    optimiser = SGD(kernels, max_norm=0.1)
+    optimiser.step([np.zeros_like(p.data) for p in optimiser.parameters])
+    np.testing.assert_allclose((kernels.W.data**2).sum(axis=(0, 1, 2)) ** 0.5, 0.1, rtol=1e-5)
+    assert SGD(parameters(kernels)).max_norm is None
+
+
+def test_the_layer_of_the_documentation_has_its_units_in_rows():
+    namespace = {}
+    example = layers.__doc__.split("saved and moved to a GPU:\n")[1].split("\nA network")[0]
+    exec(dedent(example), namespace)
+    layer = namespace["Affine"](D, H, generator(0))
+    assert layer(numbers(5, D)).shape == (5, H)
+    optimiser = SGD(layer, max_norm=0.01)
+    optimiser.step([np.zeros_like(layer.W.data)])
+    np.testing.assert_allclose((layer.W.data**2).sum(axis=1) ** 0.5, 0.01, rtol=1e-5)

@@ -660,6 +660,32 @@ def test_another_network_s_optimiser_is_named():
             train(network(), losses.clean_objective, x, y, epochs=1, seed=0, optimiser=SGD(others))
 
 
+def test_an_optimiser_that_made_updates_begins_no_checkpoint(checkpoint):
+    """The checkpoint could never be continued: its updates would not fit its log."""
+    model, optimiser, _ = run(epochs=1)
+    objective, (x, y) = Counted(), problem()
+    with pytest.raises(ValueError, match=r"a new optimiser, this one has made 3 updates: wanted SGD\(model, \.\.\.\)"):
+        train(model, objective, x, y, epochs=2, seed=0, optimiser=optimiser, checkpoint=checkpoint)
+    assert (objective.calls, checkpoint.exists()) == (0, False)
+    train(model, objective, x, y, epochs=1, seed=0, optimiser=optimiser)  # without one it may go on
+
+
+@pytest.mark.parametrize("name", ["loss", "epoch"])
+def test_validation_does_not_overwrite_what_the_log_has_of_training(name):
+    with pytest.raises(ValueError, match=f"validation gives '{name}'.*call it 'validation_{name}'"):
+        run(validate=lambda model: {name: 1.0})
+    objective = Counted()
+    with pytest.raises(ValueError, match=f"validation gives '{name}'"):  # asked before any work, it says so then
+        run(objective=objective, validate=lambda model: {name: 1.0}, stopping=Stopping("error"))
+    assert objective.calls == 0
+
+
+@pytest.mark.parametrize("stopping", [Stopping, lambda quantity: Target(quantity, 0.9)])
+def test_stopping_by_what_rises_is_refused(stopping):
+    with pytest.raises(ValueError, match="stopping watches what falls as the network improves, got 'val_Accuracy'"):
+        stopping("val_Accuracy")
+
+
 def test_a_layer_put_in_another_s_place_while_training_is_noticed():
     """Its gradients would move the parameters that are no longer there."""
     (x, y), model = problem(), network()

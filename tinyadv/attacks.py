@@ -27,8 +27,8 @@ def input_gradient(model: Any, x: Array, y: Array) -> Array:
     return g
 
 
-def _finite_gradient(model: Any, x: Array, y: Array) -> Array:
-    """`input_gradient`, checked by `_check_gradient`."""
+def finite_gradient(model: Any, x: Array, y: Array) -> Array:
+    """`input_gradient`; FloatingPointError where it is NaN or infinite."""
     g = input_gradient(model, x, y)
     _check_gradient(g)
     return g
@@ -47,12 +47,15 @@ def _check_gradient(g: Array) -> None:
 def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] | None = None) -> Array:
     """The fast gradient sign method, section 4: x + eps sign(grad_x J(theta, x, y)).
 
+    The gradient is exact to rounding, also where the network is sure. The paper's software lost a part of it there: a
+    model with its gradient is `tinyadv.paper.rounding.Rounded(model)`.
+
     Parameters
     ----------
     model : callable with a `loss`
         `model(x)` gives outputs, `model.loss(outputs, y)` the cost J to climb. Dropout is off.
-    x : array `(N, D)`
-        Clean inputs.
+    x : array `(N, D)`, in the dtype of the model
+        Clean inputs. A model of one's own may take examples of any shape, `(N, ...)`, and get them back attacked.
     y : integers `(N,)`, or targets `(N, K)`, or -1 and 1 `(N,)` for two classes
         The labels to move away from: true ones, or predicted ones.
     eps : float >= 0
@@ -62,18 +65,21 @@ def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] |
 
     Returns
     -------
-    array `(N, D)` of the dtype of x; where the gradient is exactly 0, x has not moved
+    array like x; where the gradient is exactly 0, x has not moved
 
     Raises
     ------
     ValueError
-        If eps is negative or not finite, x is empty or holds a NaN or an infinity, or the bounds are out of order.
+        If eps is negative or not finite, x is empty or holds a NaN or an infinity, y are not its labels, or the bounds
+        are out of order.
+    TypeError
+        If x is no array of floating point numbers.
     FloatingPointError
         If the gradient is not finite: the network has diverged, or overflows.
     """
     eps, bounds = check_eps(eps), _check_clip(clip)
     _check_inputs(x)
-    x_adv = x + eps * ops.sign(_finite_gradient(model, x, y))
+    x_adv = x + eps * ops.sign(finite_gradient(model, x, y))
     return x_adv.clip(*bounds) if bounds else x_adv
 
 
@@ -90,7 +96,7 @@ def pgd(
 
     Not in the paper, but what its numbers are held against since: an attack that follows the gradient more than once.
     Each of the `steps` moves every entry by 2.5 eps / steps; with `rng` it starts anywhere in the box. The other
-    arguments, the result `(N, D)` and the errors are those of `fgsm`.
+    arguments, the result and the errors are those of `fgsm`.
     """
     eps, bounds = check_eps(eps), _check_clip(clip)
     _check_inputs(x)
@@ -98,7 +104,7 @@ def pgd(
     low, high = _box(x, eps, bounds)
     x_adv = x if rng is None else (x + noise(rng, x, eps)).clip(low, high)
     for _ in range(steps):
-        x_adv = (x_adv + 2.5 * eps / steps * ops.sign(_finite_gradient(model, x_adv, y))).clip(low, high)
+        x_adv = (x_adv + 2.5 * eps / steps * ops.sign(finite_gradient(model, x_adv, y))).clip(low, high)
     return x_adv
 
 
@@ -113,15 +119,17 @@ def pgd_l2(
     """Projected gradient descent in the L2 norm: steps along the gradient, each projected back to `radius` from x.
 
     Each of the `steps` is 2.5 radius / steps long; an example whose gradient is 0 stays. Where `clip` is given, a
-    clipped point may end nearer than `radius`. The other arguments, the result `(N, D)` and the errors are those of
-    `fgsm`.
+    clipped point may end nearer than `radius`. The other arguments, the result and the errors are those of `fgsm`; an
+    x that is not `(N, D)` is a ValueError too, because the length of a perturbation is that of a row.
     """
-    radius, bounds = check_eps(radius), _check_clip(clip)
-    _check_inputs(x)
+    if not 0 <= radius < math.inf:
+        raise ValueError(f"radius is how far an example may move: a finite number >= 0, got {radius}")
+    radius, bounds = float(radius), _check_clip(clip)
+    _check_rows("pgd_l2", x)
     _check_count("pgd_l2", "steps", steps)
     x_adv = x
     for _ in range(steps):
-        direction, _, _ = unit(_finite_gradient(model, x_adv, y))
+        direction, _, _ = unit(finite_gradient(model, x_adv, y))
         away, length, _ = unit(x_adv + 2.5 * radius / steps * direction - x)
         x_adv = x + away * length.clip(0.0, radius)
         x_adv = x_adv.clip(*bounds) if bounds else x_adv
@@ -143,14 +151,14 @@ def apgd(
     its own step, 2 eps at first. At checkpoints, ever closer to each other, it is halved, and the example goes back to
     its best point, if no more than three quarters of the steps since the last one raised J, or if neither the step
     nor the best J has changed. With `rng` it starts anywhere in the box. The other arguments and the errors are those
-    of `fgsm`.
+    of `fgsm`; an x that is not `(N, D)` is a ValueError too.
 
     Returns
     -------
     array `(N, D)` of the dtype of x: the point of highest J that each example has seen
     """
     eps, bounds = check_eps(eps), _check_clip(clip)
-    _check_inputs(x)
+    _check_rows("apgd", x)
     _check_count("apgd", "steps", steps)
     xp = array_module(x)
     low, high = _box(x, eps, bounds)
@@ -219,7 +227,8 @@ def square(
     Not in the paper: no gradient that is masked, by rounding or otherwise, can mislead it. It starts from vertical
     stripes of +eps and -eps, and then tries, again and again, to set a random square of the perturbation to one of
     them; it keeps what lowers the margin z_y - max z_k, over the other classes k. The squares shrink on the published
-    schedule, from 0.8 of the image's area. An example that the network has misclassified is left alone.
+    schedule, from 0.8 of the image's area. Every example gets the stripes; the search for one ends as soon as the
+    network misclassifies it.
 
     Parameters
     ----------
@@ -236,10 +245,11 @@ def square(
     Raises
     ------
     ValueError
-        As `fgsm`, and if D is not `channels` squares, or the network has two classes only.
+        As `fgsm`, and if x is not `(N, D)`, D is not `channels` squares, the network has two classes only, or y are
+        not integers that are classes of it.
     """
     eps, bounds = check_eps(eps), _check_clip(clip)
-    _check_inputs(x)
+    _check_rows("square", x)
     _check_count("square", "queries", queries)
     y, rng = array_module(x).asarray(as_array(y)), check_generator(rng)
     N, side = len(x), math.isqrt(x.shape[1] // channels)
@@ -279,10 +289,13 @@ def _margins(model: Any, x: Array, y: Array) -> Array:
     z = raw(model(x))
     if z.ndim != 2:
         raise ValueError("square takes a network of several classes, got one of two")
-    xp = array_module(z)
+    xp, K = array_module(z), z.shape[1]
+    if y.shape != (len(z),) or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= K:
+        got = f"{y.dtype} of shape {y.shape}, from {y.min()} to {y.max()}" if y.size else "none"
+        raise ValueError(f"square takes labels of {len(z)} examples, integers from 0 to {K - 1}; got {got}")
     if is_nan := int(xp.isnan(z).any(axis=1).sum()):
         raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(z)} examples: has it diverged?")
-    true = xp.arange(z.shape[1]) == y[:, None]
+    true = xp.arange(K) == y[:, None]
     return xp.where(true, z, -math.inf).max(axis=1) - xp.where(true, -math.inf, z).max(axis=1)
 
 
@@ -299,8 +312,8 @@ def _check_count(attack: str, what: str, count: Any) -> None:
 def rotate(model: Any, x: Array, y: Array, angle: float) -> Array:
     """The rotation attack, section 4: x turned by `angle` towards grad_x J(theta, x, y), in the plane of the two.
 
-    It keeps ||x||_2 of every example, where FGSM keeps a bound on the max norm. The other arguments and the result
-    `(N, D)` are those of `fgsm`; how it turns, and when it does not, is said in `rotated`.
+    It keeps ||x||_2 of every example, where FGSM keeps a bound on the max norm. The other arguments and the result are
+    those of `fgsm`, x being `(N, D)`; how it turns, and when it does not, is said in `rotated`.
 
     Parameters
     ----------
@@ -310,12 +323,12 @@ def rotate(model: Any, x: Array, y: Array, angle: float) -> Array:
     Raises
     ------
     ValueError
-        If the angle is not within 0 to pi, or x is empty or holds a NaN or an infinity.
+        If the angle is not within 0 to pi, or x is not `(N, D)`, empty, or holds a NaN or an infinity.
     FloatingPointError
         If the gradient is not finite.
     """
-    _check_inputs(x)
-    return rotated(x, _finite_gradient(model, x, y), angle)
+    _check_rows("rotate", x)
+    return rotated(x, finite_gradient(model, x, y), angle)
 
 
 def rotated(x: Value, g: Value, angle: float) -> Alike:
@@ -390,3 +403,13 @@ def _check_inputs(x: Array) -> None:
         raise TypeError(f"an attack starts from an array, got {type(x).__name__}")
     if not len(x) or not array_module(x).isfinite(x).all():
         raise ValueError("an attack starts from finite inputs, at least one; x is empty, or holds a NaN or an infinity")
+
+
+def _check_rows(attack: str, x: Array) -> None:
+    """`_check_inputs`, for an attack that looks at an example as one row."""
+    _check_inputs(x)
+    if x.ndim != 2:
+        raise ValueError(
+            f"{attack} takes x of shape (N, D), a row for each example; got {x.shape}: "
+            "give it x.reshape(len(x), -1), and let the model reshape the rows"
+        )

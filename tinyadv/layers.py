@@ -7,8 +7,8 @@ class is a layer that can be trained, saved and moved to a GPU:
     from tinyadv.backend import uniform
 
     class Affine:
-        def __init__(self, inputs, units, rng): self.W = Tensor(uniform(rng, (inputs, units), 0.1))
-        def __call__(self, x): return x @ self.W
+        def __init__(self, inputs, units, rng): self.W = Tensor(uniform(rng, (units, inputs), 0.1))
+        def __call__(self, x): return x @ self.W.T
 
 A network of such layers can be trained, attacked and evaluated: see `tinyadv.models`.
 
@@ -22,6 +22,8 @@ A network of such layers can be trained, attacked and evaluated: see `tinyadv.mo
   of batch normalisation are: saved, loaded and moved with the parameters (`named_state`). So what training changes is
   kept as an array, `self.mean = 0.9 * self.mean + 0.1 * raw(mean)`: a Tensor would remember every step, and a number is
   not saved.
+- Max-norm takes the last axis of a parameter for the weights that lead into a unit. A layer whose weights lie
+  otherwise says so: `incoming_axes = {"W": 0}` for W `(inputs, units)`.
 - A function is a layer too: `ops.relu`, or `lambda x: 2.0 * x`.
 """
 
@@ -45,10 +47,11 @@ Layer: TypeAlias = Callable[..., Alike]  # layer(x), or layer(x, rng=rng)
 
 def call(layer: Layer, x: Value, rng: Generator | None = None) -> Alike:
     """The output of a layer, or of a model, for x; `rng` is given to those that take one."""
-    return layer(x, rng=rng) if _takes_rng(layer) else layer(x)
+    return layer(x, rng=rng) if takes_rng(layer) else layer(x)
 
 
-def _takes_rng(layer: Layer) -> bool:
+def takes_rng(layer: Layer) -> bool:
+    """Whether a layer is called with `rng`."""
     of_all = _class_takes_rng(type(layer))
     return _has_rng(layer) if of_all is None else of_all
 
@@ -231,8 +234,8 @@ class RustSquared:
 class RBF:
     """log p_k = -(x - mu_k)^T beta_k (x - mu_k), section 7: `(N, inputs)` -> `(N, units)`, all at most 0.
 
-    beta stays positive because it is made so: e^s for a diagonal (`s`, shape `(units, inputs)`), A A^T for a full
-    matrix (`A`, shape `(units, inputs, inputs)`).
+    beta stays positive because it is made of the parameter `root`: e^root for a diagonal, root `(units, inputs)`;
+    root root^T for a full matrix, root `(units, inputs, inputs)`.
 
     Parameters
     ----------
@@ -240,6 +243,8 @@ class RBF:
         The initial centres.
     beta : float
         The initial beta, the same in every direction.
+    full : bool
+        Whether each unit has a whole matrix beta, instead of a diagonal.
     """
 
     def __init__(self, mu: Array, beta: float, full: bool = False) -> None:

@@ -1,8 +1,11 @@
-"""What is minimised: the costs J(theta, x, y) of the networks, and the objectives that training descends.
+"""The costs J(theta, x, y) that training minimises, and the objectives that it follows: a cost with its gradients.
 
 A cost takes a network's outputs and labels and gives one number, the mean over the examples. An objective takes a
 network and a batch and gives J with its gradients for the parameters: training calls nothing else. Labels are
 integers `(N,)` or, turned once into arrays, targets `(N, K)`; for two classes they are -1 and 1, shape `(N,)`.
+
+An objective's options are bound by `functools.partial`: adversarial training by an attack of one's own size is
+`train(model, partial(adversarial_objective, eps=0.1, attacked="training"), ...)`.
 """
 
 from __future__ import annotations
@@ -130,9 +133,16 @@ def clean_objective(
 ) -> tuple[float, list[Array]]:
     """J(theta, x, y) + l1 ||W||_1 + l2 ||W||^2, with dropout where the model has it and `rng` is given.
 
-    W are the weights of the first layer. Both penalties stand outside the cost, so they never fade (section 5).
+    W is the first parameter: in the networks of `models` the weights of the first layer, in a model of one's own what
+    it set first. Both penalties stand outside the cost, so they never fade (section 5). ValueError for a penalty where
+    the first parameter has one axis only, as biases have.
     """
     theta = parameters(model)
+    if (l1 or l2) and theta[0].ndim < 2:
+        raise ValueError(
+            f"l1 and l2 are penalties of the first parameter, which is of shape {theta[0].shape}: wanted weights; "
+            "a model of one's own sets them before all else"
+        )
     J = model.loss(call(model, Tensor(x), rng), y)
     if l1:
         J = J + float(l1) * abs(theta[0]).sum()
@@ -168,10 +178,19 @@ def adversarial_objective(
         of the clean loss gives both the attack and the clean half of the gradients; the adversarial pass draws
         masks of its own. "same-masks": the same, and the adversarial pass has these masks again. "hidden-masks": the
         attack has masks of its own, on hidden units alone, and sees every pixel.
+
+    Raises
+    ------
+    ValueError
+        If alpha is not in [0, 1], eps is negative or not finite, or there is no such `attacked`.
+    TypeError
+        For "hidden-masks", if the model cannot leave out the masks of its inputs, as a `Network` can.
     """
     if attacked not in get_args(Attacked) or not 0 <= alpha <= 1:
         kinds = " or ".join(map(repr, get_args(Attacked)))
         raise ValueError(f"alpha in [0, 1], attacked {kinds} are wanted; got {alpha}, {attacked!r}")
+    if attacked == "hidden-masks" and not hasattr(model, "seeing_all_inputs"):
+        raise TypeError(f"'hidden-masks' wants a model with seeing_all_inputs(), got a {type(model).__name__}")
     theta, alpha = parameters(model), float(alpha)
     if attacked in ("training", "same-masks"):
         adversarial_rng = deepcopy(rng) if attacked == "same-masks" else rng

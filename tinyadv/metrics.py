@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .attacks import input_gradient
+from .attacks import finite_gradient
 from .backend import Array, array_module
 from .losses import signs, targets
 from .tensor import Tensor, history, raw
@@ -34,7 +34,8 @@ class Evaluation:
         Mean over the misclassified inputs of the probability on labels other than the true one: the second reading
         of "confidence"; NaN without any.
     intervals : dict
-        95 % intervals over the inputs: Wilson's for the error, 1.96 standard errors to either side for the means.
+        95 % intervals over the inputs by the names above, "error" included: Wilson's for the error, 1.96 standard
+        errors to either side for the means. A mean of fewer than two inputs has none.
     """
 
     n: int
@@ -72,8 +73,28 @@ def in_batches(function: Callable[..., Array], *arrays: Array, size: int = 1000)
 
 
 def predict(model: Any, x: Array) -> Array:
-    """The class of largest output, integers `(N,)`; for logistic regression -1 or 1."""
-    return _classes(in_batches(model, x))
+    """The class of largest output for each row of x, integers `(N,)`; for logistic regression -1 or 1.
+
+    Raises
+    ------
+    TypeError
+        If x are not floating point numbers.
+    FloatingPointError
+        If the network's outputs are NaN.
+    """
+    return _classes(_outputs(model, x))
+
+
+def _outputs(model: Any, x: Array, size: int = 1000) -> Array:
+    """The network's outputs for x, checked: bytes, or a network that is no number, would give plausible figures."""
+    if (dtype := getattr(x, "dtype", None)) is not None and dtype.kind != "f":
+        model(x[:1])  # a `Network` says itself what it wants
+        divided = ", divided by 255 if they are pixels of 0 to 255" if dtype.kind in "iu" else ""
+        raise TypeError(f"a network takes floating point numbers, got x of {dtype}: use x.astype('float32'){divided}")
+    outputs = in_batches(model, x, size=size)
+    if is_nan := int(array_module(outputs).isnan(outputs).reshape(len(x), -1).any(axis=1).sum()):
+        raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(x)} inputs: has it diverged?")
+    return outputs
 
 
 def _classes(outputs: Array) -> Array:
@@ -91,15 +112,15 @@ def evaluate(model: Any, x: Array, y: Array, size: int = 1000) -> Evaluation:
     ------
     ValueError
         If there are no inputs, or y are not the labels of as many.
+    TypeError
+        If x are not floating point numbers.
     FloatingPointError
         If the network's outputs are NaN.
     """
     if len(x) != len(y) or not len(x):
         raise ValueError(f"evaluate wants as many inputs as labels, at least one; got {len(x)} and {len(y)}")
-    outputs = in_batches(model, x, size=size)
+    outputs = _outputs(model, x, size)
     xp, p = array_module(outputs), raw(model.probabilities(outputs))
-    if is_nan := int(xp.isnan(outputs).reshape(len(x), -1).any(axis=1).sum()):
-        raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(x)} inputs: has it diverged?")
     if p.ndim == 1:  # two classes: p is that of the class 1, the rest that of the class -1
         truth = signs(y, outputs)
         of_true, largest = xp.where(truth > 0, p, 1.0 - p), xp.maximum(p, 1.0 - p)
@@ -135,10 +156,22 @@ class RubbishEvaluation:
 
 
 def evaluate_rubbish(model: Any, x: Array) -> RubbishEvaluation:
-    """An input counts once, however many classes claim it; its class is the largest."""
-    p = in_batches(lambda part: model.probabilities(model(part)), x)
-    if p.ndim != 2 or not len(x):
-        raise ValueError(f"rubbish wants a network of several classes and at least one input, got p of shape {p.shape}")
+    """How often a network gives inputs x `(N, D)` of no class some class with a probability above 1/2.
+
+    An input counts once, however many classes claim it, under its largest class.
+
+    Raises
+    ------
+    ValueError
+        If there are no inputs, or the network has two classes only.
+    TypeError, FloatingPointError
+        As `evaluate`.
+    """
+    if not len(x):
+        raise ValueError("rubbish wants at least one input, got none")
+    p = raw(model.probabilities(_outputs(model, x)))
+    if p.ndim != 2:
+        raise ValueError(f"rubbish wants a network of several classes, got p of shape {p.shape}")
     claimed = p.max(axis=1) > 0.5
     wrong = int(claimed.sum())
     classes, confidences = p.argmax(axis=1)[claimed], p.max(axis=1)[claimed]
@@ -155,8 +188,11 @@ def evaluate_rubbish(model: Any, x: Array) -> RubbishEvaluation:
 
 
 def zero_gradient_share(model: Any, x: Array, y: Array) -> float:
-    """The share of exactly zero entries in the input gradients of all examples: where FGSM moves nothing."""
-    return float((in_batches(lambda a, b: input_gradient(model, a, b) == 0, x, y)).mean())
+    """The share of exactly zero entries in the input gradients of all examples: where FGSM moves nothing.
+
+    FloatingPointError where a gradient is NaN or infinite.
+    """
+    return float((in_batches(lambda a, b: finite_gradient(model, a, b) == 0, x, y)).mean())
 
 
 def wilson(wrong: int, n: int, z: float = 1.959964) -> tuple[float, float]:

@@ -47,6 +47,7 @@ from .layers import (
     RustSquared,
     Sigmoid,
     call,
+    takes_rng,
 )
 from .owned import describe, differences, empty_places, named_parameters, named_state, parameters, set_state
 from .storage import StorageError, load_arrays, save_arrays
@@ -121,8 +122,20 @@ class Network:
 
     @property
     def hidden(self) -> list[int]:
-        """The numbers of the layers of hidden units, first to last; dropout, and what is on top, is none."""
-        return [i for i, layer in enumerate(self.layers[:-1]) if not isinstance(layer, (Dropout, Images, Rows))]
+        """The numbers of the layers whose outputs are activations of hidden units, first to last.
+
+        A function without parameters, as `ops.relu`, belongs to the layer before it: `Linear` and `ops.relu` are one
+        hidden layer, and its activations are what `ops.relu` gives. Dropout, and what is on top, is none.
+        """
+        found: list[int] = []
+        for i, layer in enumerate(self.layers[:-1]):
+            if isinstance(layer, (Dropout, Images, Rows)):
+                continue
+            if parameters([layer]):
+                found.append(i)
+            elif found and (isinstance(layer, Relu) or not takes_rng(layer)):  # what takes rng is a kind of dropout
+                found[-1] = i
+        return found
 
     def loss(self, outputs: Value, y: Array) -> Alike:
         """J of outputs and labels, one number: the mean over the examples."""

@@ -1,7 +1,8 @@
 """Stochastic gradient descent with momentum, the max-norm constraint, and the published schedules.
 
 The one idea: `step(gradients)` changes the parameters in place, v <- mu v - lr g, theta <- theta + v, and then
-projects each unit's incoming weights back into a ball. Learning rate and momentum follow the update's number.
+projects each unit's incoming weights back into a ball. The learning rate of `Schedule` follows the update's number,
+that of `LinearSchedule`, and every momentum, the epoch's.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Schedule:
     """Learning rate and momentum over training, by default as published for maxout on MNIST.
 
     The learning rate falls by the factor `decay` at every update, not below `floor`. Momentum goes linearly from
-    `momentum` in epoch 1 to `final_momentum` in epoch `saturation`.
+    `momentum` in epoch 1 to `final_momentum` in epoch `saturation`. Constant ones are
+    `Schedule(0.01, decay=1, momentum=0.9, final_momentum=0.9)`.
     """
 
     learning_rate: float = 0.1
@@ -42,6 +44,8 @@ class Schedule:
         momenta = self.momentum, self.final_momentum
         if not (0 < self.learning_rate < inf and self.decay >= 1 and all(0 <= m < 1 for m in momenta)):
             raise ValueError(f"learning_rate > 0, decay >= 1 and momenta in [0, 1) are wanted, got {self}")
+        if self.floor > self.learning_rate:
+            raise ValueError(f"the learning rate starts at its floor or above it, got {self}")
 
     def at(self, update: int, epoch: int) -> tuple[float, float]:
         """(learning rate, momentum) for an update's number from 0 and an epoch's from 1."""
@@ -125,13 +129,15 @@ PUBLISHED = Schedule()
 
 
 class SGD:
-    """Momentum, not dampened, and max-norm.
+    """Stochastic gradient descent with momentum (not dampened), and the max-norm constraint.
 
     Parameters
     ----------
-    owner : a network, a layer, or a list of Tensors such as `parameters(model)`
-        What owns the parameters, which `step` changes in place.
+    owner : a network, a layer, or a list of Tensors
+        What owns the parameters, which `step` changes in place. A network's layers say along which axes a unit's
+        weights lie, and its parameters have names as "layers.0.W"; those of a bare list are called "0", "1" and so on.
     schedule : Schedule or LinearSchedule, or anything with their `at`
+        By default the published one of maxout on MNIST, `Schedule()`.
     max_norm : float, or a mapping of names to floats, optional
         After every update each unit's incoming weights are scaled back to this L2 norm if they are longer. A number
         holds for every parameter with two axes or more; a mapping holds for the parameters that it names, as in
@@ -143,7 +149,8 @@ class SGD:
     Raises
     ------
     ValueError
-        If a norm is not positive, a factor is negative or not finite, or a name is none of `named_parameters(owner)`.
+        If a norm is not positive, a factor is negative or not finite, or a name is none of `named_parameters(owner)`;
+        or if max-norm is wanted of kernels in a bare list, which does not say which of their axes are a unit's.
     """
 
     def __init__(
@@ -167,12 +174,20 @@ class SGD:
             raise ValueError(f"max_norm is positive, or None for no constraint; got {max_norm}")
         if not all(0 <= factor < inf for factor in self.rate_factors.values()):
             raise ValueError(f"rate_factors are finite numbers, at least 0; got {self.rate_factors}")
+        if isinstance(owner, list | tuple) and (unknown := [n for n in norms if named[n].ndim > 3 and n not in axes]):
+            raise ValueError(
+                f"max_norm of parameter {unknown[0]}, of shape {named[unknown[0]].shape}: a bare list does not say "
+                "along which axes a unit's weights lie; give SGD the network"
+            )
         self._each = [(self.rate_factors.get(name, 1.0), norms.get(name), axes.get(name)) for name in named]
         self.velocities: list[Array] = [full_like(p.data, 0.0) for p in self.parameters]
         self.updates = 0
 
     def step(self, gradients: Sequence[Array], epoch: int = 1) -> None:
-        """One update with dJ/dtheta, one array for each parameter, of its shape."""
+        """One update with dJ/dtheta, one array for each parameter, of its shape.
+
+        Momentum and `LinearSchedule` go by the `epoch`, counted from 1: a loop of one's own has to pass it.
+        """
         wanted, given = [p.shape for p in self.parameters], [g.shape for g in gradients]
         if wanted != given:
             raise ValueError(f"one gradient of its shape for each parameter: wanted {wanted}, got {given}")

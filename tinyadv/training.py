@@ -48,29 +48,37 @@ class DivergedError(RuntimeError):
 
 @dataclass
 class Stopping:
-    """Stop when `quantity` has not fallen for `patience` epochs, and keep the best; NaN is worse than any number.
+    """Stop when `quantity` has not fallen for `patience` epochs, and keep the epoch where it was smallest.
 
-    It is "loss", or one of what validation gives.
+    It is "loss", or one of what validation gives: an error or a cost, never an accuracy. NaN is worse than any number.
     """
 
     quantity: str
     patience: int = 100
 
     def __post_init__(self) -> None:
+        _check_falls(self.quantity)
         if self.patience < 1:
             raise ValueError(f"patience is a number of epochs, at least 1; got {self.patience}")
 
 
 @dataclass
 class Target:
-    """Stop after the first epoch in which `quantity` has come down to `value`; the last epoch's parameters count."""
+    """Stop after the first epoch in which `quantity` is at most `value`; the last epoch's parameters count."""
 
     quantity: str
     value: float
 
     def __post_init__(self) -> None:
+        _check_falls(self.quantity)
         if not math.isfinite(self.value):
             raise ValueError(f"a target is a finite number, got {self.value}")
+
+
+def _check_falls(quantity: str) -> None:
+    """ValueError for what rises as a network improves: the epoch that was kept would be its worst."""
+    if "accuracy" in str(quantity).lower():
+        raise ValueError(f"stopping watches what falls as the network improves, got {quantity!r}: validate an error")
 
 
 @dataclass
@@ -99,6 +107,10 @@ def train(
 ) -> Training:
     """Train `model` in place.
 
+    Every call is a training of its own, from epoch 1, with the order and the masks of `seed`. To train on, ask for more
+    `epochs` of the same training with a `checkpoint`. A second stage has an optimiser of its own, with
+    `schedule.continued(...)`, and another seed.
+
     Parameters
     ----------
     model : Network, or a model of one's own
@@ -106,16 +118,20 @@ def train(
     objective : callable
         `objective(model, x, y, rng)` gives J and its gradients for `parameters(model)`: see `losses`.
     x, y : arrays `(N, D)`, `(N,)`
-        Training inputs and labels (or targets, `(N, K)`), where the model is; lists and tables of pandas too, by
-        position. Shuffled anew in every epoch. The objective is given targets, into which labels of several classes
-        are turned once.
+        Training inputs, of the model's dtype, and labels (or targets, `(N, K)`), where the model is; columns and
+        tables of pandas too, by position. Shuffled anew in every epoch. The objective is given targets, into which
+        labels of several classes are turned once.
     epochs : int
         At most so many passes over the data.
     seed : int
         Of the order of the examples and of dropout. For the same digits on every run, train inside of
         `machine.blas_threads(1)`: with more threads a product of matrices is summed in another order.
+    optimiser : SGD
+        `SGD(model, ...)`, made after the model was moved to where it is.
+    batch : int
+        Examples a step.
     validate : callable, optional
-        `validate(model)` after every epoch gives named figures for the log.
+        `validate(model)` after every epoch gives named figures for the log, under names other than "epoch" and "loss".
     stopping : Stopping or Target, optional
         Stop early, and give the network the parameters of its best epoch; or stop once a target is reached. Without a
         `Stopping` the network has the last epoch's.
@@ -124,17 +140,27 @@ def train(
         model, initial parameters, data, seed, batch size, optimiser and objective, which is told from others by its
         name and by the values that it uses: options, and variables around it (see `owned.describe`). So the model has
         to be made anew before a training is continued.
+    progress : Progress, optional
+        Is told how far the training is; by default nobody is.
+    title : str
+        What progress and errors call the training.
+
+    Returns
+    -------
+    Training, with the log: for each epoch its number, the mean of J as "loss", and what validation gave
 
     Raises
     ------
     TypeError
-        With a checkpoint, if the objective uses something that cannot be told from others, as an open file; or if
-        training changes numbers or generators that the model keeps. Also if the model keeps a Tensor that is computed
-        from its value at the step before.
+        If x is not of the model's dtype. With a checkpoint, if the objective uses something that cannot be told from
+        others, as an open file; or if training changes numbers or generators that the model keeps. Also if the model
+        keeps a Tensor that is computed from its value at the step before.
     ValueError
         If the data are empty, x and y differ in length, epochs or batch is not positive, the optimiser is another
-        network's, inputs are not finite, labels do not fit, or stopping watches what validation does not give: all of
-        it before the first update. Also after an epoch in which the model got other parameters, by another layer, say.
+        network's, or has made updates before a checkpoint is begun, inputs are not finite, labels do not fit, or
+        stopping watches what validation does not give: all of it before the first update. After the first epoch, if
+        validation gives an "epoch" or a "loss"; after any in which the model got other parameters, by another layer,
+        say.
     StorageError
         If the checkpoint is damaged or another training's.
     DivergedError
@@ -148,6 +174,11 @@ def train(
     state, best = Training(), _arrays(model)
     if checkpoint and Path(checkpoint).exists():
         state, best = _resume(checkpoint, model, optimiser, settings, epochs, stopping)
+    elif checkpoint and optimiser.updates:
+        raise ValueError(
+            f"a training with a checkpoint begins with a new optimiser, this one has made {optimiser.updates} updates: "
+            "wanted SGD(model, ...)"
+        )
     if stopping:
         _check_stopping(stopping, state.log[-1] if state.log else _figures(model, validate))
     progress.begin(title, epochs, len(state.log))
@@ -207,7 +238,7 @@ def _checked(model: Any, x: Array, y: Array, epochs: int, batch: int, optimiser:
 def _check_optimiser(model: Any, optimiser: SGD) -> None:
     """ValueError unless it holds the very parameters of the model, as it does not once a layer was replaced."""
     if list(map(id, optimiser.parameters)) != list(map(id, parameters(model))):
-        raise ValueError("the optimiser is not this network's: wanted SGD(parameters(model), ...)")
+        raise ValueError("the optimiser is not this network's: wanted SGD(model, ...)")
 
 
 def _check_stopping(stopping: Stopping | Target, figures: dict[str, float]) -> None:
@@ -217,7 +248,10 @@ def _check_stopping(stopping: Stopping | Target, figures: dict[str, float]) -> N
 
 
 def _figures(model: Any, validate: Validation | None, loss: float = math.nan) -> dict[str, float]:
-    return {"loss": loss} | {name: float(value) for name, value in (validate(model) if validate else {}).items()}
+    found = validate(model) if validate else {}
+    if own := sorted(found.keys() & {"epoch", "loss"}):
+        raise ValueError(f"validation gives {own[0]!r}, which the log has of training: call it 'validation_{own[0]}'")
+    return {"loss": loss} | {name: float(value) for name, value in found.items()}
 
 
 def _epoch(

@@ -27,8 +27,11 @@ def attack(model: Any, x: Array, y: Array, eps: float = EPS) -> Array:
 def software(network: Network) -> Any:
     """The network with the gradient of the paper's software, to attack: rounded where a softmax is on top, else as is.
 
-    Sigmoids, logistic regression and RBF units lose nothing to rounding.
+    Sigmoids, logistic regression and RBF units lose nothing to rounding. TypeError for a model that is no `Network`,
+    which does not say what its top is: one with a softmax is `rounding.Rounded(model)`.
     """
+    if not hasattr(network, "top"):
+        raise TypeError(f"a {type(network).__name__} does not say what its top is: for a softmax take Rounded(model)")
     return Rounded(network) if network.top == "softmax" else network
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from .. import losses, ops
 from ..backend import Array, Generator
+from ..layers import call
 from ..losses import targets
 from ..models import Network
 from ..ops import softmax
@@ -36,7 +37,7 @@ class Rounded:
         self.network = network
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
-        return self.network(x, rng=rng)
+        return call(self.network, x, rng)
 
     def seeing_all_inputs(self) -> Rounded:
         """The same without dropout of the inputs."""

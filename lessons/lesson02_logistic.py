@@ -68,15 +68,15 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## The cost
 #
-# The model should give each image's true label a high probability. So the cost of an image is $-\log p$ of its label:
-# 0 where the model is sure and right, large where it is sure and wrong. The cost $J$ of N images is the mean,
+# The model should give each image's true label a high probability $p$. So the cost of an image is $-\log p$: near 0
+# where the model is sure and right, large where it is sure and wrong. The cost $J$ of N images is the mean,
 #
 # $$J = \frac1N \sum_n -\log\sigma(y_n z_n) = \frac1N \sum_n \zeta(-y_n z_n), \qquad \zeta(a) = \log(1 + e^a) .$$
 #
 # The function $\zeta$ (zeta) is called the *softplus*. Computed as it is written, it overflows: networks use *float32*,
 # numbers of about 7 digits, and there $e^a$ is infinite from $a = 89$ on. But $\log(1 + e^a) = \log(e^0 + e^a)$, and
-# `np.logaddexp(0, a)` computes just that, safely: it takes the larger of the two exponents out of the logarithm first.
-# (`sigmoid` above uses it too.)
+# `np.logaddexp(0, a)` computes just that, safely, as $\max(0, a) + \log(1 + e^{-|a|})$: there the exponent is never
+# positive. (`sigmoid` above uses it too.)
 #
 # ## Exercise 1 (easy): the cost
 #
@@ -110,7 +110,7 @@ def cost(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> float:
 # From the activation the derivative goes on in two directions.
 #
 # **To the parameters.** All images share $w$ and $b$, so their contributions are averaged. Let $x$, without an index,
-# be the array of shape `(N, D)` whose rows are the images. Then
+# be the array of shape `(N, D)` whose rows are the images, and $c$ the array of shape `(N,)` of all $c_n$. Then
 #
 # $$\nabla_w J = \frac1N \sum_n c_n\,x_n = \frac1N\,x^\top c, \qquad
 # \frac{\partial J}{\partial b} = \frac1N \sum_n c_n .$$
@@ -146,8 +146,8 @@ def gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> tuple[np
 
 
 # %% [markdown]
-# **To the input.** Each image has its own pixels, and they influence only its own cost. So there is no mean and no
-# factor $1/N$ here:
+# **To the input.** Each image has its own pixels, and they influence only its own cost. An attacker wants to raise that
+# cost, not the mean $J$. So we differentiate the image's own cost, and there is no sum and no factor $1/N$:
 #
 # $$\nabla_{x_n}\,\zeta(-y_n z_n) = c_n\,w .$$
 #
@@ -200,7 +200,8 @@ def input_gradient(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> np.
 #
 # <details><summary>Hint 1</summary>
 #
-# `np.ndindex(x.shape)` goes through the places of all entries, for an array of any shape.
+# `for i in np.ndindex(x.shape)` goes through the indices of all entries, for an array of any shape: `x[i]` is one
+# entry. (For a single number, shape `()`, it goes round once.)
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -282,9 +283,10 @@ if __name__ == "__main__":
         axes.legend(frameon=False)
 
 # %% [markdown]
-# Read the figure from right to left. At first the errors fall as Taylor says, with slope 2 and slope 1. Then they rise
-# again: $f$ itself is rounded to 16 digits, and dividing by a tiny $h$ makes that rounding large. The best step is in
-# between, and there the check agrees with our gradient to about ten digits. A wrong gradient would be off by far more.
+# Read the figure from right to left. At first the errors fall as Taylor says, with slope 2 for the central quotient and
+# slope 1 for the one-sided one. Then they rise again: $f$ itself is rounded to 16 digits, and dividing by a tiny $h$
+# makes that rounding large. The best step is in between. There the central quotient agrees with our gradient to about
+# ten digits; the one-sided one never gets that close. A wrong gradient would be off by far more.
 #
 # ## Training
 #
@@ -292,7 +294,7 @@ if __name__ == "__main__":
 # factor, here 0.2, is called the *learning rate*.) Each step uses a *batch* of 100 images; going through all images
 # once is an *epoch*. We train twice on the same batches: once with our own gradients, and once with those of the
 # package's *engine*, a program that works out gradients by itself. Lesson 4 builds one. If both are right, they end at
-# the same weights.
+# the same weights, up to rounding.
 
 
 # %%
@@ -362,8 +364,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## To think about
 #
-# If a model is sure of an image to the last digit, $\sigma(-yz)$ is rounded to 0, and with it the whole input gradient.
-# Is the image then safe from an attacker who follows the gradient? How could they still find the direction?
+# Suppose that a model is so sure of an image that $\sigma(-yz)$ is rounded to 0, and with it the whole input gradient.
+# (In float32 that happens where $yz$ is above about 100.) Is the image then safe from an attacker who follows the
+# gradient? How could they still find the direction?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: a gradient of 0 is rounding, not robustness: the direction is $-y\,w$ whatever $z$

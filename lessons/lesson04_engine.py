@@ -106,7 +106,10 @@ def raw(a):
 
 
 def operation(forward, backward, name=""):
-    """An operation. backward(g, y, *args) gives a tuple: the part of the gradient that goes to each argument."""
+    """An operation. backward(g, y, *args) gives a tuple, one part of the gradient for each argument.
+
+    y is the operation's result, and g the gradient for it.
+    """
 
     def op(*args):
         y = forward(*map(raw, args))
@@ -142,7 +145,7 @@ def operation(forward, backward, name=""):
 def matmul_backward(g, y, a, b):
     """(dL/da, dL/db) for y = a @ b, matrices `(n, k)` and `(k, m)`; g is dL/dy `(n, m)`.
 
-    All of them are arrays, or all are Tensors.
+    All of them are arrays; or g and y are Tensors, and at least one of a and b is.
     """
     ### BEGIN SOLUTION
     return g @ b.T, a.T @ g
@@ -152,10 +155,10 @@ def matmul_backward(g, y, a, b):
 # %% [markdown]
 # ## When NumPy repeats an argument
 #
-# In `x @ w + b` NumPy adds one bias to all N rows: it *broadcasts* the bias of shape `(K,)` to `(N, K)`. Each entry of
-# the bias is used N times, so its parts of the gradient add up: the $g$ that comes back has the shape `(N, K)`, and it
-# has to be summed to `(K,)`. NumPy also repeats an axis of length 1. If the argument had the shape `(N, 1)`, then $g$
-# is summed over the last axis, and the axis stays, with length 1.
+# In `x @ w + b`, where `x @ w` has the shape `(N, K)`, NumPy adds one bias to all N rows: it *broadcasts* the bias of
+# shape `(K,)` to `(N, K)`. Each entry of the bias is used N times, so its parts of the gradient add up: the $g$ that
+# comes back has the shape `(N, K)`, and it has to be summed to `(K,)`. NumPy also repeats an axis of length 1. If the
+# argument had the shape `(N, 1)`, then $g$ is summed over the last axis, and the axis stays, with length 1.
 #
 # ## Exercise 2 (medium): undo a broadcast
 #
@@ -271,12 +274,13 @@ if __name__ == "__main__":
 #
 # Write `grad`. Keep a dictionary from each Tensor to the sum of the parts that it has been given so far. With
 # `create_graph=False` everything is done with plain arrays. With `create_graph=True` the backward parts are given
-# Tensors instead, and that is the only difference: the gradients are then Tensors with a history of their own. Several
-# Tensors may have been given the same array, so add to a sum by making a new one.
+# Tensors instead, and that is the only difference: the gradients are then Tensors with a history of their own. A
+# backward part may give the same array to two arguments. So never change a sum in place, as `+=` does: make a new one.
 #
 # <details><summary>Hint 1</summary>
 #
-# The first entry of the dictionary is $y$ itself, with an array of ones.
+# The first entry of the dictionary is $y$ itself, with an array of ones (with `create_graph`, a Tensor of ones). `raw`
+# gives the array inside a Tensor.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -350,7 +354,8 @@ def gap(a: np.ndarray, b: np.ndarray) -> float:
 
 # %% [markdown]
 # We differentiate four programs with respect to $w$ and $b$, by both engines. The weights at which we do this are the
-# mean of $y_n x_n$. Up to a factor they are nearly those of lesson 1: about half the mean seven minus the mean three.
+# mean of $y_n x_n$. This is about half of the difference between the mean seven and the mean three, and so, up to a
+# factor, nearly the $w$ of lesson 1.
 
 # %%
 if __name__ == "__main__":
@@ -387,11 +392,12 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # They are the same. The paper's claim holds: adversarial training of logistic regression *is* training on the closed
-# form. The sign did no damage. Its derivative is 0 wherever no entry of the gradient is exactly 0, so nothing is lost
-# by taking it as 0.
+# form. The sign did no damage. Where an entry of the gradient is not 0, the derivative of its sign is 0, so nothing is
+# lost by taking it as 0. Where an entry is exactly 0, as for pixels that are dark in all images, both programs take
+# $\operatorname{sign}(0) = 0$, and agree as well.
 #
-# **Predict.** Move along the gradient itself instead, $x + \varepsilon g$. How much of $\nabla_w J$ then comes
-# *through* the attack, and is lost if $g$ counts as a constant?
+# **Predict.** Move along the gradient itself instead, $x + \varepsilon g$. If $g$ counts as a constant, the part of
+# $\nabla_w J$ that comes *through* the attack is lost. How long is that part, compared with the whole gradient?
 #
 # - nothing, as with the sign
 # - about a quarter

@@ -18,10 +18,10 @@ range, how straight a deep network's logits are on the way, and an attack that t
 # ## The claims
 #
 # The paper (Goodfellow, Shlens and Szegedy 2015, section 4) attacks the MNIST test images by FGSM with $\varepsilon =
-# 0.25$, on softmax regression, which is linear up to its last step, and on a maxout network, which is not. How often is
-# each of them wrong then, and how sure of its mistakes? The paper also says that turning an image by a small angle
-# towards the gradient works too. Its figure 4 (section 8) shows how the logits of a maxout network change along the
-# line $x + \varepsilon\operatorname{sign}(\nabla_x J)$.
+# 0.25$, on softmax regression, a single linear layer with softmax on top, and on a maxout network, which is not linear
+# even before the softmax. How often is each of them wrong then, and how sure of its mistakes? The paper also says that
+# turning an image by a small angle towards the gradient works too. Its figure 4 (section 8) shows how the logits of a
+# maxout network change along the line $x + \varepsilon\operatorname{sign}(\nabla_x J)$.
 
 # %%
 import math
@@ -120,8 +120,8 @@ if __name__ == "__main__":
 # what the rest of the lesson is about.
 #
 # (The table has most rows twice. In the rows that say so, the attack follows the *exact* gradient, as this lesson does.
-# In the others it follows the gradient *as the paper's software computed it*, with rounding. The two differ, and the
-# paper's 89.4 % depends on it: lesson 14 explains why.)
+# In their counterparts it follows the gradient *as the paper's software computed it*, with rounding. The two differ,
+# and the paper's 89.4 % depends on it: lesson 14 explains why.)
 #
 # ## What the gradient promises
 #
@@ -157,7 +157,7 @@ def predicted_rise(g: np.ndarray, eps: float) -> np.ndarray:
 # with the logits $z$, of shape `(10,)`, and some matrix $A$ of shape `(10, 784)`.
 #
 # Now walk along a line. Each logit is straight until some unit's winner changes. At that point the old and the new
-# winner are equal, so the logit does not jump; it only gets another slope, a small kink. Such a function is called
+# winner are equal, so the logit does not jump; it only gets another slope: a kink. Such a function is called
 # *piecewise linear*, and a stretch of the line without a kink is a *linear piece*.
 #
 # ## Exercise 3 (medium): count the pieces
@@ -209,7 +209,8 @@ def trace(model, x, y):
     W, b = parameters(model)[:2]
     points = x[0] + np.linspace(-10, 10, 2001)[:, None] * directions[0]
     a = (points @ W.data.reshape(-1, 784).T + b.data).reshape(-1, *W.shape[:2])
-    print(f"One line: 2,001 points show {count_pieces(a)} pieces of the first layer; the whole network has {exact[0]}.")
+    shown = count_pieces(a)
+    print(f"One line: 2,001 points show {shown} linear pieces of the first layer; the whole network has {exact[0]}.")
     values = {
         "correct_share_up_exact": right[:, eps > 0].mean(),
         "correct_share_down_exact": right[:, eps < 0].mean(),
@@ -221,7 +222,8 @@ def trace(model, x, y):
 
 
 # %% [markdown]
-# **Predict.** From $\varepsilon = -10$ to $10$ a line crosses hundreds of pieces. What will the ten logits look like?
+# **Predict.** From $\varepsilon = -10$ to $10$ a line crosses hundreds of linear pieces. What will the ten logits look
+# like?
 #
 # - wild curves: with so many pieces the network can bend as it likes
 # - almost straight lines, with small kinks
@@ -309,8 +311,8 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # The tangent of $J$ promises almost nothing: a network that is sure has a tiny gradient. The straight logits come much
-# closer. They give its order of magnitude, and exaggerate, because the real logits bend on the way. FGSM does not need
-# the size. It only needs the sign, and the sign points the right way.
+# closer to the real cost. They give its order of magnitude, but too large a value, because the real logits bend on the
+# way. FGSM does not need the size. It only needs the sign, and the sign points the right way.
 #
 # ## Turning instead of adding
 #
@@ -327,7 +329,8 @@ if __name__ == "__main__":
 #
 # ## Exercise 4 (hard): the rotation
 #
-# Turn each row of $x$ by an angle towards its row of $g$. Where a row of $g$ is 0, the image stays as it is. Beware of
+# Turn each row of $x$ by an angle towards its row of $g$. Where a row of $g$ is 0, the image stays as it is. (You may
+# assume that no row of $x$ is 0, and that no other row of $g$ is a multiple of its $x$: then $v$ is not 0.) Beware of
 # rounding: a network that is sure has so small a gradient that float32 rounds the *squares* of its entries to 0.
 # Multiplying $g$ by a positive number does not change $u$, so scale each row of $g$ first.
 #
@@ -403,14 +406,17 @@ if __name__ == "__main__":
         axes.legend(frameon=False)
 
 # %% [markdown]
-# Adding and turning work alike. What matters is not how the image moves, but in which direction.
+# Where the dashed line crosses 50 % is the answer. So the attack need not be the step
+# $\varepsilon\operatorname{sign}(g)$: turning works too, because it also moves the image to where the gradient says
+# that the cost rises.
 #
 # ## To think about
 #
-# The caption of figure 4 says that the right class is found only on a thin manifold around the data. The table of
-# figure 4 gives the two sides of $\varepsilon = 0$ separately. Take the rows of the exact gradient: which side fits the
-# caption, and why does the other not? In the column *ours*, of a network that was trained for long, the rows of the
-# software's gradient fit on both sides. What may that gradient lack?
+# The caption of the paper's figure 4 says that the right class is found only on a thin *manifold* around the data: a
+# thin, curved piece of space. Our table of figure 4 has a row for each side of $\varepsilon = 0$. Take the rows of the
+# exact gradient: which side fits the caption, and why does the other not? In the column *ours*, of a network that was
+# trained for long, the rows of the software's gradient fit on both sides. That gradient starts from a rounded $p - t$
+# (lesson 5). What may it lack where the network is sure?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 4 points. 1: $\varepsilon > 0$ raises the cost of the true class, and that class soon loses. 1:

@@ -6,7 +6,7 @@ The paper's section 5: adversarial training of logistic regression as a formula,
 # %% [markdown]
 # # Lesson 7. Adversarial training of linear models against L1 decay: a penalty that fades and one that does not
 #
-# **Time:** about 75 minutes. **You need:** lessons 2 and 3.
+# **Time:** about 75 minutes. **You need:** lessons 2 and 3; what an engine and a maxout network are (lessons 4 and 5).
 #
 # **After this lesson you can**
 #
@@ -22,8 +22,8 @@ The paper's section 5: adversarial training of logistic regression as a formula,
 #
 # The paper (Goodfellow, Shlens and Szegedy 2015, section 5) compares L1 decay with adversarial training of logistic
 # regression. L1 decay adds its penalty *to the cost*. Adversarial training subtracts a similar term *from the
-# activation*. So, the paper says, the adversarial penalty can fade once predictions are sure, and the L1 penalty
-# cannot. L1 decay is the more pessimistic of the two.
+# activation* (and adds it for a three, whose activation should be negative). So, the paper says, the adversarial
+# penalty can fade once predictions are sure, and the L1 penalty cannot. L1 decay is the more pessimistic of the two.
 #
 # The paper also tried L1 decay on the first layer of a maxout network. A coefficient of 0.0025 was already too large:
 # training got stuck above 5 % training error. With smaller coefficients training succeeded, but the penalty brought no
@@ -65,7 +65,8 @@ SHOWN = 5  # the figures show GRID[SHOWN] in detail
 #
 # ## Exercise 1 (easy): the penalty of each image
 #
-# Return $r_n$ for N images. As in lesson 2, it has to be finite for every margin.
+# Return $r_n$ for N images. As in lesson 2, it has to be finite for every margin. It also has to be right where it is
+# tiny: in float64 a penalty of about $e^{-300}$ must not become 0.
 
 
 # %%
@@ -170,8 +171,8 @@ def l1_gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, lam: flo
 
 
 # %% [markdown]
-# Are they right? At random weights, some of them exactly 0, they must agree with the engine's. And the adversarial
-# gradient must be the one that training on explicit FGSM examples has, where the attacked images are constants.
+# Are they right? At random weights, some of them exactly 0, they must agree with the engine's. And training on explicit
+# FGSM examples, with the attacked images as constants, must give the same gradient as the formula for $J_{\rm adv}$.
 
 
 # %%
@@ -282,11 +283,12 @@ if __name__ == "__main__":
 #
 # Look at $w = 0$, with the $b$ that is best there. Let $g$ be the gradient of the clean cost for $w$. A small step of
 # $w_i$ away from 0 gains at most $|g_i|$ for each unit of its length, and L1 decay charges $\lambda$ for it. If all
-# $|g_i| \le \lambda$, no step pays, and the model stays at 0. Adversarial training stays at 0 only if all $|g_i| \le
-# \lambda_{\rm eff}$. And $\lambda_{\rm eff}$ is smaller than $\varepsilon$: let $p$ be the share of sevens. With the
-# best $b$ the model gives every image the probability $p$ of being a seven. So $s_n$ is $1 - p$ for the sevens and $p$
-# for the threes, the mean of $s$ is $2p(1 - p)$, and $\lambda_{\rm eff} = 2p(1 - p)\,\varepsilon$, about
-# $\varepsilon/2$.
+# $|g_i| \le \lambda$, no step pays, and the model stays at 0. With adversarial training an attack moves no margin at
+# $w = 0$, so the gain is the same $|g_i|$, and the charge is $\lambda_{\rm eff}$. The model stays at 0 only if all
+# $|g_i| \le \lambda_{\rm eff}$. And $\lambda_{\rm eff}$ is smaller than $\varepsilon$: let $p$ be the share of
+# sevens. With the best $b$ the model gives every image the probability $p$ of being a seven. So $s_n$ is $1 - p$ for
+# the sevens and $p$ for the threes, the mean of $s$ is $2p(1 - p)$, and
+# $\lambda_{\rm eff} = 2p(1 - p)\,\varepsilon$, about $\varepsilon/2$.
 
 # %%
 if __name__ == "__main__":
@@ -318,7 +320,7 @@ def left(w, b, x, y, eps):
 # **Predict.** Multiply $w$ and $b$ by 64. What is left of the adversarial penalty of these images, compared with its
 # largest value on the way there?
 #
-# - more than all of it: it grows with the weights, like L1's
+# - all of it: it grows with the weights, like L1's, and is largest at 64
 # - about half
 # - a few per cent or less
 
@@ -350,9 +352,9 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Left: each dot is a training image. L1 decay charges all of them the same; the attack charges those with a large
-# margin almost nothing. Right: the effective coefficient during training. With a small $\varepsilon$ it falls at once.
-# With $\varepsilon = 0.25$ it stays high, because many images are wrong after the attack, and for those the penalty
-# does not fade.
+# margin almost nothing. Right: the effective coefficient during training, divided by $\varepsilon$, which is the mean
+# of $s$. With a small $\varepsilon$ it falls at once. With $\varepsilon = 0.25$ it stays high, because many images are
+# wrong after the attack, and for those the penalty does not fade.
 #
 # ## Maxout networks
 #

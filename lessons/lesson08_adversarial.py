@@ -55,20 +55,22 @@ WINDOW = 9  # the side, in pixels, of the window in which we look for a filter's
 # Each image of a batch counts twice, clean and attacked, with its true label. (Attacking only one half of the batch
 # would be something else.) Each step makes $\tilde x$ anew, against the network as it is now.
 #
-# **Its gradient.** $\tilde x$ depends on $\theta$ too, so by the chain rule the attacked half has two terms:
+# **Its gradient.** $\tilde x$ depends on $\theta$ too, so by the chain rule the gradient of the attacked cost has two
+# terms. (The matrix $\partial\tilde x/\partial\theta$ has a row for each pixel and a column for each parameter.)
 #
 # $$\frac{d}{d\theta} J(\theta, \tilde x(\theta), y) = \frac{\partial J}{\partial\theta}(\theta, \tilde x, y)
 # + \Bigl(\frac{\partial\tilde x}{\partial\theta}\Bigr)^{\!\top} \nabla_{\tilde x} J(\theta, \tilde x, y) .$$
 #
 # But where the gradient is not exactly 0, an entry of $\tilde x$ is $x_i + \varepsilon$ or $x_i - \varepsilon$. A small
-# enough change of $\theta$ leaves the signs as they are, so these entries do not move, and the second term is 0. Taking
-# the attacked images as a *constant* is therefore no approximation; it is the derivative. What it lacks is foresight: a
-# step makes today's examples cheaper, and does not know which examples tomorrow's network will be given.
+# enough change of $\theta$ leaves the signs as they are, so these entries do not move. So if no entry of the gradient
+# is exactly 0, the second term is 0, and taking the attacked images as a *constant* is no approximation: it is the
+# derivative. What such a training step lacks is foresight. It makes today's examples cheaper, and does not know which
+# examples tomorrow's network will be given.
 #
 # **Whom to attack.** Training uses dropout (lesson 5). Does the attacker see the network with this batch's masks, or
-# without dropout? The paper does not say. In its software the attack sees the masks, and so it does in our longer runs,
-# which also try it without. In this lesson the attack sees the network without dropout, `model(x)`. The two costs of
-# the objective are computed with masks, `model(..., rng=rng)`. If `rng` is None there is no dropout.
+# without dropout? The paper does not say. In its software the attack sees the masks. In our longer runs it sees them
+# too, and we also try it without them. In this lesson the attack sees the network without dropout, `model(x)`. The two
+# costs of the objective are computed with masks, `model(..., rng=rng)`. If `rng` is None there is no dropout.
 #
 # ## Exercise 1 (medium): the adversarial objective
 #
@@ -201,8 +203,9 @@ if __name__ == "__main__":
     compare("adv-transfer", {"error_naive_to_trained_exact": E[0, 1], "error_trained_to_naive_exact": E[1, 0]})
 
 # %% [markdown]
-# It resists one step along its own gradient, which is all that it was ever shown. So a number for robustness says
-# little unless it names its attack. The paper's 17.9 % is about one step; PGD came later.
+# On most images it resists one step along its own gradient, which is the only attack that it was ever shown. It does
+# not resist PGD. So a number for robustness says little unless it names its attack. The paper's 17.9 % is about one
+# step; PGD came later.
 #
 # Compare the two tables as well: after the short training of the quick profile, the trained network is wrong more often
 # on the naive network's examples than on its own.
@@ -224,9 +227,10 @@ if __name__ == "__main__":
 # say when to stop.
 #
 # The rule has a number of epochs, the *patience*. An epoch is the best so far if its validation error is lower than all
-# before it. When the best epoch is that many epochs ago, training ends, and the network of the best epoch is kept. (The
-# paper's patience is 100.) The paper also found that the error on clean validation images soon became flat while the
-# error on *attacked* validation images was still falling. So its rule watches the error on attacked images.
+# before it. If the next `patience` epochs bring no better one, training ends after the last of them, and the network of
+# the best epoch is kept. (The paper's patience is 100.) The paper also found that the error on clean validation images
+# soon became flat while the error on *attacked* validation images was still falling. So its rule watches the error on
+# attacked images.
 #
 # ## Exercise 3 (medium): patience
 #
@@ -279,8 +283,9 @@ if __name__ == "__main__":
 # If all weights are equal, $L = (9/28)^2$, about 10 %. A filter that looks at one spot has 100 %.
 #
 # Why may adversarial training make filters local? FGSM moves an activation by up to $\varepsilon\lVert w\rVert_1$. If
-# only $k$ weights are not 0, that is at most $\varepsilon\sqrt k\,\lVert w\rVert_2$. So of two filters of the same
-# length $\lVert w\rVert_2$, the one that uses fewer pixels is safer.
+# only $k$ weights are not 0, that is at most $\varepsilon\sqrt k\,\lVert w\rVert_2$, by the Cauchy–Schwarz inequality.
+# So for a given length $\lVert w\rVert_2$ this limit is lower for a filter that uses fewer pixels. (That is a reason
+# to use few pixels. It does not yet say that they lie close together, as $L$ asks.)
 #
 # ## Exercise 4 (hard): locality
 #
@@ -314,8 +319,8 @@ def locality(w: np.ndarray, window: int) -> np.ndarray:
 
 
 # %% [markdown]
-# Some pieces are not the largest of their unit for any image. They get no gradient, so they still have the random
-# weights that they started with. We leave them out.
+# A piece that is never the largest of its unit gets no gradient, and keeps the random weights that it started with. We
+# leave out the pieces that win for none of the 10,000 validation images.
 
 
 # %%
@@ -385,5 +390,6 @@ if __name__ == "__main__":
 # - A network can be wrong more often on examples made on another network than on its own.
 # - Early stopping watches the error on *attacked* validation images.
 #
-# **What this cannot explain yet.** What exactly does the work here? Would noise of the same size do? Would an attack
-# that the gradient can go through, or a perturbed hidden layer? Lesson 9 changes one thing at a time.
+# **What this cannot explain yet.** What exactly does the work here? Would training with noise of the same size be
+# enough? Would it help to train on an attack that has a derivative, or to perturb a hidden layer instead of the pixels?
+# Lesson 9 changes one thing at a time.

@@ -47,7 +47,8 @@ EPS = 0.25
 #
 # (In the paper's formula the minus sign is missing.) At the centre $p$ is 1; far away it is almost 0. Nothing makes the
 # ten $p_{nk}$ of an image add up to 1. If all are tiny, the network says that it does not know. Its answer is still the
-# class with the largest $p$. To find it we compare the $a_{nk}$, because tiny $p$ are rounded to 0.
+# class with the largest $p$, and this largest $p$ is its confidence. To find the answer we compare the $a_{nk}$,
+# because tiny $p$ are rounded to 0.
 #
 # ## Exercise 1 (medium): the unit
 #
@@ -69,7 +70,7 @@ EPS = 0.25
 
 # %%
 def rbf(x: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> np.ndarray:
-    """log p, that is a `(N, K)`, of images x `(N, D)`; float32 if all arguments are.
+    """The array a = log p, of shape `(N, K)`, for images x `(N, D)`; float32 if all arguments are.
 
     Centres mu `(K, D)`; beta `(K, D, D)` may be any matrices, also not symmetric.
     """
@@ -214,9 +215,9 @@ def rbf_backward(g: np.ndarray, x: np.ndarray, mu: np.ndarray, beta: np.ndarray)
 
 # %% [markdown]
 # Now check all of it against the engine, on trained networks of all three costs, in double precision. The trained
-# networks have diagonal matrices. They keep the logarithms (`s` in the code), so that $\beta$ stays positive. Here we
-# add a little noise to the matrices, so that they are not even symmetric. (A network's `top` is the name of its
-# cost.)
+# networks have diagonal matrices. Their parameters are the logarithms $s_{ki}$ of the $\beta_{ki}$ (`s` in the code),
+# so that $\beta_{ki} = e^{s_{ki}}$ stays positive. For this check we add a little noise to the matrices, so that they
+# are neither diagonal nor symmetric. (A network's `top` is the name of its cost.)
 
 
 # %%
@@ -247,7 +248,7 @@ if __name__ == "__main__":
 #
 # **Predict.** How sure is the RBF network of its mistakes under FGSM?
 #
-# - about as sure as on clean images, around 50 %
+# - about as sure as on clean images, around 60 %
 # - about 20 %
 # - about 1 %
 
@@ -264,8 +265,8 @@ if __name__ == "__main__":
     compare("rbf-fgsm", values, intervals)
 
 # %% [markdown]
-# It is wrong on about half of the images, but it knows that it does not know. The choice of the cost matters: look at
-# the rows of the other two.
+# With squared errors it is wrong on about half of the images, but its confidence on these mistakes is only about 1 %.
+# In this way it says that it does not know. The choice of the cost matters: look at the rows of the other two.
 #
 # ## Why errors come without confidence
 #
@@ -274,12 +275,13 @@ if __name__ == "__main__":
 #
 # $$-2\varepsilon\sum_i \beta_{ki} d_{ki} s_i - \varepsilon^2\sum_i\beta_{ki} .$$
 #
-# A linear unit has only the first term. Over random signs it is 0 on average. The second term is always negative: it
-# divides *every* $p_k$ by $e^{\varepsilon^2\sum_i\beta_{ki}}$. So random noise makes this network say "I don't know".
+# In a linear unit there is only a term like the first. Over random signs this term is 0 on average, and its typical
+# size grows only like $\sqrt D$ (lesson 1). The second term grows like $D$, and it is always negative: it divides
+# *every* $p_k$ by $e^{\varepsilon^2\sum_i\beta_{ki}}$. So random noise makes this network say "I don't know".
 #
-# FGSM does the same. Where the $p_k$ of all wrong classes are tiny, so are the slopes of the first two costs for them;
-# in the third cost they do not occur. What is left of $\nabla_x J$ points along $\beta_y (x - \mu_y)$: away from the
-# right class, and towards no other.
+# FGSM does not aim at a wrong class either. Where the $p_k$ of all wrong classes are tiny, so are the slopes of the
+# first two costs for them; the third cost does not contain them. What is left of $\nabla_x J$ points along
+# $\beta_y (x - \mu_y)$: away from the centre of the right class, and towards no other.
 #
 # **Noise alone.** The appendix of the paper shows networks 10,000 images of pure Gaussian noise, and counts how often a
 # network gives some class a probability of more than half.
@@ -378,13 +380,13 @@ if __name__ == "__main__":
 # %% [markdown]
 # Left and middle: how sure the networks are. Under FGSM and on noise the RBF network is hardly ever sure (the two
 # lines lie on each other, near 0). Softmax regression is sure under FGSM, and often on noise. Right: the aimed attack
-# makes the RBF network much surer of wrong answers than FGSM does. That FGSM did not make it sure said something about
-# FGSM, and less about the network.
+# makes the RBF network much surer of wrong answers than FGSM does. So the low confidence under FGSM told us more about
+# FGSM than about the network.
 #
 # ## To think about
 #
-# An RBF network can say that it does not know. Does that make it safe where a wrong answer costs more than none? What
-# does the aimed attack say about judging a defence by one attack, and what would you report?
+# An RBF network can say that it does not know. Is it therefore safe to use where a wrong answer is worse than no
+# answer? What does the aimed attack say about judging a defence by one attack, and what would you report?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: against FGSM and noise a threshold on $p$ turns errors into refusals, at the price

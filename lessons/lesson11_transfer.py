@@ -20,9 +20,9 @@ The paper's section 8: examples of one network shown to others, agreement and it
 # misclassified by others, which have another architecture or were trained on other images. And often they get the
 # *same* wrong class.
 #
-# Take the FGSM examples which a maxout network gets wrong. To how many of them do softmax regression and an RBF network
-# give the maxout network's wrong class? And to how many of those that the other network gets wrong too? The paper's
-# explanation: all these networks resemble *one* linear classifier.
+# Take the FGSM examples which a maxout network gets wrong. How often does softmax regression give them the maxout
+# network's wrong class, and how often does an RBF network? And how often, if we count only the examples that this
+# second network gets wrong too? The paper's explanation: all these networks resemble *one* linear classifier.
 
 # %%
 from __future__ import annotations
@@ -54,8 +54,9 @@ NAMES = ("softmax", "maxout", "rbf")
 # $$\frac{\text{agreeing}}{\text{mistakes of } a} = \frac{\text{agreeing}}{\text{common mistakes}} \cdot
 # \frac{\text{common mistakes}}{\text{mistakes of } a} ,$$
 #
-# and the last factor is how often $b$ is wrong where $a$ is. The paper gives the other two. So the last is 64.5 % for
-# softmax regression, and 29.5 % for the RBF network.
+# and the last factor is how often $b$ is wrong where $a$ is. The paper gives the other two: they stand in the tables
+# below. From them it follows that in the paper the last factor is 64.5 % for softmax regression, and 29.5 % for the RBF
+# network, where $a$ is the maxout network.
 #
 # ## Exercise 1 (easy): agreement
 #
@@ -128,12 +129,12 @@ if __name__ == "__main__":
 #
 # There are nine wrong classes. If wrong answers were spread evenly, two networks that have nothing to do with each
 # other would agree on 1/9 of their common mistakes. But they are not spread evenly: most fours are taken for nines.
-# Of the $n_c$ common mistakes on images of class $c$, let $q_{ck}$ be the share that $a$ takes for a $k$, and
-# $r_{ck}$ the same for $b$. Independent answers would agree on
+# Take the $n_c$ common mistakes on images of class $c$. Let $q_{ck}$ be the share of them to which $a$ gives the class
+# $k$, and $r_{ck}$ the same for $b$. If the answers were independent, the networks would agree on
 #
 # $$\text{chance} = \frac{\sum_c n_c \sum_k q_{ck}\,r_{ck}}{\sum_c n_c}$$
 #
-# of them. Only agreement above this number shows that the two networks resemble each other.
+# of all common mistakes. Only agreement above this number shows that the two networks resemble each other.
 
 
 # %%
@@ -152,7 +153,7 @@ def chance(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> float:
 
 
 # %% [markdown]
-# **Predict.** Softmax regression and the maxout network have very different shapes. On what share of their common
+# **Predict.** Softmax regression and the maxout network are built very differently. On what share of their common
 # mistakes do they give the same wrong class?
 #
 # - about 1 in 9, as if they knew nothing of each other
@@ -208,14 +209,18 @@ if __name__ == "__main__":
         axes.set(xlabel="shown to", ylabel="made on", title="error, %")
 
 # %% [markdown]
-# ## Why they should agree
+# Networks of different halves share no training image, and still they fool each other, often into the same class. So
+# their common training images cannot be the whole reason.
+#
+# ## Why examples made on one network harm another
 #
 # Near $x$ the cost of network $b$ is almost linear. A change $\eta = \varepsilon\operatorname{sign}(\nabla_x J_a)$,
 # made on $a$, raises it by
 #
 # $$J_b(x + \eta) - J_b(x) \approx \varepsilon\,\operatorname{sign}(\nabla_x J_a)^\top\,\nabla_x J_b .$$
 #
-# So it is enough that the two gradients point in *somewhat* the same direction. The *cosine* of two arrays,
+# So it is enough that $\nabla_x J_b$ points in *somewhat* the same direction as the signs of $\nabla_x J_a$. We compare
+# the two gradients themselves, without the sign; that is simpler, and closely related. The *cosine* of two arrays,
 # $\cos(u, v) = u^\top v / (\lVert u\rVert\,\lVert v\rVert)$, is 1 if they point the same way, and 0 if they are at
 # right angles. In $D = 784$ dimensions two random directions have a cosine of about $1/\sqrt D = 0.036$ in size.
 #
@@ -311,8 +316,8 @@ if __name__ == "__main__":
 #
 # ## One change for a whole class
 #
-# If direction is what matters, then one direction should do for many images. For each class $c$ take the mean
-# gradient over some *training* images of the class, and
+# If direction is what matters, then one direction should be enough for many images. For each class $c$ take the mean
+# gradient over some *training* images of the class ($n_c$ is now the number of these images), and let the change be
 #
 # $$\eta_c = \varepsilon\operatorname{sign}\Bigl(\frac1{n_c} \sum_{n: y_n = c}\nabla_x J(x_n)\Bigr) .$$
 #

@@ -115,9 +115,9 @@ if __name__ == "__main__":
 # $$\Bigl\lVert\frac1M\sum_m u_m\Bigr\rVert^2 = \frac1{M^2}\sum_{i, j} u_i^\top u_j
 # = \frac{M + M(M - 1)\rho}{M^2} = \rho + \frac{1 - \rho}M .$$
 #
-# If the members had nothing but quirks, then $\rho = 0$. The mean gradient would shrink like $1/\sqrt M$, and with
-# enough members nothing would be left to follow. What they *share* stays: the length tends to $\sqrt\rho$, however
-# many there are.
+# If the members had nothing but quirks, then $\rho = 0$, and the mean gradient would shrink like $1/\sqrt M$. FGSM
+# could still follow its signs. But with more and more members, a step of the same size would raise their mean cost
+# less and less. What they *share* stays: as $M$ grows, the length does not shrink to 0 but tends to $\sqrt\rho$.
 #
 # ## Exercise 2 (medium): the mean cosine
 #
@@ -211,8 +211,9 @@ def by_logit(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 #
 # ## Exercise 4 (hard): the gradient of $J_p$
 #
-# Beware of rounding: where all members are fooled, all $p_{my}$ may be rounded to 0, and then $r_m = 0/0$. Write
-# $r_m$ as a softmax over the members, and it survives.
+# Return $\partial J_p/\partial z_{mk}$ for all members, images and classes at once, by the formula above. Beware of
+# rounding: where all members are fooled, all $p_{my}$ may be rounded to 0, and then $r_m = 0/0$. Write $r_m$ as a
+# softmax over the members, and this cannot happen.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -289,8 +290,9 @@ def error_of_first(n: int, eps: float, rule) -> float:
 # %% [markdown]
 # **Predict.** Which of the three costs gives the strongest attack on the whole ensemble?
 #
-# - that of the mean probability: the ensemble answers by it
-# - the sum of the costs: no member is left alone
+# - that of the mean probability, $J_p$: the ensemble answers by it
+# - that of the mean logits, $J_z$: it treats all members alike
+# - the sum of the costs, $J_\Sigma$: no member is left alone
 # - they are about equal
 
 # %%
@@ -336,7 +338,8 @@ if __name__ == "__main__":
 # ## The other hypothesis: a model of the images
 #
 # A classifier learns which images have which label. A *generative* model learns how probable whole images are, together
-# with their labels. Perhaps such a model notices that an attacked image is no real digit?
+# with their labels. So it learns what digits look like. Perhaps such a model still gives an attacked image its true
+# label?
 #
 # The paper's generative model is a *deep Boltzmann machine*. It has four groups of units, which are 0 or 1:
 #
@@ -350,7 +353,8 @@ if __name__ == "__main__":
 # $$E(v, h_1, h_2, y) = -b_v^\top v - b_1^\top h_1 - b_2^\top h_2 - b_3^\top y
 # \qquad - h_1^\top W_1 v - h_2^\top W_2 h_1 - y^\top W_3 h_2 ,$$
 #
-# with $W_1$ of shape `(n1, D)`, $W_2$ of shape `(n2, n1)` and $W_3$ of shape `(K, n2)`. A state has a probability
+# with weights $W_1$ of shape `(n1, D)`, $W_2$ of shape `(n2, n1)` and $W_3$ of shape `(K, n2)`, and with a bias for
+# each unit: $b_v$, $b_1$, $b_2$ and $b_3$ have the shapes of $v$, $h_1$, $h_2$ and $y$. A state has a probability
 # proportional to $e^{-E}$: a state of low energy is likely. The machine has no input, no output and no direction; each
 # group is joined to its neighbours.
 #
@@ -382,8 +386,8 @@ if __name__ == "__main__":
 # ## Mean field
 #
 # When we ask for the label of an image, the machine knows only $v$. Each of the three formulas needs the result of
-# another one. *Mean field* puts in probabilities where the units are not known, and repeats the formulas until the
-# probabilities settle:
+# another one. *Mean field* puts in probabilities where the units are not known, and repeats the formulas a fixed number
+# of times, so that the probabilities settle. From here on $h_1$ and $h_2$ are these probabilities, not 0 or 1:
 #
 # - Round 1 goes upwards. What is above a layer is not known yet, so what comes from below counts twice:
 #   $h_1 = \sigma(2\,W_1 v + b_1)$, then $h_2 = \sigma(2\,W_2 h_1 + b_2)$.
@@ -439,11 +443,12 @@ def infer(v, W1, W2, W3, b1, b2, b3, rounds: int):
 # have to solve. Each step hides about half of the pixels, and about half of the labels, and mean field has to predict
 # them from the rest. (In training each pixel is made black or white at random; its grey is the probability of white.)
 #
-# Mean field gives each pixel a logit $z_v$, so the pixel is white with the probability $\sigma(z_v)$, and it gives the
-# label the logits $z_y$. Let $V$ be the true pixels, 0 or 1, and $Y$ the true labels, one-hot. Two *masks* say what was
-# hidden: $M_{ni}$ is 1 for a hidden pixel, and $m_n$ is 1 for a hidden label. (From here on $M$ and $m$ are these
-# masks, and have nothing to do with the members of an ensemble.) Each hidden pixel or label costs minus the logarithm
-# of the probability that the machine gave to the truth. What was shown costs nothing:
+# For a hidden pixel the energy gives a formula as for $h_1$ and $h_2$: the pixels have the logits
+# $z_v = W_1^\top h_1 + b_v$, and each is white with the probability $\sigma(z_v)$. The label's logits are called $z_y$
+# here. Let $V$ be the true pixels, 0 or 1, and $Y$ the true labels, one-hot. Two *masks* say what was hidden: $M_{ni}$
+# is 1 for a hidden pixel, and $m_n$ is 1 for a hidden label. (From here on $M$ and $m$ are these masks, and have
+# nothing to do with the members of an ensemble.) Each hidden pixel or label costs minus the logarithm of the
+# probability that the machine gave to the truth. What was shown costs nothing:
 #
 # $$J = \frac1{ND}\sum_{n, i} M_{ni}\,\bigl(-\log p(V_{ni})\bigr) + \frac1{ND}\sum_n m_n\,\bigl(-\log p(Y_n)\bigr) .$$
 #
@@ -527,7 +532,7 @@ if __name__ == "__main__":
 #
 # - hardly ever: an attacked image is unlikely under the model
 # - on about half of the images
-# - on most images, like every other network of this course
+# - on most images, as with the naive maxout networks of the earlier lessons
 
 
 # %%

@@ -108,8 +108,9 @@ if __name__ == "__main__":
 #
 # ## Why a linear model sees something in noise
 #
-# Softmax regression has the logits $z = Wx + b$, with $W$ of shape `(K, D)`. A sum of normal numbers is normal, so we
-# only need means and covariances. The *covariance* of two logits is the mean of the product of their deviations,
+# Softmax regression has the logits $z = Wx + b$, with $W$ of shape `(K, D)` for D pixels. A sum of *independent* normal
+# numbers is normal, also if each has a factor. So the K logits are normal too, and we only need their means and
+# covariances. The *covariance* of two logits is the mean of the product of their deviations,
 #
 # $$\mathbb E\bigl[(z_k - \mathbb E z_k)(z_l - \mathbb E z_l)\bigr] ,$$
 #
@@ -130,9 +131,9 @@ if __name__ == "__main__":
 
 # %%
 def logits_on_noise(W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the logits W x + b for x from N(0, I): means `(K,)`, standard deviations `(K,)`, covariances `(K, K)`.
+    """Means `(K,)`, standard deviations `(K,)` and covariances `(K, K)` of the logits W x + b, for noise x.
 
-    W is `(K, D)`, b is `(K,)`.
+    The D entries of x are independent, with mean 0 and variance 1. W is `(K, D)`, b is `(K,)`.
     """
     ### BEGIN SOLUTION
     # z ~ N(b, W W^T)
@@ -145,8 +146,9 @@ def logits_on_noise(W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarra
 #
 # $$\sum_{i, j} W_{ki} W_{lj}\,\mathbb E[x_i x_j] = \sum_i W_{ki} W_{li} = (W W^\top)_{kl} .$$
 #
-# A single logit has the variance $\lVert w_k\rVert_2^2$. That is a sum over all D pixels, so many small weights make
-# large logits. And classes with a large $b_k$ or a long $w_k$ win more often than others.
+# Let $w_k$ be row $k$ of $W$, the weights of class $k$. The logit $z_k$ has the variance $\lVert w_k\rVert_2^2$. That
+# is a sum over all D pixels, so many small weights make large logits. Classes with a large $b_k$ tend to win more often
+# than others. So do classes with a long $w_k$, because their logits spread further in both directions.
 #
 # So we can predict the errors of softmax regression without a single sample of noise: draw the ten logits directly,
 # with these means and covariances.
@@ -185,18 +187,21 @@ if __name__ == "__main__":
             axes.legend(frameon=False, handlelength=1.5)
 
 # %% [markdown]
-# Left: how many samples have a largest probability above a threshold; the paper's is one half. Right: the theory gets
-# every class right.
+# Left: how many samples have a largest probability above a threshold; the paper's is one half. Right: how many errors
+# belong to each class. For every class the theory predicts nearly the number that we measured.
 #
 # **Softmax or sigmoids.** A softmax depends on differences of logits only, and its probabilities always add up to 1:
 # it has to give them to some classes, whatever the input. Multiply all logits by a growing factor, as longer training
 # does, and the largest probability tends to 1: in the end *every* sample is an error. A sigmoid claims its class if
 # $\sigma(z_k) > \tfrac12$, which means $z_k > 0$, whatever the other classes say. All of them may be negative: "none
-# of these" is a possible answer.
+# of these" is a possible answer. It is only possible: the table above shows that the network with sigmoids still makes
+# many errors. Its logits on noise are large too, and often at least one of the ten is above 0.
 #
 # **RBF units** say $p_k = e^{-E_k}$ with $E_k = \sum_i \beta_{ki}(x_i - \mu_{ki})^2$ (lesson 10). On noise the mean
 # of $(x_i - \mu)^2$ is $1 + \mu^2$, so the mean of $E_k$ is $\sum_i \beta_{ki}(1 + \mu_{ki}^2)$. This sum grows with
-# D too. But here a large sum means "no". An error would need $E_k < \log 2 \approx 0.7$.
+# D too. But here a large sum means "no". An error would need $E_k < \log 2 \approx 0.7$. And $E_k$ hardly ever comes
+# far below its mean, because it is a sum of D independent terms. (The network keeps the logarithms of the
+# $\beta_{ki}$: they are `s` in the code.)
 
 # %%
 if __name__ == "__main__":
@@ -242,7 +247,7 @@ def fooling_step(model: models.Network, x: np.ndarray, k: int, eps: float, sign:
     """x `(N, D)`, each row moved once towards the class k.
 
     With `sign` each entry moves by eps; without it the row moves by eps sqrt(D) along its gradient. A row whose
-    gradient is 0 stays.
+    gradient is 0 stays. The result is float32 if x is, and x itself is not changed.
     """
     ### BEGIN SOLUTION
     g = attacks.input_gradient(model, x, np.full(len(x), k))
@@ -274,8 +279,8 @@ def fool(network: models.Network) -> tuple[np.ndarray, list]:
 
 
 # %% [markdown]
-# **Predict.** On average over the digits, the maxout network takes about 1 in 10 samples of noise for a given digit.
-# And after one step of $\varepsilon = 0.25$ towards this digit?
+# **Predict.** Choose a digit. On average over the ten digits, the maxout network gives it a probability of at least 0.5
+# on about 1 in 10 samples of noise. On how many does it after one step of $\varepsilon = 0.25$ towards this digit?
 #
 # - about 1 in 5
 # - more than half

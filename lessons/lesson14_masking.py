@@ -60,7 +60,10 @@ NAMES = ("naive", "adversarially trained")
 
 # %%
 def predicted_label_fgsm(model: models.Network, x: np.ndarray, eps: float) -> np.ndarray:
-    """x `(N, D)`, one FGSM step of size eps away from the classes that the network itself gives to x."""
+    """x `(N, D)`, one FGSM step of size eps away from the classes that the network itself gives to x.
+
+    Float32 if x is; not clipped.
+    """
     ### BEGIN SOLUTION
     return x + eps * np.sign(attacks.input_gradient(model, x, model(x).argmax(axis=1)))
     ### END SOLUTION
@@ -98,7 +101,7 @@ def predicted_label_fgsm(model: models.Network, x: np.ndarray, eps: float) -> np
 def pgd(model: models.Network, x: np.ndarray, y: np.ndarray, eps: float, steps: int, start: np.ndarray) -> np.ndarray:
     """PGD from `start` `(N, D)` in the box of half width eps around x `(N, D)`.
 
-    `steps` steps of size 2.5 eps / steps; the labels y are `(N,)`.
+    `steps` steps of size 2.5 eps / steps; the labels y are `(N,)`. The result `(N, D)` is float32 if x is.
     """
     ### BEGIN SOLUTION
     x_adv = start
@@ -170,7 +173,7 @@ if __name__ == "__main__":
 def direction(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     """dJ_n/dz_n of each image's own cost, divided by 1 - p_y: `(N, K)`, finite for logits z `(N, K)` of any size.
 
-    The labels y are `(N,)`.
+    The labels y are `(N,)`. The result is float32 if z is.
     """
     ### BEGIN SOLUTION
     t = y[:, None] == np.arange(z.shape[1])
@@ -185,8 +188,10 @@ def step(model: models.Network, x: np.ndarray, y: np.ndarray, c: float, by_direc
     """The sign of the input gradient when all logits are multiplied by c, by `direction` or by the gradient of J."""
     X = Tensor(x)
     Z = c * model(X)
+    # grad goes backwards from its cotangent, the g of lesson 4 (1 if none is given)
     if by_direction:
         return np.sign(grad(Z, [X], cotangent=direction(Z.data, y))[0])
+    # J is a mean over N images: the cotangent N gives the gradient of each image's own cost
     return np.sign(grad(model.loss(Z, y), [X], cotangent=float(len(x)))[0])
 
 
@@ -235,13 +240,15 @@ if __name__ == "__main__":
 #
 # ## An audit
 #
-# Which attacks are too weak? Some *should* fool a network more often than others. Write A ≥ B if attack A should fool
-# it on at least as many images as attack B. Where such an order is broken, something hides the way from A:
+# Which attacks are too weak? Some *should* fool a network at least as often as others. Write A ≥ B if attack A should
+# fool it on at least as many images as attack B. Where such an order is broken, the gradient does not show A the way:
 #
 # - **PGD ≥ FGSM.** Looking again and again, in the same box, shows more than looking once.
-# - **FGSM ≥ noise** of that size, and **FGSM ≥ clean.** A direction that is worth following beats a coin.
-# - **FGSM ≥ FGSM clipped** to pixels from 0 to 1. A clipped point is in the box too. (Most attack libraries clip, the
-#   paper did not. Whoever gives an error has to say which.)
+# - **FGSM ≥ noise**, and **FGSM ≥ clean.** Here *noise* moves each pixel by $+\varepsilon$ or $-\varepsilon$, as a coin
+#   decides. A direction that is worth following is better than chance, and better than no step.
+# - **FGSM ≥ FGSM clipped** to pixels from 0 to 1. Clipping takes a part of the step back, and the whole step should do
+#   at least as much as a part of it. (Most attack libraries clip, the paper did not. Whoever gives an error has to say
+#   which.)
 # - **FGSM ≥ transfer**, and **PGD ≥ transfer.** An attacker who sees the network beats one who brings another network's
 #   examples. In the paper it is not so: 17.9 % against 19.6 %.
 # - **FGSM ≥ FGSM with the predicted label.** If it is the other way round, or if FGSM fools the network less often than
@@ -252,9 +259,10 @@ if __name__ == "__main__":
 # In each pair the first attack should be the *stronger*, the second the *weaker*. When is a broken order more than
 # chance? Compare both attacks on the *same* images. An image that both fool, or neither, says nothing. Let $w$ be the
 # number of images on which only the weaker attack fools the network, and $s$ the number on which only the stronger
-# does. If both were equally good, each such image would be the toss of a coin: $+1$ or $-1$, with mean 0 and
-# variance 1. Variances add up, so $w - s$ has the standard deviation $\sqrt{w + s}$. The *score*
-# $(w - s) / \sqrt{w + s}$ (McNemar 1947) is above 2 by chance in one of 44 cases.
+# does. (This $s$ is a count, not the probability $s$ of above.) If both were equally good, each of these $w + s$ images
+# would be the toss of a coin: $+1$ for the weaker attack or $-1$ for the stronger, with mean 0 and variance 1.
+# Variances add up, so $w - s$ has the standard deviation $\sqrt{w + s}$. If the two attacks are equally good, the
+# *score* $(w - s) / \sqrt{w + s}$ (McNemar 1947) is above 2 in only one of 44 cases.
 #
 # ## Exercise 4 (medium): what is suspicious
 #
@@ -344,10 +352,11 @@ if __name__ == "__main__":
     compare("adv-robust-1600", values, why=True)
 
 # %% [markdown]
-# (*This lesson* looks at the first 1,000 images only.) In the quick profile FGSM is weaker than its clipped version and
-# than transfer, with scores of about 10. A score of 0.3 is chance. The network learned to resist one step of one size
-# along its own gradient. A shorter step, or one in another direction, still fools it, and small steps find the mistakes
-# that one large step jumps over. What our longer runs say stands below the table.
+# (The column *this lesson* is about the first 1,000 images only.) In the quick profile FGSM on the adversarially
+# trained network is weaker than its clipped version and than transfer, with scores of about 10. Scores that large are
+# not chance; a score below 2 may be. The network learned to resist one step of one size along its own gradient. A
+# shorter step, or one in another direction, still fools it, and small steps find the mistakes that one large step jumps
+# over. The text below the table says what our longer runs show.
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":

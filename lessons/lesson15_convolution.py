@@ -95,9 +95,9 @@ if __name__ == "__main__":
 # ## Pooling
 #
 # The result of a convolution is nearly as large as the image, and a network makes many of them. *Max-pooling* keeps the
-# largest value of each window of `size` by `size` pixels, and moves the window by `stride` pixels. Then it no longer
-# matters exactly where an edge is. A window may stick out of the image at the right or at the bottom: then take the
-# largest of the pixels that lie inside.
+# largest value of each window of `size` by `size` pixels, and moves the window by `stride` pixels. The result is
+# smaller, and it matters less exactly where an edge is. A window may stick out of the image at the right or at the
+# bottom: then take the largest of the pixels that lie inside.
 #
 # ## Exercise 2 (medium): max-pooling
 #
@@ -119,8 +119,9 @@ if __name__ == "__main__":
 def max_pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
     """The largest entry of each window of size by size of x `(H, W)`, windows starting every `stride` pixels.
 
-    A window that sticks out at the far edge counts with what it holds. Windows are made until every
-    pixel is in one: there are ceil((H - size) / stride) + 1 of them along the first axis.
+    A window that sticks out at the far edge counts with what it holds. Windows are made until every pixel is in one:
+    there are ceil((H - size) / stride) + 1 of them along the first axis, and likewise with W along the second. `size`
+    is at most H and W, and `stride` at most `size`. The result has the dtype of x.
     """
     ### BEGIN SOLUTION
     P, Q = (-(-(n - size) // stride) + 1 for n in x.shape)
@@ -145,8 +146,9 @@ if __name__ == "__main__":
 #
 # Back to the convolution itself. Loops in Python are slow. But a convolution is linear, so it is a product of matrices.
 # Write the window at each place as a row of K · J numbers. All windows together are a matrix of shape `(P Q, K J)`,
-# with $P = H - K + 1$ and $Q = W - J + 1$. This matrix times the kernel, as a column, is the result. The trick is
-# called *im2col*, "image to columns".
+# with $P = H - K + 1$ and $Q = W - J + 1$. This matrix times the kernel, as a column, is the result: a column of P · Q
+# numbers, the rows of $y$ one after another. The trick is called *im2col*, "image to columns", since in other programs
+# the windows are columns.
 #
 # ## Exercise 3 (medium): the windows as a matrix
 #
@@ -186,16 +188,17 @@ if __name__ == "__main__":
 #
 # where $i$ is the imaginary unit now, and no longer an index. The $X_u$ are complex numbers, the *spectrum* of $x$. The
 # transform is a product with a constant matrix, and it can be undone:
-# $x_p = \frac1L \sum_u X_u\,e^{2\pi i\,u p/L}$. Let $W_u$ be the spectrum of a kernel $w$, filled up with zeros to the
-# length $L$, and $\overline{W_u}$ its complex conjugate. Which numbers have the spectrum $X_u \overline{W_u}$? Put the
-# sums in:
+# $x_p = \frac1L \sum_u X_u\,e^{2\pi i\,u p/L}$. Let $L$ be the length of the image, and $W_u$ the spectrum of a kernel
+# $w$ of real numbers, filled up with zeros to the length $L$. Its complex conjugate is $\overline{W_u}$. Which numbers
+# have the spectrum $X_u \overline{W_u}$? Put the sums in:
 #
 # $$\frac1L \sum_u X_u \overline{W_u}\,e^{2\pi i\,u p/L}
 # = \sum_{p'} \sum_j x_{p'} w_j \Bigl[\frac1L \sum_u e^{2\pi i\,u (p - p' + j)/L}\Bigr]
 # \qquad = \sum_j x_{p + j}\,w_j ,$$
 #
-# because the bracket is 1 where $p' = p + j$ (up to multiples of $L$), and 0 otherwise. That is the convolution!
-# Where the kernel sticks out of the image, it comes in again on the other side. But we don't want those places anyway.
+# because the bracket is 1 where $p' = p + j$ (up to multiples of $L$), and 0 otherwise: then the terms of its sum are
+# spread evenly around the unit circle, and cancel. That is the convolution! Where the kernel sticks out of the image at
+# one end, it meets the pixels of the other end. But we don't want those places anyway.
 #
 # In two dimensions we do the same along the rows and along the columns. So the convolution becomes four steps:
 # transform the image, transform the kernel (and conjugate it), multiply number by number, transform back. Each
@@ -291,9 +294,10 @@ if __name__ == "__main__":
     tabulate("millions of multiplications", ["kernel", "by windows", "by spectra", "ratio"], lines)
 
 # %% [markdown]
-# For 1 by 1 kernels windows are the better way; the larger the kernel, the more the spectra save. The package's
-# `conv2d` counts as this cell does, and takes the cheaper way. Both are made of products of matrices, so the engine
-# differentiates them like everything else.
+# For 1 by 1 kernels windows are the better way. In this table the spectra save more the larger the kernel is. (That
+# ends at kernels half as wide as the image: larger ones fit in few places, and windows need less.) The package's
+# `conv2d` counts much as this cell does, and also the numbers that have to be written to memory, and takes the cheaper
+# way. Both are made of products of matrices, so the engine differentiates them like everything else.
 
 # %% [markdown]
 # ## The network
@@ -317,7 +321,8 @@ if __name__ == "__main__":
 #
 # The network does not see photographs as they are. They are first *whitened*: each image gets the same contrast, and
 # then a fixed matrix takes away what neighbouring pixels have in common. After this the numbers are around 0, with a
-# standard deviation of about 0.5. So normal noise of mean 0 and variance 1 is not far from what the network is used to.
+# standard deviation of about 0.5. Every $\varepsilon$ on CIFAR-10 is in these units, also the 0.1 of the claims. The
+# noise is drawn in them too: its standard deviation of 1 is only twice what the network is used to.
 #
 # ## Frogs in noise
 #
@@ -352,12 +357,13 @@ if __name__ == "__main__":
 #
 # One step towards a wanted class, as in lesson 13:
 # $\tilde x = x - \varepsilon\operatorname{sign}\nabla_x J(\theta, x, k)$. The paper does not say how large its
-# $\varepsilon$ was; here it is 0.1, as in its FGSM on CIFAR-10.
+# $\varepsilon$ was; here it is 0.1, as in its FGSM on CIFAR-10. (The first numbers in the table below are about the
+# other step of lesson 13, which is as long but follows the gradient itself.)
 #
 # **Predict.** What share of the samples does one step of 0.1 turn into an airplane?
 #
 # - less than 1 %
-# - about a quarter
+# - about a fifth
 # - nearly all
 
 # %%

@@ -25,8 +25,9 @@ licences, and with one of your own. Everything is computed by the engine of less
 # $$\tilde x = x + \varepsilon \operatorname{sign}(\nabla_x J(\theta, x, y)) .$$
 #
 # The network says *gibbon*, with 99.3 %, and nobody can see the difference. The paper's $\varepsilon$ is 0.007, in the
-# units of its network's inputs. The paper says that this is the smallest step of an 8-bit picture: one of its 256 *grey
-# levels*.
+# units of its network's inputs. The paper says that this is one *grey level*, the smallest step of an 8-bit picture,
+# which has 256 of them. (So the inputs of its network must span 255 steps of 0.007, a range of about 1.8. Our pixels
+# run from 0 to 1, so here one grey level is 1/255, about 0.004.)
 #
 # The network is GoogLeNet, which won the ImageNet competition of 2014: it tells 1000 kinds of things apart in
 # photographs. The authors' copy was never published. We use a public one of the same architecture, trained on the same
@@ -89,8 +90,10 @@ if __name__ == "__main__":
 # More than half of the convolutions only look at one pixel. They mix channels, and that is cheap.
 #
 # The whole network is three ordinary convolutions, nine inception blocks with max-pooling after every few, a mean over
-# all pixels that are left, and softmax regression on top. In `tinyadv.googlenet` it is hardly longer than that. To the
-# attacks it is a network like any other: `model(x)` takes rows of pixels and gives logits.
+# all pixels that are left, and softmax regression on top. After each convolution negative numbers become 0. (Between
+# the first convolutions there is also max-pooling, and twice a normalisation across channels, which we skip here.) In
+# `tinyadv.googlenet` it is hardly longer than that. To the attacks it is a network like any other: `model(x)` takes
+# rows of pixels and gives logits.
 #
 # **Predict.** The weights were trained on pixels from 0 to 255, blue first, minus the mean colour of all photographs.
 # Our pictures have red, green and blue from 0 to 1, and we attack with $\varepsilon = 1/255$. Where must the change of
@@ -115,8 +118,9 @@ if __name__ == "__main__":
 def grey_levels(x: np.ndarray, mean_bgr: tuple[float, float, float]) -> np.ndarray:
     """Images as the weights expect them.
 
-    x has shape `(N, 3, H, W)`: red, green and blue in [0, 1]. The result has the same shape and dtype: blue, green and
-    red from 0 to 255, each minus its mean.
+    x has shape `(N, 3, H, W)`: red, green and blue in [0, 1]. `mean_bgr` has the means of blue, green and red, in this
+    order, on the scale from 0 to 255. The result has the same shape and dtype as x: blue, green and red from 0 to 255,
+    each minus its mean.
     """
     ### BEGIN SOLUTION
     mean = np.array(mean_bgr, dtype=x.dtype).reshape(1, 3, 1, 1)
@@ -128,7 +132,8 @@ def grey_levels(x: np.ndarray, mean_bgr: tuple[float, float, float]) -> np.ndarr
 # ## Figure 1
 #
 # Load the network and the photographs, and take one step. `GREY_LEVEL` is 1/255: pixels are stored in 256 levels, and
-# run from 0 to 1 here. `missing()` says what is missing, of the network and the photographs, if anything is.
+# run from 0 to 1 here. `missing()` returns a message if the network or the photographs are not on your machine, and an
+# empty text if all is there.
 
 # %%
 if __name__ == "__main__":
@@ -197,7 +202,7 @@ if __name__ == "__main__":
 #
 # <details><summary>Hint 1</summary>
 #
-# The labels are all `target`, and the cost of that label has to *fall*.
+# `np.full(len(x), target)` makes the labels. Write down FGSM's formula with them; only one sign in it changes.
 #
 # </details>
 
@@ -296,5 +301,6 @@ if __name__ == "__main__":
 # - The change of units belongs inside the network, so that the gradient is with respect to the picture.
 # - One grey level, the smallest change that a picture file can hold, changes most of GoogLeNet's answers.
 #
-# **What this cannot explain yet.** The course ends here, and the question of lesson 14 is still open: is there a
-# network for which no such change exists, and a proof of it?
+# **What this cannot explain yet.** The course ends here, with the question of lesson 14: is there a network for which
+# no such change exists, and a proof of it? Certified defences prove it for some images and for small changes. Nobody
+# has a network for photographs that is right about nearly all of them, and provably stays right.

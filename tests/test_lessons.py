@@ -783,7 +783,7 @@ def test_lesson_6_points_of_a_line_see_some_of_the_pieces(capsys):
     z, d = lesson.trace(model, x, y)
     np.testing.assert_array_equal(d, np.sign(tinyadv.attacks.input_gradient(model, x, y)))
     np.testing.assert_allclose(z[:, 220], model(x + d), rtol=1e-9)
-    told = r"show (\d+) pieces of the first layer; the whole network has (\d+)"
+    told = r"show (\d+) linear pieces of the first layer; the whole network has (\d+)"
     seen, exact = map(int, re.search(told, capsys.readouterr().out).groups())
     assert 5 < seen < exact
 

@@ -184,7 +184,6 @@ def test_a_penalty_that_does_not_fade_fails_the_predicate(lab, monkeypatch):
         ({}, True),
         ({"left": 0.1}, False),
         ({"left": math.nan}, False),
-        ({"l1": [0, 1, 2.1]}, False),
     ):
         monkeypatch.setattr(section5, "_penalties", lambda lab, m, eps, c=changes: curve | (c if eps == 0.01 else {}))
         m = measured("l1-pessimism", lab)

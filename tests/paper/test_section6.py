@@ -312,35 +312,49 @@ def test_the_figure_shows_the_training_beside_the_paper_s_number(lab):
 # Early stopping
 
 
-def stopping(lab, error, adversarial):
-    lab.logs["adversarial"] = log_of(error, adversarial)
+def stopping(lab, error, adversarial, each=1):
+    """The measurement of a training with these errors, `each` of them in so many epochs."""
+    lab.logs["adversarial"] = log_of(*([e for e in errors for _ in range(each)] for errors in (error, adversarial)))
     return measured("adv-stopping", lab)
 
 
 def test_the_adversarial_error_falls_where_the_error_is_flat(lab):
-    m = stopping(lab, [0.5, 0.0109, 0.01, 0.0105, 0.012], [0.9, 0.4, 0.38, 0.3, 0.35])
+    m = stopping(lab, [0.5, 0.0109, 0.01, 0.0105, 0.012], [0.9, 0.4, 0.38, 0.3, 0.35], each=10)
     assert m.holds
     assert m.values == {
-        "adversarial_fall": pytest.approx(0.1), "best_epoch_clean": 3, "best_epoch_adversarial": 4,
+        "adversarial_fall": pytest.approx(0.1), "adversarial_median_fall": pytest.approx(0.1), "best_epoch_clean": 21,
+        "best_epoch_adversarial": 31,
     }  # fmt: skip
-    assert (m.details["flat_from"], m.details["clean_fall"]) == (2, pytest.approx(0.0009))
-    assert m.details["epoch"] == [1, 2, 3, 4, 5]
+    assert (m.details["flat_from"], m.details["clean_fall"]) == (11, pytest.approx(0.0009))
+    assert m.details["epoch"] == [*range(1, 51)]
 
 
 @pytest.mark.parametrize(
     ("error", "adversarial", "flat", "fall", "holds"),
     [
-        ([0.02, 0.011, 0.010], [0.5, 0.31, 0.30], 2, 0.01, True),  # exactly .1 point, exactly one point
-        ([0.02, 0.0111, 0.010], [0.5, 0.31, 0.30], 3, 0.0, False),  # flat too late
-        ([0.02, 0.011, 0.010], [0.5, 0.31, 0.3001], 2, 0.0099, False),  # falls too little
-        ([0.02, 0.011, 0.010], [0.2, 0.30, 0.31], 2, 0.0, False),  # rises: what it fell before does not count
+        ([0.02, 0.011, 0.010], [0.5, 0.31, 0.30], 21, 0.01, True),  # exactly .1 point, exactly one point
+        ([0.02, 0.0111, 0.010], [0.5, 0.31, 0.30], 41, 0.0, False),  # flat too late
+        ([0.02, 0.011, 0.010], [0.5, 0.31, 0.3001], 21, 0.0099, False),  # falls too little
+        ([0.02, 0.011, 0.010], [0.2, 0.30, 0.31], 21, 0.0, False),  # rises: what it fell before does not count
     ],
 )
 def test_it_can_fail(lab, error, adversarial, flat, fall, holds):
-    m = stopping(lab, error, adversarial)
+    m = stopping(lab, error, adversarial, each=20)
     assert m.details["flat_from"] == flat
     assert m.values["adversarial_fall"] == pytest.approx(fall, abs=1e-12)
+    assert m.values["adversarial_median_fall"] == pytest.approx(fall, abs=1e-12)
     assert m.holds is holds
+
+
+def test_going_up_and_down_is_no_fall(lab):
+    """The lowest of many epochs is always well below the first; ten epochs have to be low, and there have to be ten."""
+    m = stopping(lab, [0.01] * 100, [0.3, 0.28, 0.32, 0.29] * 25)
+    assert m.values["adversarial_fall"] == pytest.approx(0.02)
+    assert m.values["adversarial_median_fall"] == pytest.approx(0, abs=1e-12)
+    assert m.holds is False
+    m = stopping(lab, [0.01] * 19, [0.3 - 0.01 * i for i in range(19)])
+    assert math.isnan(m.values["adversarial_median_fall"])
+    assert m.holds is False
 
 
 def test_the_figure_of_both_errors(lab):

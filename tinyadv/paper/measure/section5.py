@@ -183,9 +183,8 @@ def l1_pessimism(lab: Lab, seed: int, trained: dict[float, Trained], decayed: di
     grids = {name: [_errors(lab, of.network) for of in some.values()] for name, some in networks.items()}
     for name, grid in grids.items():
         values.values[f"training_error_{name}"] = grid[-1]["training_error"]
-    fades, grows = all(share < 0.1 for share in shares), all(abs(growth - 1.0) <= 1e-9 for growth in growths)
     details = {"coefficients": list(COEFFICIENTS), "scales": list(SCALES), "penalties": curves, "grids": grids}
-    return values.measurement(holds=fades and grows, details=details)
+    return values.measurement(holds=all(share < 0.1 for share in shares), details=details)
 
 
 def _penalties(lab: Lab, network: Network, eps: float) -> dict[str, Any]:

@@ -7,6 +7,8 @@ numbers are of. In the variation "unmasked" it sees the network without dropout;
 
 from __future__ import annotations
 
+from math import nan
+from statistics import median
 from typing import Any
 
 from numpy import array
@@ -171,7 +173,7 @@ def adv_stopping(lab: Lab, seed: int, trained: Trained, unmasked: Trained) -> Me
     values, details = _falls(trained.log)
     return Measurement(
         values,
-        holds=values["adversarial_fall"] >= 10 * FLAT - 1e-9,  # rounding: shares are whole numbers of images
+        holds=values["adversarial_median_fall"] >= 10 * FLAT - 1e-9,  # rounding: shares are whole numbers of images
         variations={"unmasked": _falls(unmasked.log)[0]},
         details=details,
     )
@@ -184,6 +186,7 @@ def _falls(log: list[dict[str, Any]]) -> tuple[dict[str, float], dict[str, Any]]
     epochs = [int(entry["epoch"]) for entry in log]
     values = {
         "adversarial_fall": adversarial[flat] - min(adversarial[flat:]),
+        "adversarial_median_fall": _median_fall(adversarial[flat:]),
         "best_epoch_clean": epochs[error.index(min(error))],
         "best_epoch_adversarial": epochs[adversarial.index(min(adversarial))],
     }
@@ -194,6 +197,12 @@ def _falls(log: list[dict[str, Any]]) -> tuple[dict[str, float], dict[str, Any]]
         "flat_from": epochs[flat],
         "clean_fall": error[flat] - min(error),
     }
+
+
+def _median_fall(errors: list[float]) -> float:
+    """How far the median of ten epochs in a row falls from the first ten on; NaN of fewer than twenty epochs."""
+    medians = [median(errors[i : i + 10]) for i in range(len(errors) - 9)]
+    return medians[0] - min(medians) if len(errors) >= 20 else nan
 
 
 # ---------------------------------------------------------------------------------------------------------

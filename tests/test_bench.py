@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from tinyadv import layers
 from tinyadv.bench import by_hand, convolution, floor, ours, runner, summary
-from tinyadv.bench.check import check_job
+from tinyadv.bench.check import _compare, check_job
 from tinyadv.bench.command import _peers, bench_command
 from tinyadv.bench.growth import SIZES, jobs_along, plot
 from tinyadv.bench.jobs import (
@@ -315,6 +315,16 @@ def test_check_compares_processes():
     assert rows[0]["difference"] == 0 < rows[1]["difference"] < 1e-6
 
 
+@pytest.mark.parametrize("job", ["train240", "fgsm100"])
+def test_what_is_no_number_is_not_the_same(job):
+    reference = [np.zeros(3), np.zeros(2)]
+    assert _compare(JOBS[job], reference, reference)[0] == 0
+    for place in (0, 1):
+        found = [np.zeros(3), np.zeros(2)]
+        found[place][1] = np.nan
+        assert _compare(JOBS[job], reference, found)[0] == np.inf
+
+
 def test_machine_is_watched():
     assert disturbed(0.5, 1.0)
     assert not disturbed(0.02, 1.0)
@@ -406,7 +416,14 @@ def test_command_writes_its_results(tmp_path, monkeypatch):
 
 def written(*rows):
     around = {"processor": "A processor", "threads": 2, "gpu": None, "python": "3.11.0", "numpy": "2.0.0"}
-    usual = {"ratio": None, "of_floor": None, "peak_MiB": None, "version": "1", "turns_disturbed": 0}
+    usual = {
+        "ratio": None,
+        "baseline": "torch",
+        "of_floor": None,
+        "peak_MiB": None,
+        "version": "1",
+        "turns_disturbed": 0,
+    }
     rows = [usual | {"calls": 6 * JOBS[row["job"]].calls} | row for row in rows]  # six turns
     jobs = [{"name": name, "calls": job.calls} for name, job in JOBS.items()]
     return {"surroundings": around, "jobs": jobs, "rows": rows}
@@ -440,7 +457,15 @@ def test_the_summary_has_a_line_for_each_job_with_times_ratios_and_the_floor():
 
 
 def test_the_summary_of_a_peer_s_own_work():
-    row = {"job": "conv-small", "peer": "ours", "median_ms": 9000.0, "ratio": 0.7, "cpu_ms": 800.0, "cpu_ratio": 0.25}
+    row = {
+        "job": "conv-small",
+        "peer": "ours",
+        "median_ms": 9000.0,
+        "ratio": 0.7,
+        "baseline": "torch",
+        "cpu_ms": 800.0,
+        "cpu_ratio": 0.25,
+    }
     found = summary.summary(written(row), "work")
     assert found.table()[1] == [["conv-small", "800 ms (0.25)", ""]]
     assert "milliseconds of a peer's own work" in found.around

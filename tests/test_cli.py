@@ -124,7 +124,7 @@ BAD = [
     ("attack good.safetensors --eps -0.1", "a finite number >= 0, got -0.1"),
     ("attack good.safetensors --eps nan", "a finite number >= 0, got nan"),
     ("attack good.safetensors --eps inf", "a finite number >= 0, got inf"),
-    ("attack good.safetensors --eps 1e30", "pixels, which run from 0 to 1: at most 255, got 1e+30"),
+    ("attack good.safetensors --eps 1e30", "pixels, which run from 0 to 1: at most 1, got 1e+30"),
     ("attack good.safetensors --eps little", "'--eps': wanted a number, got 'little'"),
     ("attack good.safetensors --images 0", "images is 1 to 10,000, got 0"),
     ("attack good.safetensors --images 10001", "images is 1 to 10,000, got 10001"),
@@ -285,7 +285,7 @@ def test_reproduce_measures_prints_and_writes(command, tmp_path):
     _, table, _ = command("claims", "linear-growth", "--out", "out")
     assert "reproduced" in table
     assert "What they cost: Measuring took" in table
-    assert "What they cost: not recorded." in command("claims", "linear-growth", "--out", "nowhere")[1]
+    assert "What they cost: not recorded." in command("claims", "linear-growth")[1]
     _, text, _ = command("claims", "linear-growth", "--out", "out", "--json")
     (entry,) = json.loads(text)
     assert (entry["status"], entry["profile"], entry["seeds"]) == ("reproduced", "quick", [0])
@@ -300,7 +300,7 @@ def test_reproduce_measures_prints_and_writes(command, tmp_path):
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_the_table_of_claims_fits_its_terminal(width, command, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
-    code, out, _ = command("claims", "--out", "nowhere")
+    code, out, _ = command("claims")
     assert code == 0
     assert max(map(len, out.splitlines())) <= width
     words = out.split()
@@ -311,7 +311,7 @@ def test_the_table_of_claims_fits_its_terminal(width, command, monkeypatch):
 
 
 def test_claims_as_json(command):
-    code, out, err = command("claims", "--json", "--out", "nowhere")
+    code, out, err = command("claims", "--json")
     entries = json.loads(out)
     assert (code, err) == (0, "")
     assert [entry["id"] for entry in entries] == list(IDS)
@@ -326,7 +326,7 @@ def test_claims_as_json(command):
 
 
 def test_claims_describes_what_was_asked_for(command):
-    code, out, _ = command("claims", "logistic-exact", "--out", "nowhere")
+    code, out, _ = command("claims", "logistic-exact")
     assert code == 0
     text = " ".join(out.split())
     for part in (claims()["logistic-exact"].claim, claims()["logistic-exact"].definition):
@@ -500,7 +500,7 @@ def test_a_process_with_another_encoding_runs_a_lesson(tmp_path, encoding):
 
 @pytest.mark.parametrize("encoding", REAL)
 def test_json_of_a_process_loses_no_character(tmp_path, encoding):
-    done = tinyadv_in(tmp_path, "claims", "--json", "--out", "nowhere", PYTHONIOENCODING=encoding)
+    done = tinyadv_in(tmp_path, "claims", "--json", PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, b"")
     assert [entry["paper"] for entry in json.loads(done.stdout)] == [claim.paper for claim in claims().values()]
     assert any(not claim.paper.isascii() for claim in claims().values())
@@ -549,7 +549,7 @@ def test_what_was_measured_is_in_its_files_before_the_screen_takes_nothing_more(
 
 @pytest.mark.parametrize("encoding", [*ENCODINGS, "utf-8"])
 def test_json_on_standard_output_loses_no_character(encoding, printed):
-    code, content = printed(encoding, "claims", "--json", "--out", "nowhere")
+    code, content = printed(encoding, "claims", "--json")
     entries = json.loads(content)
     assert code == 0
     assert [entry["paper"] for entry in entries] == [claim.paper for claim in claims().values()]
@@ -708,3 +708,11 @@ def test_a_full_disk_under_standard_output_is_named(line, tmp_path):
         done = tinyadv_in(tmp_path, *line.split(), stdout=full)
     assert done.returncode == 2
     assert done.stderr == b"tinyadv: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--csv",), ("--markdown",)])
+def test_a_mistyped_folder_of_results_is_named(command, options):
+    """The published numbers would be taken for one's own."""
+    code, out, err = command("claims", "linear-growth", "--out", "nowhere", *options)
+    assert (code, out) == (2, "")
+    assert "--out nowhere: there is no results.json of a run" in err

@@ -471,6 +471,19 @@ def test_visible_biases_start_from_the_mean_image():
     assert model.b_v.dtype == "float32"
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda m, x: machine_of(m).start_from(x),
+        lambda m, x: machine_of(m).fill_in(x, np.zeros_like(x)),
+        lambda m, x: multi_prediction_objective(m, x, np.zeros(len(x), int), generator(0)),
+    ],
+)
+def test_pixels_that_are_no_probabilities_are_refused(use):
+    with pytest.raises(ValueError, match=r"pixels are in \[0, 1\], got some from"):
+        use(network(), 255 * images())
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Bad input
 

@@ -55,7 +55,7 @@ def test_fgsm_is_the_attack_of_the_package(networks, tmp_path):
     assert data["eps"] == 0.25
     clean, wrong = np.mean(data["said_clean"] != y), np.mean(data["said_attacked"] != y)
     assert clean < 0.5 < wrong
-    assert lines[0] == "softmax_regression, fgsm, eps 0.25, 20 test images"
+    assert lines[0] == "softmax_regression, fgsm, eps 0.25, 20 test images of MNIST"
     assert lines[1].split() == ["error", "clean", f"{clean:.1%}"]
     assert lines[2].startswith(f"error attacked  {wrong:.1%}, confidence on mistakes ")
     assert (tmp_path / "attack.png").read_bytes().startswith(b"\x89PNG")
@@ -129,7 +129,7 @@ def test_nothing_moved_and_nothing_wrong_gives_no_confidence(networks, tmp_path)
     [
         ({"eps": -1}, "eps is .* got -1"),
         ({"eps": float("nan")}, "eps is .* got nan"),
-        ({"eps": 256}, "at most 255, got 256"),
+        ({"eps": 256}, "at most 1, got 256"),
         ({"method": "cw"}, "unknown method 'cw': there are fgsm, pgd"),
         ({"images": 0}, "images is 1 to 10,000, got 0"),
         ({"images": 10_001}, "images is 1 to 10,000, got 10001"),

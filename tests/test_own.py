@@ -1054,3 +1054,81 @@ def test_the_layer_of_the_documentation_has_its_units_in_rows():
     optimiser = SGD(layer, max_norm=0.01)
     optimiser.step([np.zeros_like(layer.W.data)])
     np.testing.assert_allclose((layer.W.data**2).sum(axis=1) ** 0.5, 0.01, rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Plausible numbers that would be wrong
+
+
+def test_centres_that_are_images_leave_the_images_as_they_are():
+    x = numbers(9, D)
+    before = x.copy()
+    for layer in (layers.RBF(x[:K], 0.1), layers.RBFUnits(x[:K], 0.1)):
+        SGD(layer).step([np.ones_like(p.data) for p in parameters(layer)])
+    np.testing.assert_array_equal(x, before)
+
+
+def test_weights_that_are_given_to_another_model_are_copies():
+    one, other = (Network("mine", {}, [Linear(D, K, generator(i))], "softmax") for i in (0, 1))
+    models.load_parameters(other, {name: p.data for name, p in named_parameters(one).items()})
+    before = one.layers[0].W.data.copy()
+    SGD(other).step([np.ones_like(p.data) for p in parameters(other)])
+    np.testing.assert_array_equal(one.layers[0].W.data, before)
+    assert (other.layers[0].W.data != before).all()
+
+
+@pytest.mark.parametrize(("last", "top"), [(ops.softmax, "softmax"), (ops.sigmoid, "sigmoid")])
+def test_probabilities_are_not_made_twice(last, top):
+    with pytest.raises(ValueError, match=f"the outputs are logits.*leave out {last}"):
+        Network("mine", {}, [Linear(D, K, generator(0)), last], top)
+
+
+def test_logistic_regression_has_one_output():
+    model = Network("mine", {}, [Linear(D, 2, generator(0))], "logistic")
+    with pytest.raises(ValueError, match=r"one output, got outputs of shape \(5, 2\)"):
+        model(numbers(5, D))
+
+
+def test_probabilities_above_1_are_refused():
+    model = Network("mine", {}, [Linear(D, K, generator(0), scale=3.0)], "rbf")  # log p of an RBF unit is at most 0
+    with pytest.raises(ValueError, match=r"probabilities of up to .*: is its top the right one\?"):
+        metrics.evaluate(model, numbers(5, D), np.arange(5) % K)
+
+
+def test_dropout_of_inputs_is_left_out_wherever_it_stands_before_the_weights():
+    made = [layers.Images(1, 2, 3), Dropout(0.5), layers.Rows(), Linear(D, H, generator(0)), Dropout(0.5)]
+    made += [Linear(H, K, generator(1))]
+    assert Network("mine", {}, made, "softmax").seeing_all_inputs().layers == [*made[:1], *made[2:]]
+
+
+@pytest.mark.parametrize("loss", [ops.softmax_cross_entropy, ops.binary_cross_entropy])
+@pytest.mark.parametrize("targets", [np.arange(3.0), np.ones((3, 1)), np.ones(())])
+def test_targets_of_another_shape_are_not_broadcast(loss, targets):
+    z = np.ones((3, 3))
+    for logits in (z, Tensor(z)):
+        with pytest.raises(ValueError, match=r"logits and targets are of one shape, got \(3, 3\) and"):
+            loss(logits, targets)
+
+
+def test_the_rounded_gradient_is_that_of_a_softmax():
+    with pytest.raises(ValueError, match="that of a softmax, but this network's top is 'rbf'"):
+        Rounded(models.rbf_network(D, K, rng=generator(0)))
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda *a: attacks.fgsm(*a, 0.25, clip=(0, 1)),
+        lambda *a: attacks.pgd(*a, 0.25, clip=(0, 1)),
+        lambda *a: attacks.pgd_l2(*a, 0.25, clip=(0, 1)),
+        lambda *a: attacks.apgd(*a, 0.25, clip=(0, 1)),
+        lambda *a: attacks.square(*a, 0.25, clip=(0, 1), rng=generator(0)),
+    ],
+    ids=["fgsm", "pgd", "pgd_l2", "apgd", "square"],
+)
+def test_clipping_does_not_move_images_beyond_eps(attack):
+    model = Network("mine", {}, [Linear(4, K, generator(0))], "softmax")
+    x, y = abs(numbers(5, 4)).clip(0, 1), np.arange(5) % K
+    assert abs(attack(model, x, y) - x).max() <= 0.5
+    with pytest.raises(ValueError, match=r"clip is \(0, 1\), but x runs from .* by more than eps"):
+        attack(model, 255 * x, y)

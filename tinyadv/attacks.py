@@ -61,7 +61,7 @@ def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] |
     eps : float >= 0
         How far each entry moves, in units of x.
     clip : (low, high), optional
-        Keep the result within these bounds. By default it is not clipped, as in the paper.
+        Keep the result within these bounds, within which x is. By default it is not clipped, as in the paper.
 
     Returns
     -------
@@ -71,14 +71,15 @@ def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] |
     ------
     ValueError
         If eps is negative or not finite, x is empty or holds a NaN or an infinity, y are not its labels, or the bounds
-        are out of order.
+        are out of order, or x is not within them.
     TypeError
         If x is no array of floating point numbers.
     FloatingPointError
         If the gradient is not finite: the network has diverged, or overflows.
     """
-    eps, bounds = check_eps(eps), _check_clip(clip)
+    eps = check_eps(eps)
     _check_inputs(x)
+    bounds = _check_clip(clip, x)
     x_adv = x + eps * ops.sign(finite_gradient(model, x, y))
     return x_adv.clip(*bounds) if bounds else x_adv
 
@@ -98,8 +99,9 @@ def pgd(
     Each of the `steps` moves every entry by 2.5 eps / steps; with `rng` it starts anywhere in the box. The other
     arguments, the result and the errors are those of `fgsm`.
     """
-    eps, bounds = check_eps(eps), _check_clip(clip)
+    eps = check_eps(eps)
     _check_inputs(x)
+    bounds = _check_clip(clip, x)
     _check_count("pgd", "steps", steps)
     low, high = _box(x, eps, bounds)
     x_adv = x if rng is None else (x + noise(rng, x, eps)).clip(low, high)
@@ -124,8 +126,9 @@ def pgd_l2(
     """
     if not 0 <= radius < math.inf:
         raise ValueError(f"radius is how far an example may move: a finite number >= 0, got {radius}")
-    radius, bounds = float(radius), _check_clip(clip)
+    radius = float(radius)
     _check_rows("pgd_l2", x)
+    bounds = _check_clip(clip, x)
     _check_count("pgd_l2", "steps", steps)
     x_adv = x
     for _ in range(steps):
@@ -157,8 +160,9 @@ def apgd(
     -------
     array `(N, D)` of the dtype of x: the point of highest J that each example has seen
     """
-    eps, bounds = check_eps(eps), _check_clip(clip)
+    eps = check_eps(eps)
     _check_rows("apgd", x)
+    bounds = _check_clip(clip, x)
     _check_count("apgd", "steps", steps)
     xp = array_module(x)
     low, high = _box(x, eps, bounds)
@@ -248,8 +252,9 @@ def square(
         As `fgsm`, and if x is not `(N, D)`, D is not `channels` squares, the network has two classes only, or y are
         not integers that are classes of it.
     """
-    eps, bounds = check_eps(eps), _check_clip(clip)
+    eps = check_eps(eps)
     _check_rows("square", x)
+    bounds = _check_clip(clip, x)
     _check_count("square", "queries", queries)
     y, rng = array_module(x).asarray(as_array(y)), check_generator(rng)
     N, side = len(x), math.isqrt(x.shape[1] // channels)
@@ -386,7 +391,8 @@ def check_eps(eps: float) -> float:
     return float(eps)
 
 
-def _check_clip(clip: tuple[float, float] | None) -> tuple[float, float] | None:
+def _check_clip(clip: tuple[float, float] | None, x: Array) -> tuple[float, float] | None:
+    """The bounds; ValueError unless they are two in order, and x lies within them, to rounding."""
     if clip is None:
         return None
     try:
@@ -395,6 +401,9 @@ def _check_clip(clip: tuple[float, float] | None) -> tuple[float, float] | None:
         low, high = math.nan, math.nan
     if not low <= high:
         raise ValueError(f"clip is (low, high) with low <= high, got {clip!r}")
+    if x.min() < low - 1e-6 * (high - low) or x.max() > high + 1e-6 * (high - low):
+        ends = f"{x.min():g} to {x.max():g}"
+        raise ValueError(f"clip is {clip!r}, but x runs from {ends}: clipping would move it by more than eps")
     return low, high
 
 

@@ -70,7 +70,8 @@ def read_networks(given: list[str], model: str | None = None) -> dict[str, Any]:
     make = function("--model", model) if model is not None else None
     for text in given:
         is_embedded = text in embedded_names() and not Path(text).exists()
-        name = text if is_embedded or Path(text).stem in found else Path(text).stem
+        stem = Path(text).stem
+        name = text if is_embedded or stem in found or stem in given else stem
         found[name] = embedded(text) if is_embedded else _read(text, make)
     return found
 

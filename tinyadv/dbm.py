@@ -83,7 +83,7 @@ class DeepBoltzmannMachine:
 
     def start_from(self, x: Array) -> DeepBoltzmannMachine:
         """This machine, its visible biases set so that sigmoid(b_v) is the mean of the images x `(N, D)`."""
-        xp = array_module(x)
+        xp = array_module(_check_pixels(x))
         mean = x.mean(axis=0, dtype="float64").clip(1e-7, 1.0 - 1e-7)  # a pixel that is always dark has a finite bias
         self.b_v.data = xp.log(mean / (1.0 - mean)).astype(self.b_v.dtype)
         return self
@@ -164,7 +164,7 @@ class DeepBoltzmannMachine:
 
     def fill_in(self, V: Array, M: Array) -> tuple[Array, Array]:
         """Probabilities of all pixels `(N, D)`, and of the classes `(N, K)`, where pixels with M = 1 are hidden."""
-        hidden = full_like(V[:, :1], 1.0)
+        hidden = full_like(_check_pixels(V)[:, :1], 1.0)
         nothing = full_like(V[:, :1] * raw(self.b3), 0.0)
         for z_v, z_y in islice(self.predictions(V, nothing, M, hidden), max(1, self.iterations - 1)):
             pixels, label = z_v, z_y
@@ -188,8 +188,14 @@ class DeepBoltzmannMachine:
             raise ValueError(f"the cost wants labels as one-hot targets of shape {(N, K)}, got {got}")
         if M.shape != V.shape or m.shape != (N, 1):
             raise ValueError(f"masks are of shapes {V.shape} and {(N, 1)}, got {M.shape} and {m.shape}")
-        if not (V.min() >= 0 and V.max() <= 1):
-            raise ValueError(f"pixels are in [0, 1], got some from {V.min()} to {V.max()}")
+        _check_pixels(V)
+
+
+def _check_pixels(V: Array) -> Array:
+    """V, or ValueError unless all are probabilities."""
+    if not (V.min() >= 0 and V.max() <= 1):
+        raise ValueError(f"pixels are in [0, 1], got some from {V.min()} to {V.max()}")
+    return V
 
 
 def with_iterations(model: Any, iterations: int) -> Any:
@@ -216,7 +222,7 @@ def multi_prediction_objective(model: Any, x: Array, y: Array, rng: Generator) -
     """
     machine = machine_of(model)
     Y = losses.targets(y, x[:, :1] * raw(machine.b3))
-    V = bernoulli(rng, x)
+    V = bernoulli(rng, _check_pixels(x))
     M, m = keep_mask(rng, x, 0.5, 1.0), keep_mask(rng, x[:, :1], 0.5, 1.0)
     J = machine.cost(V, Y, M, m)
     return J.item(), grad(J, parameters(model))

@@ -54,6 +54,8 @@ def write(path: str | os.PathLike[str], networks: Sequence[tuple[str, models.Net
 def _check(name: str, network: models.Network) -> None:
     if network.builder not in KNOWN:
         raise ValueError(f"{name} is a {network.builder}; the explorer knows {', '.join(KNOWN)}")
+    if not models.is_as_built(network):
+        raise ValueError(f"{name} was changed since {network.builder} made it; the explorer computes what that made")
     arguments = network.arguments
     sizes = arguments.get("inputs", 784), arguments.get("classes", 10)
     if sizes != (784, 10):
@@ -117,12 +119,12 @@ def named(paths: Sequence[Path]) -> list[tuple[str, models.Network]]:
     StorageError
         If a file is missing, damaged or holds no network.
     """
-    found = []
+    found: list[tuple[str, models.Network]] = []
     for path in paths:
         network = models.load(path)
         if not isinstance(network, models.Network):
             raise StorageError(f"{path} holds no network that the explorer knows")
-        found.append((path.stem, network))
+        found.append((path.stem if path.stem not in dict(found) else str(path), network))
     return found
 
 

@@ -57,8 +57,9 @@ def attack_test_images(
     OSError
         If `out` cannot be written.
     """
-    if check_eps(eps) > LARGEST_EPS:
-        raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most {LARGEST_EPS:g}, got {eps:g}")
+    largest = LARGEST_EPS if data is not None else 1.0
+    if check_eps(eps) > largest:
+        raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most {largest:g}, got {eps:g}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
     (network,) = read_networks([str(path)], model).values()
@@ -77,7 +78,9 @@ def attack_test_images(
     for target, content in files.items():
         write_atomically(target, content)
     name = getattr(network, "builder", type(network).__name__)
-    shown = f"{len(x)} test images" if data is None else f"{len(x)} images of {data}"
+    shown = f"{len(x)} test images of MNIST" if data is None else f"{len(x)} images of {data}"
+    if x.min() < 0 or x.max() > 1:
+        shown += f", whose pixels run from {x.min():g} to {x.max():g}"
     return [
         f"{name}, {method}, eps {eps:g}{', clipped to [0, 1]' if clip else ''}, {shown}",
         f"error clean     {(said['said_clean'] != y).mean():.1%}",

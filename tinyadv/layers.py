@@ -249,7 +249,7 @@ class RBF:
 
     def __init__(self, mu: Array, beta: float, full: bool = False) -> None:
         _check_beta(beta)
-        self.mu = Tensor(mu)
+        self.mu = Tensor(mu.copy())  # training images, often, which an update would change
         units, inputs = mu.shape
         root = stacked_identity(units, inputs) if full else full_like(mu, math.log(beta))
         if full:
@@ -281,7 +281,7 @@ class RBFUnits:
 
     def __init__(self, mu: Array, beta: float) -> None:
         _check_beta(beta)
-        self.mu = Tensor(mu)
+        self.mu = Tensor(mu.copy())  # training images, often, which an update would change
         self.s = Tensor(full_like(mu, math.log(beta)))
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Alike:

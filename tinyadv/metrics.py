@@ -31,8 +31,8 @@ class Evaluation:
     confidence_on_mistakes : float
         The same over the misclassified inputs; NaN without any.
     wrong_label_probability : float
-        Mean over the misclassified inputs of the probability on labels other than the true one: the second reading
-        of "confidence"; NaN without any.
+        Mean over the misclassified inputs of 1 - p of the true label, which is the probability on all others where they
+        add up to 1: the second reading of "confidence"; NaN without any.
     intervals : dict
         95 % intervals over the inputs by the names above, "error" included: Wilson's for the error, 1.96 standard
         errors to either side for the means. A mean of fewer than two inputs has none.
@@ -111,7 +111,7 @@ def evaluate(model: Any, x: Array, y: Array, size: int = 1000) -> Evaluation:
     Raises
     ------
     ValueError
-        If there are no inputs, or y are not the labels of as many.
+        If there are no inputs, y are not the labels of as many, or probabilities are above 1.
     TypeError
         If x are not floating point numbers.
     FloatingPointError
@@ -127,6 +127,8 @@ def evaluate(model: Any, x: Array, y: Array, size: int = 1000) -> Evaluation:
     else:
         t = targets(y, outputs)
         truth, of_true, largest = t.argmax(axis=1), (t * p).sum(axis=1), p.max(axis=1)
+    if largest.max() > 1.001:
+        raise ValueError(f"the model gives probabilities of up to {float(largest.max()):g}: is its top the right one?")
     mistakes = _classes(outputs) != truth
     wrong = int(mistakes.sum())
     samples = {

@@ -90,6 +90,9 @@ class Network:
             if isinstance(layer, type) or not callable(layer):
                 got = f"the class {layer.__name__}" if isinstance(layer, type) else f"a {type(layer).__name__}"
                 raise TypeError(f"layer {i} is {got}: wanted an object that is called with x")
+        if self.layers and any(self.layers[-1] is twice for twice in (ops.softmax, ops.sigmoid)):
+            name = _name(self.layers[-1])
+            raise ValueError(f"the outputs are logits, of which the top {top!r} makes probabilities: leave out {name}")
 
     def __call__(
         self, x: Value, rng: Generator | None = None, after: Mapping[int, Callable[[Value], Alike]] | None = None
@@ -111,7 +114,11 @@ class Network:
             x = h if isinstance(x, Tensor) else raw(h)
             if after and i in after:
                 x = after[i](x)
-        return x[:, 0] if self.top == "logistic" else x
+        if self.top != "logistic":
+            return x
+        if x.ndim != 2 or x.shape[1] != 1:
+            raise ValueError(f"logistic regression has one output, got outputs of shape {x.shape}: for more, softmax")
+        return x[:, 0]
 
     def _check_dtype(self, x: Array) -> None:
         for p in parameters(self.layers)[:1]:
@@ -147,8 +154,9 @@ class Network:
 
     def seeing_all_inputs(self) -> Network:
         """This network, with the same parameters, without dropout of its inputs: masks fall on hidden units alone."""
-        first = 1 if isinstance(self.layers[0], Dropout) else 0
-        return Network(self.builder, self.arguments, self.layers[first:], self.top, self.inputs)
+        first = next((i for i, layer in enumerate(self.layers) if parameters([layer])), 0)
+        kept = [layer for i, layer in enumerate(self.layers) if i >= first or not isinstance(layer, Dropout)]
+        return Network(self.builder, self.arguments, kept, self.top, self.inputs)
 
     def to(self, device: str | None = None, dtype: str | None = None) -> Network:
         """This network, its parameters and state moved to "cpu" or "cuda", or turned into "float32" or "float64".
@@ -481,14 +489,14 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     if problem := _problem(parameters):
         raise ValueError(f"this {_name(model)} cannot be saved: {problem}")
     state = {name: to_device(a, "cpu") for name, a in named_state(model).items()}
-    if _is_as_built(model):
+    if is_as_built(model):
         about = {"network": model.builder, "arguments": model.arguments}
     else:
         about = {"description": describe(model)}
     save_arrays(path, parameters | state, about)
 
 
-def _is_as_built(model: Any) -> bool:
+def is_as_built(model: Any) -> bool:
     """Whether a network is what its builder makes of its arguments: nobody has changed a layer, or a number, since."""
     if getattr(model, "builder", None) not in _BUILDERS:
         return False
@@ -632,6 +640,8 @@ def load_parameters(
 ) -> None:
     """Give `model` arrays by the names of `named_parameters` and `named_state`; or of `places` where it has None.
 
+    They are copied, so that training this model changes no other, whose arrays they may be.
+
     Raises
     ------
     StorageError
@@ -647,8 +657,8 @@ def load_parameters(
     if problem := _problem({name: arrays[name] for name in named}):
         raise StorageError(f"{source} cannot be loaded: {problem}")
     for name, p in named.items():
-        p.data = arrays[name]
-    set_state(model, {name: arrays[name] for name in [*state, *places]})
+        p.data = arrays[name].copy()
+    set_state(model, {name: arrays[name].copy() for name in [*state, *places]})
 
 
 def _problem(parameters: dict[str, Array]) -> str:

@@ -470,6 +470,7 @@ softmax.gradients(lambda g, p, z: p * (g - (g * p).sum(axis=-1, keepdims=True)))
 @Op
 def softmax_cross_entropy(z: Array, t: Array) -> Array:
     """J_n = -sum_k t_nk log softmax(z)_nk, for logits z `(N, K)` and targets t `(N, K)` (rows sum to 1) -> `(N,)`."""
+    _check_alike(z, t)
     return -(t * log_softmax.forward(z)).sum(axis=-1)
 
 
@@ -494,7 +495,14 @@ def _difference(p: Value, t: Value) -> Alike:
 @Op
 def binary_cross_entropy(z: Array, t: Array) -> Array:
     """J = -t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)) of each entry, logits z and targets t of one shape."""
+    _check_alike(z, t)
     return t * softplus.forward(-z) + (1.0 - t) * softplus.forward(z)
+
+
+def _check_alike(z: Array, t: Array) -> None:
+    """ValueError for targets of another shape: labels, say, which would be broadcast to a plausible number."""
+    if z.shape != t.shape:
+        raise ValueError(f"logits and targets are of one shape, got {z.shape} and {t.shape}: labels go into losses")
 
 
 binary_cross_entropy.gradients(

@@ -58,8 +58,8 @@ class Whitening:
     scale: float = SCALE
 
     def __call__(self, x: Array) -> Array:
-        """Whiten images x `(N, D)` of pixels; the dtype stays."""
-        xp = array_module(x)
+        """Whiten images x `(N, D)` of pixels, floating point numbers; the dtype stays."""
+        xp = array_module(_checked(x))
         z = xp.empty_like(x)
         for rows in _blocks(len(x)):
             z[rows] = (normalise_contrast(x[rows], self.scale) - self.m) @ self.W
@@ -89,9 +89,12 @@ def fit_whitening(x: Array, scale: float = SCALE, bias: float = BIAS) -> Whiteni
     Raises
     ------
     ValueError
-        If x isn't a matrix of at least one image, or holds a NaN or an infinity.
+        If x isn't a matrix of at least one image, in floating point numbers, or holds a NaN or an infinity; or if the
+        bias isn't positive: normalised images lie in a plane, across which they have no variance.
     """
-    xp = array_module(x)
+    xp = array_module(_checked(x))
+    if not bias > 0:
+        raise ValueError(f"a whitening has a positive bias, got {bias}")
     if x.ndim != 2 or not len(x) or not xp.isfinite(x).all():
         raise ValueError(f"a whitening is fitted to finite images of shape (N, D), N at least 1; got {x.shape}")
     D = x.shape[1]
@@ -109,6 +112,16 @@ def fit_whitening(x: Array, scale: float = SCALE, bias: float = BIAS) -> Whiteni
     v, V = xp.linalg.eigh(C)
     W = (V / xp.sqrt(v)) @ V.T
     return Whitening(m.astype(x.dtype), W.astype(x.dtype), scale)
+
+
+def _checked(x: Array) -> Array:
+    """x, or ValueError unless it is images as rows of floating point numbers: bytes would overflow without a word."""
+    if x.ndim != 2 or x.dtype.kind != "f":
+        raise ValueError(
+            f"images are rows (N, D) of floating point numbers, got {x.dtype} of shape {x.shape}: "
+            "use x.astype('float32').reshape(len(x), -1)"
+        )
+    return x
 
 
 def _blocks(n: int) -> Iterator[slice]:

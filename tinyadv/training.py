@@ -109,7 +109,7 @@ def train(
 
     Every call is a training of its own, from epoch 1, with the order and the masks of `seed`. To train on, ask for more
     `epochs` of the same training with a `checkpoint`. A second stage has an optimiser of its own, with
-    `schedule.continued(...)`, and another seed.
+    `schedule.continued(...)`; on the same images, another seed too.
 
     Parameters
     ----------

@@ -193,6 +193,10 @@ def test_files_of_one_name_are_told_apart_and_missing_ones_named(files):
     models.save(network(2), files / "other" / "first.safetensors")
     names = [*read_networks([str(files / "first.safetensors"), str(files / "other" / "first.safetensors")])]
     assert names == ["first", str(files / "other" / "first.safetensors")]
+    models.save(network(2), files / "softmax.safetensors")  # as one that travels is called
+    found = read_networks([str(files / "softmax.safetensors"), "softmax"])
+    assert [*found] == [str(files / "softmax.safetensors"), "softmax"]
+    assert found["softmax"].layers[0].W.shape == (10, 784)
     with pytest.raises(StorageError, match="does not exist"):
         read_networks(["no-such-network"])
 

@@ -405,9 +405,18 @@ def test_other_claims_keep_their_earlier_results(tmp_path):
     assert results["rubbish-softmax"] == before["rubbish-softmax"]
     assert load_results(tmp_path / "results.json")[0] == results
     assert "rubbish-softmax" in (tmp_path / "report.html").read_text()
-    assert run(tmp_path, "rubbish-softmax")["rubbish-softmax"].seeds == [
-        0
-    ]  # a new measurement takes the old one's place
+    said = []
+    after = run(tmp_path, "rubbish-softmax", say=said.append)
+    assert after["rubbish-softmax"].seeds == [0]  # a new measurement takes the old one's place, and that is said
+    replaced = [line for line in said if "takes the place of" in line]
+    name = before["rubbish-softmax"].profile
+    assert replaced == [
+        f"rubbish-softmax: profile {name}, seeds 0 takes the place of profile {name}, seeds 0, 1; "
+        "another --out keeps both"
+    ]
+    said.clear()
+    run(tmp_path, "rubbish-softmax", seeds=2, say=said.append)  # all of the old one's seeds, and more
+    assert not [line for line in said if "takes the place of" in line]
 
 
 @pytest.mark.parametrize("damage", ["not JSON", "edited"])

@@ -7,6 +7,7 @@ the bound on parameters leaves room for what a few pixels can do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -59,6 +60,8 @@ def check_job(
 
 def _compare(job: Job, reference: Arrays, found: Arrays) -> tuple[float, float]:
     """The largest difference of a parameter, or the share of an attack's entries that differ; and its bound."""
+    if not all(np.isfinite(a).all() for a in found):
+        return math.inf, TOLERANCE
     differences = [np.abs(a - b) for a, b in zip(reference, found, strict=True)]
     if job.kind in ("fgsm", "conv-fgsm", "googlenet"):
         return float((differences[0] > job.eps / 2).mean()), SHARE_OF_IMAGES if job.of_images else SHARE

@@ -145,7 +145,8 @@ def _time(
             rows += found
             for kernel in dict.fromkeys(row["blas"] for row in found if row["blas"]):
                 _say(f"{name}: {' and '.join(row['peer'] for row in found if row['blas'] == kernel)} had {kernel}")
-            _show(f"{name}: {job.meaning}", found, _TIME_COLUMNS, file, by="median_ms")
+            of = f"; ratio to {found[0]['baseline']}" if found else ""
+            _show(f"{name}: {job.meaning}{of}", found, _TIME_COLUMNS, file, by="median_ms")
     finally:  # a reader of the tables who left, or Ctrl-C, costs nothing that was measured
         if rows:
             _write(file, around, rows, names)
@@ -196,7 +197,9 @@ def _check(peers: Sequence[Peer], names: Sequence[str], file: Path | None, setti
     _write(file, surroundings(settings["threads"], settings["device"]), rows, names)
     title = "same start, no dropout: largest difference to ours (FGSM: share of entries that differ)"
     _show(title, rows, _CHECK_COLUMNS, file)
-    if not all(row["same"] for row in rows):
+    if alone := [name for name in names if sum(row["job"] == name for row in rows) < 2]:
+        _say(f"nobody to compare with: {', '.join(alone)}")
+    if alone or not all(row["same"] for row in rows):
         raise typer.Exit(1)
 
 

@@ -49,7 +49,7 @@ def network(start: Arrays, job: Job) -> Network:
 
 
 def _optimiser(model: Network, job: Job, momentum: float, max_norm: float | dict[str, float] | None) -> SGD:
-    constant = Schedule(job.learning_rate, decay=1.0, momentum=momentum, final_momentum=momentum)
+    constant = Schedule(job.learning_rate, decay=1.0, floor=0.0, momentum=momentum, final_momentum=momentum)
     return SGD(model, constant, max_norm)
 
 
@@ -119,7 +119,7 @@ def _conv_network(start: Arrays, job: Job) -> Network:
 
 def conv_train(start: Arrays, job: Job) -> tuple[Step, Read]:
     model = _conv_network(start, job)
-    constant = Schedule(job.learning_rate, decay=1.0, momentum=job.momentum, final_momentum=job.momentum)
+    constant = Schedule(job.learning_rate, decay=1.0, floor=0.0, momentum=job.momentum, final_momentum=job.momentum)
     optimiser, rng = SGD(model, constant, CONV_MAX_NORMS, CONV_RATE_FACTORS), generator(0, "masks")
 
     def step(x: Array, y: Array) -> float:

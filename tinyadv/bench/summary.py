@@ -122,7 +122,11 @@ def _line(job: str, rows: list[dict[str, Any]], clock: Clock) -> Line:
     return Line(
         job,
         {name: float(row[ms]) for name, row in peers.items()},
-        {name: float(row[ratio]) for name, row in peers.items() if row[ratio] is not None},
+        {
+            name: float(row[ratio])
+            for name, row in peers.items()
+            if row[ratio] is not None and row["baseline"] == "torch"
+        },
         *(None if ours.get(name) is None else float(ours[name]) for name in ("of_floor", "peak_MiB")),
     )
 

@@ -240,7 +240,7 @@ def _channels(D: int) -> int | None:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# What the command reads and writes; networks are read by `own.read_networks`
+# What the command reads and writes; networks are read by `by_name.read_networks`
 
 
 def read_images(path: Path | None, images: int) -> tuple[Array, Array]:

@@ -33,7 +33,9 @@ class Rounded:
     It has the parameters of the network, and trains like it.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Any) -> None:
+        if (top := getattr(network, "top", "softmax")) != "softmax":
+            raise ValueError(f"the rounded gradient is that of a softmax, but this network's top is {top!r}")
         self.network = network
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:
@@ -70,8 +72,6 @@ def adversarial_objective(
         raise ValueError(f"gradient is 'exact' or 'rounded', got {gradient!r}")
     if gradient == "exact":
         return losses.adversarial_objective(model, x, y, rng, **options)
-    if model.top != "softmax":
-        raise ValueError(f"the rounded gradient is that of a softmax, but this network's top is {model.top!r}")
     return losses.adversarial_objective(Rounded(model), x, y, rng, **options)
 
 

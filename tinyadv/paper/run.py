@@ -257,7 +257,12 @@ class _Book:
     def _save(self, new: dict[str, Result]) -> dict[str, Result]:
         """Put new results among those on disk, to which another run may be adding its own at this moment."""
         with locked(self.job.out / ".lock"):
-            results = merge(self._earlier(), new)
+            earlier = self._earlier()
+            for name, now in new.items():
+                before = earlier.get(name)
+                if before and (before.profile != now.profile or not set(before.seeds) <= set(now.seeds)):
+                    self.say(f"{name}: {_run_of(now)} takes the place of {_run_of(before)}; another --out keeps both")
+            results = merge(earlier, new)
             save_results(self.path, results, self._manifest())
         return results
 
@@ -298,3 +303,8 @@ class _Book:
             "versions": versions(),
             "machine": {"cpu": processor(), "cores": os.cpu_count() or 1, "system": system},
         }
+
+
+def _run_of(result: Result) -> str:
+    """Whose result it is, in words."""
+    return f"profile {result.profile}, seeds {', '.join(map(str, result.seeds))}"

@@ -71,8 +71,10 @@ def stage2(
         The one of stage 1, J or the adversarial J~.
     train_images, validation_images, all_images : Split
         The images of stage 1; those that it validated on; both together.
-    schedule, max_norm, rate_factors, batch, seed
+    schedule, max_norm, rate_factors, batch
         Those of stage 1.
+    seed : int
+        That of stage 1 will do: the order and the masks of the same numbers are of other images here.
     checkpoint, progress, title
         As for `training.train`. A training that goes on from its checkpoint must get the same model.
     """

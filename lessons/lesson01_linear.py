@@ -26,7 +26,8 @@ inputs that are each too small to matter add up to a change of the output that d
 # break it more the more inputs they have. People had suspected the opposite: that networks are fooled because they are
 # very *nonlinear*. A model that is nothing but a sum can already be fooled.
 #
-# How large is $\varepsilon$? For photographs the paper uses about 1/255, one step of the camera. The digits of MNIST
+# How large is $\varepsilon$? For photographs the paper uses one step of the camera. (It writes this step as 0.007, in
+# the units of its network; lesson 16 comes back to it.) The digits of MNIST
 # are almost black and white, so that even large changes leave them readable: there the paper uses
 # $\varepsilon = 0.25$, a quarter of the range from 0 (black) to 1 (white). So do we.
 
@@ -62,9 +63,9 @@ if __name__ == "__main__":
 # The second change does the most harm, because its signs are those of the weights: every term of the sum is positive,
 # so nothing cancels.
 #
-# So look for the worst change of any such model. No entry of $\eta$ may be larger than $\varepsilon$ in size. How large
-# can a single term $w_i\eta_i$ get, and for which $\eta_i$? The terms do not disturb each other: each input has its own
-# $\eta_i$.
+# Now look for the worst change for any weights $w$. No entry of $\eta$ may be larger than $\varepsilon$ *in size*, that
+# is, ignoring its sign: $|\eta_i| \le \varepsilon$. How large can a single term $w_i\eta_i$ get, and for which
+# $\eta_i$? The terms do not disturb each other: each input has its own $\eta_i$.
 #
 # ## Exercise 1 (easy): the worst change
 #
@@ -85,8 +86,9 @@ def worst_change(w: np.ndarray, eps: float) -> np.ndarray:
 
 
 # %% [markdown]
-# Each term is now at most $|w_i|\,\varepsilon$, and it reaches that value when $\eta_i$ is $\varepsilon$ with the sign
-# of $w_i$. So the worst change is
+# Each term is at most $|w_i|\,\varepsilon$, and it reaches that value when $\eta_i$ is $\varepsilon$ with the sign of
+# $w_i$. Let $\operatorname{sign}(w)$ be the array that has 1 where a weight is positive, $-1$ where it is negative and
+# 0 where it is 0. Then the worst change is
 #
 # $$\eta = \varepsilon\,\operatorname{sign}(w), \qquad\text{and}\qquad w^\top\eta = \varepsilon \sum_i |w_i| .$$
 #
@@ -96,8 +98,8 @@ def worst_change(w: np.ndarray, eps: float) -> np.ndarray:
 # - The *L1 norm* $\lVert w\rVert_1 = \sum_i |w_i|$ adds up the entries, ignoring signs.
 #
 # If $m$ is the mean size of a weight, then $\lVert w\rVert_1 = m\,n$, and the worst change raises the activation by
-# $\varepsilon\,m\,n$. The size of the change in the max norm does not depend on $n$. Its effect grows *linearly* with
-# $n$.
+# $\varepsilon\,m\,n$. The size of the change in the max norm does not depend on $n$. As long as $m$ stays the same, its
+# effect grows *linearly* with $n$.
 #
 # ## A change without a plan
 #
@@ -140,7 +142,8 @@ def typical_change(w: np.ndarray, eps: float) -> float:
 # ## Both, measured
 #
 # Now try both changes on random weights in many dimensions. For each $n$ we draw weights and scale them so that their
-# mean size $m$ is 1; then we draw an input, and compute $w^\top\tilde x - w^\top x$ the long way, without the formula.
+# mean size $m$ is 1. Then we draw an input. For the worst change we compute $w^\top\tilde x - w^\top x$ the long way,
+# without the formula. For the random changes we compute $w^\top\eta$.
 
 
 # %%
@@ -188,8 +191,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # The claim is that the growth is *exactly* $\varepsilon\,m\,n$, and that no random change does more. The table below
 # compares our measurement with the paper. *This lesson* is what you have just computed, *ours* are the project's own
-# longer runs, and *paper* is what the paper says. The row *statement* tells whether the claim holds; square brackets
-# are the range in which chance leaves a number (a 95 % confidence interval). The *exponent* is the slope of the line.
+# longer runs, and *paper* is what the paper says. The row *statement* tells whether the claim holds. Square brackets
+# hold a 95 % confidence interval: with other random numbers or other test images the value could as well have been
+# anywhere in it. The *exponent* is the slope of the line.
 
 # %%
 if __name__ == "__main__":
@@ -207,9 +211,11 @@ if __name__ == "__main__":
 # ## The same on real images
 #
 # What is a linear model of images? The simplest one needs no training. MNIST has images of digits with
-# $n = 28 \cdot 28 = 784$ pixels. Take all threes and all sevens, and compute the mean three and the mean seven. Let $w$
-# be the mean seven minus the mean three, and choose $b$ so that $w^\top x + b$ is 0 halfway between the two means. Then
-# $w^\top x + b$ is positive where $x$ is nearer to the mean seven.
+# $n = 28 \cdot 28 = 784$ pixels. Take all threes and all sevens of the training images, and compute the mean three
+# $\mu_3$ and the mean seven $\mu_7$. Let $w = \mu_7 - \mu_3$, and choose the number $b$ so that $w^\top x + b$ is 0
+# halfway between the two means. If you multiply out, you find
+# $\lVert x - \mu_3\rVert_2^2 - \lVert x - \mu_7\rVert_2^2 = 2\,(w^\top x + b)$. So $w^\top x + b$ is positive where
+# $x$ is nearer to the mean seven. (In the code the label `y` of an image is 1 for a seven and -1 for a three.)
 
 
 # %%
@@ -295,8 +301,8 @@ if __name__ == "__main__":
 #
 # - A linear model adds up its inputs, so many small changes add up too.
 # - The worst change has the signs of the weights. It raises the activation by $\varepsilon\lVert w\rVert_1$, which
-#   grows like $n$. A random change of the same size typically raises it by $\varepsilon\lVert w\rVert_2$, which grows
-#   like $\sqrt n$.
+#   grows like $n$. A random change of the same size raises or lowers it, typically by about
+#   $\varepsilon\lVert w\rVert_2$, which grows like $\sqrt n$ for weights of a given size.
 # - On threes and sevens the worst change makes most answers wrong. Random noise of the same size hardly changes the
 #   error.
 #

@@ -79,8 +79,9 @@ if __name__ == "__main__":
 # ## The attack
 #
 # Training asks how the cost $J(\theta, x, y)$ changes with the model's parameters $\theta$ (theta: all weights and
-# biases together). An attacker asks how it changes with the *input*, while $\theta$ stays as it is. For a small change
-# $\eta$ the cost is almost linear in it:
+# biases together). An attacker asks how it changes with the *input*, while $\theta$ stays as it is. In the formulas of
+# this lesson $x$ is one image of shape `(D,)`, and $J$ is its own cost. For a small change $\eta$ the cost is almost
+# linear in $\eta$:
 #
 # $$J(\theta, x + \eta, y) \approx J(\theta, x, y) + \eta^\top \nabla_x J(\theta, x, y) .$$
 #
@@ -103,12 +104,14 @@ if __name__ == "__main__":
     print(f"The cost of three images is {J.item():.4f}; the gradient for their pixels has the shape {g.shape}.")
 
 # %% [markdown]
-# `grad(J, [X])` gives one array for each Tensor in the list. Only `X` is in the list here. So the gradients of the
-# weights are not computed, and nothing that a training step may be collecting is disturbed.
+# `grad(J, [X])` returns a list with one array for each Tensor in the list that it is given. Here that is only `X`. The
+# gradients for the weights are not computed, and nothing is stored in the model.
 #
 # ## Exercise 1 (medium): FGSM
 #
-# Write the attack. A pixel whose gradient is exactly 0 should stay as it is; `np.sign` gives 0 there.
+# Write the attack for N images at once. `model.loss` is their mean cost, so row $n$ of its gradient is 1/N times the
+# gradient of image $n$'s own cost. The factor 1/N changes no sign. Return a new array, and leave `x` as it is. A pixel
+# whose gradient is exactly 0 should not move; `np.sign` gives 0 there.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -160,8 +163,10 @@ if __name__ == "__main__":
     )
 
 # %% [markdown]
-# One step, and almost every image is on the wrong side. Compare that with the 86 % of lesson 1: a model that was
-# trained to be right more often has larger weights, and is easier to fool.
+# One step, and almost every image is on the wrong side. In lesson 1 it was 86 %. The attack moves every activation by
+# $\varepsilon\lVert w\rVert_1$, so a right answer survives only if $|z|$ is larger than that. Large weights alone prove
+# nothing: multiply $w$ and $b$ by 10, and all answers stay as they are. But compared with $\lVert w\rVert_1$, fewer
+# images have a large $|z|$ here than in lesson 1. The model is right more often, and yet it is easier to fool.
 #
 # ## What the attack looks like
 #
@@ -201,15 +206,16 @@ if __name__ == "__main__":
     print(f"{dark:.1%} of the pixels are dark in every training image.")
 
 # %% [markdown]
-# A pixel that is dark in every training image never changed its weight, which is still exactly 0. The gradient is 0
-# there, and so is its sign.
+# Training starts with all weights at 0, as in lesson 2. If a pixel is dark in every training image, the gradient of its
+# weight is always 0 (it is a sum of $c_n$ times this pixel), so the weight is still exactly 0. Then the gradient for
+# the pixel is 0 too, and so is its sign.
 #
 # ## Why it is exact here
 #
-# The cost of an image is $\zeta(-yz)$, and $\zeta$ only ever rises. So the worst change is the one that moves $-yz$ up
-# the furthest. Lesson 1 says which change of the *box*, $|\eta_i| \le \varepsilon$ for all pixels, that is, and how far
-# it moves the activation. The attack makes just this change. So its cost *is* the largest that any change in the box
-# can reach.
+# All changes with $|\eta_i| \le \varepsilon$ for every pixel together are called the *box*. The cost of an image is
+# $\zeta(-yz)$, and $\zeta$ only ever rises. So the worst change in the box is the one that raises $-yz$ the most. By
+# lesson 1 this is $-\varepsilon\,y\operatorname{sign}(w)$, which is what FGSM does. So the cost after FGSM *is* the
+# largest that any change in the box can reach.
 #
 # ## Exercise 2 (medium): the worst case, without making it
 #
@@ -242,8 +248,9 @@ def worst_cost(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: float
 #
 # (In the paper's formula, $y$ multiplies $\varepsilon\lVert w\rVert_1$ too. That is a slip.)
 #
-# Two checks, with 16 digits. First: does the cost at the FGSM examples equal the formula? Second: does any random
-# point, or any random corner of the box, have a higher cost?
+# Two checks on all test images, in float64 (about 16 significant digits). First: does the cost at the FGSM examples
+# equal the formula? Second: does any of five random points of the box around each image, or any of five random corners,
+# have a higher cost?
 
 
 # %%

@@ -42,9 +42,10 @@ LIMIT = 1.9365  # the longest that a row of weights may become (see max-norm), a
 # %% [markdown]
 # ## A linear layer
 #
-# Every layer begins with a linear one, $a = x W^\top + b$, with an input $x$ of shape `(N, D)`, and $W$ of shape
-# `(U, D)`: N images of D numbers each, and each of the U units has its weights in a row. On the way back, the layer
-# above gives us $g = \partial J/\partial a$, of shape `(N, U)`, where $J$ is the cost. Lesson 4 has the rules for a
+# A network is a chain of *layers*. The first gets the pixels; each later one gets the numbers that the layer below it
+# computed. Every layer begins with a linear step, $a = x W^\top + b$, with an input $x$ of shape `(N, D)`, and $W$ of
+# shape `(U, D)`: N images of D numbers each, and each of the U units has its weights in a row. On the way back, what
+# comes later gives us $g = \partial J/\partial a$, of shape `(N, U)`. $J$ is the cost. Lesson 4 has the rules for a
 # product of matrices, for a transposed matrix, and for a bias that was repeated N times.
 #
 # ## Exercise 1 (easy): a linear layer backwards
@@ -127,8 +128,9 @@ if __name__ == "__main__":
 #
 # ## Exercise 3 (medium): softmax and its cost
 #
-# Return $J$ and $\partial J/\partial z$, for logits of any size. Beware of overflow: adding the same number to a whole
-# row of logits changes no probability, so subtract the row's maximum first.
+# Return $J$ and $\partial J/\partial z$. Both have to be finite even if logits are as large as 1000 or $-1000$. Beware
+# of overflow: adding the same number to a whole row of logits changes no probability, so subtract the row's maximum
+# first. Do this in a new array, and leave `z` as it is.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -161,12 +163,14 @@ def softmax_cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarr
 # ## A maxout layer
 #
 # A *maxout* unit has several linear pieces, and gives the largest of them: $h_{nu} = \max_p a_{npu}$ for image $n$,
-# unit $u$ and piece $p$. The unit can learn its own shape: two pieces make a bend, five can make a curve.
+# unit $u$ and piece $p$. (Here $p$ counts pieces; it is no probability.) So $a$ has the shape `(N, P, U)` and $h$ the
+# shape `(N, U)`. The unit can learn its own shape: with two pieces it can have one bend, with five up to four bends.
 #
-# How does $h$ change with its pieces? If one piece is the largest, $h$ moves with it alone: its slope is 1, and that
-# of the others is 0. If two pieces *tie*, there is no derivative, only a slope to each side. Giving both of them the
-# whole $g$ would be wrong on both sides: of two equal pieces $h = \max(a, a) = a$ has the slope 1, not 2. Our rule is
-# that the *first* of the winners gets all of it.
+# The layer above gives us $g = \partial J/\partial h$, of shape `(N, U)`. How does $h$ change with its pieces? If one
+# piece is the largest, $h$ moves with it alone: the slope for this piece is 1, and for the others it is 0. If two
+# pieces *tie* for the largest, there is no derivative. If we gave the whole $g$ to both, it would count twice. Take two
+# pieces that are always equal, to the same $a$: then $h = \max(a, a) = a$ has the slope 1, not 2. Our rule is that the
+# *first* of the winners gets all of $g$.
 #
 # ## Exercise 4 (medium): maxout backwards
 #
@@ -208,7 +212,8 @@ def maxout_backward(g: np.ndarray, a: np.ndarray) -> np.ndarray:
 #
 # ## Exercise 5 (medium): max-norm
 #
-# Scale back every row that is too long. A row of zeros must stay a row of zeros, not become NaN.
+# Return a new array in which every row that is too long is scaled back; leave `W` itself as it is. A row of zeros must
+# stay a row of zeros, not become NaN.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -232,8 +237,9 @@ def max_norm(W: np.ndarray, limit: float) -> np.ndarray:
 # ## The whole network
 #
 # The network is a list of layers. Each has weights $W$ of shape `(P, U, D)`, for P pieces of U units with D inputs,
-# and a bias of shape `(P U,)`. The top layer has one piece, and a maximum over one piece is the piece itself: so one
-# loop does the whole network. `masks` has a mask for each layer's input, or the number 1.0 where nothing is dropped.
+# and a bias of shape `(P * U,)`, one number for each piece of each unit. The top layer has one piece, and a maximum
+# over one piece is the piece itself: so one loop does the whole network. `masks` has a mask for each layer's input, or
+# the number 1.0 where nothing is dropped.
 #
 # Forward keeps what backward will need: each layer's input after its mask, and its pieces.
 
@@ -344,8 +350,8 @@ def train(layers, epochs, x, y, rng):
 # **Predict.** The quick profile trains a network of 120 units with 3 pieces for only 2 epochs. The paper's network,
 # after some 250 epochs, is wrong on 0.94 %. How often is ours wrong?
 #
-# - about 5 %
-# - about 10 %
+# - less than 7 %
+# - between 7 % and 20 %
 # - more than 20 %
 
 # %%
@@ -391,7 +397,8 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## To think about
 #
-# Softmax regression may start at $W = 0$. What do this network's gradients say if all weights and biases start at 0,
+# *Softmax regression*, one linear layer with softmax on top, may start at $W = 0$. What are the gradients of *this*
+# network if all weights and biases start at 0,
 # and what would change if ties were shared equally? Why is a tiny random start enough?
 #
 # ### BEGIN SOLUTION

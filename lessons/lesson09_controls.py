@@ -57,8 +57,9 @@ SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # in "qui
 # because independent entries with mean 0 leave only the terms with $i = j$. So noise typically changes the cost by
 # $s\lVert g\rVert_2$. For random signs $s = \varepsilon$. For uniform noise $s^2 = \varepsilon^2/3$.
 #
-# FGSM changes it by $\varepsilon\lVert g\rVert_1$, and always upward. If all $|g_i|$ are equal, that is $\sqrt D = 28$
-# times as much. This is lesson 1's $n$ against $\sqrt n$ again.
+# FGSM changes it, again to first order, by $\varepsilon\lVert g\rVert_1$, and always upward. If all $|g_i|$ are equal,
+# that is $\sqrt D = 28$ times as much as random signs do, and 48 times as much as uniform noise. This is lesson 1's $n$
+# against $\sqrt n$ again.
 #
 # ## Exercise 1 (easy): noise of both kinds
 #
@@ -78,9 +79,10 @@ def noise(rng: np.random.Generator, shape: tuple, eps: float, kind: str) -> np.n
 
 
 # %% [markdown]
-# The networks of this lesson are all trained for the same number of epochs, so that they differ in one thing only. Two
-# of them to begin with: one trained on clean images, and one with noise of random signs. (`control` makes recipes, as
-# in lesson 6, of networks that differ in the named thing only.)
+# In the quick profile all networks of this lesson are trained for the same number of epochs. (In longer profiles the
+# one with noise is trained for longer than the others.) Two of them to begin with: one trained on clean images, and one
+# on images with noise of random signs. (A recipe, see lesson 6, says how a network is trained. `control` makes recipes
+# that differ in the named thing only.)
 
 # %%
 if __name__ == "__main__":
@@ -161,10 +163,12 @@ if __name__ == "__main__":
 # derivative, so the second term is alive: training can look ahead to how the attack will change.
 #
 # That term contains $\partial g/\partial\theta$, where $g$ is itself a gradient: a matrix of *second* derivatives,
-# with a row for each pixel and a column for each weight. Nobody can store it, and nobody needs to. We only need its
-# product with a vector $v$, and that is the gradient of one *number*, $g^\top v$, with $v$ held fixed:
+# with a row for each pixel and a column for each weight. For lesson 5's network with 240 units it has about a billion
+# entries for each image. We never need it. We only need the product of its transpose with one vector $u$. (This is not
+# $v$ itself: on the way back from $\tilde x$ to $g$, $v$ first goes through $c\,g/\lVert g\rVert_2$.) And this product
+# is the gradient of one *number*, $g^\top u$, with $u$ held fixed:
 #
-# $$\Bigl(\frac{\partial g}{\partial\theta}\Bigr)^{\!\top} v = \nabla_\theta\,\bigl(g(\theta)^\top v\bigr) .$$
+# $$\Bigl(\frac{\partial g}{\partial\theta}\Bigr)^{\!\top} u = \nabla_\theta\,\bigl(g(\theta)^\top u\bigr) .$$
 #
 # The engine can do this if $g$ is a Tensor that remembers how it was computed: `grad(..., create_graph=True)`, as in
 # lesson 4.
@@ -218,8 +222,9 @@ if __name__ == "__main__":
 # Write the adversarial objective of lesson 8 with the scaled gradient as its attack, $\tilde x = x + \varepsilon\sqrt
 # D\,g/\lVert g\rVert_2$ for each image, and with the gradient taken *through* $g$.
 #
-# - Each image has its own $g$ and its own length: `(g * g).sum(axis=1, keepdims=True)`. The length depends on
-#   $\theta$ too; computed from `g` with operations, it is taken care of. `ops.sqrt` is the square root for Tensors.
+# - Each image has its own $g$ and its own length: the square root of `(g * g).sum(axis=1, keepdims=True)`. `ops.sqrt`
+#   is the square root for Tensors. The length depends on $\theta$ too. If you compute it from `g` with operations, the
+#   gradient goes through it as well.
 # - As in lesson 8, the attack sees the network without dropout, and both costs are computed with masks.
 # - `x_adv` is now a Tensor already.
 # - You may take for granted that no $g$ is 0.
@@ -280,11 +285,12 @@ if __name__ == "__main__":
 # **A danger.** The attack is made with the true label $y$. A network that can shape its own attack may give the
 # change a form which *tells* $y$. Then it is wrong less often on attacked images than on clean ones.
 #
-# **Predict.** Which network does better under PGD, which neither was trained with?
+# **Predict.** Neither network was trained with PGD. Which of them is right on at least half of the images under PGD?
 #
-# - the one trained with FGSM
-# - the one trained through the scaled gradient
-# - neither resists it
+# - only the one trained with FGSM
+# - only the one trained through the scaled gradient
+# - both
+# - neither
 
 # %%
 if __name__ == "__main__":
@@ -311,14 +317,16 @@ if __name__ == "__main__":
 # Instead of pixels, perturb the activations $h$ of a hidden layer, of shape `(N, U)`:
 # $h + \varepsilon\operatorname{sign}(\nabla_h J)$.
 #
-# **Why hidden units grow.** Multiply the weights and the bias of a maxout unit by $c > 0$. Its value is then
-# multiplied by $c$ too, because $\max_p (c\,w_p^\top x + c\,b_p) = c \max_p (w_p^\top x + b_p)$. Divide the next
-# layer's weights by $c$, and the network computes what it did before. But the perturbation is now worth only
-# $\varepsilon / c$. Only max-norm limits $c$.
+# **Why hidden units grow.** Multiply the weights and biases of all maxout units of a layer by a number $r > 1$. Their
+# values are then multiplied by $r$ too, because $\max_p (r\,w_p^\top x + r\,b_p) = r \max_p (w_p^\top x + b_p)$. Divide
+# the next layer's weights by $r$, and the network computes what it did before. But to the next layer the perturbation
+# is now only $\varepsilon / r$. Only max-norm limits $r$.
 #
 # **Why the last layer underfits.** Above the last hidden layer there is only softmax regression,
-# $z_k = w_k^\top h + b_k$. Whatever $h$ is, FGSM moves the difference of two logits, $z_k - z_y$, by up to
-# $\varepsilon\lVert w_k - w_y\rVert_1$. No hidden unit is left that could learn to bend away from that.
+# $z_k = w_k^\top h + b_k$. Whatever $h$ is, FGSM can move the difference of two logits, $z_k - z_y$, by up to
+# $\varepsilon\lVert w_k - w_y\rVert_1$. Above the first hidden layer the second could learn to bend away from such a
+# change. Above the last there is no unit that could. It can still answer by growing. But when training starts, its
+# activations are far smaller than $\varepsilon$: the perturbation hides what they say, and learning may not even begin.
 #
 # ## Exercise 4 (hard): the objective with a perturbed hidden layer
 #
@@ -331,13 +339,13 @@ if __name__ == "__main__":
 #
 # <details><summary>Hint 1</summary>
 #
-# A function that stores what it is given and returns it unchanged: `lambda h: found.setdefault("h", h)` with a
-# dictionary `found`.
+# A function that stores what it is given and returns it unchanged: `lambda h: kept.setdefault("h", h)`, with a new
+# dictionary `kept = {}` in each call of your objective. Call the model with `Tensor(x)`, so that `h` is a Tensor.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# With `found["h"]`, a Tensor, `grad(J, [found["h"]])` is $\nabla_h J$, as an array. The second function is
+# `grad(J, [kept["h"]])` is a list with one array, $\nabla_h J$. Call it `g`. The second function is
 # `lambda h: h + eps * np.sign(g)`.
 #
 # </details>
@@ -365,9 +373,9 @@ def hidden_objective(model, x, y, rng, layer: int, eps: float, alpha: float) -> 
 # **Predict.** Train with the first hidden layer perturbed. By what factor will its activations be larger than those
 # of a network that was trained with FGSM on pixels?
 #
-# - about the same size
-# - about twice as large
-# - more than ten times as large
+# - less than 1.5 times
+# - between 1.5 and 10 times
+# - more than 10 times
 
 # %%
 if __name__ == "__main__":

@@ -571,6 +571,7 @@ def embedded(name: str) -> Network:
     """A trained network that travels with the package, by its name, on the CPU and in float32.
 
     It may be kept as float16; `data_scripts/networks.py` tells how it is made, and `provenance` how it was trained.
+    "conv-maxout" takes whitened images, those of `datasets.cifar10(whitened=True)`; all others take pixels from 0 to 1.
 
     Raises
     ------

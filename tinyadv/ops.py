@@ -481,6 +481,12 @@ softmax_cross_entropy.gradients(
 )
 
 
+def _check_alike(z: Array, t: Array) -> None:
+    """ValueError for targets of another shape: labels, say, which would be broadcast to a plausible number."""
+    if z.shape != t.shape:
+        raise ValueError(f"logits and targets are of one shape, got {z.shape} and {t.shape}: labels go into losses")
+
+
 def _difference(p: Value, t: Value) -> Alike:
     """p sum(t) - t for each row: p - t, without the cancellation that makes it 0 where the network is sure of t.
 
@@ -497,12 +503,6 @@ def binary_cross_entropy(z: Array, t: Array) -> Array:
     """J = -t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)) of each entry, logits z and targets t of one shape."""
     _check_alike(z, t)
     return t * softplus.forward(-z) + (1.0 - t) * softplus.forward(z)
-
-
-def _check_alike(z: Array, t: Array) -> None:
-    """ValueError for targets of another shape: labels, say, which would be broadcast to a plausible number."""
-    if z.shape != t.shape:
-        raise ValueError(f"logits and targets are of one shape, got {z.shape} and {t.shape}: labels go into losses")
 
 
 binary_cross_entropy.gradients(

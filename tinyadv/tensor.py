@@ -63,8 +63,9 @@ class Tensor:
     a Tensor already, or holds anything but floating point numbers: nothing else has gradients.
 
     A Tensor keeps everything it was computed from alive. So log `J.item()`, not J, and update a parameter by
-    `W.data -= step`, which changes the array that was given; `W -= step` raises. `grad` raises where `data` was set after it had been used; it can't notice
-    changes inside the array, such as `W.data[0] = 1`, so take the gradients first.
+    `W.data -= step`, which changes the array that was given; `W -= step` raises. `grad` raises where `data` was set
+    after it had been used; it can't notice changes inside the array, such as `W.data[0] = 1`, so take the gradients
+    first.
     """
 
     __slots__ = ("__weakref__", "_data", "args", "birth", "op", "settings")

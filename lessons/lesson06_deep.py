@@ -419,7 +419,7 @@ if __name__ == "__main__":
 # (lesson 5). What may it lack where the network is sure?
 #
 # ### BEGIN SOLUTION
-# **For the teacher**, 4 points. 1: $\varepsilon > 0$ raises the cost of the true class, and that class soon loses. 1:
+# **For the teacher**, 3 points. 1: $\varepsilon > 0$ raises the cost of the true class, and that class soon loses;
 # $\varepsilon < 0$ lowers it as long as the slopes stay, often far out, on images that are no digits any more. 1: both
 # have the same cause: far out the logits simply go on along their last pieces, right or wrong (lesson 13). 1: it lacks
 # the true class, where the network is sure. Downhill it lowers the other logits, but nothing in it makes the true one

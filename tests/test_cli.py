@@ -715,4 +715,4 @@ def test_a_mistyped_folder_of_results_is_named(command, options):
     """The published numbers would be taken for one's own."""
     code, out, err = command("claims", "linear-growth", "--out", "nowhere", *options)
     assert (code, out) == (2, "")
-    assert "--out nowhere: there is no results.json of a run" in err
+    assert "--out nowhere: there is no such folder" in err

@@ -405,8 +405,8 @@ def claims(
             listed = add(_own_claims(own), f"--claims {own}") if own else registry()
             chosen = select(_ids(ids) if ids else listed)
             path = out / "results.json"
-            if out != OUT and not path.exists():
-                raise ValueError(f"--out {out}: there is no results.json of a run")
+            if out != OUT and not out.exists():
+                raise ValueError(f"--out {out}: there is no such folder")
             published, of_run = committed(), load_results(path)[0] if path.exists() else {}
             results = merge(published, of_run)
         if as_json:

@@ -92,7 +92,7 @@ def _outputs(model: Any, x: Array, size: int = 1000) -> Array:
         divided = ", divided by 255 if they are pixels of 0 to 255" if dtype.kind in "iu" else ""
         raise TypeError(f"a network takes floating point numbers, got x of {dtype}: use x.astype('float32'){divided}")
     outputs = in_batches(model, x, size=size)
-    if is_nan := int(array_module(outputs).isnan(outputs).reshape(len(x), -1).any(axis=1).sum()):
+    if is_nan := int(array_module(outputs).isnan(outputs).any(axis=tuple(range(1, outputs.ndim))).sum()):
         raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(x)} inputs: has it diverged?")
     return outputs
 

@@ -540,7 +540,7 @@ def load(path: str | os.PathLike[str], into: Any = None) -> Any:
     description: Any = about.get("description")
     if {"network", "arguments"} <= about.keys():
         model = _rebuilt(path, arrays, about)
-        load_parameters(model, arrays, path)
+        load_parameters(model, arrays, path, copy=False)
         if into is None:
             return model
         description = describe(model)
@@ -555,7 +555,7 @@ def load(path: str | os.PathLike[str], into: Any = None) -> Any:
     here |= {place: description.get(place) for place in places}
     if others := differences(description, here):
         raise StorageError(f"{path} holds another model than the one given: it has {'; '.join(others)[:1000]}")
-    load_parameters(into, arrays, path, places)
+    load_parameters(into, arrays, path, places, copy=False)
     return into
 
 
@@ -584,7 +584,7 @@ def embedded(name: str) -> Network:
     arrays, about = load_arrays(path)
     arrays = {key: a.astype("float32") for key, a in arrays.items()}
     model = _rebuilt(path, arrays, about)
-    load_parameters(model, arrays, path)
+    load_parameters(model, arrays, path, copy=False)
     return model
 
 
@@ -637,11 +637,16 @@ class _Room:
 
 
 def load_parameters(
-    model: Any, arrays: dict[str, Array], source: object = "these arrays", places: Collection[str] = ()
+    model: Any,
+    arrays: dict[str, Array],
+    source: object = "these arrays",
+    places: Collection[str] = (),
+    copy: bool = True,
 ) -> None:
     """Give `model` arrays by the names of `named_parameters` and `named_state`; or of `places` where it has None.
 
-    They are copied, so that training this model changes no other, whose arrays they may be.
+    They are copied, so that training this model changes no other, whose arrays they may be; without `copy` they are
+    the model's from then on.
 
     Raises
     ------
@@ -658,8 +663,8 @@ def load_parameters(
     if problem := _problem({name: arrays[name] for name in named}):
         raise StorageError(f"{source} cannot be loaded: {problem}")
     for name, p in named.items():
-        p.data = arrays[name].copy()
-    set_state(model, {name: arrays[name].copy() for name in [*state, *places]})
+        p.data = arrays[name].copy() if copy else arrays[name]
+    set_state(model, {name: arrays[name].copy() if copy else arrays[name] for name in [*state, *places]})
 
 
 def _problem(parameters: dict[str, Array]) -> str:

@@ -315,7 +315,10 @@ def test_variations_stand_under_the_claim_by_their_labels(figures):
     half = {"validation-unmasked-half": {"error": 0.25, "weights_l1": math.nan, "epochs": 3}}
     text, parsed = under(varied(validation(0.5, 12.5) | half), figures)
     assert "Variations of what the paper leaves open variation FGSM error ‖W‖₁ of the first layer on the " in text
-    assert "on the validation images, at the end 50.0 % 12.5 attack without dropout, on the validation" in text
+    assert (
+        "on the validation images, at the end of the first stage 50.0 % 12.5 attack without dropout, on the validation"
+        in text
+    )
     assert "images, half way, 3 epochs 25.0 % —" in text
     assert parsed.all("details")[0]["class"] == "variations"
     assert "open" in parsed.all("details")[0]  # it differs: this may be why
@@ -333,11 +336,11 @@ def test_the_definition_stands_first_where_it_has_all_the_numbers(figures):
 def test_variations_of_several_seeds_are_means_over_those_that_have_them(figures):
     text, _ = under(varied(validation(0.5, 1.0), validation(0.3, 2.0)), figures)
     assert "leaves open, mean of 2 seeds variation" in text
-    assert "at the end 40.0 % 1.5" in text
+    assert "at the end of the first stage 40.0 % 1.5" in text
     text, _ = under(varied(validation(0.5, 1.0), validation(math.nan, 2.0)), figures)
-    assert "at the end — 1.5" in text  # not a number for one seed is not a number
+    assert "at the end of the first stage — 1.5" in text  # not a number for one seed is not a number
     text, _ = under(varied(validation(0.5, 1.0), {}), figures)
-    assert "at the end (of 1 of 2 seeds) 50.0 % 1" in text
+    assert "at the end of the first stage (of 1 of 2 seeds) 50.0 % 1" in text
 
 
 def test_no_variations_are_no_table(figures):

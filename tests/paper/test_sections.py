@@ -405,7 +405,7 @@ DEFECTS = {
     "FGSM descends": instead(attacks, "input_gradient", lambda f: lambda *a: -f(*a)),
     "FGSM follows no gradient": instead(attacks, "input_gradient", lambda f: lambda *a: 0 * f(*a)),
     "FGSM moves half as far": instead(attacks, "check_eps", lambda f: lambda eps: eps / 2),
-    "FGSM clips": instead(attacks, "_check_clip", lambda f: lambda clip: (0.0, 1.0)),
+    "FGSM clips": instead(attacks, "_check_clip", lambda f: lambda clip, x: (0.0, 1.0)),
     "FGSM leaves the predicted label": instead(
         attacks, "input_gradient", lambda f: lambda model, x, y: f(model, x, metrics.predict(model, x))
     ),

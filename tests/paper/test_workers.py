@@ -342,7 +342,7 @@ def test_a_network_that_diverges_fails_its_claims_and_no_others(undisturbed, tmp
 
 
 def test_a_full_disk_stops_the_run_and_what_is_damaged_is_named_by_the_process_that_finds_it(undisturbed, tmp_path):
-    code, _, err = program(tmp_path, "--seeds", 2, "--workers", 2, WORLD_DISK=7)  # in each process's second training
+    code, _, err = program(tmp_path, "--seeds", 2, "--workers", 2, WORLD_DISK=9)  # in each process's second training
     assert code == 2, err
     assert "No space left on device" in err.splitlines()[-1]
     assert "Traceback" not in err

@@ -80,9 +80,16 @@ def test_undo_without_images_is_normalised(images):
     np.testing.assert_allclose(whitening.undo(whitening(images)), normalise_contrast(images), atol=1e-3)
 
 
-@pytest.mark.parametrize("x", [np.zeros(5), np.zeros((0, 5)), np.array([[1.0, np.nan]])])
-def test_bad_images_are_refused(x):
-    with pytest.raises(ValueError, match=r"images .*\(N, D\)"):
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros(5), r"images are rows \(N, D\) of floating point numbers, got float64 of shape \(5,\)"),
+        (np.zeros((0, 5)), r"finite images of shape \(N, D\)"),
+        (np.array([[1.0, np.nan]]), r"finite images of shape \(N, D\)"),
+    ],
+)
+def test_bad_images_are_refused(x, message):
+    with pytest.raises(ValueError, match=message):
         fit_whitening(x)
 
 

@@ -92,7 +92,9 @@ class Network:
                 raise TypeError(f"layer {i} is {got}: wanted an object that is called with x")
         if self.layers and any(self.layers[-1] is twice for twice in (ops.softmax, ops.sigmoid)):
             name = _name(self.layers[-1])
-            raise ValueError(f"the outputs are logits, of which the top {top!r} makes probabilities: leave out {name}")
+            raise ValueError(
+                f"the outputs are logits, and the top {top!r} makes probabilities of them: leave out {name}"
+            )
 
     def __call__(
         self, x: Value, rng: Generator | None = None, after: Mapping[int, Callable[[Value], Alike]] | None = None

@@ -314,7 +314,8 @@ def test_the_figure_shows_the_training_beside_the_paper_s_number(lab):
 
 def stopping(lab, error, adversarial, each=1):
     """The measurement of a training with these errors, `each` of them in so many epochs."""
-    lab.logs["adversarial"] = log_of(*([e for e in errors for _ in range(each)] for errors in (error, adversarial)))
+    error, adversarial = ([e for e in errors for _ in range(each)] for errors in (error, adversarial))
+    lab.logs["adversarial"] = log_of(error, adversarial)
     return measured("adv-stopping", lab)
 
 

@@ -261,7 +261,7 @@ class Lab:
             stage2 = about.pop("stage2", None)
             if about != self._about(recipe, model, log) or recipe.stage2 != (stage2 is not None):
                 raise StorageError(f"{path} is not the network of its recipe, or was trained on another device")
-            load_parameters(model, arrays, path)
+            load_parameters(model, arrays, path, copy=False)
         except StorageError as error:
             self.say(f"{error}; it is trained again")
             return None

@@ -243,7 +243,8 @@ def fig4_eps_trace(lab: Lab, seed: int, naive: Trained) -> Measurement:
         values.share(f"wrong_beyond{end}", *far_away(found, 4))
     for k in lines:
         values.share(f"wrong_beyond_{k}", *far_away(lines, k))
-    straight = all(line["deviation"] <= 1e-9 for of in (lines, exact) for digit in of.values() for line in digit)
+    every_line = [line for of in (lines, exact) for of_digit in of.values() for line in of_digit]
+    straight = all(line["deviation"] <= 1e-9 for line in every_line)
     details = {
         "images": {key: [line[key] for line in lines[4]] for key in keys},
         "by_digit": {

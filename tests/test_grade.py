@@ -42,7 +42,6 @@ ALONE = {
     "right": (RIGHT, ""),
     "wrong": ("return x - 1", "the sign is wrong"),
     "stub": ('raise NotImplementedError("exercise: stub")', "not done yet"),
-    "loops": ("while True:\n        pass", "processor time: is there an endless loop"),
     "exits": ("import os\n    os._exit(0)", "your code ended the process (exit code 0)"),
     "exits_pytest": ("import pytest\n    pytest.exit('enough', returncode=0)", "your code ended the process"),
     "interrupts": ("raise KeyboardInterrupt", "your code ended the process"),
@@ -214,7 +213,7 @@ def test_every_answer_costs_its_own_points_only(course):
     folder = course(*ALONE, together=TOGETHER)
     file = hand_in(folder, lesson_of({name: body for name, (body, _) in BODIES.items()}))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    graded = grade(folder, seconds=1.0)
+    graded = grade(folder)
     assert [e.name for e in graded] == [*ALONE, "together"]
     checks = {check.name: check for e in graded for check in e.tests}
     assert list(checks) == [f"test_{name}" for name in BODIES]
@@ -266,6 +265,14 @@ def test_what_cannot_be_loaded_says_why(code, words, tmp_path):
     with loaded(tmp_path / "lesson01_one.py") as lesson, pytest.raises(AttributeError) as error:
         lesson.f(1)
     assert words in feedback(error.value)
+
+
+def test_one_that_loops_is_ended_and_one_beside_it_has_time(course):
+    folder = course("loops", "right")
+    hand_in(folder, lesson_of({"loops": "while True:\n        pass", "right": RIGHT}))
+    loops, right = grade(folder, seconds=3.0)
+    assert loops.feedback == "it took more than 3 s of processor time: is there an endless loop?"
+    assert not right.feedback
 
 
 def test_one_that_waits_is_ended(course, monkeypatch):

@@ -98,10 +98,8 @@ def _attack(method: str, network: Any, eps: float, clip: bool) -> Any:
 
 def _images(network: Any, path: Path, images: int | None, data: Path | None) -> tuple[Split, dict[int, int]]:
     """The images to attack, in the network's precision; and the digits that the labels of two classes stand for."""
-    weights = parameters(network)
-    dtype = weights[0].dtype if weights else "float32"
     split, names = mnist().test if data is None else npz(data), dict[int, int]()
-    outputs = network(split.x[:1].astype(dtype))
+    outputs = network(in_precision_of(network, split.x[:1]))
     if data is None and outputs.ndim == 1:
         split, names = pair(split, positive=7, negative=3), {-1: 3, 1: 7}
     images = min(10, len(split.x)) if images is None else images
@@ -111,7 +109,13 @@ def _images(network: Any, path: Path, images: int | None, data: Path | None) -> 
         raise ValueError(
             f"{path} has {outputs.shape[1]} classes, MNIST has 10: give it images of its own by --data FILE.npz"
         )
-    return Split(split.x[:images].astype(dtype, copy=False), split.y[:images]), names
+    return Split(in_precision_of(network, split.x[:images]), split.y[:images]), names
+
+
+def in_precision_of(network: Any, x: Any) -> Any:
+    """x `(N, D)` in the dtype of the network's parameters; the same array if it has that, or there are none."""
+    weights = parameters(network)
+    return x.astype(weights[0].dtype, copy=False) if weights else x
 
 
 def _picture(x: Any, x_adv: Any, y: Any, said_clean: Any, said_attacked: Any, names: dict[int, int]) -> bytes:

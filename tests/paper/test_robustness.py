@@ -39,6 +39,23 @@ def errors(rows, network, clipped=False):
     return {row.attack: row.error for row in rows if (row.network, row.clipped) == (network, clipped)}
 
 
+def test_each_network_is_audited_in_its_own_precision(data):
+    x, y = data
+    wide = network(1).to(dtype="float64")
+    rows = audit_networks({"a": network(), "wide": wide}, x, y, SMALL)
+    x64 = x.astype("float64")
+    assert errors(rows, "wide")["apgd"] == np.mean(
+        metrics.predict(wide, attacks.apgd(wide, x64, y, 0.1, 4, generator(0, "apgd"))) != y
+    )
+    for clipped in (False, True):
+        both = errors(rows, "a", clipped), errors(rows, "wide", clipped)
+        assert both[0]["from wide"] == np.mean(
+            metrics.predict(network(), attacks.fgsm(wide, x64, y, 0.1, (0.0, 1.0) if clipped else None).astype("f4"))
+            != y
+        )
+        assert all(0.0 <= error <= 1.0 for of in both for error in of.values())
+
+
 def test_each_row_is_what_the_attack_itself_does(data):
     x, y = data
     model, other = network(), network(1)

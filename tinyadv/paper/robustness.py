@@ -23,6 +23,7 @@ from .. import metrics
 from ..attacks import apgd, check_eps, fgsm, pgd, pgd_l2, square
 from ..backend import Array, generator, noise
 from ..datasets import mnist, npz
+from ..gallery import in_precision_of
 from ..ops import sign
 from .rounding import Rounded
 from .show.text import latex
@@ -129,7 +130,7 @@ def audit_networks(
     networks : dict
         By name; models of one's own too (see `models`). Each is also shown the FGSM examples of all others.
     x, y : arrays `(N, D)`, `(N,)`
-        Images, within [0, 1] where they are to be clipped, and their labels.
+        Images, within [0, 1] where they are to be clipped, and their labels. Each network gets them in its own dtype.
     clips : tuple of bool
         Whether attacked images are kept within [0, 1]: by default not, as in the paper, and then again so.
     say : callable
@@ -152,23 +153,24 @@ def audit_networks(
     if any(clips) and not (x.min() >= 0 and x.max() <= 1):
         raise ValueError(f"images that are clipped to [0, 1] lie within it; got some from {x.min()} to {x.max()}")
     rows = []
+    images = {name: in_precision_of(network, x) for name, network in networks.items()}
     for clipped in clips:
-        made = {name: _fgsm(network, x, y, effort, clipped) for name, network in networks.items()}
+        made = {name: _fgsm(network, images[name], y, effort, clipped) for name, network in networks.items()}
         for name, network in networks.items():
             wrong: dict[str, Array] = {}
-            attacks = _attacks(network, x, y, made[name], effort, CLIPPED if clipped else None)
+            attacks = _attacks(network, images[name], y, made[name], effort, CLIPPED if clipped else None)
             for number, (attack, fooled) in enumerate(attacks.items(), start=1):
                 bounds = ", clipped" if clipped else ""
                 say(f"{name}{bounds}, {number} of {len(attacks)}: {label(attack, effort)}")
                 wrong[attack] = fooled()
             for other, x_adv in made.items():
                 if other != name:
-                    wrong[f"from {other}"] = metrics.predict(network, x_adv) != y
+                    wrong[f"from {other}"] = metrics.predict(network, in_precision_of(network, x_adv)) != y
             l2 = wrong.pop("l2")
             wrong[WORST] = reduce(or_, wrong.values())
             wrong["l2"] = l2
             rows += [_row(name, attack, clipped, errors) for attack, errors in wrong.items()]
-            share = metrics.zero_gradient_share(network, x, y)
+            share = metrics.zero_gradient_share(network, images[name], y)
             rows.append(Row(name, ZEROS, clipped, len(x), share, math.nan, math.nan))
     return rows
 

@@ -240,3 +240,10 @@ class Margin:
 
 def make(): return Margin()
 """
+
+
+def test_the_network_of_whitened_images_is_shown_no_pixels(tmp_path):
+    np.savez(tmp_path / "pixels.npz", x=np.zeros((2, 3072), "float32"), y=[0, 1])
+    with pytest.raises(ValueError, match="conv-maxout takes whitened images"):
+        attack_test_images("conv-maxout", 0.1, "fgsm", None, False, tmp_path / "out", tmp_path / "pixels.npz")
+    assert not (tmp_path / "out").exists()

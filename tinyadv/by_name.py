@@ -69,11 +69,22 @@ def read_networks(given: list[str], model: str | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     make = function("--model", model) if model is not None else None
     for text in given:
-        is_embedded = text in embedded_names() and not Path(text).exists()
         stem = Path(text).stem
-        name = text if is_embedded or stem in found or stem in given else stem
-        found[name] = embedded(text) if is_embedded else _read(text, make)
+        name = text if _is_embedded(text) or stem in found or stem in given else stem
+        found[name] = embedded(text) if _is_embedded(text) else _read(text, make)
     return found
+
+
+def check_images(given: list[str], x: Any) -> None:
+    """ValueError where pixels, x `(N, D)` within [0, 1], are meant for the package's network of whitened images."""
+    if any(_is_embedded(text) and text == "conv-maxout" for text in given) and x.min() >= 0 and x.max() <= 1:
+        raise ValueError(
+            "conv-maxout takes whitened images, those of datasets.cifar10(whitened=True); got pixels from 0 to 1"
+        )
+
+
+def _is_embedded(text: str) -> bool:
+    return text in embedded_names() and not Path(text).exists()
 
 
 def _read(path: str, make: Callable[[], Any] | None) -> Any:

@@ -602,7 +602,7 @@ def audit(
     ],
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.npz", help="x (N, D) within 0 and 1, and y (N,); by default MNIST's test images."),
+        typer.Option(metavar="FILE.npz", help="x (N, D), from 0 to 1, and y (N,); by default MNIST's test images."),
     ] = None,
     eps: Annotated[
         float, typer.Option(parser=_real, metavar="EPS", help="How far each pixel may move, in the max norm.")
@@ -615,6 +615,9 @@ def audit(
     restarts: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Random starts of PGD.")] = 5,
     queries: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Queries of the square attack.")] = 5000,
     seed: Annotated[int, typer.Option(parser=_whole, metavar="N", help="The seed of all random numbers.")] = 0,
+    unclipped: Annotated[
+        bool, typer.Option("--unclipped", help="Never clip: for images of another range than 0 to 1, as whitened ones.")
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, shares instead of percent.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="As a LaTeX tabular.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the settings.")] = False,
@@ -626,14 +629,16 @@ def audit(
     with _work(), _input_errors():
         if as_csv + as_latex + as_json > 1:
             raise ValueError("--csv, --latex and --json are three forms of one table: choose one")
-        from .by_name import read_networks
+        from .by_name import check_images, read_networks
         from .paper import robustness
 
         effort = robustness.Effort(eps=eps, radius=radius, restarts=restarts, queries=queries, seed=seed)
         robustness.check(effort)
         read = read_networks(networks, model)
         x, y = robustness.read_images(data, images)
-        rows = robustness.audit_networks(read, x, y, effort, say=lambda line: typer.echo(line, err=True))
+        check_images(networks, x)
+        clips = (False,) if unclipped else (False, True)
+        rows = robustness.audit_networks(read, x, y, effort, clips, say=lambda line: typer.echo(line, err=True))
         if as_csv:
             typer.echo(robustness.as_csv(rows))
         elif as_latex:

@@ -16,7 +16,7 @@ from numpy import savez_compressed
 from . import metrics
 from .attacks import check_eps, fgsm, pgd
 from .backend import generator
-from .by_name import read_networks
+from .by_name import check_images, read_networks
 from .datasets import Split, mnist, npz, pair
 from .layers import parameters
 from .machine import import_matplotlib
@@ -51,7 +51,8 @@ def attack_test_images(
     ------
     ValueError
         For an unknown method, a bad eps, fewer than one image or more than there are, a network of other inputs or
-        classes, a model of one's own without `model`, or a `model` that names no function.
+        classes, pixels for a network of whitened images, a model of one's own without `model`, or a `model` that names
+        no function.
     StorageError, DataError
         If there is no readable network at `path`, or another one than `model` makes, or no such data in `data`.
     OSError
@@ -64,6 +65,7 @@ def attack_test_images(
         raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
     (network,) = read_networks([str(path)], model).values()
     (x, y), names = _images(network, path, images, data)
+    check_images([str(path)], x)
     x_adv = metrics.in_batches(_attack(method, network, eps, clip), x, y)
     said: dict[str, Any] = {"said_clean": metrics.predict(network, x), "said_attacked": metrics.predict(network, x_adv)}
     sure = ""

@@ -10,7 +10,7 @@ import pytest
 
 from tinyadv import attacks, metrics, models
 from tinyadv.backend import generator
-from tinyadv.by_name import read_networks
+from tinyadv.by_name import check_images, read_networks
 from tinyadv.cli import main
 from tinyadv.layers import parameters
 from tinyadv.metrics import wilson
@@ -132,7 +132,7 @@ def test_an_effort_that_cannot_be_is_refused_before_any_work(effort, message, da
 
 
 def test_images_beyond_the_bounds_are_not_clipped_in_silence(data):
-    with pytest.raises(ValueError, match=r"clipped to \[0, 1\] lie within it; got some from"):
+    with pytest.raises(ValueError, match=r"pixels are from 0 to 1, got some from .* --unclipped"):
         audit_networks({"a": network()}, data[0] * 3, data[1], SMALL)
 
 
@@ -184,6 +184,25 @@ def test_the_forms_hold_the_same_numbers(files, capsys):
     assert "not clipped" in lines[0]
     assert len({len(line) for line in lines}) == 1  # the columns are straight
     assert "second, clipped, 3 of 9: FGSM" in seen.err
+
+
+def test_images_of_another_range_are_audited_without_clipping(files, data, capsys):
+    np.savez(files / "data.npz", x=3 * data[0] - 1, y=data[1])
+    assert run(files) == 2
+    assert "--unclipped" in capsys.readouterr().err
+    assert run(files, "--unclipped", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["clipped"] for row in rows} == {False}
+    clean = np.mean(metrics.predict(network(), 3 * data[0][:20] - 1) != data[1][:20])
+    assert next(row["error"] for row in rows if (row["network"], row["attack"]) == ("first", "clean")) == clean
+
+
+def test_the_network_of_whitened_images_is_shown_no_pixels(files, data, capsys):
+    np.savez(files / "data.npz", x=np.zeros((20, 3072), "float32"), y=data[1][:20])
+    assert run(files, "conv-maxout") == 2
+    assert "conv-maxout takes whitened images" in capsys.readouterr().err
+    check_images(["conv-maxout"], data[0] - 1)
+    check_images(["conv-maxout.safetensors", "maxout-naive"], data[0])
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,10 @@ def audit_networks(
     effort = effort or Effort()
     check(effort)
     if any(clips) and not (x.min() >= 0 and x.max() <= 1):
-        raise ValueError(f"images that are clipped to [0, 1] lie within it; got some from {x.min()} to {x.max()}")
+        raise ValueError(
+            f"pixels are from 0 to 1, got some from {x.min()} to {x.max()}; images of another range are audited "
+            "with --unclipped, clips=(False,)"
+        )
     rows = []
     images = {name: in_precision_of(network, x) for name, network in networks.items()}
     for clipped in clips:

@@ -251,6 +251,10 @@ def square(
     ValueError
         As `fgsm`, and if x is not `(N, D)`, D is not `channels` squares, the network has two classes only, or y are
         not integers that are classes of it.
+    TypeError
+        If x is not an array of floating point numbers, or `rng` is no generator.
+    FloatingPointError
+        If an output is not finite.
     """
     eps = check_eps(eps)
     _check_rows("square", x)
@@ -329,6 +333,8 @@ def rotate(model: Any, x: Array, y: Array, angle: float) -> Array:
     ------
     ValueError
         If the angle is not within 0 to pi, or x is not `(N, D)`, empty, or holds a NaN or an infinity.
+    TypeError
+        If x is not an array of floating point numbers.
     FloatingPointError
         If the gradient is not finite.
     """

@@ -62,7 +62,7 @@ class DeepBoltzmannMachine:
         D and K.
     rng : Generator
         Draws the initial weights as published: 15 entries of each row of W1 and 23 of each row of W3 from N(0, 1), the
-        others 0; W2 from U(-.0064, .0064). The visible biases start at 0: see `start_from`.
+        others 0; W2 from U(-0.0064, 0.0064). The visible biases start at 0: see `start_from`.
 
     Raises
     ------
@@ -110,8 +110,8 @@ class DeepBoltzmannMachine:
             yield h1, h2, z
             h2 = ops.sigmoid(h1 @ up + ops.softmax(z) @ W3 + b2)
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
-        """The label's logits `(N, K)` for pixels x `(N, D)` after all iterations; nothing is random, `rng` is ignored.
+    def __call__(self, x: Value) -> Alike:
+        """The label's logits `(N, K)` for pixels x `(N, D)` after all iterations.
 
         After round 1 they are those of round 2, whose label still comes from the h2 of round 1.
         """

@@ -19,7 +19,7 @@ from numpy import flatnonzero, float16, float32, ndarray, rint, stack, uint8
 from . import models
 from .datasets import mnist
 from .layers import named_parameters
-from .storage import StorageError, save_arrays, temporary_folder, write_atomically
+from .storage import save_arrays, temporary_folder, write_atomically
 
 IMAGES = 200  # test images to choose from, twenty of each class
 LARGEST = 10 << 20  # bytes of the page
@@ -121,10 +121,7 @@ def named(paths: Sequence[Path]) -> list[tuple[str, models.Network]]:
     """
     found: list[tuple[str, models.Network]] = []
     for path in paths:
-        network = models.load(path)
-        if not isinstance(network, models.Network):
-            raise StorageError(f"{path} holds no network that the explorer knows")
-        found.append((path.stem if path.stem not in dict(found) else str(path), network))
+        found.append((path.stem if path.stem not in dict(found) else str(path), models.load(path)))
     return found
 
 

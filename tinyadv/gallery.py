@@ -125,7 +125,7 @@ def _picture(x: Any, x_adv: Any, y: Any, said_clean: Any, said_attacked: Any, na
     matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
 
-    from .paper.draw import GREEN, ORANGE, STYLE, show_image
+    from .paper.draw import GREEN, ORANGE, STYLE, rendered, show_image
 
     shown, side = min(10, len(x)), math.isqrt(x.shape[1])
     with matplotlib.rc_context(STYLE):
@@ -138,6 +138,4 @@ def _picture(x: Any, x_adv: Any, y: Any, said_clean: Any, said_attacked: Any, na
                 grid[row, k].spines[:].set(color=GREEN if right else ORANGE, linewidth=1.5 if right else 3)
         grid[0, 0].set_ylabel("clean")
         grid[1, 0].set_ylabel("attacked")
-        file = io.BytesIO()
-        canvas.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+        return rendered(canvas)

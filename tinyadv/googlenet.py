@@ -145,9 +145,9 @@ def _check(weights: Mapping[str, Array]) -> None:
     for layer, (K, sources) in layers().items():
         shape, bias = weights[f"{layer}.weight"].shape, weights[f"{layer}.bias"].shape
         inputs = sum(len(weights[f"{source}.bias"]) for source in sources) or 3
-        fits = (shape[:1] or (0,), inputs, *((K, K) if K else ()))
-        if shape != (*bias, *fits[1:]) or len(bias) != 1:
-            wanted_shape = ", ".join(map(str, ("O", *fits[1:])))
+        fits = (inputs, *((K, K) if K else ()))
+        if shape != (*bias, *fits) or len(bias) != 1:
+            wanted_shape = ", ".join(map(str, ("O", *fits)))
             raise ValueError(f"{layer} wants weights ({wanted_shape}) and biases (O,), got {shape} and {bias}")
 
 

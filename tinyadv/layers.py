@@ -88,7 +88,7 @@ class Linear:
         self.W = Tensor(uniform(rng, (units, inputs), math.sqrt(6 / inputs) if scale is None else scale))
         self.b = Tensor(zeros(units))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         return ops.linear(x, *_as_given(x, self.W, self.b))
 
 
@@ -105,7 +105,7 @@ class Maxout:
         self.W = Tensor(uniform(rng, (pieces, units, inputs), math.sqrt(3 / inputs) if scale is None else scale))
         self.b = Tensor(zeros(pieces * units))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         return ops.maxout(x, *_as_given(x, self.W, self.b))
 
 
@@ -116,14 +116,14 @@ class Images:
         _check_sizes(channels=channels, height=height, width=width)
         self.shape = (channels, height, width)
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         return images.from_rows(x, self.shape)
 
 
 class Rows:
     """Images `(H, W, N, C)` as the rows `(N, D)` that other layers take, channel-major."""
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         return images.to_rows(x)
 
 
@@ -165,7 +165,7 @@ class ConvMaxout:
             raise ValueError(f"images are too small: {n} places are left for a pool of {self.pool}")
         return -(-(n - self.pool) // self.stride) + 1
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         W, b = _as_given(x, self.W, self.b)
         z = images.conv2d(x, W, padding=self.padding) + b
         h = z.reshape(*z.shape[:3], self.pieces, -1).max(axis=3)
@@ -184,7 +184,7 @@ class Sigmoid:
         self.W = Tensor(uniform(rng, (units, inputs), 4 * math.sqrt(6 / (inputs + units)) if scale is None else scale))
         self.b = Tensor(zeros(units))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         return ops.sigmoid(ops.linear(x, *_as_given(x, self.W, self.b)))
 
 
@@ -200,7 +200,7 @@ class Rust:
         self.W = Tensor(uniform(rng, (5, units, inputs), math.sqrt(6 / inputs) if scale is None else scale))
         self.b = Tensor(zeros(units))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         return ops.rust(x, *_as_given(x, self.W, self.b))
 
 
@@ -226,7 +226,7 @@ class RustSquared:
         self.W = Tensor(uniform(rng, (excitatory + suppressive, units, inputs), scale))
         self.b = Tensor(zeros((excitatory + suppressive) * units))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         W, b = _as_given(x, self.W, self.b)
         return ops.rust_squared(x, W, b, self.excitatory)
 
@@ -261,7 +261,7 @@ class RBF:
         (root,) = _as_given(x, self.root)
         return ops.exp(root) if root.ndim == 2 else root @ ops.swap_last(root)
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         return ops.rbf(x, *_as_given(x, self.mu), self.beta(x))
 
 
@@ -284,7 +284,7 @@ class RBFUnits:
         self.mu = Tensor(mu.copy())  # training images, often, which an update would change
         self.s = Tensor(full_like(mu, math.log(beta)))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         mu, s = _as_given(x, self.mu, self.s)
         beta = ops.exp(s)
         # (x - mu)^T beta (x - mu) = beta . x^2 - 2 (beta mu) . x + beta . mu^2
@@ -309,7 +309,7 @@ class Quadratic:
         self.b = Tensor(zeros(units) + inhibition * inputs * self.SQUARE)
         self.s = Tensor(full_like(self.W.data, math.log(inhibition)))
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         W, b, s = _as_given(x, self.W, self.b, self.s)
         return ops.linear(x, W, b) - _squares_times(x, ops.exp(s))
 
@@ -317,7 +317,7 @@ class Quadratic:
 class Relu:
     """y = max(x, 0), entry by entry."""
 
-    def __call__(self, x: Value, rng: Generator | None = None) -> Alike:
+    def __call__(self, x: Value) -> Alike:
         return ops.relu(x)
 
 

@@ -185,6 +185,8 @@ def adversarial_objective(
         If alpha is not in [0, 1], eps is negative or not finite, or there is no such `attacked`.
     TypeError
         For "hidden-masks", if the model cannot leave out the masks of its inputs, as a `Network` can.
+    FloatingPointError
+        For "inference", if the gradient that the attack follows is not finite.
     """
     if attacked not in get_args(Attacked) or not 0 <= alpha <= 1:
         kinds = " or ".join(map(repr, get_args(Attacked)))
@@ -280,15 +282,15 @@ def _beside(
     if alpha == 0 and after is None:
         J = model.loss(call(model, x_other, rng), y)
         return J.item(), grad(J, parameters(model))
-    return _averaged(model, x_other, x, y, rng, float(alpha), **({"after": after} if after else {}))
+    return _averaged(model, x_other, x, y, rng, float(alpha), after)
 
 
 def _averaged(
-    model: Any, x_other: Tensor, x: Array, y: Array, rng: Generator | None, alpha: float, **options: Any
+    model: Any, x_other: Tensor, x: Array, y: Array, rng: Generator | None, alpha: float, after: Any = None
 ) -> tuple[float, list[Array]]:
     """alpha J(x) + (1 - alpha) J(x_other) and its gradients: both halves in one pass, each with its own masks."""
     both = ops.concatenate([x, x_other])
-    z = model(both, rng=rng, **options) if options else call(model, both, rng)
+    z = model(both, rng=rng, after=after) if after else call(model, both, rng)
     J = alpha * model.loss(z[: len(x)], y) + (1.0 - alpha) * model.loss(z[len(x) :], y)
     return J.item(), grad(J, parameters(model))
 

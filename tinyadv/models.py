@@ -142,7 +142,7 @@ class Network:
                 continue
             if parameters([layer]):
                 found.append(i)
-            elif found and (isinstance(layer, Relu) or not takes_rng(layer)):  # what takes rng is a kind of dropout
+            elif found and not takes_rng(layer):  # what takes rng is a kind of dropout
                 found[-1] = i
         return found
 

@@ -95,7 +95,7 @@ def fit_whitening(x: Array, scale: float = SCALE, bias: float = BIAS) -> Whiteni
     xp = array_module(_checked(x))
     if not bias > 0:
         raise ValueError(f"a whitening has a positive bias, got {bias}")
-    if x.ndim != 2 or not len(x) or not xp.isfinite(x).all():
+    if not len(x) or not xp.isfinite(x).all():
         raise ValueError(f"a whitening is fitted to finite images of shape (N, D), N at least 1; got {x.shape}")
     D = x.shape[1]
     m = xp.zeros(D, dtype="float64")

@@ -134,7 +134,7 @@ def test_the_published_protocol_stops_by_the_clean_error_and_has_stage_2():
 
 
 def test_1600_units_retrain_for_the_epochs_of_one_search():
-    large = [recipes.published_1600(seed, "training") for seed in (0, 1)]
+    large = [recipes.published_large(seed, 1600, "training") for seed in (0, 1)]
     assert large[0].first == large[1].first == replace(large[0], retrain=False, chosen_with=None)
     assert {(r.stop_on, r.retrain, r.arguments["units"]) for r in large} == {("adversarial_error", True, 1600)}
 

@@ -55,6 +55,14 @@ def test_the_manifest_has_the_commands_of_the_results_that_are_there(tmp_path):
     assert found == wanted
 
 
+def test_seeds_that_come_together_keep_the_commands_of_both(tmp_path):
+    published = tmp_path / "published"
+    for name, seed in (("a", 0), ("b", 1), ("c", 1)):
+        publish([run(tmp_path / name, seed, command=f"reproduce {name}")], published)
+    manifest = load_results(published / "lesson.json")[1]
+    assert (manifest["command"], manifest["seconds"]) == ("reproduce a; reproduce b; reproduce c", 6.0)
+
+
 def test_a_folder_that_cannot_be_published_changes_nothing(tmp_path):
     published, sound = tmp_path / "published", run(tmp_path / "a", 0)
     for folder, named in ((tmp_path / "nothing", "does not exist"), (run(tmp_path / "b", 0, claim="half"), "half")):

@@ -270,6 +270,8 @@ def test_variations_are_means_over_the_seeds_that_have_them():
         (quantity(), 0.131, None, "13.1 %"),
         (quantity(0.0, 0.001), 0.0, (0.0, 0.00038), "0.00 % [0.00, 0.04]"),
         (quantity(0.5, TOL), 0.5, (-0.3, 1.3), "50.0 % [0.0, 100.0]"),
+        (quantity(form="difference"), 0.0018, (-0.0025, 0.006), "0.18 % [-0.25, 0.60]"),
+        (quantity(form="difference"), -0.044, (-1.5, -0.02), "-4.4 % [-150.0, -2.0]"),
         (quantity(form="number"), 312.412, (300.0, 320.25), "312.4 [300, 320.2]"),
         (quantity(form="number"), 48123.4, (-20000.0, 50000.0), "48,123 [-20,000, 50,000]"),
         (quantity(form="number"), 3e-14, None, "3e-14"),

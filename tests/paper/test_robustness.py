@@ -120,7 +120,8 @@ def test_progress_names_network_and_attack(data):
     ("effort", "message"),
     [
         (Effort(eps=-1.0), "a finite number >= 0, got -1"),
-        (Effort(radius=math.inf), "a finite number >= 0, got inf"),
+        (Effort(radius=math.inf), "radius is how far .* a finite number >= 0, got inf"),
+        (Effort(radius=-1.0), "radius is how far .* a finite number >= 0, got -1"),
         (Effort(restarts=0), "restarts is at least 1, got 0"),
         (Effort(queries=0), "queries is at least 1, got 0"),
         (Effort(seed=-1), "a seed is at least 0, got -1"),

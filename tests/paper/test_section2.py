@@ -1,12 +1,12 @@
 """L-BFGS of section 2: what is minimised, how c is searched for, what counts as success, and the predicate."""
 
-import builtins
 import sys
 from itertools import count
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from tiny import TINY, GivenLab, tiny_mnist, use
 
 from tinyadv import metrics
@@ -15,6 +15,7 @@ from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import drawings, pixels
 from tinyadv.paper.measure import MEASURES, section2
 from tinyadv.paper.results import Result, check
+from tinyadv.paper.run import plan
 
 CLAIM, MAXOUT = "lbfgs-baseline", ("maxout_network", "clean", "softmax")
 
@@ -86,7 +87,7 @@ def test_it_finds_examples_that_are_much_closer_than_a_random_search_does(lab):
     x = lab.data.test.x[:1] * 0.2 + 0.4  # far from the bounds of the box
     said = int(network(x).argmax())
     target = (said + 1) % 10
-    found = section2.lbfgs(section2._minimiser(), network, x, target)
+    found = section2.lbfgs(minimize, network, x, target)
     assert metrics.predict(network, found.x_adv[None]) == target
     W, b = (p.data for p in parameters(network))
     # no point beyond all the planes z_target = z_k is closer than to the farthest of them
@@ -199,17 +200,12 @@ def test_the_figure_shows_the_images(lab):
     drawings()[CLAIM].draw(Canvas(), {**details, "label": [], "target": [], "clean": [], "lbfgs": [], "fgsm": []})
 
 
-def test_without_scipy_it_says_what_to_install(lab, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest):
-        if name.startswith("scipy"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ModuleNotFoundError, match=r"SciPy is not installed: pip install 'tinyadv\[scipy\]'"):
-        measured(lab)
+def test_without_scipy_it_is_left_out_and_says_what_to_install(monkeypatch, tmp_path):
+    assert MEASURES[CLAIM].missing() == ""
+    monkeypatch.setattr(section2, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"^lbfgs-baseline: .*pip install 'tinyadv\[scipy\]'"):
+        plan([CLAIM], "quick", None, "cpu", tmp_path / "out")
+    assert CLAIM not in plan([], "lesson", None, "cpu", tmp_path / "out").ids
 
 
 def test_scipy_is_not_imported_before_it_is_needed():

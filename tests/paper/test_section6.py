@@ -99,8 +99,8 @@ def test_under_the_protocol_the_networks_of_240_units_are_the_published_ones():
     for claim in ("adv-robust-1600", "adv-transfer", "fig3-filters"):
         assert MEASURES[claim].recipes(small, 3)[:3] == wanted
     large = MEASURES["adv-robust-1600"].named(profile, 3)
-    assert large["trained"] == recipes.published_1600(3, "training")
-    assert large["unmasked"] == recipes.published_1600(3, "inference")
+    assert large["trained"] == recipes.published_large(3, 1600, "training")
+    assert large["unmasked"] == recipes.published_large(3, 1600, "inference")
     assert (large["naive"].stop_on, large["naive"].chosen_with, large["naive"].retrain) == ("error", 0, True)
     assert large["naive"] == MEASURES["maxout-1600-naive"].named(profile, 3)["large"]
 

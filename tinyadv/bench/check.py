@@ -17,7 +17,7 @@ import numpy as np
 from ..machine import cores
 from ..storage import temporary_folder
 from .jobs import Arrays, Data, Job, load_data, start_parameters
-from .runner import AbsentError, Peer, Say, Worker, trained_parameters, write_data
+from .runner import AbsentError, Peer, PeerProcess, Say, trained_parameters, write_data
 
 TOLERANCE = 1e-4  # of parameters whose rows have an L2 norm of about 1
 SHARE = 1e-4  # of an attack's entries may differ
@@ -44,7 +44,7 @@ def check_job(
             if peer.name.startswith("floor"):
                 continue
             try:
-                with Worker(peer, job, file, threads or cores(), device) as worker:
+                with PeerProcess(peer, job, file, threads or cores(), device) as worker:
                     calls = {"train": steps, "dbm": steps, "conv-train": steps, "softmax": 1}  # of an attack one batch
                     worker.ask({"run": calls.get(job.kind, 0)})
                     found = worker.save(folder / f"{len(rows)}.npz")

@@ -17,6 +17,7 @@ import typer
 
 from ..backend import DeviceError, check_device
 from ..machine import cores
+from ..progress import say
 from ..storage import STANDARD_OUTPUT, descriptor, write_atomically
 from .jobs import JOBS, Job
 from .runner import BenchError, Peer, run_job, surroundings
@@ -59,8 +60,13 @@ def bench_command(
         ),
     ] = False,
     plot: Annotated[
-        Path, typer.Option(metavar="FILE", help="Where --growth and --convolution draw their figure (.png or .svg).")
-    ] = Path("growth.png"),
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where --growth and --convolution draw their figure, .png or .svg; by default growth.png or "
+            "convolution.png.",
+        ),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Compare results instead of times.")] = False,
 ) -> None:
     """Time tinyadv beside other libraries on the paper's own job."""
@@ -75,17 +81,18 @@ def bench_command(
             )
         if growth + convolution + check > 1:
             raise BenchError("one of --growth, --convolution and --check at a time")
-        _check_targets(json_file, plot if growth or convolution else None)
+        drawn = plot or Path("convolution.png" if convolution else "growth.png")
+        _check_targets(json_file, drawn if growth or convolution else None)
     except (BenchError, DeviceError, ValueError) as error:
         print(f"tinyadv bench: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    settings: dict[str, Any] = {"threads": threads or cores(), "device": device, "say": _say}
+    settings: dict[str, Any] = {"threads": threads or cores(), "device": device, "say": say}
     if check:
         _check(peers, names, json_file, settings)
     elif convolution:
-        _convolution(rounds, plot, json_file)
+        _convolution(rounds, drawn, json_file)
     elif growth:
-        _growth(peers, against, rounds, plot, json_file, {**settings, "patience": patience})
+        _growth(peers, against, rounds, drawn, json_file, {**settings, "patience": patience})
     else:
         _time(peers, names, rounds, json_file, {**settings, "patience": patience})
 
@@ -119,20 +126,14 @@ def _jobs(text: str) -> list[str]:
     return names
 
 
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
 def _time(
     peers: Sequence[Peer], names: Sequence[str], rounds: int, file: Path | None, settings: dict[str, Any]
 ) -> None:
     rows: list[dict[str, Any]] = []
     around = surroundings(settings["threads"], settings["device"])
-    _say(", ".join(f"{name} {value}" for name, value in around.items() if value not in (None, {})))
+    say(", ".join(f"{name} {value}" for name, value in around.items() if value not in (None, {})))
     if around["openblas_settings"]:
-        _say(
-            f"{', '.join(around['openblas_settings'])} set: OpenBLAS doesn't choose its kernel itself, and may be slow"
-        )
+        say(f"{', '.join(around['openblas_settings'])} set: OpenBLAS doesn't choose its kernel itself, and may be slow")
     imports: dict[str, float] = {}
     try:
         for name in names:
@@ -144,7 +145,7 @@ def _time(
                     imports[peer.label] = row["import_s"] = imports.get(peer.label) or peer.import_seconds()
             rows += found
             for kernel in dict.fromkeys(row["blas"] for row in found if row["blas"]):
-                _say(f"{name}: {' and '.join(row['peer'] for row in found if row['blas'] == kernel)} had {kernel}")
+                say(f"{name}: {' and '.join(row['peer'] for row in found if row['blas'] == kernel)} had {kernel}")
             of = f"; ratio to {found[0]['baseline']}" if found else ""
             _show(f"{name}: {job.meaning}{of}", found, _TIME_COLUMNS, file, by="median_ms")
     finally:  # a reader of the tables who left, or Ctrl-C, costs nothing that was measured
@@ -171,19 +172,19 @@ def _growth(
     plot(rows, picture, path.suffix[1:])
     write_atomically(path, picture.getvalue())
     _show("growth: µs per example of a training step", rows, _GROWTH_COLUMNS, file)
-    _say(f"drawn: {path}")
+    say(f"drawn: {path}")
 
 
 def _convolution(rounds: int, path: Path, file: Path | None) -> None:
     from .convolution import measure, plot
 
-    rows = measure(rounds, _say)
+    rows = measure(rounds, say)
     _write(file, surroundings(1, "cpu"), rows, [])
     picture = io.BytesIO()
     plot(rows, picture, path.suffix[1:])
     write_atomically(path, picture.getvalue())
     _show("convolution: µs of work per example", rows, _CONVOLUTION_COLUMNS, file)
-    _say(f"drawn: {path}")
+    say(f"drawn: {path}")
 
 
 def _check(peers: Sequence[Peer], names: Sequence[str], file: Path | None, settings: dict[str, Any]) -> None:
@@ -198,7 +199,7 @@ def _check(peers: Sequence[Peer], names: Sequence[str], file: Path | None, setti
     title = "same start, no dropout: largest difference to ours (FGSM: share of entries that differ)"
     _show(title, rows, _CHECK_COLUMNS, file)
     if alone := [name for name in names if sum(row["job"] == name for row in rows) < 2]:
-        _say(f"nobody to compare with: {', '.join(alone)}")
+        say(f"nobody to compare with: {', '.join(alone)}")
     if alone or not all(row["same"] for row in rows):
         raise typer.Exit(1)
 

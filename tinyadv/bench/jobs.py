@@ -111,7 +111,7 @@ _ALL = (
 JOBS = {job.name: job for job in _ALL}
 
 
-class Peer(Protocol):
+class Library(Protocol):
     """What a module (or object) must offer to take part: parameters in the layout of `layers`, float32."""
 
     def start(self, threads: int, device: str) -> str:

@@ -42,9 +42,12 @@ def network(start: Arrays, job: Job) -> Network:
             layers.append(Dropout(job.keep[1] if i else job.keep[0]))
             layers.append(Maxout(job.units if i else job.inputs, job.units, job.pieces, rng))
         layers += [Dropout(job.keep[1]), Linear(job.units, job.classes, rng)]
-    model = Network("bench", {}, layers, "softmax")
-    names = named_parameters(model)
-    load_parameters(model, {name: to_device(a.copy(), _device) for name, a in zip(names, start, strict=True)}, job.name)
+    return _given(Network("bench", {}, layers, "softmax"), start, job)
+
+
+def _given(model: Network, start: Arrays, job: Job) -> Network:
+    """The model, with copies of the parameters `start`."""
+    load_parameters(model, dict(zip(named_parameters(model), map(put, start), strict=True)), job.name)
     return model
 
 
@@ -81,17 +84,12 @@ def train(start: Arrays, job: Job, rng: Any = None) -> tuple[Step, Read]:
 def fgsm(start: Arrays, job: Job) -> Attack:
     model = network(start, job)
 
-    def attack(x: Array, y: Array) -> Any:
-        return to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
-
-    return attack
+    return lambda x, y: to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
 
 
 def dbm(start: Arrays, job: Job) -> tuple[Step, Read]:
     machine = DeepBoltzmannMachine((job.units, job.upper), job.iterations, job.inputs, job.classes, rng=generator(0))
-    model = Network("bench", {}, [machine], "softmax")
-    names = named_parameters(model)
-    load_parameters(model, {name: to_device(a.copy(), _device) for name, a in zip(names, start, strict=True)}, job.name)
+    model = _given(Network("bench", {}, [machine], "softmax"), start, job)
     norms = {f"layers.0.W{i + 1}": norm for i, norm in enumerate(MACHINE_NORMS)}
     optimiser, rng = _optimiser(model, job, job.momentum, norms), generator(0, "masks")
 
@@ -112,9 +110,7 @@ def dbm(start: Arrays, job: Job) -> tuple[Step, Read]:
 
 def _conv_network(start: Arrays, job: Job) -> Network:
     model = conv_maxout_network(job.channels, job.units, (PIECES, job.pieces), job.keep, 0.005, rng=generator(0))
-    names = named_parameters(model)
-    load_parameters(model, {name: to_device(a.copy(), _device) for name, a in zip(names, start, strict=True)}, job.name)
-    return model
+    return _given(model, start, job)
 
 
 def conv_train(start: Arrays, job: Job) -> tuple[Step, Read]:

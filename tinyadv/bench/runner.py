@@ -99,7 +99,7 @@ class Turns:
     disturbed: int = 0
 
 
-class Worker:
+class PeerProcess:
     """A peer at work in its process, and what its turns took. To be closed."""
 
     def __init__(self, peer: Peer, job: Job, data: Path, threads: int, device: str = "cpu") -> None:
@@ -176,7 +176,7 @@ class Worker:
             self.process.stdout.close()
         self.errors.close()
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> PeerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -204,8 +204,8 @@ def trained_parameters(job: Job, steps: int = 300) -> Arrays:
 
 
 def run_job(
-    job: Job, peers: Sequence[Peer], rounds: int, *, data: Data | None = None, start: Arrays | None = None,
-    threads: int | None = None, device: str = "cpu", patience: float = 60.0, say: Say = print,
+    job: Job, peers: Sequence[Peer], rounds: int, *, data: Data | None = None, threads: int | None = None,
+    device: str = "cpu", patience: float = 60.0, say: Say = print,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Let the peers take turns at a job: a row of figures for each, the absent left out and named.
 
@@ -213,14 +213,13 @@ def run_job(
     ----------
     rounds : int
         Turns of each peer, `job.calls` calls each.
-    data, start : optional
-        Other examples, and other starting parameters, than the job's own.
+    data : optional
+        Other examples than the job's own.
     patience : float
         Seconds in all for waiting until the machine is quiet, and for repeating disturbed turns.
     """
-    threads, waiting, workers = threads or cores(), Patience(patience), list[Worker]()
-    if start is None:
-        start = trained_parameters(job) if job.kind == "fgsm" else start_parameters(job)
+    threads, waiting, workers = threads or cores(), Patience(patience), list[PeerProcess]()
+    start = trained_parameters(job) if job.kind == "fgsm" else start_parameters(job)
     with temporary_folder() as folder:
         file = write_data(folder / "data.npz", job, data or load_data(job), start)
         try:
@@ -237,9 +236,9 @@ def run_job(
     return _rows(job, workers)
 
 
-def _started(peer: Peer, job: Job, file: Path, threads: int, device: str, say: Say) -> Worker | None:
+def _started(peer: Peer, job: Job, file: Path, threads: int, device: str, say: Say) -> PeerProcess | None:
     try:
-        worker = Worker(peer, job, file, threads, device)
+        worker = PeerProcess(peer, job, file, threads, device)
         try:
             worker.warm_up()
         except BaseException:
@@ -251,7 +250,7 @@ def _started(peer: Peer, job: Job, file: Path, threads: int, device: str, say: S
     return worker
 
 
-def _rows(job: Job, workers: Sequence[Worker]) -> list[dict[str, Any]]:
+def _rows(job: Job, workers: Sequence[PeerProcess]) -> list[dict[str, Any]]:
     middles = {w.peer.label: [median(times) for times in w.turns.times] for w in workers}
     labels = [w.peer.label for name in ("torch", "by-hand", "ours") for w in workers if w.peer.name == name]
     baseline = labels[0] if labels else ""

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ..machine import blas_kernel
-from .jobs import Job, Peer
+from .jobs import Job, Library
 
 # name: module and, if it is not the module itself, what in it; then the library that must be there
 PEERS = {
@@ -32,10 +32,10 @@ PEERS = {
 }
 
 
-def load_peer(name: str) -> Peer:
+def load_peer(name: str) -> Library:
     module, _, attribute = PEERS[name][0].partition(":")
     found: Any = import_module(f"{__package__}.{module}")
-    peer: Peer = getattr(found, attribute) if attribute else found
+    peer: Library = getattr(found, attribute) if attribute else found
     return peer
 
 
@@ -48,7 +48,7 @@ def peak_memory() -> float | None:
         return None
 
 
-class Runner:
+class Assignment:
     """A peer with a job, its data in batches, and where in them it stands."""
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -97,11 +97,11 @@ def serve(lines: TextIO, answers: TextIO) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
     try:
-        runner = Runner(json.loads(lines.readline()))
-        say({"version": runner.version, "numpy": np.__version__, "blas": blas_kernel()})
+        assignment = Assignment(json.loads(lines.readline()))
+        say({"version": assignment.version, "numpy": np.__version__, "blas": blas_kernel()})
         for line in lines:
             command = json.loads(line)
-            say(runner.run(command["run"]) if "run" in command else runner.save(command["save"]))
+            say(assignment.run(command["run"]) if "run" in command else assignment.save(command["save"]))
     except ImportError as error:
         say({"missing": error.name or str(error)})
     except Exception as error:

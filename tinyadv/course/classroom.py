@@ -24,7 +24,7 @@ from typing import Any
 from .. import __version__
 from ..storage import parse_json, write_atomically
 from .export import graded_lessons
-from .grade import GradingError, grade
+from .grade import grade
 from .scores import Check, Exercise, total
 
 FORM = "tinyadv class 1"
@@ -129,8 +129,6 @@ def _graded(student: Student, place: Path, lessons: list[int]) -> Graded:
         if (kept := _kept(path, said)) is not None:
             return Graded(student, kept)
         exercises, problem = tuple(grade(student.path, lessons)), ""
-    except GradingError:
-        raise
     except (ValueError, OSError) as error:
         exercises, problem = (), f"cannot be graded: {error}"
     one = Graded(student, exercises, problem)

@@ -24,7 +24,7 @@ from ..gradcheck import GradientError, KinkError, gradcheck
 from ..machine import OPENBLAS_SETTINGS, cores, processor, thread_caps
 from . import lessons
 
-NEEDED = ("numpy", "filelock", "matplotlib", "rich", "safetensors", "threadpoolctl", "typer")
+NEEDED = ("numpy", "filelock", "jinja2", "matplotlib", "rich", "safetensors", "threadpoolctl", "typer")
 EXTRA = ("pytest", "jupytext", "scipy")
 DRAWS = 10  # random points at which each operation's gradients are checked
 
@@ -84,7 +84,7 @@ def _gpu() -> Finding:
     try:
         return "GPU", gpus(), True
     except DeviceError as error:
-        absent = "not installed" in str(error)
+        absent = isinstance(error.__cause__, ImportError)
         # CuPy that finds no GPU was installed for one; without CuPy nobody wants a GPU
         return "GPU", "CuPy is not installed: everything runs on the CPU" if absent else str(error), absent
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 
@@ -51,7 +51,7 @@ def _columns(y: Any) -> list[list[Any]]:
 
     def visit(t: Any) -> int:
         if id(t) not in depths:
-            depths[id(t)] = 1 + _deepest(visit(a) for a in _arguments(t))
+            depths[id(t)] = 1 + max((visit(a) for a in _arguments(t)), default=-1)
             found.append(t)
         return depths[id(t)]
 
@@ -60,7 +60,3 @@ def _columns(y: Any) -> list[list[Any]]:
     for t in found:
         columns[depths[id(t)]].append(t)
     return columns
-
-
-def _deepest(depths: Iterable[int]) -> int:
-    return max(depths, default=-1)

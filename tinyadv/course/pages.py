@@ -22,7 +22,7 @@ from typing import Any
 from ..paper.claims import Claim, claims
 from ..paper.draw import drawing_of
 from ..paper.results import Result, committed, format_paper, status, statuses
-from ..paper.show import entry, rows
+from ..paper.show import entry, rows, tally
 from ..paper.show import seeds as seeds_of
 from ..paper.show.report import SECTIONS, SYMBOLS
 from ..tensor import Op
@@ -447,17 +447,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "points": points,
     "mistakes": wrong_answers,
     "reference": reference,
-    "tally": lambda: tally(),
+    "tally": lambda: f"{tally([word for _, _, word in statuses(committed())])}.",
 }
-
-
-def tally() -> str:
-    """How many claims there are of each status."""
-    words = [word for _, _, word in statuses(committed())]
-    counts = {word: words.count(word) for word in SYMBOLS}
-    plural = {"differs": "differ"}
-    shown = ", ".join(f"{n} {plural.get(word, word) if n > 1 else word}" for word, n in counts.items() if n)
-    return f"{len(words)} claims: {shown}."
 
 
 def filled(page: str, more: dict[str, Callable[[], str]] | None = None) -> str:

@@ -18,7 +18,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 KINDS = ("N", "Q", "F")
-FORMATS = ("percent", "number")
+FORMATS = ("percent", "difference", "number")
 
 _LONGEST_LINE = 2000
 _CLAIM_KEYS = {"section", "kind", "claim", "paper", "definition"}
@@ -35,7 +35,8 @@ class Quantity:
     Attributes
     ----------
     paper : float or None
-        The published value: a share between 0 and 1 where the format is "percent".
+        The published value: a share between 0 and 1 where the format is "percent", of two such shares the difference
+        where it is "difference".
     tolerance : float or None
         How far from it, absolutely, a measurement is still *close*.
     draft : float or None
@@ -46,7 +47,7 @@ class Quantity:
     label: str
     paper: float | None
     tolerance: float | None
-    format: Literal["percent", "number"]
+    format: Literal["percent", "difference", "number"]
     draft: float | None = None
 
     @property

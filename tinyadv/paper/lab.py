@@ -335,13 +335,13 @@ class Lab:
                 batch=recipe.batch,
                 validate=None if again else partial(self._validate, recipe),  # again: on the validation images too
                 stopping=Stopping(recipe.stop_on, recipe.patience) if recipe.stop_on and not again else None,
-                checkpoint=self._checkpoint(recipe, part),
+                checkpoint=own,
                 progress=self.progress,
                 title=recipe.title + (", on all training images" if again else ""),
             )
         except StorageError as error:
             self.say(f"{error}; the training starts from the beginning")
-            self._checkpoint(recipe, part).unlink(missing_ok=True)
+            own.unlink(missing_ok=True)
             return self._run(recipe, part, epochs)
         return model, done
 

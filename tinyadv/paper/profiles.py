@@ -22,7 +22,9 @@ class Profile:
     units : int
         Maxout units a layer in the networks for which the paper uses 1600.
     protocol : bool
-        Whether to stop early with patience 100 and retrain on all 60,000, as published.
+        Whether to stop early with patience 100 and then use all 60,000 images, as published: by stage 2, or, where the
+        paper has 1600 units, by training once more from scratch. The settings are then the published ones: `schedule`
+        is left out.
     variations : bool
         Whether also to train the networks that only tell how far a silent choice moves a number: one of each, for the
         first seed.

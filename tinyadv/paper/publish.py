@@ -39,11 +39,13 @@ def publish(runs: Iterable[Path], published: Path = RESULTS) -> list[str]:
             path = published / f"{profile}.json"
             old, before = load_results(path) if path.exists() else ({}, {})
             new = {name: result for name, result in results.items() if result.profile == profile}
+            kept = old.keys() - new.keys()  # whatever of earlier runs stays, their commands stay too
             for name, result in new.items():
                 new[name], how = _taken(old.get(name), result)
+                kept |= {name} if new[name] is not result else set()
                 said.append(f"{name}: {how}")
             manifest |= {"command": _without_folder(manifest)}
-            save_results(path, merge(old, new), _of_both(before, manifest) if old.keys() - new.keys() else manifest)
+            save_results(path, merge(old, new), _of_both(before, manifest) if kept else manifest)
     return said
 
 

@@ -16,7 +16,7 @@ from .. import dbm
 from ..datasets import data_folder
 from ..models import CONV_LESSON, CONV_MAX_NORMS, CONV_RATE_FACTORS, EMBEDDED, embedded, provenance
 from ..optim import Schedule
-from .lab import EPS, Recipe, Trained
+from .lab import EPS, HALVES, Recipe, Trained
 from .profiles import Profile
 
 
@@ -49,7 +49,7 @@ class Packaged:
 
 
 def softmax_regression(profile: Profile, seed: int) -> Recipe:
-    """Shallow softmax regression, section 4; l2 = .003 is our choice; the paper is silent."""
+    """Shallow softmax regression, section 4; l2 = 0.003 is our choice; the paper is silent."""
     return Recipe(
         "softmax_regression", options={"l2": 0.003}, epochs=profile.epochs["softmax"], schedule=PLAIN, seed=seed
     )
@@ -79,7 +79,7 @@ def rbf_network(
     """The shallow RBF network, section 7; J by default the sum of squared errors; it trains `times` as long as usual.
 
     The paper names neither J nor where beta starts nor how long it trained, and these decide all three of its numbers.
-    They were chosen on the validation images, knowing the paper's values: squared errors, from .12, at a rate of 2 for
+    They were chosen on the validation images, knowing the paper's values: squared errors, from 0.12, at a rate of 2 for
     6 epochs, come near to all three; the sum of binary cross-entropies errs more often at the same confidence, and
     -log p_y is confident where it errs. The measurement reports these too.
     """
@@ -222,8 +222,8 @@ def maxout_rubbish(profile: Profile, seed: int, top: str = "softmax", trained: b
     """The maxout network trained to give Gaussian rubbish no class, appendix; or not, but as long, for comparison.
 
     The paper does not say how; here a sample of N(0, I) goes with every ten images, and "no class" is that of
-    `losses.rubbish_objective` for the network's top. Of 1, .25, .1 and .05 samples an image, .1 is the most that does
-    not raise the error on the validation images, and the least that keeps rubbish near 0 (six epochs, one seed).
+    `losses.rubbish_objective` for the network's top. Of 1, 0.25, 0.1 and 0.05 samples an image, 0.1 is the most that
+    does not raise the error on the validation images, and the least that keeps rubbish near 0 (six epochs, one seed).
     """
     plain = control(profile, seed, "clean")
     plain = replace(plain, arguments={**plain.arguments, "top": top})
@@ -276,7 +276,7 @@ def in_halves(profile: Profile, seed: int, architecture: str) -> list[Recipe]:
         "rbf": lambda s: rbf_network(profile, s),
         "sigmoid": lambda s: control(profile, s, "clean", unit="sigmoid"),
     }
-    halves = enumerate(("mnist-half-0", "mnist-half-1"))
+    halves = enumerate(HALVES)
     return [
         replace(whole[architecture](2 * seed + k), data=half, epochs=profile.epochs["controls"]) for k, half in halves
     ]
@@ -359,11 +359,6 @@ def published_large(seed: int, units: int, adversarial: str | None = None, gradi
     recipe = published(seed, units, adversarial, gradient)
     stop_on = "adversarial_error" if adversarial else "error"
     return replace(recipe, stop_on=stop_on, stage2=False, retrain=True, chosen_with=0)
-
-
-def published_1600(seed: int, attacked: str, gradient: str = "rounded") -> Recipe:
-    """The adversarially trained network of 1600 units of `published_large`."""
-    return published_large(seed, 1600, attacked, gradient)
 
 
 NAIVE_EPOCHS = 243  # of the published naive network of 240 units, as its published constants say

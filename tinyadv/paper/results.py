@@ -277,7 +277,7 @@ def check(result: Result) -> None:
 
 
 def check_names(claim: str, m: Measurement) -> None:
-    """ValueError where a measurement has a quantity or a variation that claims.toml does not name."""
+    """ValueError where a measurement has a quantity or variation that claims.toml lacks; TypeError where it is none."""
     if not isinstance(m, Measurement):  # what a measuring function of one's own may give
         raise TypeError(f"what measures {claim} gives a Measurement, as values.measurement() makes it; got {m!r}")
     about = claims()[claim]
@@ -321,8 +321,8 @@ def student_t(degrees: int) -> float:
 def format_value(quantity: Quantity, value: float | None, interval: Interval | None = None) -> str:
     """A measured number with its interval, "99.9 % [99.8, 99.9]"; "—" where there is none.
 
-    Shares have as many decimals as the paper's value, and at least one; at least two below 2 %. What of an interval
-    over seeds lies outside 0 to 100 % is cut off.
+    Shares have as many decimals as the paper's value, and at least one; at least two below 2 %. What of a share's
+    interval over seeds lies outside 0 to 100 % is cut off.
     """
     if value is None or not math.isfinite(value):
         return "—"
@@ -331,14 +331,11 @@ def format_value(quantity: Quantity, value: float | None, interval: Interval | N
     decimals = max(2 if abs(value) < 0.02 else 1, _decimals(quantity.paper or 0.0))
     text = f"{100 * value:.{decimals}f} %"
     if interval:
-        low, high = max(0.0, interval[0]), min(1.0, interval[1])
+        low, high = interval
+        if quantity.format == "percent":
+            low, high = max(0.0, low), min(1.0, high)
         text += f" [{100 * low:.{decimals}f}, {100 * high:.{decimals}f}]"
     return text
-
-
-def percent(share: float) -> str:
-    """A share in a sentence, "17.9 %"; two decimals below 10 %, where sentences compare errors that are near."""
-    return f"{100 * share:.{2 if share < 0.1 else 1}f} %"
 
 
 def format_paper(quantity: Quantity) -> str:

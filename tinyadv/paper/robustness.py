@@ -68,7 +68,8 @@ def check(effort: Effort) -> None:
     if effort.seed < 0:
         raise ValueError(f"a seed is at least 0, got {effort.seed}")
     check_eps(effort.eps)
-    check_eps(effort.radius)
+    if not 0 <= effort.radius < math.inf:
+        raise ValueError(f"radius is how far an image may move: a finite number >= 0, got {effort.radius}")
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ def audit_networks(
         )
     rows = []
     images = {name: in_precision_of(network, x) for name, network in networks.items()}
+    zeros = {name: metrics.zero_gradient_share(network, images[name], y) for name, network in networks.items()}
     for clipped in clips:
         made = {name: _fgsm(network, images[name], y, effort, clipped) for name, network in networks.items()}
         for name, network in networks.items():
@@ -173,8 +175,7 @@ def audit_networks(
             wrong[WORST] = reduce(or_, wrong.values())
             wrong["l2"] = l2
             rows += [_row(name, attack, clipped, errors) for attack, errors in wrong.items()]
-            share = metrics.zero_gradient_share(network, images[name], y)
-            rows.append(Row(name, ZEROS, clipped, len(x), share, math.nan, math.nan))
+            rows.append(Row(name, ZEROS, clipped, len(x), zeros[name], math.nan, math.nan))
     return rows
 
 

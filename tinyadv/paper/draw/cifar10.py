@@ -6,6 +6,7 @@ from typing import Any
 
 from ...datasets import CIFAR10_CLASSES
 from ..claims import claims
+from ..measure.cifar10 import ABSENT
 from . import BLUE, GREY, ORANGE, draws, pixels
 
 CLASSES = range(len(CIFAR10_CLASSES))
@@ -39,7 +40,7 @@ def _draw_skew(canvas: Any, details: dict[str, Any]) -> None:
     _draw_rubbish(canvas, details)
     axes = canvas.axes[0]
     frogs = claims()["rubbish-skew-conv"].quantity("share_frogs").paper or 0.0
-    paper = {"frog": 100 * frogs} | dict.fromkeys(("airplane", "automobile", "horse", "ship", "truck"), 0.0)
+    paper = {"frog": 100 * frogs} | dict.fromkeys(ABSENT, 0.0)
     places = [CIFAR10_CLASSES.index(name) for name in paper]
     axes.plot(places, list(paper.values()), "D", color=ORANGE, label="the paper's network", clip_on=False)
     axes.axhline(10, color=GREY, linestyle=":", linewidth=1.5, label="all classes alike")

@@ -11,7 +11,7 @@ from . import BLUE, ORANGE, draws, show_image
     "lbfgs-baseline",
     "Adversarial examples by L-BFGS and by one step of FGSM",
     "Test images, the closest images that L-BFGS finds and that the network takes for the class named above them, and "
-    "the same test images after FGSM(0.25). Black is −.25 and white 1.25 in all rows.",
+    "the same test images after FGSM(0.25). Black is −0.25 and white 1.25 in all rows.",
 )
 def _draw_lbfgs(canvas: Any, details: dict[str, Any]) -> None:
     n = len(details["label"])

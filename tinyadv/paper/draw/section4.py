@@ -9,7 +9,7 @@ from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line, show_im
 
 EXAMPLES = (
     "The first test image of each class, clean and attacked, and what the network says; thick orange frames are "
-    "mistakes. Black is −.25 and white 1.25 in both rows, because attacked pixels leave [0, 1]. Below: "
+    "mistakes. Black is −0.25 and white 1.25 in both rows, because attacked pixels leave [0, 1]. Below: "
 )
 
 

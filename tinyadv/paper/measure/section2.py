@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import nan, sqrt
 from time import perf_counter
 from typing import Any
@@ -32,16 +33,23 @@ class Found:
     seconds: float
 
 
-@measures("lbfgs-baseline", lambda profile, seed: {"naive": recipes.maxout(profile, seed)}, quick=False)
+@measures(
+    "lbfgs-baseline",
+    lambda profile, seed: {"naive": recipes.maxout(profile, seed)},
+    quick=False,
+    missing=lambda: "" if find_spec("scipy") else "it needs SciPy's L-BFGS-B: pip install 'tinyadv[scipy]'",
+)
 def lbfgs_baseline(lab: Lab, seed: int, naive: Trained) -> Measurement:
     """Success and cost of L-BFGS-B on a sample of test images, one at a time, beside FGSM's on the same."""
-    minimise, model, rng = _minimiser(), in_float64(naive.network), generator(seed, "L-BFGS")
+    from scipy.optimize import minimize  # not earlier: it takes a second to import
+
+    model, rng = in_float64(naive.network), generator(seed, "L-BFGS")
     rows = rng.choice(len(lab.data.test.x), IMAGES, replace=False)
     x, y = (to_device(a, "cpu")[rows] for a in lab.data.test)
     x = x.astype("float64")
     says = metrics.predict(model, x)
     targets = [int(rng.choice([k for k in range(10) if k not in (a, b)])) for a, b in zip(y, says, strict=True)]
-    found = [lbfgs(minimise, model, x[i : i + 1], targets[i]) for i in range(IMAGES)]
+    found = [lbfgs(minimize, model, x[i : i + 1], targets[i]) for i in range(IMAGES)]
     one_by_one = [_timed_fgsm(model, x[i : i + 1], y[i : i + 1]) for i in range(IMAGES)]
     x_fgsm = array_module(x).concatenate([x_adv for x_adv, _ in one_by_one])
     hits = [(i, f.x_adv) for i, f in enumerate(found) if f.x_adv is not None]
@@ -101,17 +109,6 @@ def lbfgs(minimise: Callable[..., Any], model: Network, x: Array, target: int) -
         before = succeeded
         c = c * factor if succeeded else c / factor
     return Found(best, calls, perf_counter() - started)
-
-
-def _minimiser() -> Callable[..., Any]:
-    try:
-        from scipy.optimize import minimize
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "lbfgs-baseline needs SciPy's L-BFGS-B, and SciPy is not installed: pip install 'tinyadv[scipy]'"
-        ) from error
-    function: Callable[..., Any] = minimize
-    return function
 
 
 def _timed_fgsm(model: Network, x: Array, y: Array) -> tuple[Array, float]:

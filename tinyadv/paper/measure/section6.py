@@ -26,7 +26,7 @@ from ..results import Measurement
 from .common import ATTACKED, EXACT, Values, exact, logged, measures, pictures, under_fgsm, weights_l1
 
 CURVE = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-FLAT = 0.001  # how near to its lowest, in validation error, the flat stretch begins: .1 point, ten images
+FLAT = 0.001  # how near to its lowest, in validation error, the flat stretch begins: 0.1 point, ten images
 SHOWN = 6  # maxout units in figure 3, each with all its pieces
 NAIVE, TRAINED = "naive", "trained"  # how the audit and the details name the two networks
 CONFIDENCE = "adversarial_confidence_on_mistakes"  # in a training's log

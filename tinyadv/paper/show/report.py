@@ -182,7 +182,7 @@ def _ran(one: Entry, manifest: Mapping[str, Any]) -> list[str]:
 
 def _tolerance(quantity: Quantity) -> str:
     tolerance = quantity.tolerance or 0.0
-    return f"{100 * tolerance:g} points" if quantity.format == "percent" else f"{tolerance:g}"
+    return f"{100 * tolerance:g} points" if quantity.format != "number" else f"{tolerance:g}"
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tinyadv import metrics, models, ops
+from tinyadv import losses, metrics, models, ops
 from tinyadv.attacks import apgd, fgsm, input_gradient, pgd, pgd_l2, rotate, rotated, square
 from tinyadv.backend import generator, to_device
 from tinyadv.gradcheck import gradcheck
@@ -776,3 +776,49 @@ def test_a_network_without_finite_gradients_is_not_attacked(attack, message, val
     parameters(model)[0].data[0, 0] = value
     with pytest.raises(FloatingPointError, match=f"{message} for {len(x)} of {len(x)} examples"):
         attack(model, x, y)
+
+
+ON_PIXELS = {
+    "fgsm": fgsm, "pgd": partial(pgd, steps=2), "pgd_l2": partial(pgd_l2, steps=2), "apgd": partial(apgd, steps=2),
+    "square": partial(square, queries=3, rng=generator(0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ON_PIXELS)
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool"])
+def test_no_attack_starts_from_whole_numbers(attack, dtype):
+    W = np.random.default_rng(0).standard_normal((16, 3))
+
+    class Model:
+        def __call__(self, x):
+            return x @ W
+
+        def loss(self, outputs, y):
+            return losses.softmax_cross_entropy(outputs, y)
+
+    with pytest.raises(TypeError, match=f"an attack starts from floating point numbers, got {dtype}"):
+        ON_PIXELS[attack](Model(), np.ones((4, 16), dtype), np.array([0, 1, 2, 0]), 0.25)
+
+
+@pytest.mark.parametrize("clip", [(0.0, math.inf), (-math.inf, 1.0), (0.0, 1e6), (-1e6, 1.0)])
+def test_wide_bounds_are_bounds_too(clip):
+    network = models.softmax_regression(4, 3, scale=1.0, rng=generator(0))
+    outside = clip[0] - 0.9 if clip[0] == 0.0 else clip[1] + 0.9
+    y = np.array([0, 1, 2])
+    with pytest.raises(ValueError, match="clipping would move it by more than eps"):
+        fgsm(network, np.full((3, 4), outside, "float32"), y, 0.1, clip=clip)
+    x = np.full((3, 4), 0.5, "float32")
+    np.testing.assert_array_equal(fgsm(network, x, y, 0.1, clip=clip), fgsm(network, x, y, 0.1))
+
+
+def test_steps_may_be_a_numpy_integer():
+    network, x, y = (
+        models.softmax_regression(4, 3, scale=1.0, rng=generator(0)),
+        np.ones((3, 4), "float32"),
+        np.arange(3),
+    )
+    for steps in np.array([1, 5]):
+        for attack, size in ((pgd, 0.1), (pgd_l2, 0.3), (apgd, 0.1)):
+            found = attack(network, x, y, size, steps=steps)
+            assert found.dtype == x.dtype
+            np.testing.assert_array_equal(found, attack(network, x, y, size, steps=int(steps)))

@@ -403,3 +403,10 @@ def small():
 def test_what_is_no_generator_raises(draw, rng):
     with pytest.raises(TypeError, match=r"rng is a generator, such as tinyadv\.backend\.generator\(0\); got "):
         draw(rng)
+
+
+@pytest.mark.parametrize("seed", [None, 1.0, "1", [1, 2]])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(TypeError):
+        generator(seed)
+    assert generator(np.int64(3)).random() == generator(3).random()

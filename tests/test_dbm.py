@@ -554,3 +554,11 @@ def test_the_published_constants():
     assert schedule.at(0, 384)[0] == pytest.approx(15.146493 * (1 - 0.979621 * 384 / 868), rel=1e-9)
     assert schedule.continued(0, 384).at(0, 9)[0] == pytest.approx(8.58230304718, rel=1e-6)  # of stage 2, as published
     assert [schedule.at(0, epoch)[1] for epoch in (1, 2, 868)] == pytest.approx([0.5, 0.732716, 0.732716])
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (3, 7), (20,), (1, 3, 20)])
+def test_a_machine_starts_from_images_of_its_own_size(shape):
+    machine = DeepBoltzmannMachine((5, 6), inputs=20, rng=generator(0))
+    with pytest.raises(ValueError, match=r"images of shape \(N, 20\), got"):
+        machine.start_from(np.full(shape, 0.5, "float32"))
+    assert machine.b_v.shape == (20,)

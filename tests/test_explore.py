@@ -456,3 +456,12 @@ def test_the_matrix_the_picture_and_the_presenters_keys(page):
     page.locator("#sheet").press("ArrowDown")
     assert page.evaluate("state.image") == "21"
     page.evaluate("set({...DEFAULTS})")
+
+
+@pytest.mark.parametrize("weight", [1e5, np.nan])
+def test_a_network_that_float16_cannot_hold_is_refused(weight, tmp_path):
+    network = models.softmax_regression(rng=generator(0))
+    network.layers[0].W.data[0, 0] = weight
+    with pytest.raises(ValueError, match="cannot be explored: layers"):
+        explore.write(tmp_path / "page.html", [("mine", network)])
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -247,3 +249,30 @@ def test_the_network_of_whitened_images_is_shown_no_pixels(tmp_path):
     with pytest.raises(ValueError, match="conv-maxout takes whitened images"):
         attack_test_images("conv-maxout", 0.1, "fgsm", None, False, tmp_path / "out", tmp_path / "pixels.npz")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (
+            "def make(rng): return Margin()",
+            r"make\(\) cannot make a model: TypeError: .*'rng' \(.*my_maker\.py|by_name",
+        ),
+        (
+            "def make(): return {}['missing']",
+            r"make\(\) cannot make a model: KeyError: 'missing' \(.*my_maker\.py, line \d+\)",
+        ),
+        ("def make(): raise SystemExit", r"make\(\) cannot make a model: SystemExit"),
+        ("def make(): Margin()", r"make\(\) gives None: wanted a model"),
+        ("raise SystemExit", r"my_maker cannot be imported: SystemExit"),
+    ],
+)
+def test_what_goes_wrong_in_one_s_own_code_is_a_line(code, said, tmp_path, monkeypatch):
+    namespace = {}
+    exec(MARGIN, namespace)
+    models.save(namespace["make"](), tmp_path / "margin.safetensors")
+    (tmp_path / "my_maker.py").write_text(MARGIN + code + "\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_maker", raising=False)
+    with pytest.raises(ValueError, match=said):
+        attack_test_images(tmp_path / "margin.safetensors", 0.1, "fgsm", 20, False, tmp_path, model="my_maker:make")

@@ -693,3 +693,20 @@ def test_controls_keep_float32_change_nothing_and_run_on_another_library(objecti
 def test_wrong_settings_of_controls_are_named(objective, options, message, x):
     with pytest.raises(ValueError, match=message):
         CONTROLS[objective](x=x, **options)
+
+
+@pytest.mark.parametrize("attack", ["rotation", "scaled-gradient"])
+def test_training_through_an_attack_takes_rows(attack):
+    class OfImages:
+        def __init__(self):
+            self.layer = layers.Linear(6, 3, generator(0))
+
+        def __call__(self, x):
+            return self.layer(x.reshape(len(x), 6))
+
+        def loss(self, outputs, y):
+            return losses.softmax_cross_entropy(outputs, y)
+
+    x = np.random.default_rng(0).random((4, 2, 3), dtype="float32")
+    with pytest.raises(ValueError, match=r"takes x of shape \(N, D\), a row for each example; got \(4, 2, 3\)"):
+        losses.through_attack_objective(OfImages(), x, np.array([0, 1, 2, 0]), None, attack=attack)

@@ -11,7 +11,7 @@ from scipy import stats
 from tinyadv import metrics, models, ops
 from tinyadv.attacks import input_gradient
 from tinyadv.backend import generator, to_device
-from tinyadv.layers import parameters
+from tinyadv.layers import Linear, parameters
 from tinyadv.tensor import raw
 
 N, D, K = 30, 6, 4
@@ -391,3 +391,29 @@ def test_outputs_that_are_nan_are_named():
     parameters(model)[0].data[1] = np.nan
     with pytest.raises(FloatingPointError, match="the network's outputs are NaN for 5 of 5 inputs: has it diverged"):
         metrics.evaluate(model, np.ones((5, 4), "float32"), np.zeros(5, int))
+
+
+@pytest.mark.parametrize("top", ["softmax", "sigmoid"])
+def test_a_single_output_is_refused(top):
+    network = models.Network("own", {}, [Linear(4, 1, generator(0))], top)
+    x = np.ones((5, 4), "float32")
+    with pytest.raises(ValueError, match=r"one output is always the largest, got outputs of shape \(5, 1\)"):
+        metrics.predict(network, x)
+    with pytest.raises(ValueError, match="one output"):
+        metrics.evaluate(network, x, np.ones((5, 1)))
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        ([[1.0, 1.0, 0.0]], "name a class each"),
+        ([[1 / 3, 1 / 3, 1 / 3]], "name a class each"),
+        ([[1.0, -1.0, -1.0]], "targets are from 0 to 1"),
+        ([[255.0, 0.0, 0.0]], "targets are from 0 to 1"),
+        ([[np.nan, 0.0, 0.0]], "targets are from 0 to 1"),
+    ],
+)
+def test_targets_that_name_no_class_are_refused(targets, said):
+    network = models.Network("own", {}, [Linear(4, 3, generator(0))], "sigmoid")
+    with pytest.raises(ValueError, match=said):
+        metrics.evaluate(network, np.ones((1, 4), "float32"), np.array(targets))

@@ -494,3 +494,12 @@ def test_a_network_of_one_s_own_needs_no_builder(x):
     mine = Network("mine", {}, [Maxout(D, 4, 2, rng), Linear(4, K, rng)], "softmax")
     assert raw(mine(x)).shape == (5, K)
     assert list(named_parameters(mine)) == ["layers.0.W", "layers.0.b", "layers.1.W", "layers.1.b"]
+
+
+def test_parameters_in_another_byte_order_leave_the_model_as_it_is():
+    network = models.Network("own", {}, [Linear(4, 3, generator(0))], "softmax")
+    before = network.layers[0].W.data.copy()
+    arrays = {"layers.0.W": np.ones((3, 4), "f4"), "layers.0.b": np.ones(3, np.dtype("f4").newbyteorder())}
+    with pytest.raises(StorageError, match=r"layers\.0\.b has its bytes in another order"):
+        models.load_parameters(network, arrays)
+    np.testing.assert_array_equal(network.layers[0].W.data, before)

@@ -329,3 +329,11 @@ def test_softmax_cross_entropy_of_many_classes_keeps_nothing_and_is_linear():
     assert peak < 30 * t.nbytes  # a K x K matrix would be 20,000 / 2 times as large
     assert kept < 2 * t.nbytes
     assert g[0, 7] == pytest.approx(-(K - 1) * math.exp(-40.0), rel=1e-5)  # where p is 1 in float32
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 1), (1, 3), (3, 2)])
+def test_vectors_of_two_lengths_have_no_product(n, m):
+    with pytest.raises(ValueError, match="two of one length"):
+        Tensor(np.ones(n)) @ np.ones(m)
+    with pytest.raises(ValueError, match="two of one length"):
+        ops.matmul(np.ones(n), np.array(2.0))

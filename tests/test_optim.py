@@ -346,3 +346,10 @@ def test_a_rate_below_its_floor_is_named():
     with pytest.raises(ValueError, match=r"starts at its floor or above it, got Schedule\(learning_rate=1e-07"):
         Schedule(learning_rate=1e-7)
     assert Schedule(learning_rate=1e-7, floor=0.0).at(0, 1)[0] == 1e-7
+
+
+def test_gradients_that_can_be_differentiated_again_are_followed_too():
+    W = Tensor(np.ones(3))
+    optimiser = SGD([W], Schedule(0.1, momentum=0.0, final_momentum=0.0))
+    optimiser.step(grad((W * W).sum(), [W], create_graph=True))
+    np.testing.assert_allclose(W.data, 0.8)

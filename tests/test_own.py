@@ -27,7 +27,7 @@ from tinyadv.paper.attacking import software
 from tinyadv.paper.rounding import Rounded
 from tinyadv.storage import StorageError, save_arrays
 from tinyadv.tensor import Tensor, grad, raw
-from tinyadv.training import train
+from tinyadv.training import mean_objective, train
 
 N, D, H, K = 1200, 6, 8, 3
 
@@ -1132,3 +1132,109 @@ def test_clipping_does_not_move_images_beyond_eps(attack):
     assert abs(attack(model, x, y) - x).max() <= 0.5
     with pytest.raises(ValueError, match=r"clip is \(0, 1\), but x runs from .* by more than eps"):
         attack(model, 255 * x, y)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What gave wrong numbers without a word
+
+
+def test_dropout_of_images_made_of_rows_keeps_or_drops_each_entry():
+    images = layers.Images(3, 4, 4)(np.ones((20, 48), "float32"))  # a view in an order of memory of its own
+    for x in (images, images.transpose(2, 3, 0, 1), images[::2], images[:, :, ::-1]):
+        assert set(np.unique(Dropout(0.5)(x, rng=generator(0)))) == {0.0, 2.0}
+    network = Network(
+        "own", {}, [layers.Images(3, 4, 4), Dropout(0.5), layers.Rows(), Linear(48, 3, generator(0))], "softmax"
+    )
+    kept = Network("own", {}, [network.layers[3]], "softmax")
+    x = np.random.default_rng(0).random((500, 48), dtype="float32")
+    mean = np.mean([network(x, rng=generator(seed)) for seed in range(40)], axis=(0, 1))
+    np.testing.assert_allclose(mean, kept(x).mean(axis=0), atol=0.02)
+
+
+class Temperature:
+    """Logits times a number that is learnt, of no axes."""
+
+    def __init__(self):
+        self.W = Tensor(np.arange(12.0).reshape(4, 3) / 3)
+        self.t = Tensor(np.array(0.3))
+
+    def __call__(self, x):
+        return x @ self.W * ops.exp(self.t)
+
+    def loss(self, outputs, y):
+        return losses.softmax_cross_entropy(outputs, y)
+
+
+def test_a_parameter_of_no_axes_has_both_halves_of_its_gradient():
+    x, y = np.random.default_rng(0).random((6, 4)), np.array([0, 1, 2] * 2)
+    _, wanted = losses.adversarial_objective(Temperature(), x, y, None, eps=0.1, attacked="inference")
+    for attacked in ("training", "same-masks"):
+        _, found = losses.adversarial_objective(Temperature(), x, y, None, eps=0.1, attacked=attacked)
+        for g, w in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(g, w, rtol=1e-12)
+
+
+class InItsClass:
+    layer = Linear(4, 3, generator(0))
+
+    def __call__(self, x):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("owner", [InItsClass(), Tensor(np.ones(3)), Linear, [], lambda x: x])
+def test_an_optimiser_of_nothing_is_refused(owner):
+    with pytest.raises(ValueError, match="nothing to train in a"):
+        SGD(owner)
+
+
+class Axes:
+    def __init__(self, axes, shared=False):
+        self.first = self.layer = None
+        layer = OfAxes(axes)
+        self.first, self.layer = (layer.W if shared else None), layer
+
+
+class OfAxes:
+    def __init__(self, axes):
+        self.W, self.incoming_axes = Tensor(np.ones((3, 4))), axes
+
+
+@pytest.mark.parametrize("owner", [Axes({"W": 0}), Axes({"W": -2}), Axes({"W": (0,)}), Axes({"W": 0}, shared=True)])
+def test_max_norm_follows_the_axes_under_whatever_name(owner):
+    optimiser = SGD(owner, max_norm=1.2)
+    optimiser.step([np.zeros((3, 4))])
+    np.testing.assert_allclose(np.linalg.norm(owner.layer.W.data, axis=0), 1.2)
+
+
+@pytest.mark.parametrize("axes", [{"W": 2}, {"W": (0, -3)}, {"w": 0}])
+def test_axes_that_are_not_there_are_refused(axes):
+    with pytest.raises(ValueError, match="incoming_axes of "):
+        SGD(Axes(axes), max_norm=1.2)
+
+
+@pytest.mark.parametrize(
+    "d",
+    [
+        {"a.b": Tensor(np.ones(2)), "a": {"b": np.zeros(2)}},
+        {"a.b": np.ones(2), "a": {"b": np.zeros(2)}},
+        {1: np.ones(2), "1": np.zeros(2)},
+    ],
+)
+def test_two_arrays_of_one_name_are_refused(d, tmp_path):
+    class Model:
+        def __init__(self):
+            self.d, self.W = d, Tensor(np.ones(1))
+
+    with pytest.raises(ValueError, match="two arrays have the name d"):
+        save(Model(), tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_order_of_memory_moves_no_mean_objective():
+    model = Network("own", {}, [Dropout(0.5), Linear(4, 3, generator(0))], "softmax")
+    x, y = np.random.default_rng(0).random((50, 4), dtype="float32"), np.arange(50) % 3
+    found = [mean_objective(model, losses.clean_objective, a, y, seed=0) for a in (x, np.asfortranarray(x))]
+    assert found[0] == found[1]
+    for arguments in ((x, y[:-1], 10), (x[:0], y[:0], 10), (x, y, 0), (x, y, -3)):
+        with pytest.raises(ValueError, match="wanted as many inputs as labels, and a batch"):
+            mean_objective(model, losses.clean_objective, *arguments[:2], seed=0, batch=arguments[2])

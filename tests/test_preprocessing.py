@@ -110,3 +110,9 @@ def test_bytes_and_images_that_are_no_rows_are_refused(use, x):
 def test_a_whitening_without_a_bias_is_refused():
     with pytest.raises(ValueError, match=r"a positive bias, got 0\.0"):
         fit_whitening(np.eye(12, dtype="float32"), bias=0.0)
+
+
+@pytest.mark.parametrize("x", [np.ones((2, 3, 4)), np.ones(4), np.ones((2, 4), "uint8")])
+def test_contrast_is_that_of_rows(x):
+    with pytest.raises(ValueError, match="images are rows"):
+        normalise_contrast(x)

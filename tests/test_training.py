@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyadv import losses, metrics, models, save, training
+from tinyadv import layers, losses, metrics, models, save, training
 from tinyadv.backend import generator, to_device
 from tinyadv.layers import parameters
 from tinyadv.optim import SGD, Schedule
@@ -749,3 +749,39 @@ def test_bad_data_is_refused_before_the_first_update(spoil, message):
     with pytest.raises(ValueError, match=message):
         training.train(model, losses.clean_objective, x, y, epochs=1, seed=0, batch=5, optimiser=optimiser)
     assert optimiser.updates == 0
+
+
+@pytest.mark.parametrize(
+    ("top", "targets", "said"),
+    [
+        ("sigmoid", lambda t: 2 * t - 1, "targets are from 0 to 1, got some from -1 to 1"),
+        ("softmax", lambda t: 255 * t, "targets are from 0 to 1, got some from 0 to 255"),
+        ("softmax", lambda t: t + np.eye(3)[1] * (1 - t), "targets of a softmax add up to 1"),
+    ],
+)
+def test_targets_that_cannot_be_are_refused(top, targets, said):
+    network = models.Network("own", {}, [layers.Linear(4, 3, generator(0))], top)
+    x, t = np.ones((6, 4), "float32"), np.eye(3)[[0, 1, 2] * 2]
+    with pytest.raises(ValueError, match=said):
+        train(network, losses.clean_objective, x, targets(t), epochs=1, seed=0, optimiser=SGD(network))
+    train(network, losses.clean_objective, x, 0.9 * t + 0.1 / 3, epochs=1, seed=0, optimiser=SGD(network))
+
+
+@pytest.mark.parametrize("first", [None, lambda model: {"a": 1.0}])
+def test_a_training_goes_on_with_the_same_figures_alone(first, tmp_path):
+    def go(epochs, validate, **more):
+        network = models.Network("own", {}, [layers.Linear(4, 3, generator(0))], "softmax")
+        x, y = np.random.default_rng(0).random((20, 4), dtype="float32"), np.arange(20) % 3
+        return train(
+            network, losses.clean_objective, x, y, epochs=epochs, seed=0, optimiser=SGD(network), validate=validate,
+            checkpoint=tmp_path / "checkpoint", **more,
+        )  # fmt: skip
+
+    go(2, first)
+    for other in (lambda model: {"b": 1.0}, lambda model: {"a": 1.0, "b": 2.0}):
+        with pytest.raises(StorageError, match=f"a log of {'a, ' if first else ''}loss, this training gives "):
+            go(4, other)
+    with pytest.raises((StorageError, ValueError)):
+        go(4, lambda model: {"b": 1.0}, stopping=Stopping("b"))
+    assert len(go(4, first).log) == 4
+    assert len(go(4, lambda model: {"b": 1.0}).log) == 4  # nothing left to do

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from operator import index
 from typing import Any
 
 from . import ops
@@ -102,7 +103,7 @@ def pgd(
     eps = check_eps(eps)
     _check_inputs(x)
     bounds = _check_clip(clip, x)
-    _check_count("pgd", "steps", steps)
+    steps = _checked_count("pgd", "steps", steps)
     low, high = _box(x, eps, bounds)
     x_adv = x if rng is None else (x + noise(rng, x, eps)).clip(low, high)
     for _ in range(steps):
@@ -129,7 +130,7 @@ def pgd_l2(
     radius = float(radius)
     _check_rows("pgd_l2", x)
     bounds = _check_clip(clip, x)
-    _check_count("pgd_l2", "steps", steps)
+    steps = _checked_count("pgd_l2", "steps", steps)
     x_adv = x
     for _ in range(steps):
         direction, _, _ = unit(finite_gradient(model, x_adv, y))
@@ -163,7 +164,7 @@ def apgd(
     eps = check_eps(eps)
     _check_rows("apgd", x)
     bounds = _check_clip(clip, x)
-    _check_count("apgd", "steps", steps)
+    steps = _checked_count("apgd", "steps", steps)
     xp = array_module(x)
     low, high = _box(x, eps, bounds)
     x_now = x.clip(low, high) if rng is None else (x + noise(rng, x, eps)).clip(low, high)
@@ -259,7 +260,7 @@ def square(
     eps = check_eps(eps)
     _check_rows("square", x)
     bounds = _check_clip(clip, x)
-    _check_count("square", "queries", queries)
+    queries = _checked_count("square", "queries", queries)
     y, rng = array_module(x).asarray(as_array(y)), check_generator(rng)
     N, side = len(x), math.isqrt(x.shape[1] // channels)
     if channels * side * side != x.shape[1]:
@@ -313,9 +314,10 @@ def _box(x: Array, eps: float, bounds: tuple[float, float] | None) -> tuple[Arra
     return (x - eps, x + eps) if bounds is None else ((x - eps).clip(*bounds), (x + eps).clip(*bounds))
 
 
-def _check_count(attack: str, what: str, count: Any) -> None:
+def _checked_count(attack: str, what: str, count: Any) -> int:
     if not (hasattr(count, "__index__") and count >= 1):
         raise ValueError(f"{attack} takes a whole number of {what}, at least 1; got {count!r}")
+    return index(count)
 
 
 def rotate(model: Any, x: Array, y: Array, angle: float) -> Array:
@@ -407,15 +409,23 @@ def _check_clip(clip: tuple[float, float] | None, x: Array) -> tuple[float, floa
         low, high = math.nan, math.nan
     if not low <= high:
         raise ValueError(f"clip is (low, high) with low <= high, got {clip!r}")
-    if x.min() < low - 1e-6 * (high - low) or x.max() > high + 1e-6 * (high - low):
+    if x.min() < low - _rounding(low) or x.max() > high + _rounding(high):
         ends = f"{x.min():g} to {x.max():g}"
         raise ValueError(f"clip is {clip!r}, but x runs from {ends}: clipping would move it by more than eps")
     return low, high
 
 
+def _rounding(bound: float) -> float:
+    """How far from a bound an entry may lie that rounding put there."""
+    return 1e-6 * max(1.0, abs(bound)) if math.isfinite(bound) else 0.0
+
+
 def _check_inputs(x: Array) -> None:
     if not hasattr(x, "dtype") or isinstance(x, Tensor):
         raise TypeError(f"an attack starts from an array, got {type(x).__name__}")
+    if x.dtype.kind != "f":
+        divided = ", divided by 255 if they are pixels of 0 to 255" if x.dtype.kind in "iu" else ""
+        raise TypeError(f"an attack starts from floating point numbers, got {x.dtype}: x.astype('float32'){divided}")
     if not len(x) or not array_module(x).isfinite(x).all():
         raise ValueError("an attack starts from finite inputs, at least one; x is empty, or holds a NaN or an infinity")
 

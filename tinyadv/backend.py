@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
+from operator import index
 from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
 
@@ -204,8 +205,8 @@ def sums(a: list[Array], b: list[Array]) -> list[Array]:
     owners = [x if x.base is None else x.base for x in (*a, *b)]
     if len({id(owner) for owner in owners}) < len(owners):
         a = [x.copy() for x in a]
-    for total, x in zip(a, b, strict=True):
-        total += x
+    for i, x in enumerate(b):
+        a[i] += x  # put back: what has no axes is a number, which nothing adds to in place
     return a
 
 
@@ -224,9 +225,10 @@ def generator(seed: int, stream: str = "") -> Generator:
 
     Every stream has its own sequence of numbers, so that adding a consumer does not move the others. One seed always
     gives the same numbers; what is computed from them can differ in its last digits with the number of threads that
-    multiply matrices: see `machine.blas_threads`.
+    multiply matrices: see `machine.blas_threads`. TypeError for a seed that is no whole number.
     """
-    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(stream.encode()),))))
+    sequence = np.random.SeedSequence(index(seed), spawn_key=(zlib.crc32(stream.encode()),))
+    return np.random.Generator(np.random.SFC64(sequence))
 
 
 def check_generator(rng: Generator) -> Generator:
@@ -267,13 +269,15 @@ def noise(rng: Generator, x: Array, eps: float) -> Array:
 
 
 def keep_mask(rng: Generator, x: Array, keep: float, scale: float) -> Array:
-    """A mask for dropout, of the shape, dtype, memory order and library of `x`.
+    """A mask for dropout, of the shape, dtype and library of `x`, and of its memory order if it is contiguous.
 
     Each entry is `scale` with probability `keep` (to the nearest 1/65536) and 0 otherwise, independently.
     The bits come from `rng`; on a GPU `rng` gives one seed and the bits are made there.
     """
     xp, rng = array_module(x), check_generator(rng)
     mask = xp.empty_like(x)
+    if not (mask.flags.c_contiguous or mask.flags.f_contiguous):  # as images made of rows: in no order it would be flat
+        mask = xp.empty(x.shape, dtype=x.dtype)
     words = -(-x.size // 4)  # four 16-bit draws from each 64-bit word
     bits = (_random_words(rng, words) if xp is np else _counter_words(rng, words, xp)).view(xp.uint16)
     flat = mask.T.reshape(-1) if mask.flags.f_contiguous else mask.reshape(-1)  # a view, in memory order

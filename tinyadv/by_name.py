@@ -30,10 +30,14 @@ def imported(option: str, name: str) -> ModuleType:
         return importlib.import_module(name)
     except (ImportError, SyntaxError) as error:
         raise ValueError(f"{option} {name} cannot be imported: {error}") from error
-    except Exception as error:  # it is not our code, and anything may be wrong with it
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
-        raise ValueError(f"{option} {name} cannot be imported: {said}") from error
+    except (Exception, SystemExit) as error:  # it is not our code, and anything may be wrong with it
+        raise ValueError(f"{option} {name} cannot be imported: {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    """What an error says, and where it was raised."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
 
 
 def function(option: str, text: str) -> Callable[..., Any]:
@@ -64,7 +68,7 @@ def read_networks(given: list[str], model: str | None = None) -> dict[str, Any]:
     StorageError
         If a file is missing, damaged or not a network's, or holds another model than `model` makes.
     ValueError
-        If a file holds a model of one's own, and `model` is missing, or names no function.
+        If a file holds a model of one's own, and `model` is missing, names no function, or one that makes no model.
     """
     found: dict[str, Any] = {}
     make = function("--model", model) if model is not None else None
@@ -92,4 +96,14 @@ def _read(path: str, make: Callable[[], Any] | None) -> Any:
         return load(path)
     if make is None:
         raise ValueError(f"{path} holds a model of one's own: wanted --model MODULE:FUNCTION, which makes such a model")
-    return load(path, into=make())
+    try:
+        made = make()
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"--model: {_name(make)}() cannot make a model: {_said(error)}") from error
+    if made is None:
+        raise ValueError(f"--model: {_name(make)}() gives None: wanted a model, does it lack a return?")
+    return load(path, into=made)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", repr(function))

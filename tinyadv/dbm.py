@@ -82,7 +82,12 @@ class DeepBoltzmannMachine:
         self.b3, self.b_v = Tensor(zeros(classes)), Tensor(zeros(inputs))
 
     def start_from(self, x: Array) -> DeepBoltzmannMachine:
-        """This machine, its visible biases set so that sigmoid(b_v) is the mean of the images x `(N, D)`."""
+        """This machine, its visible biases set so that sigmoid(b_v) is the mean of the images x `(N, D)`.
+
+        ValueError for images of another size than the machine's, or pixels outside [0, 1].
+        """
+        if x.ndim != 2 or x.shape[1:] != self.b_v.shape:
+            raise ValueError(f"the machine starts from images of shape (N, {self.b_v.size}), got {x.shape}")
         xp = array_module(_check_pixels(x))
         mean = x.mean(axis=0, dtype="float64").clip(1e-7, 1.0 - 1e-7)  # a pixel that is always dark has a finite bias
         self.b_v.data = xp.log(mean / (1.0 - mean)).astype(self.b_v.dtype)

@@ -14,7 +14,7 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
-from numpy import flatnonzero, float16, float32, ndarray, rint, stack, uint8
+from numpy import errstate, flatnonzero, float16, float32, isfinite, ndarray, rint, stack, uint8
 
 from . import models
 from .datasets import mnist
@@ -103,7 +103,10 @@ def _images() -> tuple[ndarray, ndarray]:
 def _file(network: models.Network) -> bytes:
     """A network as a file, as `models.save` would write it; float16, but for RBF units, whose answers that moves."""
     kept = float32 if network.builder == "rbf_network" else float16
-    arrays = {name: p.data.astype(kept) for name, p in named_parameters(network).items()}
+    with errstate(over="ignore"):  # what is infinite then is refused
+        arrays = {name: p.data.astype(kept) for name, p in named_parameters(network).items()}
+    if wrong := [name for name, a in arrays.items() if not isfinite(a).all()]:
+        raise ValueError(f"{network.builder} cannot be explored: {wrong[0]} is NaN, infinite or too large for float16")
     with temporary_folder() as folder:
         save_arrays(
             folder / "network.safetensors", arrays, {"network": network.builder, "arguments": network.arguments}

@@ -107,6 +107,15 @@ def targets(y: Array, logits: Value) -> Array:
     return t
 
 
+def check_targets(t: Array, top: str | None = None) -> Array:
+    """Targets `(N, K)`; ValueError unless they are from 0 to 1 and, under a softmax, add up to 1 in every row."""
+    if not ((t >= 0.0) & (t <= 1.0)).all():  # NaN is neither
+        raise ValueError(f"targets are from 0 to 1, got some from {t.min():g} to {t.max():g}")
+    if top == "softmax" and (off := float(abs(t.sum(axis=1) - 1.0).max())) > 1e-3:
+        raise ValueError(f"targets of a softmax add up to 1 in every row, got a row that is {off:g} away from it")
+    return t
+
+
 def signs(y: Array, z: Value) -> Array:
     """Two-class labels, checked: -1 or 1, of the shape and dtype of the activations `(N,)`."""
     y = _some(y)
@@ -321,10 +330,12 @@ def through_attack_objective(
     Raises
     ------
     ValueError
-        If the attack is unknown, alpha is not in [0, 1], eps or angle cannot be.
+        If the attack is unknown, x is not `(N, D)`, alpha is not in [0, 1], eps or angle cannot be.
     """
     if attack not in ("rotation", "scaled-gradient"):
         raise ValueError(f"attack is 'rotation' or 'scaled-gradient', got {attack!r}")
+    if x.ndim != 2:
+        raise ValueError(f"training through an attack takes x of shape (N, D), a row for each example; got {x.shape}")
     X = Tensor(x)
     (g,) = grad(model.loss(model(X), y), [X], cotangent=float(len(x)), create_graph=True)
     g = ops.where(abs(g.data).max(axis=1, keepdims=True) > LEAST_GRADIENT, g, full_like(x, 0.0))

@@ -14,7 +14,7 @@ from typing import Any
 
 from .attacks import finite_gradient
 from .backend import Array, array_module
-from .losses import signs, targets
+from .losses import check_targets, signs, targets
 from .tensor import Tensor, history, raw
 
 
@@ -79,6 +79,8 @@ def predict(model: Any, x: Array) -> Array:
     ------
     TypeError
         If x are not floating point numbers.
+    ValueError
+        If the network has a single output in a row, `(N, 1)`.
     FloatingPointError
         If the network's outputs are NaN.
     """
@@ -99,6 +101,11 @@ def _outputs(model: Any, x: Array, size: int = 1000) -> Array:
 
 def _classes(outputs: Array) -> Array:
     """The class of largest output; of several equal, the first, which of two classes is -1."""
+    if outputs.ndim == 2 and outputs.shape[1] == 1:
+        raise ValueError(
+            f"one output is always the largest, got outputs of shape {outputs.shape}: two classes have outputs (N,), "
+            "as under the top 'logistic', and labels -1 and 1"
+        )
     return outputs.argmax(axis=1) if outputs.ndim == 2 else (outputs > 0) * 2 - 1
 
 
@@ -111,7 +118,8 @@ def evaluate(model: Any, x: Array, y: Array, size: int = 1000) -> Evaluation:
     Raises
     ------
     ValueError
-        If there are no inputs, y are not the labels of as many, or probabilities are above 1.
+        If there are no inputs, y are not the labels of as many, or targets that name a class each, probabilities are
+        above 1, or the network has a single output in a row, `(N, 1)`.
     TypeError
         If x are not floating point numbers.
     FloatingPointError
@@ -125,7 +133,9 @@ def evaluate(model: Any, x: Array, y: Array, size: int = 1000) -> Evaluation:
         truth = signs(y, outputs)
         of_true, largest = xp.where(truth > 0, p, 1.0 - p), xp.maximum(p, 1.0 - p)
     else:
-        t = targets(y, outputs)
+        t = check_targets(targets(y, outputs))
+        if ((t == t.max(axis=1, keepdims=True)).sum(axis=1) > 1).any():
+            raise ValueError("evaluate wants targets that name a class each: one entry of a row larger than all others")
         truth, of_true, largest = t.argmax(axis=1), (t * p).sum(axis=1), p.max(axis=1)
     if largest.max() > 1.001:
         raise ValueError(f"the model gives probabilities of up to {float(largest.max()):g}: is its top the right one?")

@@ -675,6 +675,8 @@ def _problem(parameters: dict[str, Array]) -> str:
     if kinds not in ([], ["float32"], ["float64"]):
         return f"its parameters are {', '.join(kinds)}: wanted float32 alone, or float64"
     for name, a in parameters.items():
+        if not a.dtype.isnative:
+            return f"{name} has its bytes in another order than this machine: use .astype('{a.dtype.name}')"
         if a.size and not all(math.isfinite(end) for end in (a.min(), a.max())):  # NaN is both
             return f"{name} is NaN or infinite"
     if shared := sharing_memory(parameters):

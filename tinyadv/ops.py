@@ -111,7 +111,11 @@ negative.gradients(lambda g, y, a: -g)
 def matmul(a: Value, b: Value) -> Alike:
     """y = a @ b for shapes `(..., n, k)` and `(..., k, m)`, leading axes broadcast; a vector is `(k,)`."""
     if a.ndim == 1:
-        return matmul(reshape(a, (1, -1)), b)[..., 0, :] if b.ndim > 1 else reduce_sum(a * b)
+        if b.ndim > 1:
+            return matmul(reshape(a, (1, -1)), b)[..., 0, :]
+        if a.shape != b.shape:
+            raise ValueError(f"a product of vectors wants two of one length, got shapes {a.shape} and {b.shape}")
+        return reduce_sum(a * b)
     if b.ndim == 1:
         return _matmul(a, reshape(b, (-1, 1)))[..., 0]
     return _matmul(a, b)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from .backend import Array, array_module, full_like, in_blocks, row_norms
 from .owned import incoming_axes, named_parameters
+from .tensor import raw
 
 
 class AnySchedule(Protocol):
@@ -149,7 +150,8 @@ class SGD:
     Raises
     ------
     ValueError
-        If a norm is not positive, a factor is negative or not finite, or a name is none of `named_parameters(owner)`;
+        If `owner` has no parameters, a norm is not positive, a factor is negative or not finite, or a name is none of
+        `named_parameters(owner)`;
         or if max-norm is wanted of kernels in a bare list, which does not say which of their axes are a unit's.
     """
 
@@ -161,6 +163,11 @@ class SGD:
         rate_factors: Mapping[str, float] | None = None,
     ) -> None:
         named, axes = named_parameters(owner), incoming_axes(owner)
+        if not named:
+            raise ValueError(
+                f"nothing to train in a {type(owner).__name__}: wanted a list of Tensors, or an object that keeps "
+                "its layers and Tensors in attributes"
+            )
         self.parameters, self.schedule = list(named.values()), schedule
         self.max_norm = dict(max_norm) if isinstance(max_norm, Mapping) else max_norm
         self.rate_factors = dict(rate_factors or {})
@@ -188,6 +195,7 @@ class SGD:
 
         Momentum and `LinearSchedule` go by the `epoch`, counted from 1: a loop of one's own has to pass it.
         """
+        gradients = [raw(g) for g in gradients]  # of a second-order objective they are Tensors
         wanted, given = [p.shape for p in self.parameters], [g.shape for g in gradients]
         if wanted != given:
             raise ValueError(f"one gradient of its shape for each parameter: wanted {wanted}, got {given}")

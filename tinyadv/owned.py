@@ -236,12 +236,30 @@ def incoming_axes(owner: Any) -> dict[str, tuple[int, ...]]:
 
     A layer says so by an attribute `incoming_axes`, by the names of its own parameters: `{"W": 0}` for W
     `(inputs, units)`, `{"W": (0, 1, 2)}` for kernels `(height, width, channels, units)`. Max-norm is what asks.
+
+    Raises
+    ------
+    ValueError
+        If a layer says so of what it does not have, or of an axis that is not there.
     """
-    found: dict[str, tuple[int, ...]] = {}
-    for path, value in [("", owner), *((f"{path}.", value) for path, value, _, _ in walk(owner, plain=False))]:
-        if not isinstance(value, _NAMED) and isinstance(axes := getattr(value, "incoming_axes", None), dict):
-            found |= {f"{path}{name}": (a,) if isinstance(a, int) else tuple(a) for name, a in axes.items()}
-    return found
+    held = [(path, value) for path, value, _, _ in walk(owner, plain=False)]
+    tensors = {path: value for path, value in held if isinstance(value, Tensor)}
+    along: dict[int, tuple[int, ...]] = {}  # of a Tensor, under whichever names it is kept
+    for path, layer in [("", owner), *((f"{path}.", value) for path, value in held)]:
+        if isinstance(layer, _NAMED) or not isinstance(axes := getattr(layer, "incoming_axes", None), dict):
+            continue
+        for name, a in axes.items():
+            if (W := tensors.get(f"{path}{name}")) is not None:
+                along[id(W)] = _axes_of(W, f"{path}{name}", (a,) if isinstance(a, int) else tuple(a))
+            elif not hasattr(layer, name.partition(".")[0]):
+                raise ValueError(f"incoming_axes of a {type(layer).__name__} names {name!r}, which it does not have")
+    return {name: along[id(p)] for name, p in named_parameters(owner).items() if id(p) in along}
+
+
+def _axes_of(W: Tensor, path: str, axes: tuple[int, ...]) -> tuple[int, ...]:
+    if not all(-W.ndim <= a < W.ndim for a in axes):
+        raise ValueError(f"incoming_axes of {path}, of shape {W.shape}, are some of its axes; got {axes}")
+    return tuple(a % W.ndim for a in axes)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -251,14 +269,21 @@ def incoming_axes(owner: Any) -> dict[str, tuple[int, ...]]:
 def named_state(owner: Any) -> dict[str, Array]:
     """Arrays that a network, a layer or any object keeps beside its parameters, by path: running means, for instance.
 
-    Arrays that a function or a tuple holds are constants: they belong to the description.
+    Arrays that a function or a tuple holds are constants: they belong to the description. ValueError if two arrays, or
+    an array and a parameter, have the same name.
     """
     found: dict[str, Array] = {}
     ids: set[int] = set()
+    names: list[str] = []
     for path, value, holder, _ in walk(owner, plain=False):
         if is_array(value) and id(value) not in ids and not isinstance(holder, _CONSTANT):
             ids.add(id(value))
+            names.append(path)
             found[path] = value
+        elif isinstance(value, Tensor) and value.op is None:
+            names.append(path)
+    if twice := [name for name in found if names.count(name) > 1]:
+        raise ValueError(f"two arrays have the name {twice[0]}")
     return found
 
 

@@ -19,9 +19,10 @@ ROWS = 2000  # images at a time, so that temporaries stay small
 def contrast(x: Array) -> tuple[Array, Array]:
     """The mean of each image x `(N, D)`, and the L2 norm of what is left without it, both `(N, 1)`.
 
-    A norm below 1e-8 counts as 1: an image of one colour has no contrast to divide by.
+    A norm below 1e-8 counts as 1: an image of one colour has no contrast to divide by. ValueError unless x is such rows
+    of floating point numbers.
     """
-    xp = array_module(x)
+    xp = array_module(_checked(x))
     mean = x.mean(axis=1, keepdims=True)
     norm = xp.sqrt(((x - mean) ** 2).sum(axis=1, keepdims=True))
     return mean, xp.where(norm < 1e-8, xp.ones_like(norm), norm)

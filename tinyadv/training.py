@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .backend import Array, Generator, array_module, as_array, full_like, generator, to_device
-from .losses import targets
+from .losses import check_targets, targets
 from .ops import broadcast_to
 from .optim import SGD
 from .owned import (
@@ -162,7 +162,7 @@ def train(
         validation gives an "epoch" or a "loss"; after any in which the model got other parameters, by another layer,
         say.
     StorageError
-        If the checkpoint is damaged or another training's.
+        If the checkpoint is damaged or another training's, or its log has other figures than validation gives.
     DivergedError
         If J, or a parameter, is no longer finite; the last checkpoint stays, and is named.
     """
@@ -181,6 +181,8 @@ def train(
         )
     if stopping:
         _check_stopping(stopping, state.log[-1] if state.log else _figures(model, validate))
+    if state.log and len(state.log) < epochs and not _exhausted(state, stopping):
+        _check_same_figures(checkpoint, state.log[-1], _figures(model, validate))
     progress.begin(title, epochs, len(state.log))
     saved = time.monotonic()
     with closing(progress):  # also when interrupted: a bar left running spoils the terminal
@@ -209,8 +211,13 @@ def mean_objective(
 ) -> float:  # fmt: skip
     """The mean of an objective over x `(N, D)` with dropout on, without any update: what training minimises.
 
-    The masks, and whatever else the objective draws, are those of `seed`, the same at every call.
+    The masks, and whatever else the objective draws, are those of `seed`, the same at every call. ValueError if x and y
+    differ in length or are empty, or `batch` is not at least 1.
     """
+    x, y = as_array(x), as_array(y)
+    if len(x) != len(y) or not len(x) or batch < 1:
+        raise ValueError(f"wanted as many inputs as labels, and a batch; got {len(x)}, {len(y)} and batch {batch}")
+    x = array_module(x).ascontiguousarray(x)  # masks are drawn in memory order
     rng, total = generator(seed, "masks of the mean objective"), 0.0
     for start in range(0, len(x), batch):
         rows = slice(start, start + batch)
@@ -232,7 +239,13 @@ def _checked(model: Any, x: Array, y: Array, epochs: int, batch: int, optimiser:
     outputs = broadcast_to(outputs, (len(x), *outputs.shape[1:]))
     model.loss(outputs, y)  # labels that do not fit raise here
     _check_optimiser(model, optimiser)
-    return y if outputs.ndim == 1 else targets(y, outputs).copy()
+    return y if outputs.ndim == 1 else _targets(model, y, outputs).copy()
+
+
+def _targets(model: Any, y: Array, outputs: Array) -> Array:
+    """Labels as targets; those that were given are checked where the model says by its top what they can be."""
+    top = getattr(model, "top", None)
+    return check_targets(targets(y, outputs), top) if top and y.ndim == 2 else targets(y, outputs)
 
 
 def _check_optimiser(model: Any, optimiser: SGD) -> None:
@@ -245,6 +258,15 @@ def _check_stopping(stopping: Stopping | Target, figures: dict[str, float]) -> N
     names = [name for name in figures if name != "epoch"]
     if stopping.quantity not in names:
         raise ValueError(f"stopping watches {stopping.quantity!r}, but training and validation give {', '.join(names)}")
+
+
+def _check_same_figures(checkpoint: object, before: dict[str, Any], now: dict[str, float]) -> None:
+    """StorageError where training and validation give other figures than the log of the checkpoint has."""
+    if before.keys() - {"epoch"} != now.keys():
+        has, gives = (", ".join(sorted(names.keys() - {"epoch"})) for names in (before, now))
+        raise StorageError(
+            f"{checkpoint} has a log of {has}, this training gives {gives}: it goes on with the same alone"
+        )
 
 
 def _figures(model: Any, validate: Validation | None, loss: float = math.nan) -> dict[str, float]:

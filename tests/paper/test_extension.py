@@ -197,3 +197,15 @@ def test_claims_are_listed_in_every_form(tmp_path, form):
         2,
         "tinyadv: wanted at most one of --json, --csv, --markdown and --latex\n",
     )
+
+
+def test_a_file_without_claims_measures_nothing(tmp_path):
+    with pytest.raises(ValueError, match=r"^empty\.toml has no claims"):
+        plan(
+            [],
+            "quick",
+            None,
+            "cpu",
+            tmp_path / "out",
+            extension=Extension("# nothing yet\n", "own_claims", "empty.toml"),
+        )

@@ -24,6 +24,7 @@ PACKAGE = Path(__file__).parents[1]
 APART = {
     "__init__",
     "__main__",
+    "array_type",
     "by_name",
     "cli",
     "explore",

@@ -65,9 +65,12 @@ class Extension:
         Raises
         ------
         ValueError
-            If the claims are not what they should be, or the module cannot be imported or measures none of them.
+            If there are no claims, or they are not what they should be, or the module cannot be imported or measures
+            none of them.
         """
         ids = list(registry.add(self.claims, self.file))
+        if not ids:
+            raise ValueError(f"{self.file} has no claims")
         module = imported("--module", self.module)
         found = collected("measures", module)
         if missing := sorted(set(ids) - found.keys()):

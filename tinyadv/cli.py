@@ -395,7 +395,6 @@ def claims(
         from .paper.claims import add, select
         from .paper.claims import claims as registry
         from .paper.results import committed, load_results, merge
-        from .paper.show import GRADIENT
         from .paper.show.terminal import table
         from .paper.show.text import csv_table, latex_table, markdown_page
 
@@ -428,12 +427,18 @@ def claims(
             console.print("`tinyadv claims ID` says what is measured, and how.", highlight=False)
             return
         for claim in chosen:
-            parts = [claim.claim, claim.definition]
-            parts += [GRADIENT] if claim.rounds else []
-            parts += [f"Has to hold, for every seed: {claim.predicate}"] if claim.predicate else []
-            parts += _cost(results.get(claim.id))
-            paragraphs = [" ".join(part.split()) for part in parts]
-            console.print("", f"{claim.id}, {claim.where}", *paragraphs, sep="\n", markup=False)
+            described = _paragraphs(claim, results.get(claim.id))
+            console.print("", f"{claim.id}, {claim.where}", *described, sep="\n", markup=False)
+
+
+def _paragraphs(claim: Claim, result: Result | None) -> list[str]:
+    """What a claim says, what is measured, and what that has cost."""
+    from .paper.show import GRADIENT
+
+    parts = [claim.claim, claim.definition]
+    parts += [GRADIENT] if claim.rounds else []
+    parts += [f"Has to hold, for every seed: {claim.predicate}"] if claim.predicate else []
+    return [" ".join(part.split()) for part in [*parts, *_cost(result)]]
 
 
 def _cost(result: Result | None) -> list[str]:

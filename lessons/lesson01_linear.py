@@ -158,8 +158,8 @@ def growth(n: int, rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 # %% [markdown]
-# **Predict.** With $n = 100{,}000$ inputs, how much larger is the worst change's effect than that of the strongest of
-# 20 random changes?
+# **Predict.** With $n = 100{,}000$ inputs, how many times larger is the effect of the worst change than the largest
+# effect of 20 random changes?
 #
 # - about 3 times
 # - about 10 times
@@ -193,7 +193,8 @@ if __name__ == "__main__":
 # compares our measurement with the paper. *This lesson* is what you have just computed, *ours* are the project's own
 # longer runs, and *paper* is what the paper says. The row *statement* tells whether the claim holds. Square brackets
 # hold a 95 % confidence interval: with other random numbers or other test images the value could as well have been
-# anywhere in it. The *exponent* is the slope of the line.
+# anywhere in it. The *exponent* is the slope on logarithmic axes; for random signs it is the slope of the typical
+# change, computed by the formula.
 
 # %%
 if __name__ == "__main__":

@@ -161,7 +161,13 @@ def gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> tuple[np
 #
 # <details><summary>Hint 1</summary>
 #
-# Row $n$ of the result is $c_n$ times $w$. `c[:, None]` has the shape `(N, 1)`.
+# Row $n$ of the result is $c_n$ times $w$, with the $c$ of exercise 2. Which shape must $c$ have, so that NumPy makes
+# one row for each image?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `c[:, None]` has the shape `(N, 1)`.
 #
 # </details>
 
@@ -240,7 +246,7 @@ def gap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def check(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, list[float], list[float]]:
-    """Print how far gradients and quotients differ at random weights; the quotients' errors for each step h."""
+    """Print how far gradients and quotients differ at random weights; return the steps h and both quotients' errors."""
     w, b = np.random.default_rng(1).standard_normal(784) / 28, np.array(0.1)
     dw, db = gradients(w, b, x, y)
     dx = input_gradient(w, b, x, y)

@@ -17,10 +17,11 @@ lines on top of the engine, and why it is exact for this model.
 #
 # ## The claims
 #
-# The paper (Goodfellow, Shlens and Szegedy 2015, sections 4 and 5) claims that one gradient is enough to make an
-# adversarial example. Its first case is logistic regression, which tells threes from sevens with an error of 1.6 %. How
-# large is the error once each pixel may move by 0.25? And could another change of that size do more harm? You will
-# predict both, and then see the paper's answers beside ours.
+# An *adversarial example* is an image that was changed a little on purpose, so that a model gets it wrong. The paper
+# (Goodfellow, Shlens and Szegedy 2015, sections 4 and 5) claims that one gradient is enough to make one. Its first case
+# is logistic regression, which tells threes from sevens with an error of 1.6 %. How large is the error once each pixel
+# may move by 0.25? And could another change of that size do more harm? You will predict both, and then see the paper's
+# answers beside ours.
 
 # %%
 from __future__ import annotations
@@ -44,8 +45,8 @@ EPOCHS = {"quick": 10, "lesson": 20, "paper": 100}
 # ## A model to attack
 #
 # The package has logistic regression too. `models.logistic_regression` makes the model of lesson 2, and `train` does
-# what our `descend` did, with *momentum*, which makes it faster and which lesson 5 explains. Called on an array of
-# images, `model(x)` gives their activations as an array.
+# what our `descend` did. It also uses *momentum*, which makes training faster (lesson 5 explains it). Called on an
+# array of images, `model(x)` gives their activations as an array.
 
 
 # %%
@@ -127,7 +128,7 @@ if __name__ == "__main__":
 
 # %%
 def fgsm(model: models.Network, x: np.ndarray, y: np.ndarray, eps: float) -> np.ndarray:
-    """x `(N, D)`, each pixel moved by eps to where the cost of its true label y `(N,)` rises.
+    """x `(N, D)`, each pixel moved by eps in the direction in which the cost of the true label y `(N,)` rises.
 
     Where the gradient is 0, the pixel stays.
     """
@@ -145,7 +146,8 @@ def fgsm(model: models.Network, x: np.ndarray, y: np.ndarray, eps: float) -> np.
 # takes care of one thing more. Its gradients do not carry the factor 1/N of a mean over the batch, so an image's
 # attack cannot depend on the other images of its batch, not even by rounding.)
 #
-# **Predict.** The model errs on about 2 % of the clean images. On how many after FGSM with $\varepsilon = 0.25$?
+# **Predict.** The model errs on about 2 % of the *clean* images, that is, of the images as they were. On how many does
+# it err after FGSM with $\varepsilon = 0.25$?
 #
 # - about 20 %
 # - about 60 %
@@ -212,7 +214,7 @@ if __name__ == "__main__":
 #
 # ## Why it is exact here
 #
-# All changes with $|\eta_i| \le \varepsilon$ for every pixel together are called the *box*. The cost of an image is
+# The set of all changes with $|\eta_i| \le \varepsilon$ for every pixel is called the *box*. The cost of an image is
 # $\zeta(-yz)$, and $\zeta$ only ever rises. So the worst change in the box is the one that raises $-yz$ the most. By
 # lesson 1 this is $-\varepsilon\,y\operatorname{sign}(w)$, which is what FGSM does. So the cost after FGSM *is* the
 # largest that any change in the box can reach.
@@ -284,9 +286,9 @@ if __name__ == "__main__":
     compare("logistic-exact", {"loss_difference": gap}, holds=no_worse and gap <= 1e-9)
 
 # %% [markdown]
-# For this model the fast method is the exact answer. That will not stay so: a network with *hidden* layers, which stand
-# between its input and its output, is not linear, and then FGSM is only the answer of its linear approximation. Part of
-# the paper's argument is that this is close enough.
+# For this model the fast method is the exact answer. That will not stay so. Deeper networks have *hidden* layers
+# between their input and their output, and are not linear. For such a network FGSM finds only the worst change of its
+# linear approximation. Part of the paper's argument is that this is close enough.
 #
 # ## To think about
 #

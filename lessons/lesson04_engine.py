@@ -137,8 +137,8 @@ def operation(forward, backward, name=""):
 #
 # ## Exercise 1 (easy): the product of matrices
 #
-# Write both sums as products of matrices. Use `@` and `.T` only: these work for arrays and for Tensors alike, and we
-# need both.
+# Return both gradients, $\partial L/\partial a$ and $\partial L/\partial b$, in this order, with the sums written as
+# products of matrices. Use `@` and `.T` only: these work for arrays and for Tensors alike, and we need both.
 
 
 # %%
@@ -196,8 +196,8 @@ def unbroadcast(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 #
 # Look at the backward parts. They use *operations*, not NumPy's functions. Given arrays they compute arrays. Given
 # Tensors they compute a gradient that remembers how it was computed, so that it can be differentiated again. A
-# backward part that read a Tensor's `.data` would still give the right gradient. But its derivative would be silently
-# wrong, because what was read counts as a constant.
+# backward part that read a Tensor's `.data` would still give the right gradient. But the derivative of this gradient
+# would be wrong, without any error message, because what was read counts as a constant.
 
 
 # %%
@@ -272,10 +272,11 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Exercise 3 (hard): backwards through all of them
 #
-# Write `grad`. Keep a dictionary from each Tensor to the sum of the parts that it has been given so far. With
-# `create_graph=False` everything is done with plain arrays. With `create_graph=True` the backward parts are given
-# Tensors instead, and that is the only difference: the gradients are then Tensors with a history of their own. A
-# backward part may give the same array to two arguments. So never change a sum in place, as `+=` does: make a new one.
+# Write `grad`. It returns a list with the gradient for each Tensor of `xs`, in their order. Keep a dictionary from each
+# Tensor to the sum of the parts that it has been given so far. With `create_graph=False` everything is done with plain
+# arrays. With `create_graph=True` the backward parts are given Tensors instead, and that is the only difference: the
+# gradients are then Tensors with a history of their own. A backward part may give the same array to two arguments. So
+# never change a sum in place, as `+=` does: make a new one.
 #
 # <details><summary>Hint 1</summary>
 #

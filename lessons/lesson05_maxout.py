@@ -13,7 +13,7 @@ them, max-norm after each update. Its gradients must be the engine's, also where
 #
 # - work out the gradient of a softmax layer, a linear layer and a maxout layer;
 # - say what dropout and max-norm do, and where they enter the gradient;
-# - train a deep network with five rules of a line or two, without any engine.
+# - train a deep network with five short rules, without any engine.
 #
 # ## The claim
 #
@@ -43,10 +43,10 @@ LIMIT = 1.9365  # the longest that a row of weights may become (see max-norm), a
 # ## A linear layer
 #
 # A network is a chain of *layers*. The first gets the pixels; each later one gets the numbers that the layer below it
-# computed. Every layer begins with a linear step, $a = x W^\top + b$, with an input $x$ of shape `(N, D)`, and $W$ of
-# shape `(U, D)`: N images of D numbers each, and each of the U units has its weights in a row. On the way back, what
-# comes later gives us $g = \partial J/\partial a$, of shape `(N, U)`. $J$ is the cost. Lesson 4 has the rules for a
-# product of matrices, for a transposed matrix, and for a bias that was repeated N times.
+# computed. Every layer begins with a linear step, $a = x W^\top + b$. The input $x$ has the shape `(N, D)`: a row of D
+# numbers for each of N images. The weights $W$ have the shape `(U, D)`: a row for each of the U units. Let $J$ be the
+# cost. On the way back, the steps after this one give us $g = \partial J/\partial a$, of shape `(N, U)`. Lesson 4 has
+# the rules for a product of matrices, for a transposed matrix, and for a bias that was repeated N times.
 #
 # ## Exercise 1 (easy): a linear layer backwards
 #
@@ -76,12 +76,14 @@ def linear_backward(g: np.ndarray, x: np.ndarray, W: np.ndarray) -> tuple[np.nda
 # otherwise. The mask is a constant, so on the way back $g$ is multiplied by the same mask.
 #
 # At test time nothing is dropped. Then the next layer would suddenly see larger sums. So what was kept is divided by
-# `keep` during training, and the mean stays the same. The authors kept half of the hidden units and divided. Of the
-# pixels they kept 0.8 and did not divide, so the sums of the first layer are indeed larger at test time.
+# `keep` during training, and the mean stays the same. The authors kept half of the *hidden* units (those below the top)
+# and divided. They kept 80 % of the pixels and did not divide, so the sums of the first layer are indeed larger at test
+# time.
 #
 # ## Exercise 2 (easy): a mask
 #
-# Draw a mask in float32, with or without `rescale`. Draw from `rng`, each entry independently of the others.
+# Return a mask in float32: an entry is 1 with the probability `keep`, and 0 otherwise. If `rescale` is true, the
+# entries that are kept are `1 / keep` instead of 1. Draw from `rng`, each entry independently of the others.
 
 
 # %%
@@ -162,14 +164,15 @@ def softmax_cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarr
 # %% [markdown]
 # ## A maxout layer
 #
-# A *maxout* unit has several linear pieces, and gives the largest of them: $h_{nu} = \max_p a_{npu}$ for image $n$,
-# unit $u$ and piece $p$. (Here $p$ counts pieces; it is no probability.) So $a$ has the shape `(N, P, U)` and $h$ the
-# shape `(N, U)`. The unit can learn its own shape: with two pieces it can have one bend, with five up to four bends.
+# A *maxout* unit has several *pieces*, each with weights and a bias of its own, and gives the largest of them:
+# $h_{nu} = \max_p a_{npu}$ for image $n$, unit $u$ and piece $p$. (Here $p$ counts pieces; it is no probability.) So
+# $a$ has the shape `(N, P, U)` and $h$ the shape `(N, U)`. The unit can learn its own shape: along a line, two pieces
+# can have one bend, and five up to four bends.
 #
 # The layer above gives us $g = \partial J/\partial h$, of shape `(N, U)`. How does $h$ change with its pieces? If one
 # piece is the largest, $h$ moves with it alone: the slope for this piece is 1, and for the others it is 0. If two
 # pieces *tie* for the largest, there is no derivative. If we gave the whole $g$ to both, it would count twice. Take two
-# pieces that are always equal, to the same $a$: then $h = \max(a, a) = a$ has the slope 1, not 2. Our rule is that the
+# pieces that always have the same value $a$: then $h = \max(a, a) = a$ has the slope 1, not 2. Our rule is that the
 # *first* of the winners gets all of $g$.
 #
 # ## Exercise 4 (medium): maxout backwards
@@ -213,9 +216,15 @@ def maxout_backward(g: np.ndarray, a: np.ndarray) -> np.ndarray:
 # ## Exercise 5 (medium): max-norm
 #
 # Return a new array in which every row that is too long is scaled back; leave `W` itself as it is. A row of zeros must
-# stay a row of zeros, not become NaN.
+# stay a row of zeros, not become NaN ("not a number", the result of 0/0).
 #
 # <details><summary>Hint 1</summary>
+#
+# `W` may have two axes or more. The length of a row needs a sum over the *last* axis; with `keepdims=True` it fits
+# `W`. When would $c/\lVert w\rVert_2$ divide by 0?
+#
+# </details>
+# <details><summary>Hint 2</summary>
 #
 # The factor is $c$, divided by the larger of $\lVert w\rVert_2$ and $c$: then nothing is divided by 0, and a short row
 # has a factor of 1.
@@ -376,9 +385,8 @@ if __name__ == "__main__":
 # - in jumps
 
 # %% [markdown]
-# Here are two units of the first layer. Each dashed line is a piece: on a straight way through the images, the value of
-# a linear piece is a straight line. The unit, the solid line, follows the largest one, and bends where the winner
-# changes.
+# Here are two units of the first layer. Each dashed line is a piece: on a straight way through the images, its value is
+# a straight line. The unit, the solid line, follows the largest piece, and bends where the winner changes.
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ range, how straight a deep network's logits are on the way, and an attack that t
 #
 # ## The claims
 #
-# The paper (Goodfellow, Shlens and Szegedy 2015, section 4) attacks the MNIST test images by FGSM with $\varepsilon =
-# 0.25$, on softmax regression, a single linear layer with softmax on top, and on a maxout network, which is not linear
-# even before the softmax. How often is each of them wrong then, and how sure of its mistakes? The paper also says that
-# turning an image by a small angle towards the gradient works too. Its figure 4 (section 8) shows how the logits of a
-# maxout network change along the line $x + \varepsilon\operatorname{sign}(\nabla_x J)$.
+# The paper (Goodfellow, Shlens and Szegedy 2015, section 4) attacks two models by FGSM with $\varepsilon = 0.25$ on the
+# MNIST test images. One is *softmax regression*: a single linear layer with softmax on top. The other is a maxout
+# network, which is not linear even before the softmax. How often is each of them wrong then, and how sure is it of its
+# mistakes? The paper also says that turning an image by a small angle towards the gradient works too. Its figure 4
+# (section 8) shows how the logits of a maxout network change along the line
+# $x + \varepsilon\operatorname{sign}(\nabla_x J)$.
 
 # %%
 import math
@@ -158,7 +159,8 @@ def predicted_rise(g: np.ndarray, eps: float) -> np.ndarray:
 #
 # Now walk along a line. Each logit is straight until some unit's winner changes. At that point the old and the new
 # winner are equal, so the logit does not jump; it only gets another slope: a kink. Such a function is called
-# *piecewise linear*, and a stretch of the line without a kink is a *linear piece*.
+# *piecewise linear*, and a stretch of the line without a kink is a *linear piece*. (Do not mix this up with the pieces
+# of a maxout unit, of which it takes the largest.)
 #
 # ## Exercise 3 (medium): count the pieces
 #
@@ -253,8 +255,8 @@ if __name__ == "__main__":
 #
 # Below the curves are images on the line, each with its $\varepsilon$ and the network's answer. The network has an
 # opinion about every one of them. Uphill it is right only near $\varepsilon = 0$. The table says how often it is right
-# on each side of 0, on average over the hundred fours. (Here too the rows that do not say so are about the gradient of
-# the paper's software.)
+# on each side of 0, on average over the hundred fours. (Here too the rows without the words "exact gradient" are about
+# the gradient of the paper's software.)
 #
 # ## How much does the cost rise?
 #
@@ -266,9 +268,9 @@ if __name__ == "__main__":
 # $$\frac{dJ}{d\varepsilon} = \sum_k p_k s_k - s_y, \qquad
 # \frac{d^2 J}{d\varepsilon^2} = \sum_k p_k s_k^2 - \Bigl(\sum_k p_k s_k\Bigr)^2 \ge 0 .$$
 #
-# The curvature is the variance of the slopes under $p$, so it is never negative: within a piece, $J$ bends upwards and
-# lies above its tangent. For softmax regression, which is a single piece, the cost therefore rises by *at least* what
-# the tangent promises.
+# The curvature is the variance of the slopes under $p$, so it is never negative: within a linear piece, $J$ bends
+# upwards and lies above its tangent. For softmax regression, which is a single linear piece, the cost therefore rises
+# by *at least* what the tangent promises.
 #
 # Now compare three costs at $x + \varepsilon\operatorname{sign}(g)$: the real one; what the tangent of $J$ promises;
 # and the cost of logits that just go on straight, $z + \varepsilon s$. If the third is near the first, the network is
@@ -329,10 +331,10 @@ if __name__ == "__main__":
 #
 # ## Exercise 4 (hard): the rotation
 #
-# Turn each row of $x$ by an angle towards its row of $g$. Where a row of $g$ is 0, the image stays as it is. (You may
-# assume that no row of $x$ is 0, and that no other row of $g$ is a multiple of its $x$: then $v$ is not 0.) Beware of
-# rounding: a network that is sure has so small a gradient that float32 rounds the *squares* of its entries to 0.
-# Multiplying $g$ by a positive number does not change $u$, so scale each row of $g$ first.
+# Return $x$ with each row turned by `angle`, in radians, towards its row of $g$. Where a row of $g$ is 0, the image
+# stays as it is. (You may assume that no row of $x$ is 0, and that no other row of $g$ is a multiple of its $x$: then
+# $v$ is not 0.) Beware of rounding: a network that is sure has so small a gradient that float32 rounds the *squares* of
+# its entries to 0. Multiplying $g$ by a positive number does not change $u$, so scale each row of $g$ first.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -342,7 +344,7 @@ if __name__ == "__main__":
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Every number that belongs to an image ($g^\top x$, $x^\top x$, $\lVert v\rVert_2$) is a sum with `axis=1,
+# Every number that belongs to an image ($g^\top x$, $x^\top x$, $\lVert v\rVert_2^2$) is a sum with `axis=1,
 # keepdims=True`.
 #
 # </details>
@@ -406,7 +408,7 @@ if __name__ == "__main__":
         axes.legend(frameon=False)
 
 # %% [markdown]
-# Where the dashed line crosses 50 % is the answer. So the attack need not be the step
+# The answer is the angle at which the dashed line crosses 50 %. So the attack need not be the step
 # $\varepsilon\operatorname{sign}(g)$: turning works too, because it also moves the image to where the gradient says
 # that the cost rises.
 #
@@ -414,9 +416,9 @@ if __name__ == "__main__":
 #
 # The caption of the paper's figure 4 says that the right class is found only on a thin *manifold* around the data: a
 # thin, curved piece of space. Our table of figure 4 has a row for each side of $\varepsilon = 0$. Take the rows of the
-# exact gradient: which side fits the caption, and why does the other not? In the column *ours*, of a network that was
-# trained for long, the rows of the software's gradient fit on both sides. That gradient starts from a rounded $p - t$
-# (lesson 5). What may it lack where the network is sure?
+# exact gradient: which side fits the caption, and why does the other not? Now take the rows of the software's gradient,
+# in the column *ours* (a network that was trained for long): they fit the caption on both sides. That gradient starts
+# from a rounded $p - t$ (lesson 5). What may it lack where the network is sure?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: $\varepsilon > 0$ raises the cost of the true class, and that class soon loses;

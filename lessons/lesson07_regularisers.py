@@ -352,9 +352,9 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Left: each dot is a training image. L1 decay charges all of them the same; the attack charges those with a large
-# margin almost nothing. Right: the effective coefficient during training, divided by $\varepsilon$, which is the mean
-# of $s$. With a small $\varepsilon$ it falls at once. With $\varepsilon = 0.25$ it stays high, because many images are
-# wrong after the attack, and for those the penalty does not fade.
+# margin almost nothing. Right: the effective coefficient during training, divided by $\varepsilon$. This ratio is the
+# mean of $s$. With a small $\varepsilon$ it falls at once. With $\varepsilon = 0.25$ it stays high, because many images
+# are wrong after the attack, and for those the penalty does not fade.
 #
 # ## Maxout networks
 #

@@ -64,7 +64,7 @@ WINDOW = 9  # the side, in pixels, of the window in which we look for a filter's
 # But where the gradient is not exactly 0, an entry of $\tilde x$ is $x_i + \varepsilon$ or $x_i - \varepsilon$. A small
 # enough change of $\theta$ leaves the signs as they are, so these entries do not move. So if no entry of the gradient
 # is exactly 0, the second term is 0, and taking the attacked images as a *constant* is no approximation: it is the
-# derivative. What such a training step lacks is foresight. It makes today's examples cheaper, and does not know which
+# derivative. But such a training step does not look ahead. It makes today's examples cheaper, and does not know which
 # examples tomorrow's network will be given.
 #
 # **Whom to attack.** Training uses dropout (lesson 5). Does the attacker see the network with this batch's masks, or
@@ -137,8 +137,8 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Neither. The paper's gain of 0.1 percentage points is ten of 10,000 images, after hundreds of epochs. After a short
-# training chance moves an error of 3 % by 0.3 points in each direction, so a difference of 0.1 points could not be seen
-# at all.
+# training, chance alone moves an error of 3 % by 0.3 points in each direction, so a difference of 0.1 points could not
+# be seen at all.
 #
 # ## Who fools whom?
 #

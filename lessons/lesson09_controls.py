@@ -153,14 +153,14 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Control 2: through the attack
 #
-# Lesson 8 found two terms in the gradient of the attacked half,
+# Lesson 8 found two terms in the gradient of the attacked cost,
 #
 # $$\frac{d}{d\theta} J(\theta, \tilde x(\theta)) = \frac{\partial J}{\partial\theta}(\theta, \tilde x)
 # + \Bigl(\frac{\partial\tilde x}{\partial\theta}\Bigr)^{\!\top} v, \qquad v = \nabla_{\tilde x} J(\theta, \tilde x) ,$$
 #
 # and with the sign in $\tilde x$ the second is 0. Now leave the sign out, but keep FGSM's Euclidean length,
 # $c = \varepsilon\sqrt D$. The *scaled gradient* is the attack $\tilde x = x + c\,g/\lVert g\rVert_2$. It has a
-# derivative, so the second term is alive: training can look ahead to how the attack will change.
+# derivative, so the second term is no longer 0: training can look ahead to how the attack will change.
 #
 # That term contains $\partial g/\partial\theta$, where $g$ is itself a gradient: a matrix of *second* derivatives,
 # with a row for each pixel and a column for each weight. For lesson 5's network with 240 units it has about a billion
@@ -175,8 +175,8 @@ if __name__ == "__main__":
 #
 # ## Exercise 2 (medium): a product with second derivatives
 #
-# First without a network, where only one thing is differentiated twice. For a function $f$ from a Tensor to one number,
-# let $g = \nabla_x f$, and let $H$ be the matrix of second derivatives of $f$ at $x$, that is
+# First without a network: here both derivatives are with respect to the same $x$. For a function $f$ from a Tensor to
+# one number, let $g = \nabla_x f$, and let $H$ be the matrix of second derivatives of $f$ at $x$, that is
 # $\partial g/\partial x$. It is symmetric. Return $H v$, as an array, without forming $H$.
 #
 # <details><summary>Hint 1</summary>
@@ -219,8 +219,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Exercise 3 (hard): the objective through the attack
 #
-# Write the adversarial objective of lesson 8 with the scaled gradient as its attack, $\tilde x = x + \varepsilon\sqrt
-# D\,g/\lVert g\rVert_2$ for each image, and with the gradient taken *through* $g$.
+# Return the adversarial objective of lesson 8, as a number, and its gradients for `parameters(model)`. Now the attack
+# is the scaled gradient, $\tilde x = x + \varepsilon\sqrt D\,g/\lVert g\rVert_2$ for each image, and the gradients go
+# *through* $g$.
 #
 # - Each image has its own $g$ and its own length: the square root of `(g * g).sum(axis=1, keepdims=True)`. `ops.sqrt`
 #   is the square root for Tensors. The length depends on $\theta$ too. If you compute it from `g` with operations, the
@@ -231,8 +232,8 @@ if __name__ == "__main__":
 #
 # <details><summary>Hint 1</summary>
 #
-# Start from your solution of lesson 8. Only the lines of the attack change: `grad` of the cost with respect to
-# `Tensor(x)`, which `attacks.fgsm` may have hidden, and the line that makes `x_adv`.
+# Start from your solution of lesson 8. Only the lines of the attack change: the one that calls `grad` with respect to
+# `Tensor(x)`, and the one that makes `x_adv`. (If you called `attacks.fgsm` there, write these two lines out first.)
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -304,13 +305,13 @@ if __name__ == "__main__":
 # %% [markdown]
 # First look at the clean errors. A network that guesses among ten classes is wrong on 90 %. In the quick profile the
 # one trained through the scaled gradient is no better than that: its training *diverged*. The costs above say so.
-# Guessing costs $\log 10 = 2.3$, and its $J$ is a hundred times that. It learned for about 150 steps; then the
-# gradient grew until a step threw the weights far away, and it never came back. The second term is what does it: with
-# $g$ as a constant, the same training succeeds. None of the other errors of such a network means anything.
+# Guessing costs $\log 10 = 2.3$, and the $J$ of this network is a hundred times as large. It learned for about 150
+# steps; then the gradient grew until a step threw the weights far away, and it never came back. The second term is the
+# cause: with $g$ as a constant, the same training succeeds. None of the other errors of such a network means anything.
 #
 # The network of our longer runs (the column *ours*) is wrong on fewer clean images. Compare its clean error with its
-# error under FGSM. Where the second is *smaller*, the network reads the label off the attack. And where both errors
-# under PGD are near 100 %, neither network resists, and it says nothing which of them is higher.
+# error under FGSM. Where the second is *smaller*, the network reads the label off the attack. And where the errors of
+# both networks under PGD are near 100 %, neither network resists, and it does not matter which error is higher.
 #
 # ## Control 3: hidden layers
 #
@@ -324,14 +325,18 @@ if __name__ == "__main__":
 #
 # **Why the last layer underfits.** Above the last hidden layer there is only softmax regression,
 # $z_k = w_k^\top h + b_k$. Whatever $h$ is, FGSM can move the difference of two logits, $z_k - z_y$, by up to
-# $\varepsilon\lVert w_k - w_y\rVert_1$. Above the first hidden layer the second could learn to bend away from such a
-# change. Above the last there is no unit that could. It can still answer by growing. But when training starts, its
-# activations are far smaller than $\varepsilon$: the perturbation hides what they say, and learning may not even begin.
+# $\varepsilon\lVert w_k - w_y\rVert_1$. If the first hidden layer is perturbed, the second one could learn to bend away
+# from such a change. Above the last hidden layer no unit could. The last layer can still answer by growing. But when
+# training starts, its activations are far smaller than $\varepsilon$: the perturbation hides what they say, and
+# learning may not even begin.
 #
 # ## Exercise 4 (hard): the objective with a perturbed hidden layer
 #
+# Return the objective $\alpha J + (1 - \alpha) J'$ and its gradients for `parameters(model)`. Here $J$ is the clean
+# cost, and $J'$ the cost with the outputs of layer number `layer` perturbed; both are computed with masks.
+#
 # `model(x, after={i: f})` puts a function `f` of yours behind layer number `i`. It is given the layer's outputs, and
-# what it returns goes on to the next layer. You need it twice:
+# what it returns goes on to the next layer. For $J'$ you need it twice:
 #
 # - once without dropout, to get hold of $h$ and take $\nabla_h J$, which then counts as a constant;
 # - once with masks, to add $\varepsilon\operatorname{sign}(\nabla_h J)$ to the outputs of the layer. These outputs
@@ -394,8 +399,8 @@ if __name__ == "__main__":
 # The activations grow, as the paper says; how far depends on how long the network trains. (The *statement* of the table
 # asks for a factor of three. That is our choice: the paper gives no number.) The paper also says that with the last
 # layer perturbed even the *training* error is larger. Compare the last two rows: training this short need not show it.
-# In *ours* the last layer underfits by far, and yet the statement fails: it has to hold for the other perturbation too,
-# which turns the hidden activations, and there the last layer does better than the first.
+# In *ours* the last layer underfits by far. Yet the statement fails, because it has to hold for a second kind of
+# perturbation too, one that turns the hidden activations. With that kind the last layer does better than the first.
 #
 # All networks of this lesson side by side:
 

@@ -19,9 +19,9 @@ them err without confidence, and an attack that aims at confidence.
 #
 # The networks so far are sure of themselves everywhere. The paper (Goodfellow, Shlens and Szegedy 2015, section 7)
 # looks at a kind that is not. A shallow network of *radial basis function* (RBF) units is wrong on 55.4 % of the MNIST
-# test images under FGSM with $\varepsilon = 0.25$. But, the paper says, it is much less sure where it is wrong than on
-# clean images, where its mean confidence is 60.6 %. It never takes Gaussian noise for a digit (appendix). Deep networks
-# of such units resist too, but gradient descent leaves them with a high *training* error.
+# test images under FGSM with $\varepsilon = 0.25$. But, the paper says, it is not sure of these mistakes: its mean
+# confidence is far lower there than the 60.6 % on clean images. It never takes Gaussian noise for a digit (appendix).
+# Deep networks of such units resist too, but gradient descent leaves them with a high *training* error.
 
 # %%
 from __future__ import annotations
@@ -173,9 +173,10 @@ def signal(a: np.ndarray, y: np.ndarray, J: str) -> np.ndarray:
 #
 # $$\delta^\top\beta d + d^\top\beta\delta = \delta^\top(\beta + \beta^\top)\,d ,$$
 #
-# up to a term of second order. An image $x_n$ moves its differences from all centres. A centre $\mu_k$ moves the
-# differences of all images, with the opposite sign. And since $d^\top\beta d = \sum_{ij}\beta_{ij}d_i d_j$, its slope
-# for the entry $\beta_{ij}$ is $d_i d_j$. With $g_{nk} = \partial J/\partial a_{nk}$ this gives
+# up to a term of second order. If an image $x_n$ changes, its differences from all centres change by the same amount.
+# If a centre $\mu_k$ changes, the differences of all images from it change, with the opposite sign. And the slope of
+# $d^\top\beta d = \sum_{ij}\beta_{ij}d_i d_j$ for the entry $\beta_{ij}$ is $d_i d_j$. With
+# $g_{nk} = \partial J/\partial a_{nk}$ this gives
 #
 # $$\frac{\partial J}{\partial x_n} = -\sum_k g_{nk}(\beta_k + \beta_k^\top)\,d_{nk}, \qquad
 # \frac{\partial J}{\partial \mu_k} = \sum_n g_{nk}(\beta_k + \beta_k^\top)\,d_{nk}, \qquad
@@ -270,18 +271,18 @@ if __name__ == "__main__":
 #
 # ## Why errors come without confidence
 #
-# The trained $\beta_k$ are diagonal, with positive entries $\beta_{ki}$. Move each pixel by $\varepsilon s_i$ with
-# $s_i$ either $1$ or $-1$. Then $a_k = -\sum_i\beta_{ki}d_{ki}^2$ changes, exactly, by
+# The trained $\beta_k$ are diagonal, with positive entries $\beta_{ki}$. Move each pixel by $\varepsilon r_i$ with
+# $r_i$ either $1$ or $-1$. Then $a_k = -\sum_i\beta_{ki}d_{ki}^2$ changes, exactly, by
 #
-# $$-2\varepsilon\sum_i \beta_{ki} d_{ki} s_i - \varepsilon^2\sum_i\beta_{ki} .$$
+# $$-2\varepsilon\sum_i \beta_{ki} d_{ki} r_i - \varepsilon^2\sum_i\beta_{ki} .$$
 #
 # In a linear unit there is only a term like the first. Over random signs this term is 0 on average, and its typical
 # size grows only like $\sqrt D$ (lesson 1). The second term grows like $D$, and it is always negative: it divides
 # *every* $p_k$ by $e^{\varepsilon^2\sum_i\beta_{ki}}$. So random noise makes this network say "I don't know".
 #
-# FGSM does not aim at a wrong class either. Where the $p_k$ of all wrong classes are tiny, so are the slopes of the
-# first two costs for them; the third cost does not contain them. What is left of $\nabla_x J$ points along
-# $\beta_y (x - \mu_y)$: away from the centre of the right class, and towards no other.
+# FGSM does not aim at a wrong class either. Where the $p_k$ of all wrong classes are tiny, the first two costs have
+# tiny slopes in the $a_k$ of these classes; the third cost does not contain these $a_k$ at all. What is left of
+# $\nabla_x J$ points along $\beta_y (x - \mu_y)$: away from the centre of the right class, and towards no other.
 #
 # **Noise alone.** The appendix of the paper shows networks 10,000 images of pure Gaussian noise, and counts how often a
 # network gives some class a probability of more than half.
@@ -316,7 +317,7 @@ if __name__ == "__main__":
 
 # %%
 def aimed(x: np.ndarray, y: np.ndarray, mu: np.ndarray, beta: np.ndarray, eps: float) -> np.ndarray:
-    """Each image moved to where, within its box, some wrong class has the largest a that any wrong class can reach."""
+    """Each image moved to the point of its box where the wrong class that can be made surest has its largest a."""
     a = metrics.in_batches(lambda part: surest(part, mu, beta, eps), x)
     wrong = np.where(y[:, None] == np.arange(len(mu)), -np.inf, a).argmax(axis=1)
     return mu[wrong].clip(x - eps, x + eps)

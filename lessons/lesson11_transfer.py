@@ -17,8 +17,8 @@ The paper's section 8: examples of one network shown to others, agreement and it
 # ## The claims
 #
 # The paper (Goodfellow, Shlens and Szegedy 2015, sections 2 and 8) says that examples made on one network are often
-# misclassified by others, which have another architecture or were trained on other images. And often they get the
-# *same* wrong class.
+# misclassified by other networks too, even if these have another architecture or were trained on other images. And
+# often the other networks give the *same* wrong class.
 #
 # Take the FGSM examples which a maxout network gets wrong. How often does softmax regression give them the maxout
 # network's wrong class, and how often does an RBF network? And how often, if we count only the examples that this
@@ -383,7 +383,8 @@ if __name__ == "__main__":
 #
 # ## Summary
 #
-# - Examples made on one network fool others, of other shapes and trained on other images, often into the same class.
+# - Examples made on one network fool others, even of another architecture or trained on other images, and often into
+#   the same wrong class.
 # - Agreement is a share of something: say of what, and compare it with chance.
 # - Gradients of different networks have a small but clear common direction. One change per class fools most images.
 #

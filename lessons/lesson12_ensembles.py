@@ -178,7 +178,7 @@ if __name__ == "__main__":
 #
 # ## Exercise 3 (medium): the gradient of $J_z$
 #
-# Work out $\partial J_z/\partial z_{mk}$, for all members, images and classes at once.
+# Return $\partial J_z/\partial z_{mk}$ in an array of shape `(M, N, K)`, for each image's own cost.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -207,7 +207,8 @@ def by_logit(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 #
 # $$\frac{\partial J_p}{\partial z_{mk}} = r_m\,(p_{mk} - t_k), \qquad r_m = \frac{p_{my}}{\sum_j p_{jy}} .$$
 #
-# It weighs each member by how much it still believes in the label. A member that is fooled already is left alone.
+# This cost gives each member the weight $r_m$: the more a member still believes in the label, the larger is its weight.
+# A member that is fooled already is left alone.
 #
 # ## Exercise 4 (hard): the gradient of $J_p$
 #
@@ -245,9 +246,9 @@ def by_probability(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 # %% [markdown]
-# The third gradient is each member's $p - t$. From the logits back to the input is the engine's work: it starts at each
-# member's own $\partial J/\partial z_m$, and the gradients of the input add up over the members. (`grad` starts from 1,
-# or from the `cotangent` that it is given, which is the $g$ of lesson 4.)
+# The third gradient is each member's $p - t$. The engine does the rest, from the logits back to the input: it starts at
+# each member's own $\partial J/\partial z_m$, and the gradients for the input add up over the members. (Lesson 4 began
+# the way back with $g = 1$. The argument `cotangent` of `grad` is another $g$ to begin with.)
 
 
 # %%

@@ -119,7 +119,7 @@ if __name__ == "__main__":
 #
 # ## Exercise 2 (medium): logits on noise
 #
-# Work out the means, the standard deviations and the covariances of the logits, from $W$ and $b$ alone.
+# Return the means, the standard deviations and the covariances of the logits, in this order, from $W$ and $b$ alone.
 #
 # <details><summary>Hint 1</summary>
 #

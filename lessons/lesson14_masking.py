@@ -49,8 +49,8 @@ NAMES = ("naive", "adversarially trained")
 # %% [markdown]
 # ## An attack that does not know the label
 #
-# FGSM uses the true label $y$. An attacker may not know it, and take the network's own answer instead. On images that
-# the network gets right both are the same attack. An image that it gets wrong is pushed away from the wrong class,
+# FGSM uses the true label $y$. An attacker who does not know it can take the network's own answer instead. On images
+# that the network gets right both are the same attack. An image that it gets wrong is pushed away from the wrong class,
 # and may end up right.
 #
 # ## Exercise 1 (easy): FGSM away from the network's own answer
@@ -185,7 +185,7 @@ def direction(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 # %%
 def step(model: models.Network, x: np.ndarray, y: np.ndarray, c: float, by_direction: bool) -> np.ndarray:
-    """The sign of the input gradient when all logits are multiplied by c, by `direction` or by the gradient of J."""
+    """The sign of the input gradient if all logits are c times as large: by `direction`, or by the gradient of J."""
     X = Tensor(x)
     Z = c * model(X)
     # grad goes backwards from its cotangent, the g of lesson 4 (1 if none is given)
@@ -251,8 +251,8 @@ if __name__ == "__main__":
 #   which.)
 # - **FGSM ≥ transfer**, and **PGD ≥ transfer.** An attacker who sees the network beats one who brings another network's
 #   examples. In the paper it is not so: 17.9 % against 19.6 %.
-# - **FGSM ≥ FGSM with the predicted label.** If it is the other way round, or if FGSM fools the network less often than
-#   no attack does, the label *leaks*: the network has learned to read $y$ off perturbations that depend on $y$ (Kurakin
+# - **FGSM ≥ FGSM with the predicted label.** If it is the other way round, or if the error under FGSM is below the
+#   clean error, the label *leaks*: the network has learned to read $y$ off perturbations that depend on $y$ (Kurakin
 #   and others 2017).
 # - **Hardly any gradient is exactly 0.** Where it is, FGSM does not move.
 #
@@ -266,8 +266,9 @@ if __name__ == "__main__":
 #
 # ## Exercise 4 (medium): what is suspicious
 #
-# Return the pairs of `ORDER` whose two attacks were both tried, if the weaker one fools the network on *more* images
-# than the stronger; each with its score.
+# `ORDER`, below, lists pairs of attacks, the stronger first. Go through it in order, and leave out pairs of which an
+# attack was not tried. Return a list with `(stronger, weaker, score)` for each pair whose *weaker* attack fools the
+# network on more images than the stronger.
 #
 # <details><summary>Hint 1</summary>
 #

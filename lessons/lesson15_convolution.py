@@ -96,7 +96,7 @@ if __name__ == "__main__":
 #
 # The result of a convolution is nearly as large as the image, and a network makes many of them. *Max-pooling* keeps the
 # largest value of each window of `size` by `size` pixels, and moves the window by `stride` pixels. The result is
-# smaller, and it matters less exactly where an edge is. A window may stick out of the image at the right or at the
+# smaller, and the exact place of an edge matters less. A window may stick out of the image at the right or at the
 # bottom: then take the largest of the pixels that lie inside.
 #
 # ## Exercise 2 (medium): max-pooling
@@ -156,6 +156,12 @@ if __name__ == "__main__":
 # first row, then those of its second, and so on.
 #
 # <details><summary>Hint 1</summary>
+#
+# Loops over all windows would be slow. Make the matrix column by column: which pixels of the image meet the weight
+# $w_{ij}$, for fixed $i$ and $j$?
+#
+# </details>
+# <details><summary>Hint 2</summary>
 #
 # For fixed $i$ and $j$, column number $i\,J + j$ is the image, shifted: `x[i : i + P, j : j + Q]`, as one long column.
 #
@@ -253,9 +259,10 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Which is cheapest?
 #
-# In a network each of many images $n$ has several numbers for every pixel, its *channels*: C of them (indexed by $c$)
-# go into the convolution, and F (indexed by $f$) come out. Each pair of channels has its own kernel, and the sum runs
-# over the channels too: $y_{pqnf} = \sum_{ijc} x_{p+i,q+j,nc}\,w_{ijcf}$. Count multiplications for one image.
+# In a network an image has several numbers for every pixel, the *channels*. C channels go into a convolution, and F
+# come out. Each pair of an input channel $c$ and an output channel $f$ has its own kernel, and the sum runs over the
+# input channels too. For image number $n$: $y_{pqnf} = \sum_{ijc} x_{p+i,q+j,nc}\,w_{ijcf}$. Count multiplications for
+# one image.
 #
 # - By windows: $P Q \cdot K J \cdot C F$.
 # - By spectra: about $H W \cdot C F$ for the products, times a small number because they are complex. The transforms
@@ -265,8 +272,8 @@ if __name__ == "__main__":
 # The number of these products does not grow with the kernel. With 8 by 8 kernels, as in the paper's network, windows
 # need 64 multiplications for each pixel and each pair of channels; spectra need a few.
 #
-# **Predict.** The second layer of the paper's network: 16 by 16 pixels, padded to 22 by 22, kernels of 8 by 8, 96
-# channels in, 384 out. How many multiplications do spectra need, compared with windows?
+# **Predict.** The second layer of the paper's network: 16 by 16 pixels, filled up with zeros to 22 by 22, kernels of 8
+# by 8, 96 channels in, 384 out. How many multiplications do spectra need, compared with windows?
 #
 # - about as many
 # - about 10 times fewer

@@ -89,11 +89,11 @@ if __name__ == "__main__":
 # %% [markdown]
 # More than half of the convolutions only look at one pixel. They mix channels, and that is cheap.
 #
-# The whole network is three ordinary convolutions, nine inception blocks with max-pooling after every few, a mean over
-# all pixels that are left, and softmax regression on top. After each convolution negative numbers become 0. (Between
-# the first convolutions there is also max-pooling, and twice a normalisation across channels, which we skip here.) In
-# `tinyadv.googlenet` it is hardly longer than that. To the attacks it is a network like any other: `model(x)` takes
-# rows of pixels and gives logits.
+# The whole network is three ordinary convolutions, nine inception blocks with max-pooling after the second and the
+# seventh, a mean over all pixels that are left, and softmax regression on top. After each convolution negative numbers
+# become 0. (Between the first convolutions there is also max-pooling, and twice a normalisation across channels, which
+# we skip here.) In `tinyadv.googlenet` it is hardly longer than that. To the attacks it is a network like any other:
+# `model(x)` takes rows of pixels and gives logits.
 #
 # **Predict.** The weights were trained on pixels from 0 to 255, blue first, minus the mean colour of all photographs.
 # Our pictures have red, green and blue from 0 to 1, and we attack with $\varepsilon = 1/255$. Where must the change of
@@ -195,10 +195,10 @@ if __name__ == "__main__":
 # among many crops of one panda picture, and found one that becomes a gibbon, with 85 %. A figure of that crop alone
 # would be true, and would still mislead: whoever shows an example has to say how it was found.
 #
-# ## Exercise 2 (medium): towards a chosen class
+# ## Exercise 2 (medium): towards a wanted class
 #
-# FGSM climbs the cost of the true class. To arrive at a *chosen* class, go down its cost instead. Take one step that
-# makes the class `target` more probable.
+# FGSM climbs the cost of the true class. To arrive at a *wanted* class (lesson 13), go down its cost instead. Return
+# the images after one step by the sign of the gradient that makes the class `target` more probable.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -229,7 +229,7 @@ if __name__ == "__main__":
         print(f"towards gibbon by {levels}/255: p(gibbon) = {p:.2%}, and the answer is {answer(model, towards)}")
 
 # %% [markdown]
-# One step towards a chosen class is a weaker attack than one step away from the true class. Several small steps, as in
+# One step towards a wanted class is a weaker attack than one step away from the true class. Several small steps, as in
 # lesson 14, reach almost any class.
 #
 # ## Exercise 3 (medium): does it survive being saved?

@@ -163,6 +163,15 @@ def missing() -> str:
     return ""
 
 
+def at_hand() -> str:
+    """A fingerprint of the photographs and of the weights, by which one knows whether they have changed; "" if none."""
+    files = sorted(path for path in (folder() / "photographs").glob("*") if path.is_file())
+    found = sha256()
+    for path in [*files, weights_path()] if files and weights_path().exists() else []:
+        found.update(path.name.encode() + sha256(path.read_bytes()).digest())
+    return found.hexdigest() if files else ""
+
+
 def _from_home(path: Path) -> str:
     """A path as one types it: below one's own folder with ~."""
     home = Path.home()

@@ -266,3 +266,19 @@ def test_a_log_by_columns_leaves_out_networks_that_lack_one():
     del partial[1]["error"]
     found = logged("error", naive=Trained(None, whole, 2), trained=Trained(None, partial, 2))
     assert found == {"naive": {"epoch": [1, 2], "error": [0.5, 0.25]}}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ({"retrain": True, "stop_on": "error"}, ["stopped early and trained again from scratch on all 60,000 images"]),
+        ({"retrain": True, "stop_on": "error", "chosen_with": 0}, []),
+        ({"stage2": True, "stop_on": "error"}, []),
+        ({"objective": "noise", "epochs": 243}, []),
+        ({"objective": "noise", "epochs": 20}, ["noise training for 20 epochs on 50,000 images"]),
+    ],
+)
+def test_another_protocol_than_the_definition_s_is_said(recipe, said):
+    used = {"naive": {"recipe": {"network": "maxout_network", "arguments": {"units": 240}, **recipe}}}
+    found = scale(claims()["fgsm-maxout"], Result("fgsm-maxout", "paper", "cpu", [0], [Measurement({}, networks=used)]))
+    assert [line.partition(", where")[0] for line in found] == said

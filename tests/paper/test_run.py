@@ -1,5 +1,6 @@
 """The main job: errors before any work, results kept the moment they exist, and the same command goes on."""
 
+import json
 import os
 import platform
 import subprocess
@@ -26,7 +27,7 @@ from tinyadv.paper.measure import MEASURES, Measure, appendix, common, section3
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, load_results, save_results, stints
 from tinyadv.paper.run import plan
-from tinyadv.paper.workers import Inline
+from tinyadv.paper.workers import Inline, MeasureTask
 
 VERSIONS = {"python": platform.python_version(), "numpy": np.__version__, "tinyadv": tinyadv.__version__}
 SEVERAL = [  # claims with figures and without, of every kind of network, that take little time
@@ -328,6 +329,36 @@ def test_what_was_measured_for_a_seed_is_not_measured_again(tmp_path, monkeypatc
     monkeypatch.setattr(common, "measuring", lambda *modules: "another")
     run(tmp_path, "rubbish-softmax", seeds=1)
     assert measured == [2, 0]  # another program, another measurement
+
+
+def test_what_depends_on_other_data_at_hand_is_measured_again(tmp_path, monkeypatch):
+    measured, old, there = [], MEASURES["rubbish-softmax"], ["a photograph"]
+
+    def function(lab, seed, **networks):
+        measured.append(there[0])
+        return old.function(lab, seed, **networks)
+
+    function.__module__ = old.function.__module__
+    monkeypatch.setitem(MEASURES, "rubbish-softmax", replace(old, function=function, at_hand=lambda: there[0]))
+    for there[0] in ("a photograph", "a photograph", "another", ""):
+        run(tmp_path, "rubbish-softmax")
+    assert measured == ["a photograph", "another", ""]
+
+
+def test_what_was_measured_on_other_networks_than_planned_is_not_kept(tmp_path, monkeypatch):
+    """As where CIFAR-10 is at a worker of a cluster and not here."""
+    old = MeasureTask.work
+
+    def elsewhere(self, lab):
+        found = json.loads(old(self, lab))
+        found["measurements"][0]["networks"]["softmax"]["hash"] = "another"
+        return json.dumps(found)
+
+    monkeypatch.setattr(MeasureTask, "work", elsewhere)
+    results, failed = attempt(tmp_path, "rubbish-softmax")
+    assert (results, list(failed)) == ({}, ["rubbish-softmax"])
+    assert "on other networks than planned" in failed["rubbish-softmax"]
+    assert not list((tmp_path / "measurements").glob("*"))
 
 
 @pytest.mark.parametrize("damage", ["not JSON", "edited"])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from threadpoolctl import threadpool_info
 
+from tinyadv.datasets import DataError
 from tinyadv.machine import blas_threads
 from tinyadv.models import build
 from tinyadv.paper import fingerprint
@@ -464,3 +466,47 @@ def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path):
         assert err.startswith(f"tinyadv: {said}")
         assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Epochs that another seed's training chooses
+
+
+@pytest.fixture
+def chosen_by_the_first(monkeypatch):
+    """Two seeds of a claim whose networks train for as many epochs as the first seed's training chooses."""
+    large = Recipe(
+        "softmax_regression", {"inputs": 10}, epochs=5, stop_on="error", retrain=True, chosen_with=0
+    )  # fmt: skip
+    needs = Measure("a", None, lambda p, s: {"large": replace(large, seed=s)})
+    monkeypatch.setattr(tasks, "MEASURES", {"a": needs})
+    measurings = [MeasureTask("a", PROFILES["quick"], seed) for seed in (0, 1)]
+    return large.first, [replace(large, seed=seed) for seed in (0, 1)], measurings
+
+
+def test_what_chooses_the_epochs_is_trained_once_and_before_the_others(chosen_by_the_first):
+    first, others, measurings = chosen_by_the_first
+    executor, finished = Scripted(room=2), []
+    failed = run_tasks(with_trainings(measurings), executor, lambda task, value: finished.append(task.name), print)
+    assert failed == {}
+    assert executor.begun == [first.hash, *(o.hash for o in others), *(m.name for m in measurings)]
+    assert sorted(finished) == sorted(executor.begun)
+
+
+def test_where_it_fails_all_that_waits_for_it_fails_too(chosen_by_the_first):
+    first, others, measurings = chosen_by_the_first
+    executor = Scripted(room=2, **{first.hash: [{"error": "diverged"}]})
+    failed = run_tasks(with_trainings(measurings), executor, lambda task, value: None, lambda line: None)
+    assert failed == dict.fromkeys([first.hash, *(o.hash for o in others), *(m.name for m in measurings)], "diverged")
+    assert executor.begun == [first.hash]
+
+
+@pytest.mark.parametrize(("kind", "fatal"), [("measure", False), ("train", True)])
+def test_missing_data_of_one_claim_end_that_claim_alone(kind, fatal):
+    class Task(MeasureTask if kind == "measure" else TrainTask):
+        def work(self, lab):
+            raise DataError("no panda")
+
+    task = Task("a", PROFILES["quick"], 0) if kind == "measure" else Task(SMALL)
+    outcome = attempt(task, SimpleNamespace(forget=lambda: None))
+    assert (outcome.error, outcome.fatal) == ("no panda", fatal)

@@ -450,13 +450,14 @@ def joined(old: Result, new: Result) -> Result:
         measurements=[by_seed[seed] for seed in seeds],
         seconds=round(old.seconds + new.seconds, 2),
         core_seconds=round((old.core_seconds or 0.0) + (new.core_seconds or 0.0), 2) if known else None,
-        versions={key: _both(old.versions.get(key, ""), text) for key, text in new.versions.items()},
+        versions=joined_versions(old.versions, new.versions),
     )
 
 
-def _both(before: str, now: str) -> str:
-    """What is said of two runs: "a; b" where they differ."""
-    return "; ".join(dict.fromkeys(text for text in (*before.split("; "), now) if text))
+def joined_versions(*runs: Mapping[str, str]) -> dict[str, str]:
+    """What the last of several runs says of itself, "a; b" where an earlier one differs."""
+    texts = {key: [run.get(key, "") for run in runs] for key in runs[-1]}
+    return {key: "; ".join(dict.fromkeys(t for text in of for t in text.split("; ") if t)) for key, of in texts.items()}
 
 
 def _unseeded(networks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

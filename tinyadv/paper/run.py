@@ -34,7 +34,17 @@ from .fingerprint import training
 from .lab import Recipe
 from .measure import MEASURES
 from .profiles import PROFILES, Profile
-from .results import MEASURED_BY, TRAINED_BY, OtherVersionError, Result, ResultsError, load_results, merge, save_results
+from .results import (
+    MEASURED_BY,
+    TRAINED_BY,
+    OtherVersionError,
+    Result,
+    ResultsError,
+    joined_versions,
+    load_results,
+    merge,
+    save_results,
+)
 from .show.report import write_report
 from .workers import Executor, Extension, MeasureTask, Processes, Task, run_tasks, with_trainings
 
@@ -213,6 +223,11 @@ class _Book:
         """Keep what came out of a task."""
         if isinstance(task, MeasureTask):
             result = Result.from_json(json.loads(value))
+            measured = {name: about["hash"] for name, about in result.measurements[0].networks.items()}
+            if measured != self._about(task)["networks"]:
+                self.failed[task.claim] = "measured elsewhere on other networks than planned here: is CIFAR-10 at both?"
+                self.say(f"{task.title}: {self.failed[task.claim]}")
+                return
             self._add_costs(task, result)
             save_results(self._path(task), {task.claim: result}, self._about(task))
             self.seeds[result.claim][task.seed] = result
@@ -246,7 +261,8 @@ class _Book:
             seeds=list(self.job.seeds),
             measurements=[part.measurements[0] for part in parts],
             seconds=round(sum(part.seconds for part in parts), 2),
-            versions=result.versions | {TRAINED_BY: training(), MEASURED_BY: MEASURES[claim].program},
+            versions=joined_versions(*(part.versions for part in parts))
+            | {TRAINED_BY: training(), MEASURED_BY: MEASURES[claim].program},
             core_seconds=round(sum(known), 2) if len(known) == len(parts) else None,
         )
         draw_figure(result, self.job.out / "figures")
@@ -289,7 +305,9 @@ class _Book:
     def _about(self, task: MeasureTask) -> dict[str, Any]:
         """What a measurement depends on."""
         networks = {name: recipe.hash for name, recipe in MEASURES[task.claim].named(task.profile, task.seed).items()}
-        return {"networks": networks, "device": self.job.device, "program": MEASURES[task.claim].program}
+        measure = MEASURES[task.claim]
+        about = {"networks": networks, "device": self.job.device, "program": measure.program}
+        return about | ({"at_hand": at_hand} if (at_hand := measure.at_hand()) else {})
 
     def _manifest(self) -> dict[str, Any]:
         system = f"{platform.system()} {platform.machine()}"

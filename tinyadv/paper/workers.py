@@ -96,7 +96,8 @@ class TrainTask:
 
     @property
     def recipes(self) -> list[Recipe]:
-        return []
+        """The training that chooses this one's epochs, if that is another seed's: it has to be over before."""
+        return _choosing(self.recipe)
 
     def work(self, lab: Lab) -> str:
         path, progress = path_of(lab.folder, self.recipe), lab.progress
@@ -148,7 +149,12 @@ def with_trainings(measurings: Sequence[MeasureTask]) -> list[Task]:
     A long training that is begun last would be waited for by everybody at the end.
     """
     recipes = {recipe.hash: recipe for task in measurings for recipe in task.recipes}
+    recipes |= {first.hash: first for recipe in recipes.values() for first in _choosing(recipe)}
     return [*measurings, *(TrainTask(recipe) for recipe in sorted(recipes.values(), key=_cost, reverse=True))]
+
+
+def _choosing(recipe: Recipe) -> list[Recipe]:
+    return [recipe.first] if recipe.first and recipe.chosen_with is not None else []
 
 
 def _cost(recipe: Recipe) -> float:
@@ -192,7 +198,9 @@ def attempt(task: Task, lab: Lab) -> Outcome:
             return Outcome(task, task.work(lab))
     except DivergedError as error:
         return Outcome(task, error=str(error))
-    except (OSError, DataError, StorageError) as error:
+    except DataError as error:  # of a claim's own data: the others can be measured
+        return Outcome(task, error=str(error), fatal=isinstance(task, TrainTask))
+    except (OSError, StorageError) as error:
         return Outcome(task, error=str(error), fatal=True)
     except Exception as error:
         return Outcome(task, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc(limit=-8))
@@ -257,10 +265,12 @@ def run_tasks(
             waiting.insert(0, task)
         elif outcome.error:
             say(f"{outcome.trace}{task.title}: {outcome.error}; everything else goes on")
-            failed[task.name] = outcome.error
-            for other in [t for t in waiting if task.name in {recipe.hash for recipe in t.recipes}]:
-                failed[other.name] = outcome.error
-                waiting.remove(other)
+            lost = [task]
+            for one in lost:  # grows: what waits for a training that will not begin
+                failed[one.name] = outcome.error
+                others = [t for t in waiting if one.name in {recipe.hash for recipe in t.recipes}]
+                waiting = [t for t in waiting if t not in others]
+                lost += others
         else:
             missing.discard(task.name)
             finished(task, outcome.value)

@@ -63,8 +63,8 @@ def _label_errors(axes: Any) -> None:
     "adv-stopping",
     "What to watch: the validation error is flat, the adversarial one is not",
     "The adversarially trained network after every epoch: its error on the 10,000 validation images, clean and under "
-    "FGSM(0.25), on a logarithmic scale. Rings mark where each is lowest; from the grey line on the clean error is "
-    "within 0.1 point of its lowest.",
+    "FGSM(0.25), by the exact gradient, on a logarithmic scale. Rings mark where each is lowest; from the grey line "
+    "on the clean error is within 0.1 point of its lowest.",
 )
 def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
     axes = canvas.subplots(subplot_kw={"yscale": "log"})
@@ -85,9 +85,9 @@ def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
     "adv-robust-1600",
     "What adversarial training changes",
     "Left: error under FGSM against its size, on the first 1,000 test images, by the exact gradient. FGSM takes one "
-    "step: see the error under PGD in the table before calling a network robust. Right: error under FGSM(0.25) on the "
-    "validation images after each epoch of training, where the attack in training sees this batch's masks, and where "
-    "it sees the network without dropout. The thin line is the paper's number.",
+    "step: see the error under PGD in the table before calling a network robust. Right: the same under FGSM(0.25) on "
+    "the validation images after each epoch of training, where the attack in training sees this batch's masks, and "
+    "where it sees the network without dropout. The thin line is the paper's number.",
 )
 def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
     axes, training = canvas.subplots(1, 2)
@@ -115,9 +115,9 @@ def _draw_robustness(canvas: Any, details: dict[str, Any]) -> None:
 @draws(
     "adv-confidence",
     "Confidence on mistakes follows training",
-    "The adversarially trained network after every epoch, under FGSM(0.25) on the 10,000 validation images: its error, "
-    "and the mean of the largest class probability over the images that it gets wrong. The thin line is the paper's "
-    "confidence.",
+    "The adversarially trained network after every epoch, under FGSM(0.25), by the exact gradient, on the 10,000 "
+    "validation images: its error, and the mean of the largest class probability over the images that it gets wrong. "
+    "The thin line is the paper's confidence.",
 )
 def _draw_confidence(canvas: Any, details: dict[str, Any]) -> None:
     axes = canvas.subplots()

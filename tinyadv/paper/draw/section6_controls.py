@@ -30,9 +30,9 @@ def _bars(axes: Any, rows: list[Row], names: Mapping[str, str], key: str, label:
     "noise-sign",
     "Noise is no substitute for the attack",
     "Errors on the test images of maxout networks that differ in what they were trained with: nothing added, noise of "
-    "the attack's size, and FGSM. Black lines are 95 % intervals. Last, where it was logged, the error under "
-    "FGSM(0.25) on validation images after each epoch of training with noise; the thin lines are the paper's two "
-    "numbers, on test images.",
+    "the attack's size, and FGSM. (By the published protocol the naive one has its second stage too, on all training "
+    "images.) Black lines are 95 % intervals. Last, where it was logged, the error under FGSM(0.25) on validation "
+    "images after each epoch of training with noise; the thin lines are the paper's two numbers, on test images.",
 )
 def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
     names = {"naive": "naive", "sign": "±ε", "uniform": "U(−ε, ε)", "fgsm": "FGSM"}

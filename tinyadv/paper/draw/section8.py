@@ -106,10 +106,10 @@ def _apart(heights: list[float], gap: float) -> list[float]:
 @draws(
     "universal-direction",
     "One perturbation for all images of a class",
-    "Left: for each class the sign of the mean input gradient over its training images, the one perturbation that is "
-    "added to all test images of the class; white raises a pixel by 0.25, black lowers it, grey leaves it. Right: the "
-    "error that it causes, beside that under each image's own FGSM perturbation, under that of another image of the "
-    "class, and under random signs of the same size.",
+    "Left: for each class the sign of the mean input gradient over those of the first 10,000 training images, the one "
+    "perturbation that is added to all test images of the class; white raises a pixel by 0.25, black lowers it, grey "
+    "leaves it. Right: the error that it causes, beside that under each image's own FGSM perturbation, under that of "
+    "another image of the class, and under random signs of the same size.",
 )
 def _draw_universal(canvas: Any, details: dict[str, Any]) -> None:
     left, right = canvas.subfigures(1, 2)

@@ -196,7 +196,7 @@ def _of_digits(lab: Lab, seed: int, network: Network, values: Values) -> None:
 # Figure 5
 
 
-@measures("fig5-fooling", the_network)
+@measures("fig5-fooling", the_network, at_hand=lambda: _in_which_space())
 def fig5_fooling(lab: Lab, seed: int, conv: Trained) -> Measurement:
     """Samples after one step of 0.1 of the gradient's sign towards the airplane, and which of them succeed."""
     network, airplane = conv.network, CIFAR10_CLASSES.index("airplane")
@@ -212,12 +212,16 @@ def fig5_fooling(lab: Lab, seed: int, conv: Trained) -> Measurement:
     return values.measurement(holds=0 < sum(framed) < TRIED, details=details)
 
 
+def _in_which_space() -> str:
+    return "whitened" if recipes.cifar10_missing() else "pixels"
+
+
 def _in_pixels(z: Array) -> tuple[Array, str]:
     """Whitened images z `(n, 3072)` as pixels, and "pixels"; where CIFAR-10 is not at hand, z itself, and "whitened".
 
     A whitened image has lost its brightness and contrast: these are the means over the test images.
     """
-    if recipes.cifar10_missing():
+    if _in_which_space() == "whitened":
         return z, "whitened"
     whitening = cifar10(whitened=True).whitening
     assert whitening is not None

@@ -34,7 +34,8 @@ class Measure:
     A name stands for one recipe, or a network that came with the package, for a list of recipes, or for several by a
     key each; the function gets `lab.Trained` in the same form. `quick` says whether the claim belongs to the quick
     profile; if not, that profile measures it only when it is named. `missing` says which data the function needs that
-    isn't at hand, and how to get it; "" if none.
+    isn't at hand, and how to get it; "" if none. `at_hand` says what else than networks a measurement depends on: where
+    that has changed it is measured again.
     """
 
     claim: str
@@ -42,6 +43,7 @@ class Measure:
     networks: Networks
     quick: bool = True
     missing: Callable[[], str] = str
+    at_hand: Callable[[], str] = str
 
     def __call__(self, lab: Lab, profile: Profile, seed: int) -> Measurement:
         """Measure with the networks of a lab.
@@ -96,6 +98,9 @@ def _used(lab: Lab, recipe: Recipe | Packaged, varied: bool) -> dict[str, Any]:
     """What a measurement says of a network: what was trained, for how long, and whether that varies a choice."""
     trained = _trained(lab, recipe)
     about = {"hash": recipe.hash, "recipe": recipe.chosen, "epochs": trained.epochs}
+    if isinstance(recipe, Recipe) and recipe.stage2:
+        second = lab.stage2(recipe)
+        about["stage2"] = {"epochs": len(second.log), "reached": second.reached}
     return about | ({"varied": True} if varied else {}) | ({"packaged": True} if trained.packaged else {})
 
 
@@ -104,12 +109,13 @@ def measures(
     networks: Networks = lambda profile, seed: {},
     quick: bool = True,
     missing: Callable[[], str] = str,
+    at_hand: Callable[[], str] = str,
 ) -> Callable[[F], F]:
-    """Mark a function as the one that measures a claim."""
+    """Mark a function as the one that measures a claim; the arguments are those of `Measure`."""
 
     def mark(function: F) -> F:
         marked = function.__dict__.setdefault("measures", [])
-        marked.append(Measure(claim, function, networks, quick, missing))
+        marked.append(Measure(claim, function, networks, quick, missing, at_hand))
         return function
 
     return mark

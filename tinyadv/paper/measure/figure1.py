@@ -11,7 +11,17 @@ from ...datasets import DataError
 from ...googlenet import GoogLeNet, load_googlenet
 from ...metrics import mean_interval
 from ...ops import sign
-from ...photographs import GREY_LEVEL, Attacked, Photograph, answer, attack_each, class_names, missing, photographs
+from ...photographs import (
+    GREY_LEVEL,
+    Attacked,
+    Photograph,
+    answer,
+    at_hand,
+    attack_each,
+    class_names,
+    missing,
+    photographs,
+)
 from ..lab import Lab
 from ..results import Measurement
 from .common import Values, measures
@@ -20,7 +30,7 @@ PANDA = 388  # ImageNet's giant panda
 SHARE_OF_THE_RANGE = 0.007  # the paper's ε, if its unit were the whole range of pixels: 1.785 grey levels
 
 
-@measures("fig1-imagenet", quick=False, missing=missing)
+@measures("fig1-imagenet", quick=False, missing=missing, at_hand=at_hand)
 def fig1_imagenet(lab: Lab, seed: int) -> Measurement:
     """The panda before and after one step of one grey level, and all photographs at hand; the seed changes nothing."""
     return measured(load_googlenet(), photographs())
@@ -72,7 +82,7 @@ def measured(model: GoogLeNet, photos: Sequence[Photograph]) -> Measurement:
 def _over_all(found: Sequence[Attacked]) -> Values:
     """Error, and confidences before and on mistakes, over photographs."""
     values, mistakes = Values(), [each.after.probability for each in found if not each.right_after]
-    values.share("clean_error", sum(not each.right_before for each in found), len(found))
+    values.values["clean_error"] = sum(not each.right_before for each in found) / len(found)  # of no sample: chosen
     values.share("error", len(mistakes), len(found))
     for name, sample in (("all_clean_confidence", [e.before.probability for e in found]),
                          ("confidence_on_mistakes", mistakes)):  # fmt: skip

@@ -35,7 +35,11 @@ RANDOM_ANGLES = ANGLES[::3]  # of that towards a random direction
 # The fast gradient sign method
 
 
-@measures("fgsm-softmax", lambda profile, seed: {"softmax": recipes.softmax_regression(profile, seed)})
+@measures(
+    "fgsm-softmax",
+    lambda profile, seed: {"softmax": recipes.softmax_regression(profile, seed)},
+    at_hand=lambda: "SciPy" if find_spec("scipy") else "no SciPy",
+)
 def fgsm_softmax(lab: Lab, seed: int, softmax: Trained) -> Measurement:
     """Error and confidence of softmax regression on attacked test images, beside how they follow its weights."""
     measurement = _attacked(lab, softmax.network)

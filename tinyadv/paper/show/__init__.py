@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..claims import Claim, Quantity, placeholders, select
+from ..profiles import NAIVE_EPOCHS
 from ..results import STATUSES, Result, Status, Variation, format_paper, format_value, status, statuses
 
 EXPLAINED: tuple[Status, ...] = ("close", "differs", "not run")  # where a note is shown
@@ -190,7 +191,10 @@ def _shorter(recipe: Mapping[str, Any]) -> str:
         channels = recipe.get("arguments", {}).get("channels")
         size = f" of {', '.join(map(str, channels))} units" if isinstance(channels, list) else ""
         return f"convolutional layers{size} (published: 96, 192, 192), trained for {recipe.get('epochs', 10)} epochs"
-    published = recipe.get("retrain") or recipe.get("stage2")
+    if recipe.get("retrain") and recipe.get("stop_on") and recipe.get("chosen_with") is None:
+        return "stopped early and trained again from scratch on all 60,000 images, where the definition has stage 2"
+    of_noise = recipe.get("objective") == "noise" and recipe.get("epochs") == NAIVE_EPOCHS
+    published = recipe.get("retrain") or recipe.get("stage2") or of_noise
     if published or recipe.get("network") not in ("maxout_network", "saturating_network"):
         return ""
     kind = {"clean": "naive"}.get(recipe.get("objective", "clean"), recipe.get("objective"))

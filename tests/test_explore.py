@@ -24,12 +24,15 @@ from tinyadv.paper.rounding import Rounded
 
 
 def networks() -> list[tuple[str, models.Network]]:
-    """One of each kind, with weights that make them answer differently; float16 changes none of these numbers."""
+    """One of each kind, with weights that make them answer differently; float16 changes none of these numbers.
+
+    They have the names of those that the page opens on, about which its questions are; the last has sigmoids.
+    """
     made = [
-        ("softmax", models.softmax_regression(scale=0.3, rng=generator(1))),
+        ("softmax regression", models.softmax_regression(scale=0.3, rng=generator(1))),
         ("RBF", models.rbf_network(beta=0.03, top="rbf-squared", rng=generator(2))),
-        ("maxout", models.maxout_network(60, 3, scale=0.15, rng=generator(3))),
-        ("sigmoids", models.maxout_network(30, 2, top="sigmoid", scale=0.2, rng=generator(4))),
+        ("maxout, naive", models.maxout_network(60, 3, scale=0.15, rng=generator(3))),
+        ("maxout, adversarially trained", models.maxout_network(30, 2, top="sigmoid", scale=0.2, rng=generator(4))),
     ]
     for _, network in made:
         for p in parameters(network):
@@ -192,6 +195,83 @@ def test_attacks_keep_to_the_box_and_the_length(page):
 
 
 @browser_test
+def test_pgd_that_clips_stays_among_pixels_at_every_step(page):
+    images, labels = explore._images()
+    fooled = np.zeros(2)
+    for i in range(0, 60, 3):
+        x = images[i] / 255
+        moved = javascript(page, 2, i, "pgd(net, x, label, 0.1, { clip: true })")
+        assert abs(moved - x).max() <= 0.1 + 1e-12
+        assert 0 <= moved.min() <= moved.max() <= 1
+        for k, attack in enumerate(("pgd(net, x, label, 0.1, { clip: true })", "clipped(pgd(net, x, label, 0.1))")):
+            z = javascript(page, 2, i, f"logits(net, {attack})")
+            fooled[k] += z[labels[i]] - np.delete(z, labels[i]).max()
+    assert fooled[0] < fooled[1], "clipped at the end alone it is the weaker attack"
+
+
+@browser_test
+def test_sigmoids_that_are_sure_keep_their_slope(page):
+    network = networks()[3][1].to(dtype="float64")
+    images, labels = explore._images()
+    parameters(network)[-1].data[labels[0]] += 60.0
+    page.evaluate(f"networks[3].layers.at(-1).b[{labels[0]}] += 60")
+    g = attacks.input_gradient(network, images[:1] / 255, labels[:1])[0]
+    found = javascript(page, 3, 0, "inputGradient(net, x, label)")
+    page.evaluate(f"networks[3].layers.at(-1).b[{labels[0]}] -= 60")
+    np.testing.assert_allclose(found, g, rtol=1e-3, atol=1e-6 * abs(g).max())
+
+
+@browser_test
+def test_the_worker_is_asked_one_thing_at_a_time_and_may_fail(page):
+    page.evaluate("set({...DEFAULTS, attack: 'pgd', eps: 0.1})")
+    until(page, "waiting.size === 0")
+    before = page.evaluate("numbers")
+    drag = "for (let i = 0; i < 40; i++) { set({ eps: 0.1 + i / 1000 }); draw(); }"
+    assert page.evaluate(f"(() => {{ {drag} return waiting.size; }})()") == 1
+    until(page, "waiting.size === 0")
+    assert page.evaluate("numbers") - before < 20  # of 320
+    assert "…" not in page.inner_text("#cards")
+    page.evaluate("set({...DEFAULTS, attack: 'pgd', source: '0', eps: 0.2})")
+    until(page, "waiting.size === 0")
+    right = page.evaluate("networks.map((net) => argmax(logits(net, current().x)) === current().label)")
+    smallest = page.evaluate("networks.map((_, i) => smallestOf(i))")
+    assert [np.isnan(eps) for eps in smallest[1:]] == right[1:], "of another network's examples it is not known"
+    assert any(right[1:])
+    page.evaluate("worker.dispatchEvent(new Event('error')); set({eps: 0.21})")
+    page.wait_for_timeout(300)
+    assert page.evaluate("worker === null")
+    assert "…" not in page.inner_text("#cards")
+    page.reload()
+
+
+@browser_test
+def test_the_matrix_says_which_attack_it_shows_and_measures_the_goal(page, tmp_path):
+    page.evaluate("set({...DEFAULTS, attack: 'pgd'})")
+    assert "FGSM" in page.inner_text("#transfer-text")
+    models.save(networks()[0][1], tmp_path / "mine.safetensors")
+    page.evaluate("set({...DEFAULTS}); void measure()")
+    page.set_input_files("#open", [str(tmp_path / "mine.safetensors")])  # meanwhile
+    until(page, "networks.length === 5 && !$('measure').disabled")
+    page.evaluate("networks.pop(); set({...DEFAULTS, target: '3'}); update(); void measure()")
+    until(page, "!$('measure').disabled")
+    assert page.evaluate("$('transfer-text').textContent.includes('0.25')")
+    assert page.evaluate("$('matrix').textContent.includes('%')")
+    page.evaluate("set({target: ''})")
+    until(page, "!$('matrix').textContent.includes('%')")  # it was measured for another goal
+
+
+@browser_test
+def test_a_page_of_one_s_own_networks_asks_nothing_about_others(page, tmp_path, browser):
+    explore.write(tmp_path / "page.html", [("mine", networks()[0][1])])
+    own = browser.new_page()
+    own.goto((tmp_path / "page.html").as_uri())
+    assert not own.locator("#predict").is_visible()
+    assert "four" not in own.inner_text("body")
+    own.close()
+    assert page.locator("#predict").is_visible()
+
+
+@browser_test
 def test_every_control_does_something_and_a_link_shows_the_same(page):
     base = page.url.partition("#")[0]
 
@@ -223,6 +303,14 @@ def test_every_control_does_something_and_a_link_shows_the_same(page):
     page.goto("about:blank")
     page.goto(address)
     assert seen() == shown
+    page.evaluate("set({...DEFAULTS, attack: 'pgd', target: '3'})")
+    page.wait_for_timeout(400)
+    page.evaluate("location.hash = '#image=17'")  # in the same tab: it names only what is not by default
+    page.wait_for_timeout(200)
+    assert page.evaluate("[state.image, state.attack, state.target]") == ["17", "fgsm", ""]
+    page.goto("about:blank")
+    page.goto(base + "#lang=constructor&asked=1.5&line=length&source=length&toString=1")
+    assert page.inner_text("#cards"), "names that every object has are none of ours"
     page.goto("about:blank")
     page.goto(base + "#image=99999&eps=oops&attack=&source=77&lang=xx&asked=-3")
     assert seen(), "an address that makes no sense is that of the beginning"
@@ -358,6 +446,14 @@ def test_ones_own_network_and_other_files(page, tmp_path):
     page.set_input_files("#open", [str(tmp_path / "other.safetensors")])
     page.wait_for_timeout(300)
     assert "not a .safetensors file" in page.inner_text("#message")
+    whole = (tmp_path / "mine.safetensors").read_bytes()
+    (tmp_path / "short.safetensors").write_bytes(whole[:-400])
+    (tmp_path / "nan.safetensors").write_bytes(whole[:-4] + np.float32(np.nan).tobytes())
+    for name, said in (("short", "cut short"), ("nan", "NaN or infinite")):
+        page.set_input_files("#open", [str(tmp_path / f"{name}.safetensors")])
+        page.wait_for_timeout(300)
+        assert said in page.inner_text("#message")
+        assert page.evaluate("networks.length") == 5
     page.evaluate("networks.pop(); $('message').hidden = true; update()")
 
 
@@ -377,6 +473,7 @@ def test_people_who_do_not_see_it_or_hold_a_phone(page):
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(STICKING_OUT) == []
+        page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
         found = axe.run(page).response
         assert found["passes"]
         serious = [

@@ -21,17 +21,19 @@ const state = { ...DEFAULTS };
 let drawing = { x: new Float64Array(PIXELS), label: null, version: 0 };
 
 function readAddress() {
+  Object.assign(state, DEFAULTS); // an address names only what is not by default
+  const isNetwork = (text) => /^\d+$/.test(text) && Number(text) < networks.length;
   for (const [key, value] of new URLSearchParams(location.hash.slice(1))) {
-    if (!(key in DEFAULTS)) continue;
+    if (!Object.hasOwn(DEFAULTS, key)) continue;
     const kind = typeof DEFAULTS[key];
     state[key] = kind === "boolean" ? value === "1" : kind === "number" ? Number(value) : value;
   }
   // an address may have been written by hand: what does not fit is as if it were not there
   const allowed = {
     eps: Math.abs(state.eps) <= 1, attack: ["fgsm", "random", "rotation", "pgd"].includes(state.attack),
-    target: /^\d?$/.test(state.target), source: state.source === "own" || networks[state.source],
-    line: networks[state.line], direction: ["fgsm", "random"].includes(state.direction), reach: [1, 10].includes(state.reach),
-    lang: state.lang in WORDS, asked: state.asked >= 0 && state.asked < QUESTIONS.length,
+    target: /^\d?$/.test(state.target), source: state.source === "own" || isNetwork(state.source),
+    line: isNetwork(state.line), direction: ["fgsm", "random"].includes(state.direction), reach: [1, 10].includes(state.reach),
+    lang: Object.hasOwn(WORDS, state.lang), asked: Number.isInteger(state.asked) && state.asked >= 0 && state.asked < QUESTIONS.length,
     image: /^(\d+|drawing|noise-\d+)$/.test(state.image) && !(Number(state.image) >= DIGITS),
   };
   for (const [key, fits] of Object.entries(allowed)) if (!fits) state[key] = DEFAULTS[key];
@@ -127,7 +129,7 @@ function attacked(i) {
 // ------------------------------------------------------------------------------------------------------------------
 // The worker: answers come later, are kept, and the page is drawn again
 
-const worker = (() => {
+let worker = (() => {
   try {
     const made = new Worker(URL.createObjectURL(new Blob([$("worker").textContent], { type: "text/javascript" })));
     made.postMessage({ kind: "networks", networks });
@@ -141,7 +143,7 @@ let numbers = 0;
 let lastMilliseconds = 0;
 
 function asked(kind, i, work, ...more) {
-  const key = `${kind} ${imageKey()} ${i} ${state.target} ${state.rounded} ${kind === "smallest" ? state.clip : ""} ${more.join(" ")}`;
+  const key = `${kind} ${imageKey()} ${i} ${state.target} ${state.rounded} ${state.clip} ${more.join(" ")}`;
   if (memory.has(key)) return memory.get(key);
   if (worker === null) {
     const answer = kind === "pgd"
@@ -149,7 +151,7 @@ function asked(kind, i, work, ...more) {
       : { smallest: smallestPgd(networks[i], work.x, work.label, work.options) };
     return remembered(key, () => answer);
   }
-  if (![...waiting.values()].includes(key)) {
+  if (waiting.size === 0) { // one at a time: when its answer is drawn, what is wanted by then is asked for
     waiting.set(++numbers, key);
     worker.postMessage({ kind, id: numbers, network: i, ...work });
   }
@@ -161,6 +163,11 @@ if (worker) {
     memory.set(waiting.get(data.id), data);
     waiting.delete(data.id);
     if (data.image) lastMilliseconds = data.milliseconds; // of PGD
+    draw();
+  });
+  worker.addEventListener("error", () => { // some browsers refuse it only after it was made
+    worker = null;
+    waiting.clear();
     draw();
   });
 }
@@ -216,6 +223,7 @@ function smallestOf(i) {
   const network = networks[i];
   if (argmax(logits(network, x)) !== label) return 0;
   if (state.attack === "pgd") {
+    if (state.source !== "own" && Number(state.source) !== i) return NaN; // it is found for a network's own examples
     const answer = asked("smallest", i, { x, label, eps: 1, options: options() });
     return answer ? answer.smallest : undefined;
   }
@@ -367,7 +375,7 @@ function drawTransfer() {
   head.append(document.createElement("td"));
   const heading = (text, scope, title) => Object.assign(element("th", text), { scope, title });
   networks.forEach((network, j) => head.append(heading(j + 1, "col", nameOf(network))));
-  const key = `${state.eps} ${state.clip} ${state.rounded}`;
+  const key = `${state.eps} ${state.clip} ${state.rounded} ${state.target}`;
   const whole = measured && measured.key === key;
   networks.forEach((network, i) => {
     const row = table.insertRow();
@@ -390,23 +398,25 @@ function drawTransfer() {
 async function measure() {
   const button = $("measure");
   button.disabled = true;
-  const key = `${state.eps} ${state.clip} ${state.rounded}`;
+  const key = `${state.eps} ${state.clip} ${state.rounded} ${state.target}`;
   const { eps, clip, rounded } = state;
-  const errors = networks.map(() => networks.map(() => 0));
+  const { target } = options();
+  const chosen = [...networks]; // another may be opened meanwhile
+  const errors = chosen.map(() => chosen.map(() => 0));
   for (let n = 0; n < DIGITS; n++) {
     const x = Float64Array.from(pixels.subarray(n * PIXELS, (n + 1) * PIXELS), (v) => v / 255);
-    networks.forEach((source, i) => {
-      const d = signDirection(source, x, DATA.labels[n], { rounded });
+    chosen.forEach((source, i) => {
+      const d = signDirection(source, x, DATA.labels[n], { target, rounded });
       let image = x.map((v, j) => v + eps * d[j]);
       if (clip) image = clipped(image);
-      networks.forEach((target, j) => (errors[i][j] += (argmax(logits(target, image)) !== DATA.labels[n]) / DIGITS));
+      chosen.forEach((shown, j) => (errors[i][j] += (argmax(logits(shown, image)) !== DATA.labels[n]) / DIGITS));
     });
     if (n % 5 === 0) {
       button.textContent = percent(n / DIGITS);
       await new Promise((done) => setTimeout(done)); // the page stays alive
     }
   }
-  measured = { key, errors };
+  measured = chosen.length === networks.length ? { key, errors } : null;
   button.disabled = false;
   button.textContent = word("transferRun");
   drawTransfer();
@@ -483,6 +493,7 @@ function drawControls() {
   choices($("source"), [["own", word("own")], ...named], state.source);
   choices($("rounded"), [["0", word("exact")], ["1", word("rounded")]], state.rounded ? "1" : "0");
   choices($("line-network"), named, state.line);
+  $("line-direction").setAttribute("aria-label", word("direction"));
   choices($("line-direction"), [["fgsm", word("directionFgsm")], ["random", word("directionRandom")]], state.direction);
   choices($("drawn-label"), [["", "?"], ...digits], String(drawing.label ?? ""));
   choices($("step-class"), digits, $("step-class").value || "0");
@@ -573,15 +584,17 @@ document.addEventListener("keydown", (event) => {
 $("open").addEventListener("change", async () => {
   const message = $("message");
   message.hidden = true;
+  const opened = []; // shown when the worker has them too
   for (const file of $("open").files) {
     try {
-      networks.push(readNetwork(await file.arrayBuffer(), file.name.replace(/\.safetensors$/, "")));
+      opened.push(readNetwork(await file.arrayBuffer(), file.name.replace(/\.safetensors$/, "")));
     } catch (error) {
       message.textContent = word("failed", { why: error.message });
       message.hidden = false;
     }
   }
   $("open").value = "";
+  networks.push(...opened);
   if (worker) worker.postMessage({ kind: "networks", networks });
   measured = null;
   update();
@@ -690,6 +703,8 @@ addEventListener("hashchange", () => {
   update();
   drawQuestion();
 });
+// the questions are about the networks that the page opens on
+$("predict").hidden = DATA.networks.map((n) => n.name).join() !== Object.keys(NAMES).join();
 readAddress();
 clearBoard();
 drawQuestion();

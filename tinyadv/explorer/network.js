@@ -30,10 +30,12 @@ function readNetwork(buffer, name) {
     if (key === "__metadata__") continue;
     const [start, end] = entry.data_offsets;
     const bytes = buffer.slice(8 + length + start, 8 + length + end);
+    if (bytes.byteLength !== end - start) throw wrong("the file is cut short");
     if (entry.dtype === "F32") arrays[key] = { data: new Float32Array(bytes), shape: entry.shape };
     else if (entry.dtype === "F16") arrays[key] = { data: fromHalf(new Uint16Array(bytes)), shape: entry.shape };
     else if (entry.dtype === "F64") arrays[key] = { data: Float32Array.from(new Float64Array(bytes)), shape: entry.shape };
     else throw wrong(`numbers of the kind ${entry.dtype}, wanted F16, F32 or F64`);
+    if (!arrays[key].data.every(Number.isFinite)) throw wrong(`${key} is NaN or infinite`);
   }
   return asNetwork(about, arrays, name, wrong);
 }
@@ -109,7 +111,9 @@ function rows(layer, x, bias = true) {
 function activate(layer, a) {
   const { kind, pieces, units } = layer;
   if (kind === "linear") return { h: a };
-  if (kind === "sigmoid") return { h: a.map((v) => 1 / (1 + Math.exp(-v))) };
+  if (kind === "sigmoid") {
+    return { h: a.map((v) => 1 / (1 + Math.exp(-v))), slope: a.map((v) => 1 / ((1 + Math.exp(-v)) * (1 + Math.exp(v)))) };
+  }
   const h = new Float64Array(units);
   const winners = new Uint8Array(units);
   for (let u = 0; u < units; u++) {
@@ -220,7 +224,7 @@ function costSlope(network, z, y, rounded) {
   const p = probabilities(network, z);
   p.forEach((v, k) => {
     const t = k === y ? 1 : 0;
-    if (network.top === "sigmoid") g[k] = v - t;
+    if (network.top === "sigmoid") g[k] = t ? -1 / (1 + Math.exp(z[k])) : v; // v - 1 without its cancellation
     else if (network.top === "rbf-squared") g[k] = 2 * (v - t) * v;
     else if (network.top === "rbf-true-class") g[k] = -t;
     else g[k] = t ? -1 : -v / Math.expm1(z[k]);
@@ -242,10 +246,10 @@ function inputGradient(network, x, y, rounded = false) {
         }
       }
     } else {
-      const { h, winners } = states[l];
+      const { winners } = states[l];
       for (let u = 0; u < layer.units; u++) {
         let slope = g[u];
-        if (layer.kind === "sigmoid") slope *= h[u] * (1 - h[u]);
+        if (layer.kind === "sigmoid") slope *= states[l].slope[u];
         if (slope === 0) continue;
         const start = ((winners ? winners[u] : 0) * layer.units + u) * layer.inputs;
         for (let i = 0; i < layer.inputs; i++) below[i] += slope * layer.W[start + i];
@@ -305,14 +309,17 @@ function rotated(network, x, label, eps, { target = null, rounded = false } = {}
   return Float64Array.from(x, (v, i) => Math.cos(angle) * v + (way * Math.sin(angle) * length * u[i]) / size);
 }
 
-// Projected gradient descent, 20 steps, from a random point of the box.
-function pgd(network, x, label, eps, { target = null, rounded = false, steps = 20, seed = 1 } = {}) {
+// Projected gradient descent, 20 steps, from a random point of the box, and with `clip` of the pixels in it.
+function pgd(network, x, label, eps, { target = null, rounded = false, clip = false, steps = 20, seed = 1 } = {}) {
   const size = Math.abs(eps);
   const next = randomNumbers(seed);
-  let now = Float64Array.from(x, (v) => v + size * (2 * next() - 1));
+  const inside = (v) => (clip ? Math.min(1, Math.max(0, v)) : v);
+  const low = x.map((v) => inside(v - size));
+  const high = x.map((v) => inside(v + size));
+  let now = Float64Array.from(x, (v, i) => Math.min(high[i], Math.max(low[i], v + size * (2 * next() - 1))));
   for (let s = 0; s < steps; s++) {
     const d = signDirection(network, now, label, { target, rounded });
-    now = now.map((v, i) => Math.min(x[i] + size, Math.max(x[i] - size, v + (2.5 * size * d[i]) / steps)));
+    now = now.map((v, i) => Math.min(high[i], Math.max(low[i], v + (2.5 * size * d[i]) / steps)));
   }
   return now;
 }

@@ -8,6 +8,7 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -170,3 +171,45 @@ def test_a_real_class(tmp_path):
     worth = sum(e.points for e in found[0].exercises)
     assert earned == [worth, worth, 0, 0]
     assert "processor time" in next(e.feedback for e in found[3].exercises if e.name == "worst_change")
+
+
+def test_a_class_that_is_broken_off_grades_nothing_more(tmp_path, monkeypatch):
+    begun = []
+
+    def fails(path, only):
+        begun.append(path)
+        sleep(0.05)
+        raise GradingError("pytest does not start")
+
+    monkeypatch.setattr(classroom, "grade", fails)
+    with pytest.raises(GradingError):
+        grade_class([folder(tmp_path, f"student{i}") for i in range(30)], tmp_path / "out", [1])
+    assert len(begun) < 20
+
+
+def test_what_cannot_be_read_is_graded_each_time(tmp_path, graded, monkeypatch):
+    def unreadable(submission):
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(classroom, "fingerprint", unreadable)
+    for _ in range(2):
+        grade_class([folder(tmp_path, "right")] if not graded else [tmp_path / "right"], tmp_path / "out", [1])
+    assert graded == ["right", "right"]
+
+
+def test_a_letter_is_never_missing(tmp_path, graded, monkeypatch):
+    write, written = classroom.write_atomically, []
+
+    def breaks_off(path, content):
+        written.append(path.suffix)
+        if len(written) == 1:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(classroom, "write_atomically", breaks_off)
+    submission = folder(tmp_path, "right")
+    with pytest.raises(OSError, match="No space"):
+        grade_class([submission], tmp_path / "out", [1])
+    grade_class([submission], tmp_path / "out", [1])
+    assert {path.suffix for path in (tmp_path / "out").glob("right.*")} == {".json", ".txt"}
+    assert graded == ["right", "right"]

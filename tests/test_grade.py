@@ -46,6 +46,7 @@ ALONE = {
     "exits_pytest": ("import pytest\n    pytest.exit('enough', returncode=0)", "your code ended the process"),
     "interrupts": ("raise KeyboardInterrupt", "your code ended the process"),
     "aborts": ("import os\n    os.abort()", "SIGABRT"),
+    "raises_a_signal_without_a_name": ("import signal\n    signal.raise_signal(signal.SIGRTMIN + 1)", "by signal "),
     "leaves_a_thread": (
         "import threading\n    threading.Thread(target=lambda: threading.Event().wait()).start()\n    return x + 1",
         "",

@@ -243,3 +243,26 @@ def test_nbgrader_hands_out_and_grades(tmp_path):
     worth = points_of(1, exercises(lessons()[1].read_text("utf-8")))
     assert float(row["score"]) == sum(worth["worst_change"].values())
     assert float(row["max_score"]) == sum(sum(tests.values()) for tests in worth.values()) + 3
+
+
+@pytest.mark.parametrize(("old", "python"), [(False, "python3"), (True, "python3.11")])
+def test_the_image_of_the_autograder_gets_a_python_that_is_new_enough(old, python, tmp_path):
+    """Gradescope's own image is Ubuntu 22.04, whose python3 is 3.10."""
+    gradescope(tmp_path / "autograder.zip", [1])
+    with zipfile.ZipFile(tmp_path / "autograder.zip") as file:
+        script = file.read("setup.sh").decode().replace("/autograder/venv", str(tmp_path / "venv"))
+    commands, log = tmp_path / "bin", tmp_path / "log"
+    commands.mkdir()
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    for name in ("apt-get", "python3", "python3.11", "pip"):
+        place = tmp_path / "venv" / "bin" if name == "pip" else commands
+        fails = 'if [ "$1" = -c ]; then exit 1; fi\n' if old and name == "python3" else ""
+        (place / name).write_text(f'#!/bin/bash\n{fails}echo "{name} $*" >> {log}\n')
+        (place / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", script], env={"PATH": f"{commands}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = log.read_text().splitlines()
+    assert f"apt-get install -y {python} {python}-venv" in lines
+    assert f"{python} -m venv {tmp_path / 'venv'}" in lines

@@ -291,6 +291,20 @@ def test_the_site_takes_no_place_that_is_taken(what, tmp_path, monkeypatch, caps
     assert list(tmp_path.iterdir()) == [place]
 
 
+def test_a_site_is_not_built_over_what_no_build_has_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    place = tmp_path / "here"
+    (place / ".git").mkdir(parents=True)
+    (place / "index.html").write_text("built")
+    (place / ".tinyadv-site").write_text("tinyadv 0.1.0\n.tinyadv-site\nindex.html\n")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["course", "site", "here"])
+    assert end.value.code == 2
+    assert "here holds .git, which no build of the site has written" in capsys.readouterr().err
+    assert (place / ".git").exists()
+
+
 def test_what_sphinx_says_is_shown_as_it_is(tmp_path, monkeypatch, capsys):
     def fail(*_: Any, **__: Any) -> None:
         raise site.SiteError("lesson03: Traceback\n  in cell 4")

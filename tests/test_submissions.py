@@ -248,6 +248,27 @@ def test_a_zip_file_is_graded(place, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["handed in.zip"]
 
 
+def test_a_zip_file_of_a_whole_folder_is_graded_and_no_drive_is_written(tmp_path):
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as file:
+        for i in range(3000):  # more than are looked at
+            file.writestr(f".venv/lib/x{i}.py", "")
+        file.writestr("lessons/lesson01_linear.py", SOLVED)
+    assert [e.feedback for e in grade(tmp_path / "whole.zip", [1])] == ["", ""]
+    with zipfile.ZipFile(tmp_path / "drive.zip", "w") as file:
+        file.writestr("C:/lesson01_linear.py", SOLVED)
+    assert all("found none" in e.feedback for e in grade(tmp_path / "drive.zip", [1]))
+
+
+def test_a_folder_with_an_upload_in_it_is_that_upload(tmp_path):
+    place = tmp_path / "Ada Lovelace_4711_assignsubmission_file_"
+    place.mkdir()
+    with zipfile.ZipFile(place / "tinyadv-answers.zip", "w") as file:
+        file.writestr("lessons/lesson01_linear.py", SOLVED)
+    assert [e.feedback for e in grade(place, [1])] == ["", ""]
+    (place / "second.zip").write_bytes((place / "tinyadv-answers.zip").read_bytes())
+    assert all("found none" in e.feedback for e in grade(place, [1]))  # which of them counts?
+
+
 def test_a_damaged_zip_file_and_one_that_swells_are_named(tmp_path):
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:

@@ -102,11 +102,15 @@ def grade_class(
             pool.submit(_graded, student, out / name, lessons): name
             for student, name in zip(students, files, strict=True)
         }
-        for number, task in enumerate(as_completed(tasks), 1):
-            one = found[tasks[task]] = task.result()
-            earned, points = total(list(one.exercises))
-            said = one.problem or f"{earned:g} of {points:g} points"
-            say(f"{number} of {len(students)}: {one.student.name}: {said}")
+        try:
+            for number, task in enumerate(as_completed(tasks), 1):
+                one = found[tasks[task]] = task.result()
+                earned, points = total(list(one.exercises))
+                said = one.problem or f"{earned:g} of {points:g} points"
+                say(f"{number} of {len(students)}: {one.student.name}: {said}")
+        finally:  # stopped by Ctrl-C, say: what has not begun does not begin
+            for task in tasks:
+                task.cancel()
     graded = [found[name] for name in files]
     for name, text in tables(graded).items():
         write_atomically(out / name, text)
@@ -137,8 +141,8 @@ def _graded(student: Student, place: Path, lessons: list[int]) -> Graded:
         {"lesson": e.lesson, "exercise": e.name, "tests": [[t.name, t.points, t.feedback] for t in e.tests]}
         for e in exercises
     ]
+    write_atomically(place.with_name(f"{place.name}.txt"), letter(one))  # first: with the other, nothing is done again
     write_atomically(path, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-    write_atomically(place.with_name(f"{place.name}.txt"), letter(one))
     return one
 
 
@@ -155,7 +159,7 @@ def _kept(path: Path, wanted: dict[str, Any]) -> tuple[Exercise, ...] | None:
     """The exercises in a file of an earlier run, if it is about this very submission and nothing went wrong."""
     try:
         said = parse_json(path.read_text(encoding="utf-8"))
-        if said["problem"] or any(said[key] != value for key, value in wanted.items()):
+        if not wanted["sha256"] or said["problem"] or any(said[key] != value for key, value in wanted.items()):
             return None
         return tuple(
             Exercise(e["lesson"], e["exercise"], tuple(Check(str(n), float(p), str(f)) for n, p, f in e["tests"]))

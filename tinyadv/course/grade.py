@@ -86,7 +86,8 @@ def grade(
     Parameters
     ----------
     folder : Path
-        Or a zip file of one. Nothing is written there; its tests are not looked at.
+        Or a zip file of one, or a folder with nothing but such a zip file. Nothing is written there; its tests are not
+        looked at.
     only : iterable of int, optional
         These lessons; by default all that have exercises.
     seconds : float
@@ -114,6 +115,8 @@ def grade(
             return grade(unpacked, only, seconds, memory)
     if folder.suffix == ".zip" and folder.is_file():
         raise ValueError(f"{folder} cannot be unpacked: it is no zip file, or a damaged one")
+    if folder.is_dir() and (packed := _only_zip(folder)):
+        return grade(packed, only, seconds, memory)
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: wanted one, or a zip file, with the lessons that a student handed in")
     if find_spec("pytest") is None:
@@ -146,17 +149,31 @@ def _unpack(file: Path, folder: Path) -> None:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            for member in archive.infolist()[:ENTRIES]:
+            for member in islice(filter(_is_lesson, archive.infolist()), ENTRIES):
                 place = PurePosixPath(member.filename)
-                named = re.fullmatch(r"lesson[0-9]{2}_.*\.(py|ipynb)", place.name)
-                if not named or place.is_absolute() or not {"..", "__MACOSX"}.isdisjoint(place.parts):
-                    continue
                 with archive.open(member) as packed:
                     content = packed.read(LARGEST + 1)  # one byte more than is graded: it is said to be too large
                 (folder / place).parent.mkdir(parents=True, exist_ok=True)
                 (folder / place).write_bytes(content)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{file} cannot be unpacked: {error}") from error
+
+
+def _is_lesson(member: zipfile.ZipInfo) -> bool:
+    """Whether a member of a zip file is a lesson, where `find` looks for one; a colon could name a drive of Windows."""
+    place = PurePosixPath(member.filename)
+    named = re.fullmatch(r"lesson[0-9]{2}_.*\.(py|ipynb)", place.name)
+    outside = place.is_absolute() or ":" in member.filename or not {"..", "__MACOSX"}.isdisjoint(place.parts)
+    return bool(named) and not outside and len(place.parts) <= 3
+
+
+def _only_zip(folder: Path) -> Path | None:
+    """The zip file in a folder that has no lessons: so Moodle hands out what a student has uploaded."""
+    name = "lesson[0-9][0-9]_*"
+    if any(any(folder.glob(pattern)) for pattern in (name, f"*/{name}", f"*/lessons/{name}")):
+        return None
+    zips = [path for path in folder.iterdir() if path.suffix.lower() == ".zip" and path.is_file()]
+    return zips[0] if len(zips) == 1 and not zips[0].is_symlink() else None
 
 
 def tests_of(number: int, names: list[str]) -> dict[str, dict[str, float]]:
@@ -344,8 +361,14 @@ def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float, work: Pat
     if code == -getattr(signal, "SIGXCPU", 0) and code:
         return f"it took more than {seconds:g} s of processor time: is there an endless loop?"
     if code < 0:
-        return f"the process was ended by {signal.Signals(-code).name}: did it crash, or take too much memory?"
+        return f"the process was ended by {_signal_name(-code)}: did it crash, or take too much memory?"
     return f"your code ended the process (exit code {code}) before the test was over"
+
+
+def _signal_name(number: int) -> str:
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"  # a real-time signal has no name
 
 
 def _too_much(folder: str) -> str:

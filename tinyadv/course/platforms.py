@@ -23,8 +23,11 @@ SETUP = """\
 #!/usr/bin/env bash
 # Gradescope runs this once, when the image is built.
 set -euo pipefail
-apt-get update && apt-get install -y python3 python3-pip python3-venv
-python3 -m venv /autograder/venv
+apt-get update
+python=python3
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || python=python3.11 # Ubuntu 22.04's own is 3.10
+apt-get install -y "$python" "$python-venv"
+"$python" -m venv /autograder/venv
 /autograder/venv/bin/pip install {requirements}
 """
 

@@ -73,7 +73,8 @@ def build(folder: Path, run: bool = True, work: Path = WORK, runnable: bool = Fa
     else:
         shutil.rmtree(html / "_static" / "runnable", ignore_errors=True)
         (html / "service-worker.js").unlink(missing_ok=True)
-    write_atomically(html / _MARK, f"tinyadv {__version__}\n")
+    ours = sorted(path.name for path in html.iterdir() if path.name != _MARK)
+    write_atomically(html / _MARK, "\n".join([f"tinyadv {__version__}", _MARK, *ours]) + "\n")
     fill_folder(folder, lambda new: shutil.copytree(html, new))
     return warnings
 
@@ -94,6 +95,13 @@ def _check(folder: Path, runnable: bool) -> None:
         raise ValueError(f"{folder} is a file: wanted a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).exists():
         raise ValueError(f"{folder} holds something else than a site: wanted a new folder, an empty one, or a site's")
+    if (folder / _MARK).exists():
+        _, *ours = (folder / _MARK).read_text(encoding="utf-8").splitlines()
+        if ours and (strange := sorted(path.name for path in folder.iterdir() if path.name not in ours)):
+            raise ValueError(
+                f"{folder} holds {', '.join(strange[:5])}, which no build of the site has written: a new build would "
+                "remove it; move it away first"
+            )
 
 
 def sources(results: Mapping[str, Result]) -> Iterator[tuple[str, str]]:

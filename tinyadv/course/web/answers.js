@@ -2,21 +2,27 @@
 
 // What is kept of an exercise: its `text`, and of the last check the `checked` text, what was `said`, `earned`, `points`.
 export function kept(number, name) {
+  const key = `tinyadv:${number}:${name}`;
+  if (unkept.has(key)) return unkept.get(key);
   try {
-    return JSON.parse(localStorage.getItem(`tinyadv:${number}:${name}`));
+    return JSON.parse(localStorage.getItem(key));
   } catch {
     return null; // no storage, or not ours
   }
 }
 
+const unkept = new Map(); // what the browser would not keep: it is there until the page is closed
+
 // Keep more of an exercise, or with null nothing.
 export function keep(number, name, more) {
+  const key = `tinyadv:${number}:${name}`;
+  const value = more === null ? null : { ...kept(number, name), ...more };
   try {
-    const key = `tinyadv:${number}:${name}`;
-    if (more === null) localStorage.removeItem(key);
-    else localStorage.setItem(key, JSON.stringify({ ...kept(number, name), ...more }));
+    if (value === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, JSON.stringify(value));
+    unkept.delete(key);
   } catch {
-    // a browser that keeps nothing: the page works until it is closed
+    unkept.set(key, value);
   }
 }
 

@@ -112,6 +112,7 @@ function shown(name) {
   const { box, said } = exercises.get(name);
   const stored = kept(lesson.number, name);
   box.classList.toggle("solved", solved(stored));
+  if (busy === said) return; // it says what runs
   if (!stored || stored.checked === undefined) return say(said, "");
   if (stored.checked !== stored.text) return say(said, "Changed since the last check.");
   const points = `${stored.earned} of ${stored.points} points`;
@@ -127,7 +128,8 @@ async function checked(name) {
   const done = await ask(place, [], request, () => CHECK_SECONDS, `the tests of ${name}`);
   if (!done) return;
   const said = inEditor(done.said, name, answers);
-  keep(lesson.number, name, { text, checked: text, said, earned: done.earned, points: done.points });
+  const now = view.state.doc.toString(); // one may have gone on typing
+  keep(lesson.number, name, { text: now, checked: text, said, earned: done.earned, points: done.points });
   shown(name);
   bar();
 }
@@ -170,7 +172,7 @@ async function runCell(index, output) {
     if (own[cell.exercise] === undefined) missing.add(cell.exercise);
     return own[cell.exercise] ?? cell.code;
   });
-  const afresh = ran.length > index + 1 || codes.slice(0, ran.length - 1).some((code, i) => code !== ran[i]);
+  const afresh = !ran.length || ran.length > index + 1 || codes.slice(0, ran.length).some((code, i) => code !== ran[i]);
   if (afresh) ran = [];
   const due = codes.map((code, i) => i).filter((i) => i === index || i >= ran.length);
   output.replaceChildren();

@@ -438,6 +438,38 @@ def test_an_answer_is_checked_handed_in_and_graded(reader, tmp_path):
 
 
 @pytest.mark.browser
+def test_what_is_typed_while_a_check_runs_is_kept(reader):
+    here = reader()
+    here.write("fgsm", FGSM)
+    here.press("fgsm", "Check")
+    here.write("fgsm", FGSM + "\n    # more")
+    assert here.box("fgsm").get_by_role("button", name="Stop").count() == 1
+    here.settled()
+    assert here.said("fgsm") == "Changed since the last check."
+    here.open()
+    assert "# more" in here.written("fgsm")
+    assert here.complaints == []
+
+
+@pytest.mark.browser
+def test_a_browser_that_keeps_nothing_says_what_a_check_found(reader):
+    here = reader()
+    here.context.add_init_script("Storage.prototype.setItem = () => { throw new Error('full') }")
+    here.open()
+    assert here.check("fgsm", FGSM) == "✓ Right: 5 of 5 points."
+    assert "Solved here: 1 of 2 exercises" in here.bar()
+
+
+@pytest.mark.browser
+def test_an_answer_that_was_mended_is_the_one_that_runs(reader):
+    here = reader()
+    here.write("fgsm", FGSM.replace("x + eps", "x - eps"))
+    assert "differ" in here.run(4)
+    here.write("fgsm", FGSM)
+    assert here.run(4).startswith("Ran here")
+
+
+@pytest.mark.browser
 def test_what_is_typed_is_indented_and_a_mistake_is_placed_where_the_reader_sees_it(reader):
     here = reader()
     here.box("fgsm").locator(".cm-line", has_text="NotImplementedError").click()

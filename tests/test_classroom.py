@@ -202,7 +202,7 @@ def test_a_letter_is_never_missing(tmp_path, graded, monkeypatch):
 
     def breaks_off(path, content):
         written.append(path.suffix)
-        if len(written) == 1:
+        if len(written) == 2:
             raise OSError(28, "No space left on device")
         write(path, content)
 

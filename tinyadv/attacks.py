@@ -409,15 +409,16 @@ def _check_clip(clip: tuple[float, float] | None, x: Array) -> tuple[float, floa
         low, high = math.nan, math.nan
     if not low <= high:
         raise ValueError(f"clip is (low, high) with low <= high, got {clip!r}")
-    if x.min() < low - _rounding(low) or x.max() > high + _rounding(high):
+    beyond = _rounding(low, high)
+    if x.min() < low - beyond or x.max() > high + beyond:
         ends = f"{x.min():g} to {x.max():g}"
         raise ValueError(f"clip is {clip!r}, but x runs from {ends}: clipping would move it by more than eps")
     return low, high
 
 
-def _rounding(bound: float) -> float:
-    """How far from a bound an entry may lie that rounding put there."""
-    return 1e-6 * max(1.0, abs(bound)) if math.isfinite(bound) else 0.0
+def _rounding(low: float, high: float) -> float:
+    """How far beyond the bounds an entry may lie that rounding put there."""
+    return 5e-7 * max(1.0, *(abs(bound) for bound in (low, high, 1.0) if math.isfinite(bound)))
 
 
 def _check_inputs(x: Array) -> None:

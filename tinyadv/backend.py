@@ -206,7 +206,7 @@ def sums(a: list[Array], b: list[Array]) -> list[Array]:
     if len({id(owner) for owner in owners}) < len(owners):
         a = [x.copy() for x in a]
     for i, x in enumerate(b):
-        a[i] += x  # put back: what has no axes is a number, which nothing adds to in place
+        a[i] += x  # assigned: a gradient without axes may be a NumPy scalar, which += cannot change
     return a
 
 
@@ -276,7 +276,9 @@ def keep_mask(rng: Generator, x: Array, keep: float, scale: float) -> Array:
     """
     xp, rng = array_module(x), check_generator(rng)
     mask = xp.empty_like(x)
-    if not (mask.flags.c_contiguous or mask.flags.f_contiguous):  # as images made of rows: in no order it would be flat
+    if not (
+        mask.flags.c_contiguous or mask.flags.f_contiguous
+    ):  # as of images made of rows: its flat view would be a copy
         mask = xp.empty(x.shape, dtype=x.dtype)
     words = -(-x.size // 4)  # four 16-bit draws from each 64-bit word
     bits = (_random_words(rng, words) if xp is np else _counter_words(rng, words, xp)).view(xp.uint16)

@@ -35,9 +35,9 @@ def imported(option: str, name: str) -> ModuleType:
 
 
 def _said(error: BaseException) -> str:
-    """What an error says, and where it was raised."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+    """What an error says, and where in one's own code it was raised."""
+    said, place = f"{type(error).__name__}: {error}", traceback.extract_tb(error.__traceback__)[-1]
+    return said if place.filename == __file__ else f"{said} ({place.filename}, line {place.lineno})"
 
 
 def function(option: str, text: str) -> Callable[..., Any]:

@@ -35,7 +35,8 @@ def write(path: str | os.PathLike[str], networks: Sequence[tuple[str, models.Net
     ------
     ValueError
         If there is no network, one is not of the kinds that the page knows (`KNOWN`, for images of 784 pixels and ten
-        classes), or the page would be larger than `LARGEST`.
+        classes) or has a parameter that is NaN, infinite or too large for float16, or the page would be larger than
+        `LARGEST`.
     OSError
         If it cannot be written.
     """
@@ -72,7 +73,9 @@ def _page(networks: Sequence[tuple[str, models.Network]]) -> str:
     data = {
         "images": base64.b64encode(images.tobytes()).decode(),
         "labels": labels.tolist(),
-        "networks": [{"name": name, "file": base64.b64encode(_file(network)).decode()} for name, network in networks],
+        "networks": [
+            {"name": name, "file": base64.b64encode(_file(name, network)).decode()} for name, network in networks
+        ],
     }
     script = text["network.js"] + text["text.js"] + text["app.js"]
     parts = {
@@ -100,13 +103,13 @@ def _images() -> tuple[ndarray, ndarray]:
     return rint(x[rows] * 255).astype(uint8), y[rows]
 
 
-def _file(network: models.Network) -> bytes:
+def _file(name: str, network: models.Network) -> bytes:
     """A network as a file, as `models.save` would write it; float16, but for RBF units, whose answers that moves."""
     kept = float32 if network.builder == "rbf_network" else float16
     with errstate(over="ignore"):  # what is infinite then is refused
-        arrays = {name: p.data.astype(kept) for name, p in named_parameters(network).items()}
-    if wrong := [name for name, a in arrays.items() if not isfinite(a).all()]:
-        raise ValueError(f"{network.builder} cannot be explored: {wrong[0]} is NaN, infinite or too large for float16")
+        arrays = {key: p.data.astype(kept) for key, p in named_parameters(network).items()}
+    if wrong := [key for key, a in arrays.items() if not isfinite(a).all()]:
+        raise ValueError(f"{name} cannot be explored: {wrong[0]} is NaN, infinite or too large for float16")
     with temporary_folder() as folder:
         save_arrays(
             folder / "network.safetensors", arrays, {"network": network.builder, "arguments": network.arguments}

@@ -109,8 +109,8 @@ def targets(y: Array, logits: Value) -> Array:
 
 def check_targets(t: Array, top: str | None = None) -> Array:
     """Targets `(N, K)`; ValueError unless they are from 0 to 1 and, under a softmax, add up to 1 in every row."""
-    if not ((t >= 0.0) & (t <= 1.0)).all():  # NaN is neither
-        raise ValueError(f"targets are from 0 to 1, got some from {t.min():g} to {t.max():g}")
+    if not ((t >= -1e-6) & (t <= 1.0 + 1e-6)).all():  # to rounding; NaN is neither
+        raise ValueError(f"targets are from 0 to 1, got some from {t.min():.9g} to {t.max():.9g}")
     if top == "softmax" and (off := float(abs(t.sum(axis=1) - 1.0).max())) > 1e-3:
         raise ValueError(f"targets of a softmax add up to 1 in every row, got a row that is {off:g} away from it")
     return t

@@ -118,8 +118,8 @@ def evaluate(model: Any, x: Array, y: Array, size: int = 1000) -> Evaluation:
     Raises
     ------
     ValueError
-        If there are no inputs, y are not the labels of as many, or targets that name a class each, probabilities are
-        above 1, or the network has a single output in a row, `(N, 1)`.
+        If there are no inputs; if y are neither labels nor targets of as many, or a row of targets has no single
+        largest entry; if probabilities are above 1; or if the network has one output only, `(N, 1)`.
     TypeError
         If x are not floating point numbers.
     FloatingPointError
@@ -135,7 +135,9 @@ def evaluate(model: Any, x: Array, y: Array, size: int = 1000) -> Evaluation:
     else:
         t = check_targets(targets(y, outputs))
         if ((t == t.max(axis=1, keepdims=True)).sum(axis=1) > 1).any():
-            raise ValueError("evaluate wants targets that name a class each: one entry of a row larger than all others")
+            raise ValueError(
+                "evaluate wants targets that name a class each: in every row one entry is larger than all others"
+            )
         truth, of_true, largest = t.argmax(axis=1), (t * p).sum(axis=1), p.max(axis=1)
     if largest.max() > 1.001:
         raise ValueError(f"the model gives probabilities of up to {float(largest.max()):g}: is its top the right one?")

@@ -151,8 +151,8 @@ class SGD:
     ------
     ValueError
         If `owner` has no parameters, a norm is not positive, a factor is negative or not finite, or a name is none of
-        `named_parameters(owner)`;
-        or if max-norm is wanted of kernels in a bare list, which does not say which of their axes are a unit's.
+        `named_parameters(owner)`; or if max-norm is wanted of kernels in a bare list, which does not say which of their
+        axes are a unit's.
     """
 
     def __init__(

@@ -240,7 +240,7 @@ def incoming_axes(owner: Any) -> dict[str, tuple[int, ...]]:
     Raises
     ------
     ValueError
-        If a layer says so of what it does not have, or of an axis that is not there.
+        If `incoming_axes` names something that the layer does not have, or an axis that the parameter does not have.
     """
     held = [(path, value) for path, value, _, _ in walk(owner, plain=False)]
     tensors = {path: value for path, value in held if isinstance(value, Tensor)}
@@ -283,7 +283,7 @@ def named_state(owner: Any) -> dict[str, Array]:
         elif isinstance(value, Tensor) and value.op is None:
             names.append(path)
     if twice := [name for name in found if names.count(name) > 1]:
-        raise ValueError(f"two arrays have the name {twice[0]}")
+        raise ValueError(f"two arrays or parameters have the name {twice[0]}")
     return found
 
 

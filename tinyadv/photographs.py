@@ -164,12 +164,14 @@ def missing() -> str:
 
 
 def at_hand() -> str:
-    """A fingerprint of the photographs and of the weights, by which one knows whether they have changed; "" if none."""
+    """A fingerprint of the photographs and the weights, which changes when they do; "" where either is missing."""
     files = sorted(path for path in (folder() / "photographs").glob("*") if path.is_file())
+    if not files or not weights_path().exists():
+        return ""
     found = sha256()
-    for path in [*files, weights_path()] if files and weights_path().exists() else []:
+    for path in [*files, weights_path()]:
         found.update(path.name.encode() + sha256(path.read_bytes()).digest())
-    return found.hexdigest() if files else ""
+    return found.hexdigest()
 
 
 def _from_home(path: Path) -> str:

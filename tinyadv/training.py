@@ -216,7 +216,10 @@ def mean_objective(
     """
     x, y = as_array(x), as_array(y)
     if len(x) != len(y) or not len(x) or batch < 1:
-        raise ValueError(f"wanted as many inputs as labels, and a batch; got {len(x)}, {len(y)} and batch {batch}")
+        raise ValueError(
+            "wanted as many inputs as labels, at least one, and a batch of at least 1; "
+            f"got {len(x)} inputs, {len(y)} labels, batch {batch}"
+        )
     x = array_module(x).ascontiguousarray(x)  # masks are drawn in memory order
     rng, total = generator(seed, "masks of the mean objective"), 0.0
     for start in range(0, len(x), batch):
@@ -243,7 +246,7 @@ def _checked(model: Any, x: Array, y: Array, epochs: int, batch: int, optimiser:
 
 
 def _targets(model: Any, y: Array, outputs: Array) -> Array:
-    """Labels as targets; those that were given are checked where the model says by its top what they can be."""
+    """Labels as targets. Targets that were given are checked if the model has a `top`, which says what they can be."""
     top = getattr(model, "top", None)
     return check_targets(targets(y, outputs), top) if top and y.ndim == 2 else targets(y, outputs)
 
@@ -265,7 +268,7 @@ def _check_same_figures(checkpoint: object, before: dict[str, Any], now: dict[st
     if before.keys() - {"epoch"} != now.keys():
         has, gives = (", ".join(sorted(names.keys() - {"epoch"})) for names in (before, now))
         raise StorageError(
-            f"{checkpoint} has a log of {has}, this training gives {gives}: it goes on with the same alone"
+            f"{checkpoint} has a log of {has}, this training gives {gives}: to go on it has to give the same figures"
         )
 
 

@@ -282,3 +282,11 @@ def test_another_protocol_than_the_definition_s_is_said(recipe, said):
     used = {"naive": {"recipe": {"network": "maxout_network", "arguments": {"units": 240}, **recipe}}}
     found = scale(claims()["fgsm-maxout"], Result("fgsm-maxout", "paper", "cpu", [0], [Measurement({}, networks=used)]))
     assert [line.partition(", where")[0] for line in found] == said
+
+
+def test_a_second_stage_that_did_not_reach_its_target_is_said():
+    about = {"recipe": {"network": "maxout_network", "stage2": True}, "stage2": {"epochs": 500, "reached": False}}
+    for reached, said in ((False, ["stage 2 ended after 500 epochs, above its target"]), (True, [])):
+        about["stage2"]["reached"] = reached
+        found = Result("fgsm-maxout", "paper", "cpu", [0], [Measurement({}, networks={"naive": about})])
+        assert scale(claims()["fgsm-maxout"], found) == said

@@ -340,7 +340,8 @@ def test_what_depends_on_other_data_at_hand_is_measured_again(tmp_path, monkeypa
 
     function.__module__ = old.function.__module__
     monkeypatch.setitem(MEASURES, "rubbish-softmax", replace(old, function=function, at_hand=lambda: there[0]))
-    for there[0] in ("a photograph", "a photograph", "another", ""):
+    for now in ("a photograph", "a photograph", "another", ""):
+        there[0] = now
         run(tmp_path, "rubbish-softmax")
     assert measured == ["a photograph", "another", ""]
 

@@ -141,7 +141,9 @@ def _graded(student: Student, place: Path, lessons: list[int]) -> Graded:
         {"lesson": e.lesson, "exercise": e.name, "tests": [[t.name, t.points, t.feedback] for t in e.tests]}
         for e in exercises
     ]
-    write_atomically(place.with_name(f"{place.name}.txt"), letter(one))  # first: with the other, nothing is done again
+    write_atomically(
+        place.with_name(f"{place.name}.txt"), letter(one)
+    )  # first: where the JSON is, nothing is done again
     write_atomically(path, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
     return one
 

@@ -160,15 +160,19 @@ def _unpack(file: Path, folder: Path) -> None:
 
 
 def _is_lesson(member: zipfile.ZipInfo) -> bool:
-    """Whether a member of a zip file is a lesson, where `find` looks for one; a colon could name a drive of Windows."""
+    """Whether a member of a zip file is a lesson, where `find` looks for one; C: would be a drive of Windows."""
     place = PurePosixPath(member.filename)
     named = re.fullmatch(r"lesson[0-9]{2}_.*\.(py|ipynb)", place.name)
-    outside = place.is_absolute() or ":" in member.filename or not {"..", "__MACOSX"}.isdisjoint(place.parts)
+    outside = (
+        place.is_absolute()
+        or any(re.match("[A-Za-z]:", part) for part in place.parts)
+        or not {"..", "__MACOSX"}.isdisjoint(place.parts)
+    )
     return bool(named) and not outside and len(place.parts) <= 3
 
 
 def _only_zip(folder: Path) -> Path | None:
-    """The zip file in a folder that has no lessons: so Moodle hands out what a student has uploaded."""
+    """The only zip file in a folder without lessons, which is how Moodle hands out an upload; None otherwise."""
     name = "lesson[0-9][0-9]_*"
     if any(any(folder.glob(pattern)) for pattern in (name, f"*/{name}", f"*/lessons/{name}")):
         return None

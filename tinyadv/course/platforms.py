@@ -24,6 +24,7 @@ SETUP = """\
 # Gradescope runs this once, when the image is built.
 set -euo pipefail
 apt-get update
+apt-get install -y python3
 python=python3
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || python=python3.11 # Ubuntu 22.04's own is 3.10
 apt-get install -y "$python" "$python-venv"

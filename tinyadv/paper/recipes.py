@@ -269,7 +269,7 @@ HALVES_OF = ("softmax", "maxout", "rbf", "sigmoid")
 
 
 def in_halves(profile: Profile, seed: int, architecture: str) -> list[Recipe]:
-    """A network for each half of the training images, section 8; of other seeds, for what is drawn."""
+    """A network for each half of the training images, section 8, each with a seed of its own."""
     whole: dict[str, Callable[[int], Recipe]] = {
         "softmax": lambda s: softmax_regression(profile, s),
         "maxout": lambda s: control(profile, s, "clean"),

@@ -277,7 +277,7 @@ def check(result: Result) -> None:
 
 
 def check_names(claim: str, m: Measurement) -> None:
-    """ValueError where a measurement has a quantity or variation that claims.toml lacks; TypeError where it is none."""
+    """ValueError where a measurement has a quantity or variation that claims.toml lacks; TypeError if `m` is none."""
     if not isinstance(m, Measurement):  # what a measuring function of one's own may give
         raise TypeError(f"what measures {claim} gives a Measurement, as values.measurement() makes it; got {m!r}")
     about = claims()[claim]

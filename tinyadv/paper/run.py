@@ -247,13 +247,18 @@ class _Book:
     def _add_costs(self, task: MeasureTask, result: Result) -> None:
         """Give the networks of a measurement what their trainings have cost, as far as there are accounts of that."""
         for name, recipe in MEASURES[task.claim].named(task.profile, task.seed).items():
-            if isinstance(recipe, Recipe) and (known := read(path_of(self.job.out / "networks", recipe), self.say)):
+            if not isinstance(recipe, Recipe):
+                continue
+            chose = recipe.first if recipe.chosen_with == recipe.seed else None  # for all seeds: it is counted once
+            trainings = [one for one in (chose, recipe) if one]
+            known = [stint for one in trainings for stint in read(path_of(self.job.out / "networks", one), self.say)]
+            if known:
                 result.measurements[0].networks[name]["cost"] = [asdict(stint) for stint in known]
 
     def _complete(self, claim: str) -> None:
         """Save, draw and announce a claim's result, made of those for each seed."""
         parts = [self.seeds[claim][seed] for seed in self.job.seeds]
-        result, known = parts[0], [part.core_seconds for part in parts if part.core_seconds is not None]
+        known = [part.core_seconds for part in parts if part.core_seconds is not None]
         result = Result(
             claim=claim,
             profile=self.job.profile.name,

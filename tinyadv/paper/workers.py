@@ -178,7 +178,7 @@ class Outcome:
     died : bool
         It was the process that ended, not the work that failed: the task is worth another try.
     fatal : bool
-        The other tasks would fail too: a full disk, no data.
+        The other tasks would fail too: a full disk, or no data to train on.
     trace : str
         Where a program's error was raised; "" for what can happen to a sound one.
     """

@@ -121,15 +121,17 @@ function shown(name) {
 }
 
 async function checked(name) {
-  const { said: place, view } = exercises.get(name);
+  const { said: place, view, stub } = exercises.get(name);
   const text = view.state.doc.toString();
   const answers = { ...answered(lesson), [name]: text };
   const request = { do: "check", number: lesson.number, name, file: lesson.file, source: submission(lesson, answers) };
   const done = await ask(place, [], request, () => CHECK_SECONDS, `the tests of ${name}`);
   if (!done) return;
   const said = inEditor(done.said, name, answers);
-  const now = view.state.doc.toString(); // one may have gone on typing
-  keep(lesson.number, name, { text: now, checked: text, said, earned: done.earned, points: done.points });
+  const now = view.state.doc.toString(); // one may have gone on typing, or started over
+  if (now !== stub || text === stub) {
+    keep(lesson.number, name, { text: now, checked: text, said, earned: done.earned, points: done.points });
+  }
   shown(name);
   bar();
 }

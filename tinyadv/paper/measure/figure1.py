@@ -82,7 +82,9 @@ def measured(model: GoogLeNet, photos: Sequence[Photograph]) -> Measurement:
 def _over_all(found: Sequence[Attacked]) -> Values:
     """Error, and confidences before and on mistakes, over photographs."""
     values, mistakes = Values(), [each.after.probability for each in found if not each.right_after]
-    values.values["clean_error"] = sum(not each.right_before for each in found) / len(found)  # of no sample: chosen
+    values.values["clean_error"] = sum(not each.right_before for each in found) / len(
+        found
+    )  # no interval: they were chosen
     values.share("error", len(mistakes), len(found))
     for name, sample in (("all_clean_confidence", [e.before.probability for e in found]),
                          ("confidence_on_mistakes", mistakes)):  # fmt: skip

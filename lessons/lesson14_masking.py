@@ -235,8 +235,8 @@ if __name__ == "__main__":
 #
 # The same rounding explains figure 4 (lesson 6). In the paper's figure a 4 is misclassified far away on *both* sides
 # of $\varepsilon = 0$. Along the rounded gradient this happens to nine in ten of our fours, along the exact one only to
-# one in three. The exact gradient contains the true class. So for $\varepsilon < 0$, where the cost falls, this class
-# wins.
+# about half of them. The exact gradient contains the true class. So for $\varepsilon < 0$, where the cost falls, this
+# class wins.
 #
 # ## An audit
 #

@@ -22,6 +22,7 @@ from tinyadv.machine import blas_threads
 from tinyadv.paper.claims import claims
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import committed, format_value
+from tinyadv.paper.show import seeds
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_compare_puts_ours_beside_the_papers(capsys):
     assert any("123" in line for line in lines)
     (confidence,) = [line for line in lines if "confidence" in line]
     assert "mistakes   —" in confidence, "what the lesson did not measure"
-    assert f"ours: profile {result.profile}, seed 0" in lines[-1]
+    assert f"ours: profile {result.profile}, {seeds(result)}" in lines[-1]
 
 
 def test_compare_without_values_shows_what_was_published(capsys):

@@ -105,6 +105,20 @@ def test_the_interval_is_never_narrower_than_the_images_interval_of_the_mean(sta
     assert partly.interval("error") == (0.5, 0.5)
 
 
+def test_two_seeds_that_differ_reproduce_nothing_by_their_spread():
+    """Their interval over seeds holds nearly every number: what counts is the one over test images."""
+    q = quantity(0.179, TOL)
+    far = result(one(0.18, (0.17, 0.19)), one(0.34, (0.33, 0.35)))
+    low, high = far.interval("error")
+    assert low < 0.0 < 0.179 < 1.0 < high
+    assert far.quantity_status(q) == "differs"
+    near = result(one(0.18, (0.17, 0.19)), one(0.176, (0.166, 0.186)))
+    assert near.quantity_status(q) == "reproduced"
+    assert result(one(0.18), one(0.19)).quantity_status(q) == "close"  # of images nothing is known
+    three = result(one(0.18, (0.17, 0.19)), one(0.34, (0.33, 0.35)), one(0.2, (0.19, 0.21)))
+    assert three.quantity_status(q) == "reproduced"
+
+
 def test_a_missing_or_undefined_seed_leaves_no_mean():
     assert math.isnan(result(one(0.5), one(NAN)).mean("error"))
     assert math.isnan(result(one(0.5), Measurement({})).mean("error"))

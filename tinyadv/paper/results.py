@@ -190,8 +190,8 @@ class Result:
     def quantity_status(self, quantity: Quantity) -> Status | None:
         """What the measured number makes of the paper's; None for context, of which the paper says nothing.
 
-        A number without an interval is *close* at best. Of two seeds the interval over test images decides: the one over
-        seeds, with t = 12.7, holds nearly every number.
+        A number without an interval is *close* at best. Of two seeds the interval over test images decides: the one
+        over seeds, with t = 12.7, holds nearly every number.
         """
         if quantity.paper is None or quantity.tolerance is None:
             return None

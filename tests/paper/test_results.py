@@ -667,3 +667,9 @@ def test_of_a_seed_that_both_have_the_new_one_counts():
 def test_what_does_not_belong_together_is_not_put_together(new, named):
     with pytest.raises(ValueError, match=named):
         joined(of_seeds(0, versions={"trained by": "one"}), new)
+
+
+def test_variations_of_another_version_are_shown_as_far_as_they_are_known():
+    m = Measurement({"error": 0.5}, variations={"later": {"error": 0.25, "unheard_of": 1.0, "epochs": 3.0}})
+    (found,) = Result("fgsm-maxout", "quick", "cpu", [0], [m]).variations()
+    assert (found.label, found.values) == ("later", {"error": 0.25, "epochs": 3.0})

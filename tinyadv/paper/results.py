@@ -16,6 +16,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
@@ -212,13 +213,21 @@ class Result:
         return "not run" if None in held else "reproduced"
 
     def variations(self) -> list[Variation]:
-        """The variations of the first seed, each the mean over the seeds that have it; NaN where one has no number."""
+        """The variations of the first seed, each the mean over the seeds that have it; NaN where one has no number.
+
+        A file may be of another version of the program: a variation that claims.toml does not have is called by its
+        key, and a quantity that it does not have is left out.
+        """
         claim = claims().get(self.claim)
+        known = {q.name for q in claim.quantities} | {"epochs"} if claim else None
         found = []
         for key, first in self.measurements[0].variations.items():
             same = [m.variations[key] for m in self.measurements if key in m.variations]
-            values = {name: math.fsum(v.get(name, math.nan) for v in same) / len(same) for name in first}
-            label = claim.variation_label(key, values.get("epochs")) if claim else key
+            names = [name for name in first if known is None or name in known]
+            values = {name: math.fsum(v.get(name, math.nan) for v in same) / len(same) for name in names}
+            label = key
+            with suppress(ValueError):
+                label = claim.variation_label(key, values.get("epochs")) if claim else key
             found.append(Variation(key, label, values, len(same)))
         return found
 

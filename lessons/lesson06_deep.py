@@ -159,8 +159,8 @@ def predicted_rise(g: np.ndarray, eps: float) -> np.ndarray:
 #
 # Now walk along a line. Each logit is straight until some unit's winner changes. At that point the old and the new
 # winner are equal, so the logit does not jump; it only gets another slope: a kink. Such a function is called
-# *piecewise linear*, and a stretch of the line without a kink is a *linear piece*. (Do not mix this up with the pieces
-# of a maxout unit, of which it takes the largest.)
+# *piecewise linear*, and a stretch of the line without a kink is a *linear piece*. (The pieces of a maxout unit are
+# something else: the unit takes the largest of them.)
 #
 # ## Exercise 3 (medium): count the pieces
 #

@@ -266,9 +266,9 @@ if __name__ == "__main__":
 #
 # ## Exercise 4 (medium): what is suspicious
 #
-# `ORDER`, below, lists pairs of attacks, the stronger first. Go through it in order, and leave out pairs of which an
-# attack was not tried. Return a list with `(stronger, weaker, score)` for each pair whose *weaker* attack fools the
-# network on more images than the stronger.
+# `ORDER`, below, lists pairs of attacks, the stronger first. Go through it in order, and leave out a pair if one of
+# its attacks was not tried. Return a list with `(stronger, weaker, score)` for each pair whose *weaker* attack fools
+# the network on more images than the stronger.
 #
 # <details><summary>Hint 1</summary>
 #

@@ -13,7 +13,7 @@ from operator import index
 from typing import Any
 
 from . import ops
-from .backend import Array, Generator, array_module, as_array, check_generator, noise
+from .backend import Array, Generator, array_module, as_array, check_generator, conversion, noise
 from .tensor import Alike, Tensor, Value, grad, raw
 
 
@@ -418,15 +418,14 @@ def _check_clip(clip: tuple[float, float] | None, x: Array) -> tuple[float, floa
 
 def _rounding(low: float, high: float) -> float:
     """How far beyond the bounds an entry may lie that rounding put there."""
-    return 5e-7 * max(1.0, *(abs(bound) for bound in (low, high, 1.0) if math.isfinite(bound)))
+    return 5e-7 * max(abs(bound) for bound in (1.0, low, high) if math.isfinite(bound))
 
 
 def _check_inputs(x: Array) -> None:
     if not hasattr(x, "dtype") or isinstance(x, Tensor):
         raise TypeError(f"an attack starts from an array, got {type(x).__name__}")
     if x.dtype.kind != "f":
-        divided = ", divided by 255 if they are pixels of 0 to 255" if x.dtype.kind in "iu" else ""
-        raise TypeError(f"an attack starts from floating point numbers, got {x.dtype}: x.astype('float32'){divided}")
+        raise TypeError(f"an attack starts from floating point numbers, got {x.dtype}: use x{conversion(x)}")
     if not len(x) or not array_module(x).isfinite(x).all():
         raise ValueError("an attack starts from finite inputs, at least one; x is empty, or holds a NaN or an infinity")
 

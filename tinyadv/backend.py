@@ -88,13 +88,18 @@ def as_array(x: Any) -> Array:
     return x if is_array_type(type(x)) else np.asarray(x)
 
 
+def conversion(x: Array, dtype: Any = "float32") -> str:
+    """What makes of x what networks take, as an error says it: whole numbers may be pixels of 0 to 255."""
+    divided = ", divided by 255 if they are pixels of 0 to 255" if x.dtype.kind in "iu" else ""
+    return f".astype('{dtype}'){divided}"
+
+
 def as_floats(x: Any) -> Array:
     """`as_array(x)`, or TypeError unless it holds floating point numbers: nothing else has gradients."""
     a = as_array(x)
     if a.dtype.kind == "f" and a.dtype.isnative:
         return a
-    divided = ", divided by 255 if they are pixels of 0 to 255" if a.dtype.kind in "iu" else ""
-    raise TypeError(f"a Tensor wants native floating point numbers, got {a.dtype}: try .astype('float32'){divided}")
+    raise TypeError(f"a Tensor wants native floating point numbers, got {a.dtype}: try {conversion(a)}")
 
 
 def sharing_memory(arrays: dict[str, Array]) -> tuple[str, str] | None:
@@ -276,9 +281,8 @@ def keep_mask(rng: Generator, x: Array, keep: float, scale: float) -> Array:
     """
     xp, rng = array_module(x), check_generator(rng)
     mask = xp.empty_like(x)
-    if not (
-        mask.flags.c_contiguous or mask.flags.f_contiguous
-    ):  # as of images made of rows: its flat view would be a copy
+    in_order = mask.flags.c_contiguous or mask.flags.f_contiguous
+    if not in_order:  # as of images made of rows: its flat view would be a copy
         mask = xp.empty(x.shape, dtype=x.dtype)
     words = -(-x.size // 4)  # four 16-bit draws from each 64-bit word
     bits = (_random_words(rng, words) if xp is np else _counter_words(rng, words, xp)).view(xp.uint16)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .attacks import finite_gradient
-from .backend import Array, array_module
+from .backend import Array, array_module, conversion
 from .losses import check_targets, signs, targets
 from .tensor import Tensor, history, raw
 
@@ -91,8 +91,7 @@ def _outputs(model: Any, x: Array, size: int = 1000) -> Array:
     """The network's outputs for x, checked: bytes, or a network that is no number, would give plausible figures."""
     if (dtype := getattr(x, "dtype", None)) is not None and dtype.kind != "f":
         model(x[:1])  # a `Network` says itself what it wants
-        divided = ", divided by 255 if they are pixels of 0 to 255" if dtype.kind in "iu" else ""
-        raise TypeError(f"a network takes floating point numbers, got x of {dtype}: use x.astype('float32'){divided}")
+        raise TypeError(f"a network takes floating point numbers, got x of {dtype}: use x{conversion(x)}")
     outputs = in_batches(model, x, size=size)
     if is_nan := int(array_module(outputs).isnan(outputs).any(axis=tuple(range(1, outputs.ndim))).sum()):
         raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(x)} inputs: has it diverged?")

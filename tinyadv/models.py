@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 from . import losses, ops
-from .backend import Array, Generator, is_array, sharing_memory, to_device, uniform, zeros
+from .backend import Array, Generator, conversion, is_array, sharing_memory, to_device, uniform, zeros
 from .dbm import DeepBoltzmannMachine
 from .layers import (
     RBF,
@@ -125,8 +125,7 @@ class Network:
     def _check_dtype(self, x: Array) -> None:
         for p in parameters(self.layers)[:1]:
             if x.dtype != p.dtype:
-                divided = ", divided by 255 if they are pixels of 0 to 255" if x.dtype.kind in "iu" else ""
-                wanted = f"x.astype('{p.dtype}'){divided}"
+                wanted = f"x{conversion(x, p.dtype)}"
                 raise TypeError(f"{self.builder} computes in {p.dtype}, got x of {x.dtype}: use {wanted}")
 
     @property

@@ -475,8 +475,11 @@ def joined(old: Result, new: Result) -> Result:
 
 def joined_versions(*runs: Mapping[str, str]) -> dict[str, str]:
     """What the last of several runs says of itself, "a; b" where an earlier one differs."""
-    texts = {key: [run.get(key, "") for run in runs] for key in runs[-1]}
-    return {key: "; ".join(dict.fromkeys(t for text in of for t in text.split("; ") if t)) for key, of in texts.items()}
+    found = {}
+    for key in runs[-1]:
+        texts = [text for run in runs for text in run.get(key, "").split("; ") if text]
+        found[key] = "; ".join(dict.fromkeys(texts))
+    return found
 
 
 def _unseeded(networks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

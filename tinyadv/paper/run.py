@@ -223,13 +223,14 @@ class _Book:
         """Keep what came out of a task."""
         if isinstance(task, MeasureTask):
             result = Result.from_json(json.loads(value))
-            measured = {name: about["hash"] for name, about in result.measurements[0].networks.items()}
-            if measured != self._about(task)["networks"]:
+            measured = {name: used["hash"] for name, used in result.measurements[0].networks.items()}
+            about = self._about(task)
+            if measured != about["networks"]:
                 self.failed[task.claim] = "measured elsewhere on other networks than planned here: is CIFAR-10 at both?"
                 self.say(f"{task.title}: {self.failed[task.claim]}")
                 return
             self._add_costs(task, result)
-            save_results(self._path(task), {task.claim: result}, self._about(task))
+            save_results(self._path(task), {task.claim: result}, about)
             self.seeds[result.claim][task.seed] = result
             if len(self.seeds[result.claim]) < len(self.job.seeds):
                 return

@@ -21,10 +21,10 @@ from tinyadv import load, metrics
 from tinyadv.attacks import fgsm
 from tinyadv.datasets import cifar10, mnist
 from tinyadv.models import EMBEDDED, Network
+from tinyadv.paper.lab import EPS, EPS_WHITENED
 from tinyadv.paper.rounding import Rounded
 from tinyadv.storage import load_arrays, save_arrays
 
-EPS, EPS_WHITENED = 0.25, 0.1
 ATTACKED = 2000  # images of CIFAR-10 that are attacked, the first of the test images: a convolution takes its time
 
 

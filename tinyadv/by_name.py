@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from .models import embedded, embedded_names, load
+from .owned import parameters
 from .storage import load_arrays
 
 
@@ -85,6 +86,12 @@ def check_images(given: list[str], x: Any) -> None:
         raise ValueError(
             "conv-maxout takes whitened images, those of datasets.cifar10(whitened=True); got pixels from 0 to 1"
         )
+
+
+def in_precision_of(network: Any, x: Any) -> Any:
+    """x `(N, D)` in the dtype of the network's parameters; the same array if it has that, or there are none."""
+    weights = parameters(network)
+    return x.astype(weights[0].dtype, copy=False) if weights else x
 
 
 def _is_embedded(text: str) -> bool:

@@ -16,9 +16,8 @@ from numpy import savez_compressed
 from . import metrics
 from .attacks import check_eps, fgsm, pgd
 from .backend import generator
-from .by_name import check_images, read_networks
+from .by_name import check_images, in_precision_of, read_networks
 from .datasets import Split, mnist, npz, pair
-from .layers import parameters
 from .machine import import_matplotlib
 from .storage import write_atomically
 
@@ -112,12 +111,6 @@ def _images(network: Any, path: Path, images: int | None, data: Path | None) -> 
             f"{path} has {outputs.shape[1]} classes, MNIST has 10: give it images of its own by --data FILE.npz"
         )
     return Split(in_precision_of(network, split.x[:images]), split.y[:images]), names
-
-
-def in_precision_of(network: Any, x: Any) -> Any:
-    """x `(N, D)` in the dtype of the network's parameters; the same array if it has that, or there are none."""
-    weights = parameters(network)
-    return x.astype(weights[0].dtype, copy=False) if weights else x
 
 
 def _picture(x: Any, x_adv: Any, y: Any, said_clean: Any, said_attacked: Any, names: dict[int, int]) -> bytes:

@@ -39,7 +39,7 @@ def check_job(
     data, rows, reference = data or load_data(job), list[dict[str, Any]](), None
     start = trained_parameters(job) if job.kind == "fgsm" else start_parameters(job)
     with temporary_folder() as folder:
-        file = write_data(folder / "data.npz", job, data, start)
+        file = write_data(folder / "data.npz", data, start)
         for peer in peers:
             if peer.name.startswith("floor"):
                 continue

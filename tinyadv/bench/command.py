@@ -8,8 +8,8 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -168,9 +168,7 @@ def _growth(
     peers = peers if against else [p for p in peers if p.name in ("ours", "floor", "torch")]
     rows = measure([p for p in peers if p.name == "floor" or not p.name.startswith("floor")], rounds, **settings)
     _write(file, surroundings(settings["threads"], settings["device"]), rows, [])
-    picture = io.BytesIO()
-    plot(rows, picture, path.suffix[1:])
-    write_atomically(path, picture.getvalue())
+    _draw(plot, rows, path)
     _show("growth: µs per example of a training step", rows, _GROWTH_COLUMNS, file)
     say(f"drawn: {path}")
 
@@ -180,11 +178,15 @@ def _convolution(rounds: int, path: Path, file: Path | None) -> None:
 
     rows = measure(rounds, say)
     _write(file, surroundings(1, "cpu"), rows, [])
+    _draw(plot, rows, path)
+    _show("convolution: µs of work per example", rows, _CONVOLUTION_COLUMNS, file)
+    say(f"drawn: {path}")
+
+
+def _draw(plot: Callable[..., None], rows: list[dict[str, Any]], path: Path) -> None:
     picture = io.BytesIO()
     plot(rows, picture, path.suffix[1:])
     write_atomically(path, picture.getvalue())
-    _show("convolution: µs of work per example", rows, _CONVOLUTION_COLUMNS, file)
-    say(f"drawn: {path}")
 
 
 def _check(peers: Sequence[Peer], names: Sequence[str], file: Path | None, settings: dict[str, Any]) -> None:
@@ -206,8 +208,6 @@ def _check(peers: Sequence[Peer], names: Sequence[str], file: Path | None, setti
 
 def _write(file: Path | None, around: dict[str, Any], rows: list[dict[str, Any]], names: Sequence[str]) -> None:
     if file:
-        from dataclasses import asdict
-
         jobs = [asdict(JOBS[name]) for name in names]
         write_atomically(file, json.dumps({"surroundings": around, "jobs": jobs, "rows": rows}, indent=1) + "\n")
 

@@ -106,7 +106,7 @@ def plot(rows: list[dict[str, Any]], file: str | os.PathLike[str] | BinaryIO, su
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.4), layout="constrained")
-    panels = figure.subplots(1, len(SIZES), sharey=False)
+    panels = figure.subplots(1, len(SIZES))
     for panel, axis in zip(panels, SIZES, strict=True):
         for way, label in LABELS.items():
             mine = [row for row in rows if (row["axis"], row["way"]) == (axis, way)]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from .jobs import Arrays, Data, Job
+    from .jobs import Arrays, Job
 
 PIECES = 2  # of a convolutional unit
 SIDE = 32
@@ -70,14 +70,12 @@ def start_parameters(job: Job, seed: int = 1) -> Arrays:
     return [*arrays, W, np.zeros(job.pieces * job.units, np.float32), top, np.zeros(job.classes, np.float32)]
 
 
-def load_data(job: Job) -> Data:
-    """Ten batches of random images of the job's size."""
-    from .jobs import Data
-
+def load_data(job: Job) -> tuple[Any, Any]:
+    """Ten batches of random images of the job's size, and their labels."""
     rng, n = np.random.default_rng(0), 10 * job.batch
     if job.kind == "googlenet":
-        return Data(rng.random((n, job.inputs), dtype=np.float32), rng.integers(0, job.classes, n))
-    return Data(0.5 * rng.standard_normal((n, job.inputs), dtype=np.float32), rng.integers(0, job.classes, n))
+        return rng.random((n, job.inputs), dtype=np.float32), rng.integers(0, job.classes, n)
+    return 0.5 * rng.standard_normal((n, job.inputs), dtype=np.float32), rng.integers(0, job.classes, n)
 
 
 def googlenet_layers() -> Iterator[tuple[str, tuple[int, ...]]]:

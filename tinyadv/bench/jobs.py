@@ -213,7 +213,7 @@ def load_data(job: Job) -> Data:
     Random numbers for the jobs on images.
     """
     if job.of_images:
-        return images.load_data(job)
+        return Data(*images.load_data(job))
     from ..datasets import mnist
 
     splits = mnist()

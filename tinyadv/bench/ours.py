@@ -51,9 +51,16 @@ def _given(model: Network, start: Arrays, job: Job) -> Network:
     return model
 
 
-def _optimiser(model: Network, job: Job, momentum: float, max_norm: float | dict[str, float] | None) -> SGD:
+def _optimiser(
+    model: Network, job: Job, momentum: float, max_norm: float | dict[str, float] | None,
+    rate_factors: dict[str, float] | None = None,
+) -> SGD:  # fmt: skip
     constant = Schedule(job.learning_rate, decay=1.0, floor=0.0, momentum=momentum, final_momentum=momentum)
-    return SGD(model, constant, max_norm)
+    return SGD(model, constant, max_norm, rate_factors)
+
+
+def _attack(model: Any, job: Job) -> Attack:
+    return lambda x, y: to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
 
 
 def _reader(model: Network) -> Read:
@@ -82,9 +89,7 @@ def train(start: Arrays, job: Job, rng: Any = None) -> tuple[Step, Read]:
 
 
 def fgsm(start: Arrays, job: Job) -> Attack:
-    model = network(start, job)
-
-    return lambda x, y: to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
+    return _attack(network(start, job), job)
 
 
 def dbm(start: Arrays, job: Job) -> tuple[Step, Read]:
@@ -115,8 +120,8 @@ def _conv_network(start: Arrays, job: Job) -> Network:
 
 def conv_train(start: Arrays, job: Job) -> tuple[Step, Read]:
     model = _conv_network(start, job)
-    constant = Schedule(job.learning_rate, decay=1.0, floor=0.0, momentum=job.momentum, final_momentum=job.momentum)
-    optimiser, rng = SGD(model, constant, CONV_MAX_NORMS, CONV_RATE_FACTORS), generator(0, "masks")
+    optimiser = _optimiser(model, job, job.momentum, CONV_MAX_NORMS, CONV_RATE_FACTORS)
+    rng = generator(0, "masks")
 
     def step(x: Array, y: Array) -> float:
         J, gradients = clean_objective(model, x, y, rng)
@@ -128,13 +133,12 @@ def conv_train(start: Arrays, job: Job) -> tuple[Step, Read]:
 
 
 def conv_fgsm(start: Arrays, job: Job) -> Attack:
-    model = _conv_network(start, job)
-    return lambda x, y: to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
+    return _attack(_conv_network(start, job), job)
 
 
 def googlenet(start: Arrays, job: Job) -> Attack:
     model = GoogLeNet({name: to_device(a, _device) for name, a in googlenet_weights(start).items()})
-    return lambda x, y: to_device(fast_gradient_sign(model, x, y, job.eps), "cpu")
+    return _attack(model, job)
 
 
 def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:

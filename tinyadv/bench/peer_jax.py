@@ -37,20 +37,32 @@ def _reader(state: list[Any], start: Arrays) -> Read:
     return lambda: from_rows([jax.device_get(p).T for p in state[0]], start)
 
 
+def _stepper(update: Any, state: list[Any]) -> Step:
+    """A call of `update`, which gives a new state, [parameters, velocities, key], and J."""
+
+    def step(x: Any, y: Any) -> float:
+        *state[:], J = update(*state, x, y)
+        jax.block_until_ready(state[0])
+        return float(J)
+
+    return step
+
+
+def _drop(h: Any, i: int, key: Any, job: Job) -> Any:
+    """The inputs h of layer i with dropout, if there is a key."""
+    keep = job.keep[1 if i else 0]
+    if key is None or keep == 1:
+        return h
+    return jnp.where(jax.random.bernoulli(jax.random.fold_in(key, i), keep, h.shape), h / keep, 0)
+
+
 def _logits(theta: list[Any], x: Any, key: Any, job: Job) -> Any:
     """With a key: training, dropout on."""
-
-    def drop(h: Any, i: int) -> Any:
-        keep = job.keep[1 if i else 0]
-        if key is None or keep == 1:
-            return h
-        return jnp.where(jax.random.bernoulli(jax.random.fold_in(key, i), keep, h.shape), h / keep, 0)
-
     h = x
     for i in range(job.depth):
-        z = drop(h, i) @ theta[2 * i] + theta[2 * i + 1]
+        z = _drop(h, i, key, job) @ theta[2 * i] + theta[2 * i + 1]
         h = z.reshape(len(x), -1, job.pieces).max(axis=2)
-    return drop(h, job.depth) @ theta[-2] + theta[-1]
+    return _drop(h, job.depth, key, job) @ theta[-2] + theta[-1]
 
 
 def _cross_entropy(z: Any, y: Any) -> Any:
@@ -92,12 +104,7 @@ def train(start: Arrays, job: Job) -> tuple[Step, Read]:
     theta = _columns(start)
     state = [theta, [jnp.zeros_like(p) for p in theta], jax.random.key(0)]
 
-    def step(x: Any, y: Any) -> float:
-        *state[:], J = update(*state, x, y)
-        jax.block_until_ready(state[0])
-        return float(J)
-
-    return step, _reader(state, start)
+    return _stepper(update, state), _reader(state, start)
 
 
 def _project(W: Any, job: Job) -> Any:
@@ -149,12 +156,7 @@ def dbm(start: Arrays, job: Job) -> tuple[Step, Read]:
     theta = [jnp.asarray(a) for a in start]
     state = [theta, [jnp.zeros_like(p) for p in theta], jax.random.key(0)]
 
-    def step(x: Any, y: Any) -> float:
-        *state[:], J = update(*state, x, y)
-        jax.block_until_ready(state[0])
-        return float(J)
-
-    return step, lambda: [jax.device_get(p) for p in state[0]]
+    return _stepper(update, state), lambda: [jax.device_get(p) for p in state[0]]
 
 
 def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:
@@ -179,17 +181,14 @@ def softmax(start: Arrays, job: Job) -> tuple[Epoch, Read]:
 
 def _conv_logits(theta: list[Any], x: Any, key: Any, job: Job) -> Any:
     """With a key: training, dropout on."""
-
-    def drop(h: Any, i: int) -> Any:
-        keep = job.keep[1 if i else 0]
-        if key is None or keep == 1:
-            return h
-        return jnp.where(jax.random.bernoulli(jax.random.fold_in(key, i), keep, h.shape), h / keep, 0)
-
     h = x.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
     for i, (_, padding, pool, _) in enumerate(LAYERS):
         z = jax.lax.conv_general_dilated(
-            drop(h, i), theta[2 * i], (1, 1), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            _drop(h, i, key, job),
+            theta[2 * i],
+            (1, 1),
+            [(padding, padding)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         z = z + theta[2 * i + 1]
         h = z.reshape(*z.shape[:3], PIECES, -1).max(axis=3)
@@ -197,9 +196,9 @@ def _conv_logits(theta: list[Any], x: Any, key: Any, job: Job) -> Any:
         edges = [(0, 0), (0, beyond), (0, beyond), (0, 0)]
         h = jax.lax.reduce_window(h, -jnp.inf, jax.lax.max, (1, pool, pool, 1), (1, 2, 2, 1), edges)
     h = h.transpose(0, 3, 1, 2).reshape(len(x), -1)
-    z = drop(h, 3) @ theta[6] + theta[7]
+    z = _drop(h, 3, key, job) @ theta[6] + theta[7]
     h = z.reshape(len(x), -1, job.pieces).max(axis=2)
-    return drop(h, 4) @ theta[8] + theta[9]
+    return _drop(h, 4, key, job) @ theta[8] + theta[9]
 
 
 def _conv_start(start: Arrays) -> list[Any]:
@@ -226,16 +225,11 @@ def conv_train(start: Arrays, job: Job) -> tuple[Step, Read]:
     theta = _conv_start(start)
     state = [theta, [jnp.zeros_like(p) for p in theta], jax.random.key(0)]
 
-    def step(x: Any, y: Any) -> float:
-        *state[:], J = update(*state, x, y)
-        jax.block_until_ready(state[0])
-        return float(J)
-
     def read() -> Arrays:
         arrays = [jax.device_get(p) for p in state[0]]
         return [*arrays[:6], *from_rows([a.T for a in arrays[6:]], start[6:])]
 
-    return step, read
+    return _stepper(update, state), read
 
 
 def conv_fgsm(start: Arrays, job: Job) -> Attack:

@@ -109,6 +109,7 @@ class PeerProcess:
             peer.worker(), env=peer.environment(threads),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
         )  # fmt: skip
+        self.first_calls_seconds = 0.0
         try:
             config = {"peer": peer.name, "threads": threads, "device": device, "job": asdict(job), "data": str(data)}
             answer = self.ask(config)
@@ -140,7 +141,8 @@ class PeerProcess:
 
     def warm_up(self) -> None:
         """The first calls: they compile, they fill caches."""
-        self.first = sum(self.ask({"run": 1 if self.job.kind == "softmax" or self.job.of_images else 4})["seconds"])
+        calls = 1 if self.job.kind == "softmax" or self.job.of_images else 4
+        self.first_calls_seconds = sum(self.ask({"run": calls})["seconds"])
 
     def turn(self, calls: int, patience: Patience) -> None:
         """Time `calls` calls; again, if others were at work meanwhile and there is patience left."""
@@ -183,7 +185,7 @@ class PeerProcess:
         self.close()
 
 
-def write_data(path: Path, job: Job, data: Data, start: Arrays) -> Path:
+def write_data(path: Path, data: Data, start: Arrays) -> Path:
     """What a worker reads: x, y and the starting parameters."""
     arrays: dict[str, Any] = {"x": data.x, "y": data.y, **{f"theta{i}": a for i, a in enumerate(start)}}
     np.savez(path, **arrays)
@@ -221,7 +223,7 @@ def run_job(
     threads, waiting, workers = threads or cores(), Patience(patience), list[PeerProcess]()
     start = trained_parameters(job) if job.kind == "fgsm" else start_parameters(job)
     with temporary_folder() as folder:
-        file = write_data(folder / "data.npz", job, data or load_data(job), start)
+        file = write_data(folder / "data.npz", data or load_data(job), start)
         try:
             for peer in peers:
                 worker = _started(peer, job, file, threads, device, say)
@@ -266,16 +268,19 @@ def _rows(job: Job, workers: Sequence[PeerProcess]) -> list[dict[str, Any]]:
         name, flat = w.peer.label, [t for times in w.turns.times for t in times]
         low, *_, high = quantiles(flat, n=20, method="inclusive") if len(flat) > 1 else (flat[0], flat[0])
         above_floor = against("floor", name)
+        cpu_ratio = mean_loss = None
+        if baseline:
+            cpu_ratio = median(a / b if b else 0.0 for a, b in zip(cpu[name], cpu[baseline], strict=True))
+        if w.turns.losses:
+            mean_loss = sum(w.turns.losses) / len(w.turns.losses)
         rows.append(
             {
                 "job": job.name, "peer": name, "version": w.version, "median_ms": median(flat), "p5_ms": low,
                 "p95_ms": high, "calls": len(flat), "ratio": against(baseline, name), "baseline": baseline,
-                "cpu_ms": median(cpu[name]), "cpu_ratio": median(
-                    a / b if b else 0.0 for a, b in zip(cpu[name], cpu[baseline], strict=True)
-                ) if baseline else None, "blas": w.blas,
-                "of_floor": 1 / above_floor if above_floor else None, "first_calls_s": w.first,
-                "peak_MiB": w.turns.peak, "mean_loss": sum(w.turns.losses) / len(w.turns.losses) if w.turns.losses
-                else None, "turns_repeated": w.turns.repeated, "turns_disturbed": w.turns.disturbed,
+                "cpu_ms": median(cpu[name]), "cpu_ratio": cpu_ratio, "blas": w.blas,
+                "of_floor": 1 / above_floor if above_floor else None, "first_calls_s": w.first_calls_seconds,
+                "peak_MiB": w.turns.peak, "mean_loss": mean_loss, "turns_repeated": w.turns.repeated,
+                "turns_disturbed": w.turns.disturbed,
             }
         )  # fmt: skip
     return rows

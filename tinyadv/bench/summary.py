@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..storage import StorageError, parse_json
-from . import convolution
-from .growth import LABELS, plot
+from . import convolution, growth
+from .growth import LABELS
 from .jobs import JOBS
 
 Clock = Literal["wall", "work"]
@@ -141,17 +141,16 @@ def markdown(result: Summary, jobs: Collection[str] | None = None) -> str:
 
 def convolution_plot() -> bytes | None:
     """The committed run of `tinyadv bench --convolution` drawn, as PNG; None if there is none."""
-    path = RESULTS / "convolution-cpu.json"
-    if not path.exists():
-        return None
-    file = io.BytesIO()
-    convolution.plot(_loaded(path)["rows"], file)
-    return file.getvalue()
+    return _plotted("convolution-cpu.json", convolution.plot)
 
 
 def growth_plot(device: str = "cpu") -> bytes | None:
     """The committed growth run drawn, as PNG; None if there is none."""
-    path = RESULTS / f"growth-{device}.json"
+    return _plotted(f"growth-{device}.json", growth.plot)
+
+
+def _plotted(name: str, plot: Callable[..., None]) -> bytes | None:
+    path = RESULTS / name
     if not path.exists():
         return None
     file = io.BytesIO()

@@ -59,12 +59,10 @@ class Assignment:
         with np.load(config["data"]) as file:
             x, y = peer.put(file["x"]), peer.put(file["y"])
             start = [file[f"theta{i}"] for i in range(len(file.files) - 2)]
-        self.call: Any
-        self.read: Any = None
         make = getattr(peer, job.kind.replace("-", "_"), None)
         if make is None:
             raise NotImplementedError(f"{config['peer']} has no job of the kind {job.kind!r}")
-        made = make(start, job)
+        made: Any = make(start, job)
         self.call, self.read = made if isinstance(made, tuple) else (made, None)
         whole = job.kind == "softmax"
         starts = [0] if whole else range(0, len(x) - job.batch + 1, job.batch)

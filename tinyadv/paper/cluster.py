@@ -60,9 +60,12 @@ class Cluster:
 
     Parameters
     ----------
-    address : the scheduler's, such as "tcp://host:8786"
-    folder : where trained networks are kept here
-    device : the workers' device
+    address : str
+        The scheduler's, such as "tcp://host:8786".
+    folder : path
+        Where trained networks are kept here.
+    device : str
+        The workers' device.
     """
 
     def __init__(self, address: str, folder: Path, device: str) -> None:

@@ -19,6 +19,8 @@ from ..optim import Schedule
 from .lab import EPS, HALVES, Recipe, Trained
 from .profiles import NAIVE_EPOCHS, Profile
 
+MAX_NORM = 1.9365  # published for maxout on MNIST
+
 
 @dataclass(frozen=True)
 class Packaged:
@@ -68,6 +70,11 @@ def logistic_regression(profile: Profile, seed: int, adversarial: bool = False) 
     )
 
 
+def _with_momentum(learning_rate: float) -> dict[str, float]:
+    """A schedule of the networks of RBF units, whose training is not published."""
+    return {"learning_rate": learning_rate, "momentum": 0.9, "final_momentum": 0.9}
+
+
 def rbf_network(
     profile: Profile,
     seed: int,
@@ -87,7 +94,7 @@ def rbf_network(
         "rbf_network",
         {"top": top, "beta": beta},
         epochs=times * profile.epochs["rbf"],
-        schedule={"learning_rate": learning_rate, "momentum": 0.9, "final_momentum": 0.9},
+        schedule=_with_momentum(learning_rate),
         seed=seed,
     )
 
@@ -140,7 +147,7 @@ def maxout(
         options=_attacked(adversarial, gradient),
         epochs=profile.epochs["adversarial" if adversarial else "naive"],
         schedule=profile.schedule,
-        max_norm=1.9365,
+        max_norm=MAX_NORM,
         seed=seed,
     )
 
@@ -215,7 +222,7 @@ def naive_at_length(profile: Profile, seed: int) -> dict[str, Recipe]:
 
 def longer(profile: Profile, seed: int, network: Recipe) -> dict[str, Recipe]:
     """As "longer" a network trained for longer, where choices are varied (see `at_length`)."""
-    return dict(zip(["longer"], at_length(profile, seed, network), strict=False))
+    return {"longer": at_length(profile, seed, network)[0]} if profile.varies(seed) else {}
 
 
 def maxout_rubbish(profile: Profile, seed: int, top: str = "softmax", trained: bool = True) -> Recipe:
@@ -257,7 +264,7 @@ def quadratic(profile: Profile, seed: int) -> dict[str, Recipe]:
             network,
             {"units": 100, **arguments},
             epochs=profile.epochs["controls"],
-            schedule={"learning_rate": rate, "momentum": 0.9, "final_momentum": 0.9},
+            schedule=_with_momentum(rate),
             seed=seed,
         )
         for name, network, arguments, rates in QUADRATIC
@@ -343,7 +350,7 @@ def published(seed: int, units: int = 240, adversarial: str | None = None, gradi
         objective="adversarial" if adversarial else "clean",
         options=_attacked(adversarial, gradient),
         epochs=1000,
-        max_norm=1.9365,
+        max_norm=MAX_NORM,
         stop_on="error",
         stage2=True,
         seed=seed,
@@ -453,7 +460,7 @@ ANGLE = 0.2617994
 # Scales and learning rates of the saturating units were chosen by the error on validation images after two epochs of
 # training with FGSM on the input; max-norm, which is published for maxout, is not used for them
 UNITS: dict[str, dict[str, Any]] = {
-    "maxout": {"network": "maxout_network", "arguments": {"units": 240, "top": "softmax"}, "max_norm": 1.9365},
+    "maxout": {"network": "maxout_network", "arguments": {"units": 240, "top": "softmax"}, "max_norm": MAX_NORM},
     "sigmoid": {
         "network": "saturating_network",
         "arguments": {"unit": "sigmoid", "scale": 0.2},

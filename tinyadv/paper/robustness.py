@@ -22,8 +22,8 @@ from typing import Any
 from .. import metrics
 from ..attacks import apgd, check_eps, fgsm, pgd, pgd_l2, square
 from ..backend import Array, generator, noise
+from ..by_name import in_precision_of
 from ..datasets import mnist, npz
-from ..gallery import in_precision_of
 from ..ops import sign
 from .rounding import Rounded
 from .show.text import latex

@@ -92,16 +92,26 @@ def plan(
 
     Parameters
     ----------
-    ids : claims to measure; all that can be, if empty
-    profile : "quick", "lesson" or "paper"
-    seeds : how many seeds, `first_seed` and those after it; the profile's number if None
-    device : "cpu" or "cuda"
-    out : the folder for everything that is written
-    workers : how many processes; if None one for each processor that this one may use, one alone for a GPU
-    scheduler : the address of a `dask.distributed` scheduler, whose workers then do the work
-    units : maxout units a layer in the networks for which the paper has 1600; the profile's number if None
-    extension : one's own claims; if `ids` is empty they are measured, and no others
-    first_seed : at least 0; for seeds that another machine has not measured yet
+    ids : sequence of str
+        Claims to measure; all that can be, if empty.
+    profile : str
+        "quick", "lesson" or "paper".
+    seeds : int, optional
+        How many seeds, `first_seed` and those after it; by default the profile's number.
+    device : str
+        "cpu" or "cuda".
+    out : path
+        The folder for everything that is written.
+    workers : int, optional
+        How many processes; by default one for each processor that this one may use, one alone for a GPU.
+    scheduler : str, optional
+        The address of a `dask.distributed` scheduler, whose workers then do the work.
+    units : int, optional
+        Maxout units a layer in the networks for which the paper has 1600; by default the profile's number.
+    extension : Extension, optional
+        One's own claims; if `ids` is empty they are measured, and no others.
+    first_seed : int
+        At least 0; for seeds that another machine has not measured yet.
 
     Raises
     ------
@@ -133,8 +143,9 @@ def plan(
     else:
         check_scheduler(scheduler, device)
     _check_folder(out)
-    if missing := "; ".join(f"{name}: {said}" for name in ids if (said := MEASURES[name].missing())):
-        raise ValueError(missing)
+    missing = {name: MEASURES[name].missing() for name in ids}
+    if lacking := [f"{name}: {said}" for name, said in missing.items() if said]:
+        raise ValueError("; ".join(lacking))
     usual = {
         name for name, measure in MEASURES.items() if (measure.quick or profile != "quick") and not measure.missing()
     }

@@ -1,7 +1,7 @@
 """How figures are drawn: each from a saved result alone, in one style.
 
-A claim's figure is drawn by a function of its section's module in this folder, marked with `@draws`. All of them are
-put into `DRAWINGS` when that is asked for first: `drawings()`.
+A claim's figure is drawn by a function of its section's module in this folder, marked with `@draws`. `drawings()` gives
+them all, and imports the sections' modules when it is first called.
 """
 
 from __future__ import annotations
@@ -71,6 +71,22 @@ def draws(claim: str, title: str, caption: str) -> Callable[[Draw], Draw]:
         return draw
 
     return mark
+
+
+def class_shares(axes: Any, counts: list[int]) -> None:
+    """A bar for each of ten classes: its share of all samples that some class claims, in percent."""
+    total = sum(counts)
+    shares = [100 * count / max(1, total) for count in counts]
+    bars = axes.bar(range(10), shares, color=BLUE)
+    axes.bar_label(bars, [f"{share:.1f}" for share in shares])
+    axes.set(xlabel="class that claims the sample", ylabel=f"share of {total:,} errors, %", xticks=range(10))
+
+
+def class_marks(axes: Any, paper: dict[int, float]) -> None:
+    """Over `class_shares`, the paper's percents by class, and where all classes would be alike."""
+    axes.plot(list(paper), list(paper.values()), "D", color=ORANGE, label="the paper's network", clip_on=False)
+    axes.axhline(10, color=GREY, linestyle=":", linewidth=1.5, label="all classes alike")
+    axes.legend(frameon=False)
 
 
 def over_epochs(axes: Any, log: dict[str, list[Any]], key: str, style: str, **line: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..claims import claims
-from . import BLUE, GREY, ORANGE, draws
+from . import BLUE, GREY, ORANGE, class_marks, class_shares, draws
 
 RUBBISH = (
     "Of the samples of N(0, I) that some class claims with a probability above one half, the share of each class of "
@@ -17,11 +17,7 @@ RUBBISH = (
 @draws("rubbish-maxout-softmax", "Which class the maxout network sees in noise", RUBBISH)
 @draws("rubbish-maxout-sigmoid", "Which class the maxout network with sigmoids on top sees in noise", RUBBISH)
 def _draw_rubbish(canvas: Any, details: dict[str, Any]) -> None:
-    axes, counts = canvas.subplots(), details["by_class"]
-    total = max(1, sum(counts))
-    bars = axes.bar(range(10), [100 * c / total for c in counts], color=BLUE)
-    axes.bar_label(bars, [f"{100 * c / total:.1f}" for c in counts])
-    axes.set(xlabel="class that claims the sample", ylabel=f"share of {sum(counts):,} errors, %", xticks=range(10))
+    class_shares(canvas.subplots(), details["by_class"])
 
 
 @draws(
@@ -36,9 +32,7 @@ def _draw_skew(canvas: Any, details: dict[str, Any]) -> None:
     paper = {
         int(name): 100 * (q.paper or 0.0) for name, q in zip((5, 8), claims()["rubbish-skew"].published, strict=True)
     }
-    axes.plot(list(paper), list(paper.values()), "D", color=ORANGE, label="the paper's network", clip_on=False)
-    axes.axhline(10, color=GREY, linestyle=":", linewidth=1.5, label="all classes alike")
-    axes.legend(frameon=False)
+    class_marks(axes, paper)
 
 
 @draws(

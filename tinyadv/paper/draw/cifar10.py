@@ -7,7 +7,7 @@ from typing import Any
 from ...datasets import CIFAR10_CLASSES
 from ..claims import claims
 from ..measure.cifar10 import ABSENT
-from . import BLUE, GREY, ORANGE, draws, pixels
+from . import BLUE, GREY, ORANGE, class_marks, class_shares, draws, pixels
 
 CLASSES = range(len(CIFAR10_CLASSES))
 RUBBISH = (
@@ -22,11 +22,8 @@ def _classes(axes: Any) -> None:
 
 @draws("rubbish-conv", "Which class the convolutional network sees in noise", RUBBISH)
 def _draw_rubbish(canvas: Any, details: dict[str, Any]) -> None:
-    axes, counts = canvas.subplots(), details["by_class"]
-    total = max(1, sum(counts))
-    bars = axes.bar(CLASSES, [100 * c / total for c in counts], color=BLUE)
-    axes.bar_label(bars, [f"{100 * c / total:.1f}" for c in counts])
-    axes.set(xlabel="class that claims the sample", ylabel=f"share of {sum(counts):,} errors, %")
+    axes = canvas.subplots()
+    class_shares(axes, details["by_class"])
     _classes(axes)
 
 
@@ -41,10 +38,7 @@ def _draw_skew(canvas: Any, details: dict[str, Any]) -> None:
     axes = canvas.axes[0]
     frogs = claims()["rubbish-skew-conv"].quantity("share_frogs").paper or 0.0
     paper = {"frog": 100 * frogs} | dict.fromkeys(ABSENT, 0.0)
-    places = [CIFAR10_CLASSES.index(name) for name in paper]
-    axes.plot(places, list(paper.values()), "D", color=ORANGE, label="the paper's network", clip_on=False)
-    axes.axhline(10, color=GREY, linestyle=":", linewidth=1.5, label="all classes alike")
-    axes.legend(frameon=False)
+    class_marks(axes, {CIFAR10_CLASSES.index(name): share for name, share in paper.items()})
 
 
 KINDS = (("before", "no step", GREY), ("gradient", "gradient, scaled", BLUE), ("sign", "gradient's sign", ORANGE))

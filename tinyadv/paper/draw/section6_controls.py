@@ -26,6 +26,12 @@ def _bars(axes: Any, rows: list[Row], names: Mapping[str, str], key: str, label:
     axes.set_ylim(0, 1.15 * max([*(100 * end[2] for end in ends), 1e-9]))
 
 
+def _in_order(rows: list[Row], names: Mapping[str, str]) -> list[Row]:
+    """The rows, in the order in which `names` has their networks."""
+    order = list(names)
+    return sorted(rows, key=lambda row: order.index(row["network"]))
+
+
 @draws(
     "noise-sign",
     "Noise is no substitute for the attack",
@@ -63,7 +69,7 @@ def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
 )
 def _draw_through(canvas: Any, details: dict[str, Any]) -> None:
     names = {"naive": "naive", "fgsm": "FGSM", "rotation": "rotation", "scaled": "scaled\ngradient"}
-    rows = sorted(details["rows"], key=lambda row: list(names).index(row["network"]))
+    rows = _in_order(details["rows"], names)
     panels = canvas.subplots(1, 3)
     _bars(panels[0], rows, names, "clean_error", "clean error, %", BLUE)
     _bars(panels[1], rows, names, "error", "error under FGSM(0.25), %", ORANGE)
@@ -80,7 +86,7 @@ def _draw_through(canvas: Any, details: dict[str, Any]) -> None:
 )
 def _draw_additive(canvas: Any, details: dict[str, Any]) -> None:
     names = {"naive": "naive", "input": "input", "hidden": "hidden"}
-    rows = sorted(details["rows"], key=lambda row: list(names).index(row["network"]))
+    rows = _in_order(details["rows"], names)
     panels = canvas.subplots(1, 3)
     for layer, (label, colour, hatch) in enumerate((("first layer", GREEN, ""), ("second layer", GREY, "//"))):
         places = [i + 0.38 * (layer - 0.5) for i in range(len(rows))]
@@ -105,7 +111,7 @@ def _draw_saturating(canvas: Any, details: dict[str, Any]) -> None:
     names = {"input": "sigmoid,\ninput", "hidden": "sigmoid,\nhidden"}
     names |= {"input_rust": "Rust,\ninput", "hidden_rust": "Rust,\nhidden"}
     names |= {"input_rust_squared": "no roots,\ninput", "hidden_rust_squared": "no roots,\nhidden"}
-    rows = sorted(details["rows"], key=lambda row: list(names).index(row["network"]))
+    rows = _in_order(details["rows"], names)
     left, right = canvas.subplots(1, 2)
     _bars(left, rows, names, "clean_error", "clean error, %", BLUE)
     _bars(right, rows, names, "error", "error under FGSM(0.25), %", ORANGE)

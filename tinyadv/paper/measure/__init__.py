@@ -7,10 +7,9 @@ are put into `MEASURES` here.
 
 from __future__ import annotations
 
-from ..fingerprint import measuring
 from ..sections import collected, modules
 from .common import Measure, Networks, measures
 
-__all__ = ["MEASURES", "Measure", "Networks", "measures", "measuring"]
+__all__ = ["MEASURES", "Measure", "Networks", "measures"]
 
 MEASURES: dict[str, Measure] = collected("measures", *modules(__name__))

@@ -69,11 +69,16 @@ def costs(results: Mapping[str, Result]) -> Costs:
 
     claims = [
         Line(
-            result.claim, f"profile {result.profile}", [], "", duration(result.seconds),
-            UNKNOWN if result.core_seconds is None else core_hours(result.core_seconds), numbered([result.versions]),
+            name=result.claim,
+            what=f"profile {result.profile}",
+            claims=[],
+            epochs="",
+            time=duration(result.seconds),
+            core_hours=UNKNOWN if result.core_seconds is None else core_hours(result.core_seconds),
+            setups=numbered([result.versions]),
         )
         for result in results.values()
-    ]  # fmt: skip
+    ]
     networks = [
         _line(name, about, users, numbered(stint.setup for stint in stints(about)))
         for name, (about, users) in _networks(results).items()

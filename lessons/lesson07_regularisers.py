@@ -283,12 +283,12 @@ if __name__ == "__main__":
 #
 # Look at $w = 0$, with the $b$ that is best there. Let $g$ be the gradient of the clean cost for $w$. A small step of
 # $w_i$ away from 0 gains at most $|g_i|$ for each unit of its length, and L1 decay charges $\lambda$ for it. If all
-# $|g_i| \le \lambda$, no step pays, and the model stays at 0. With adversarial training an attack moves no margin at
-# $w = 0$, so the gain is the same $|g_i|$, and the charge is $\lambda_{\rm eff}$. The model stays at 0 only if all
-# $|g_i| \le \lambda_{\rm eff}$. And $\lambda_{\rm eff}$ is smaller than $\varepsilon$: let $p$ be the share of
+# $|g_i| \le \lambda$, no step pays, and the model stays at 0. With adversarial training: at $w = 0$ the attack changes
+# no margin. So the gain is again at most $|g_i|$, but the price is now $\lambda_{\rm eff}$. The model stays at 0 only
+# if all $|g_i| \le \lambda_{\rm eff}$. And $\lambda_{\rm eff}$ is smaller than $\varepsilon$: let $p$ be the share of
 # sevens. With the best $b$ the model gives every image the probability $p$ of being a seven. So $s_n$ is $1 - p$ for
-# the sevens and $p$ for the threes, the mean of $s$ is $2p(1 - p)$, and
-# $\lambda_{\rm eff} = 2p(1 - p)\,\varepsilon$, about $\varepsilon/2$.
+# the sevens and $p$ for the threes, the mean of $s$ is $2p(1 - p)$, and $\lambda_{\rm eff} = 2p(1 - p)\,\varepsilon$,
+# about $\varepsilon/2$.
 
 # %%
 if __name__ == "__main__":

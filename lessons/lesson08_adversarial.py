@@ -68,9 +68,10 @@ WINDOW = 9  # the side, in pixels, of the window in which we look for a filter's
 # examples tomorrow's network will be given.
 #
 # **Whom to attack.** Training uses dropout (lesson 5). Does the attacker see the network with this batch's masks, or
-# without dropout? The paper does not say. In its software the attack sees the masks. In our longer runs it sees them
-# too, and we also try it without them. In this lesson the attack sees the network without dropout, `model(x)`. The two
-# costs of the objective are computed with masks, `model(..., rng=rng)`. If `rng` is None there is no dropout.
+# without dropout? The paper does not say. In its software the attack most likely sees the masks. In our longer runs it
+# sees them too, and we also try it without them. In this lesson the attack sees the network without dropout,
+# `model(x)`. The two costs of the objective are computed with masks, `model(..., rng=rng)`. If `rng` is None there is
+# no dropout.
 #
 # ## Exercise 1 (medium): the adversarial objective
 #
@@ -229,7 +230,7 @@ if __name__ == "__main__":
 # The rule has a number of epochs, the *patience*. An epoch is the best so far if its validation error is lower than all
 # before it. If the next `patience` epochs bring no better one, training ends after the last of them, and the network of
 # the best epoch is kept. (The paper's patience is 100.) The paper also found that the error on clean validation images
-# soon became flat while the error on *attacked* validation images was still falling. So its rule watches the error on
+# soon became flat while the error on *attacked* validation images did not. So its rule watches the error on
 # attacked images.
 #
 # ## Exercise 3 (medium): patience

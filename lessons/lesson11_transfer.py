@@ -128,9 +128,10 @@ if __name__ == "__main__":
 # ## How much is chance?
 #
 # There are nine wrong classes. If wrong answers were spread evenly, two networks that have nothing to do with each
-# other would agree on 1/9 of their common mistakes. But they are not spread evenly: most fours are taken for nines.
-# Take the $n_c$ common mistakes on images of class $c$. Let $q_{ck}$ be the share of them to which $a$ gives the class
-# $k$, and $r_{ck}$ the same for $b$. If the answers were independent, the networks would agree on
+# other would agree on 1/9 of their common mistakes. But they are not spread evenly: fours, for example, are taken for
+# nines more often than for any other digit. Take the $n_c$ common mistakes on images of class $c$. Let $q_{ck}$ be the
+# share of them to which $a$ gives the class $k$, and $r_{ck}$ the same for $b$. If the answers were independent, the
+# networks would agree on
 #
 # $$\text{chance} = \frac{\sum_c n_c \sum_k q_{ck}\,r_{ck}}{\sum_c n_c}$$
 #

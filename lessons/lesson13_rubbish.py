@@ -103,8 +103,8 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Nobody had to search for these samples: the maxout network is sure about pure noise. Nor does it take a deep network:
-# softmax regression errs on more than half of the samples. (*Which* digits a network sees depends on its random start.
-# Compare this lesson's numbers in the last table with *ours*: the intervals over random starts are wide.)
+# softmax regression errs on more than half of the samples. (How *often* a network sees each digit depends on its random
+# start. Compare this lesson's numbers in the last table with *ours*: the intervals over random starts are wide.)
 #
 # ## Why a linear model sees something in noise
 #

@@ -141,11 +141,11 @@ if __name__ == "__main__":
 # $$-s \ \text{ for } k = y, \qquad p_k = s\,q_k \ \text{ for } k \ne y, \qquad
 # q_k = \frac{e^{z_k}}{\sum_{j \ne y} e^{z_j}} .$$
 #
-# A network that is sure has a tiny $s$. In float32, numbers have 7 digits: $1 - p_y$ is rounded to 0 once $s$ is
-# below about $10^{-7}$. Then the gradient *lacks the true class*, the very class that FGSM should lead away from. The
-# paper's software computed the gradient this way, and so do most libraries. This package computes $s$ as the sum of the
-# small $p_j$ instead, and so keeps the class. But below about $10^{-45}$ the $p_j$ are rounded to 0 too. Then the whole
-# gradient is 0, and the "defence" has beaten FGSM.
+# A network that is sure has a tiny $s$. In float32, numbers have 7 digits: $1 - p_y$ is rounded to 0 once $s$ is below
+# about $10^{-7}$. Then the gradient *lacks the true class*, the very class that FGSM should lead away from. The paper's
+# software very likely computed the gradient this way, and PyTorch, for example, still does. This package computes $s$
+# as the sum of the small $p_j$ instead, and so keeps the class. But below about $10^{-45}$ the $p_j$ are rounded to 0
+# too. Then the whole gradient is 0, and the "defence" has beaten FGSM.
 #
 # This is called *gradient masking*: the network is as easy to fool as before, but its gradient does not show how.
 #
@@ -231,7 +231,7 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # On our networks the rounding takes the error from more than 99 % down to near the paper's 89.4 %. So the paper's
-# number is what float32 leaves of more than 99 %.
+# number is very likely what float32 leaves of more than 99 %.
 #
 # The same rounding explains figure 4 (lesson 6). In the paper's figure a 4 is misclassified far away on *both* sides
 # of $\varepsilon = 0$. Along the rounded gradient this happens to nine in ten of our fours, along the exact one only to
@@ -258,11 +258,10 @@ if __name__ == "__main__":
 #
 # In each pair the first attack should be the *stronger*, the second the *weaker*. When is a broken order more than
 # chance? Compare both attacks on the *same* images. An image that both fool, or neither, says nothing. Let $w$ be the
-# number of images on which only the weaker attack fools the network, and $s$ the number on which only the stronger
-# does. (This $s$ is a count, not the probability $s$ of above.) If both were equally good, each of these $w + s$ images
-# would be the toss of a coin: $+1$ for the weaker attack or $-1$ for the stronger, with mean 0 and variance 1.
-# Variances add up, so $w - s$ has the standard deviation $\sqrt{w + s}$. If the two attacks are equally good, the
-# *score* $(w - s) / \sqrt{w + s}$ (McNemar 1947) is above 2 in only one of 44 cases.
+# number of images on which only the weaker attack fools the network, and $t$ the number on which only the stronger
+# does. Suppose that both attacks are equally good. Then each of these $w + t$ images is a coin toss: $+1$ for the
+# weaker attack or $-1$ for the stronger, with mean 0 and variance 1. Variances add up, so $w - t$ has the standard
+# deviation $\sqrt{w + t}$. The *score* $(w - t) / \sqrt{w + t}$ (McNemar 1947) is then above 2 in only one of 44 cases.
 #
 # ## Exercise 4 (medium): what is suspicious
 #
@@ -300,9 +299,9 @@ def violations(wrong: dict[str, np.ndarray]) -> list[tuple[str, str, float]]:
     for stronger, weaker in ORDER:
         if stronger in wrong and weaker in wrong:
             w = (wrong[weaker] & ~wrong[stronger]).sum()
-            s = (wrong[stronger] & ~wrong[weaker]).sum()
-            if w > s:
-                found.append((stronger, weaker, (w - s) / (w + s) ** 0.5))
+            t = (wrong[stronger] & ~wrong[weaker]).sum()
+            if w > t:
+                found.append((stronger, weaker, (w - t) / (w + t) ** 0.5))
     return found
     ### END SOLUTION
 
@@ -396,7 +395,7 @@ if __name__ == "__main__":
 # ## Summary
 #
 # - The error under an attack is a lower bound. That an attack fails proves nothing.
-# - Gradients can be masked by rounding alone, and it happened to the paper's own numbers.
+# - Gradients can be masked by rounding alone, and very likely it happened to the paper's own numbers.
 # - Attacks have an order. Where it is broken, something is masked, or a label leaks.
 #
 # **What this cannot explain yet.** Is there a network with a small $R$, and a proof? *Certified* defences bound $R$

@@ -352,8 +352,8 @@ if __name__ == "__main__":
             print(f"{count:4} of {len(noise)} samples are taken for: {name}")
 
 # %% [markdown]
-# The errors are even more unevenly spread over the classes than on MNIST. *Which* class the network sees is an accident
-# of its training: the paper's network saw frogs.
+# The errors are even more unevenly spread over the classes than on MNIST. Networks differ in *which* class they see:
+# the paper's network saw frogs.
 
 # %%
 if __name__ == "__main__":

@@ -299,7 +299,7 @@ if __name__ == "__main__":
 #
 # - GoogLeNet is convolutions of several sizes side by side; those of one pixel save most of the work.
 # - The change of units belongs inside the network, so that the gradient is with respect to the picture.
-# - One grey level, the smallest change that a picture file can hold, changes most of GoogLeNet's answers.
+# - One grey level, the smallest change that a picture file can hold, changed 11 of GoogLeNet's 16 answers.
 #
 # **What this cannot explain yet.** The course ends here, with the question of lesson 14: is there a network for which
 # no such change exists, and a proof of it? Certified defences prove it for some images and for small changes. Nobody

@@ -276,19 +276,19 @@ def test_the_score(lesson):
     assert pairs == [("FGSM", "transfer")], f"the broken pair is FGSM, transfer; yours {pairs}"
     p, q = 25 / 40, 12 / 40
     judge(scores[0], 13 / math.sqrt(19), [
-        ("the score's sign is wrong: w - s, the weaker attack's images first", -13 / math.sqrt(19)),
-        ("the score is w - s alone: divide it by its standard deviation", 13.0),
-        ("the score is the difference of errors: w - s, by its standard deviation", 13 / 40),
-        ("the score is divided by the variance w + s: its square root is wanted", 13 / 19),
-        ("the score is divided by sqrt(N): images on which both agree say nothing, sqrt(w + s)", 13 / math.sqrt(40)),
+        ("the score's sign is wrong: w - t, the weaker attack's images first", -13 / math.sqrt(19)),
+        ("the score is w - t alone: divide it by its standard deviation", 13.0),
+        ("the score is the difference of errors: w - t, by its standard deviation", 13 / 40),
+        ("the score is divided by the variance w + t: its square root is wanted", 13 / 19),
+        ("the score is divided by sqrt(N): images on which both agree say nothing, sqrt(w + t)", 13 / math.sqrt(40)),
         ("the score is divided by the square root of all mistakes: those on which both succeed say nothing",
          13 / math.sqrt(37)),
         ("the score is divided by the square root of all mistakes: those on which both succeed say nothing",
          13 / math.sqrt(28)),
-        ("the score takes the two attacks for independent: they were tried on the same images, sqrt(w + s)",
+        ("the score takes the two attacks for independent: they were tried on the same images, sqrt(w + t)",
          (p - q) / math.sqrt((p * (1 - p) + q * (1 - q)) / 40)),
-        ("the score is divided by sqrt(w): the images of the stronger vary too, sqrt(w + s)", 13 / 4),
-        ("the score is w by sqrt(w + s): s is taken off first", 16 / math.sqrt(19)),
+        ("the score is divided by sqrt(w): the images of the stronger vary too, sqrt(w + t)", 13 / 4),
+        ("the score is w by sqrt(w + t): s is taken off first", 16 / math.sqrt(19)),
     ])  # fmt: skip
 
 

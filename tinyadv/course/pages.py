@@ -275,7 +275,7 @@ def _details(claim: Claim, result: Result | None) -> str:
     if taught := lessons_of(claim):
         parts.append("Lessons: " + "; ".join(map(lesson_link, taught)) + ".")
     if result is not None and (drawing := drawing_of(result)):
-        about = f"{text(drawing.title)}. {text(drawing.caption)}"
+        about = f"{text(drawing.title)}. {text(drawing.caption_of(len(result.seeds)))}"
         parts.append(picture(drawing.file, drawing.dark_file, " ".join(drawing.title.split()), about))
     more = [text(claim.definition)]
     more += [f"**Has to hold, for every seed:** {text(claim.predicate)}"] if claim.predicate else []

@@ -348,9 +348,9 @@ def violations(wrong):
     found = []
     for stronger, weaker in ORDER:
         if stronger in wrong and weaker in wrong:
-            w, s = (wrong[weaker] & ~wrong[stronger]).sum(), (wrong[stronger] & ~wrong[weaker]).sum()
-            if w < s:
-                found.append((stronger, weaker, (s - w) / (w + s) ** 0.5))
+            w, t = (wrong[weaker] & ~wrong[stronger]).sum(), (wrong[stronger] & ~wrong[weaker]).sum()
+            if w < t:
+                found.append((stronger, weaker, (t - w) / (w + t) ** 0.5))
     return found
 """,
             "in which the order HOLDS",
@@ -362,9 +362,9 @@ def violations(wrong):
     found = []
     for stronger, weaker in ORDER:
         if stronger in wrong and weaker in wrong:
-            w, s = (wrong[weaker] & ~wrong[stronger]).sum(), (wrong[stronger] & ~wrong[weaker]).sum()
-            if w >= s:
-                found.append((stronger, weaker, (w - s) / max(1, w + s) ** 0.5))
+            w, t = (wrong[weaker] & ~wrong[stronger]).sum(), (wrong[stronger] & ~wrong[weaker]).sum()
+            if w >= t:
+                found.append((stronger, weaker, (w - t) / max(1, w + t) ** 0.5))
     return found
 """,
             "fool equally many images are no violation",
@@ -376,9 +376,9 @@ def violations(wrong):
     found = []
     for stronger, weaker in ORDER:
         if stronger in wrong and weaker in wrong:
-            w, s = (wrong[weaker] & ~wrong[stronger]).sum(), (wrong[stronger] & ~wrong[weaker]).sum()
-            if w > s:
-                found.append((weaker, stronger, (w - s) / (w + s) ** 0.5))
+            w, t = (wrong[weaker] & ~wrong[stronger]).sum(), (wrong[stronger] & ~wrong[weaker]).sum()
+            if w > t:
+                found.append((weaker, stronger, (w - t) / (w + t) ** 0.5))
     return found
 """,
             "the wrong way round",
@@ -390,9 +390,9 @@ def violations(wrong):
     found = []
     for stronger, weaker in ORDER:
         if stronger in wrong and weaker in wrong:
-            w, s = (wrong[weaker] & ~wrong[stronger]).sum(), (wrong[stronger] & ~wrong[weaker]).sum()
-            if w > s:
-                found.append((stronger, weaker, (w - s) / (w + s)))
+            w, t = (wrong[weaker] & ~wrong[stronger]).sum(), (wrong[stronger] & ~wrong[weaker]).sum()
+            if w > t:
+                found.append((stronger, weaker, (w - t) / (w + t)))
     return found
 """,
             "its square root is wanted",
@@ -404,9 +404,9 @@ def violations(wrong):
     found = []
     for stronger, weaker in ORDER:
         if stronger in wrong and weaker in wrong:
-            w, s = wrong[weaker].sum(), wrong[stronger].sum()
-            if w > s:
-                found.append((stronger, weaker, (w - s) / len(wrong[weaker]) ** 0.5))
+            w, t = wrong[weaker].sum(), wrong[stronger].sum()
+            if w > t:
+                found.append((stronger, weaker, (w - t) / len(wrong[weaker]) ** 0.5))
     return found
 """,
             "divided by sqrt(N)",
@@ -418,9 +418,9 @@ def violations(wrong):
     found = []
     for stronger, weaker in ORDER:
         if stronger in wrong and weaker in wrong:
-            w, s = wrong[weaker].sum(), wrong[stronger].sum()
-            if w > s:
-                found.append((stronger, weaker, (w - s) / (w + s) ** 0.5))
+            w, t = wrong[weaker].sum(), wrong[stronger].sum()
+            if w > t:
+                found.append((stronger, weaker, (w - t) / (w + t) ** 0.5))
     return found
 """,
             "the square root of all mistakes",
@@ -445,9 +445,9 @@ def violations(wrong):
 def violations(wrong):
     found = []
     for stronger, weaker in ORDER:
-        w, s = (wrong[weaker] & ~wrong[stronger]).sum(), (wrong[stronger] & ~wrong[weaker]).sum()
-        if w > s:
-            found.append((stronger, weaker, (w - s) / (w + s) ** 0.5))
+        w, t = (wrong[weaker] & ~wrong[stronger]).sum(), (wrong[stronger] & ~wrong[weaker]).sum()
+        if w > t:
+            found.append((stronger, weaker, (w - t) / (w + t) ** 0.5))
     return found
 """,
             "not tried",
@@ -459,8 +459,8 @@ def violations(wrong):
     found = []
     for stronger, weaker in ORDER:
         if stronger in wrong and weaker in wrong:
-            w, s = int((wrong[weaker] & ~wrong[stronger]).sum()), int((wrong[stronger] & ~wrong[weaker]).sum())
-            score = (w - s) / (w + s) ** 0.5
+            w, t = int((wrong[weaker] & ~wrong[stronger]).sum()), int((wrong[stronger] & ~wrong[weaker]).sum())
+            score = (w - t) / (w + t) ** 0.5
             if score > 0:
                 found.append((stronger, weaker, score))
     return found

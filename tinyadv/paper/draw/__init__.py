@@ -52,6 +52,10 @@ class Drawing:
     caption: str
     draw: Draw
 
+    def caption_of(self, seeds: int) -> str:
+        """The caption, under a figure of a result of so many seeds."""
+        return self.caption + (f" Drawn for the first of {seeds} seeds." if seeds > 1 else "")
+
     @property
     def file(self) -> str:
         """The name of the figure's file."""

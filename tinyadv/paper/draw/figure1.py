@@ -19,8 +19,7 @@ from . import BLUE, GREY, ORANGE, draws
     "Above: the photograph, the sign of its gradient, and the photograph after one step of ε = 1/255, each with "
     "GoogLeNet's answer and the probability that it gives to it. In the paper: panda, 57.7 %; nematode, 8.2 %; gibbon, "
     "99.3 %, with other weights. Below: the probability of the true class of every photograph before (blue) and after "
-    "the step, orange where the answer is then another, which stands at the right with its probability. A star: this "
-    "crop was searched for as one that becomes a gibbon, and counts in no number.",
+    "the step, orange where the answer is then another, which stands at the right with its probability.",
 )
 def _draw(canvas: Any, details: dict[str, Any]) -> None:
     rows = details["photographs"]
@@ -37,7 +36,7 @@ def _draw(canvas: Any, details: dict[str, Any]) -> None:
         axes.plot([row["true_after"]], [place], "s", color=colour, markersize=4)
         said = f"{row['after']}, {100 * row['after_probability']:.0f} %"
         axes.text(1.04, place, said, va="center", fontsize=8, color="black" if fooled else GREY)
-    labels = [row["class"] + ("*" if row["selected"] else "") for row in rows]
+    labels = [row["class"] + (" (searched for)" if row["selected"] else "") for row in rows]
     axes.set_yticks(list(places), labels, fontsize=8)
     axes.set(xlim=(-0.02, 1.02), ylim=(0, len(rows) + 1), xlabel="probability of the true class")
 

@@ -12,11 +12,11 @@ from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line, pixels,
 @draws(
     "mp-dbm",
     "A generative model, fooled through its own inference",
-    "Above: the probability of the true class after each round of mean field, for test images that the attack fools "
-    "(median, and the middle half of the images); and error against the number of rounds, by the exact gradient, of "
-    "the first 1,000 test images. Below: error on validation images after each epoch of training, on a logarithmic "
-    "scale, with thin lines at the paper's numbers on test images; and the first test images with a half hidden, and "
-    "filled in by the model.",
+    "Top left: the probability of the true class after each round of mean field, for test images that the attack "
+    "fools (median, and the middle half of the images). Top right: error against the number of rounds, by the exact "
+    "gradient, on the first 1,000 test images. Bottom left: error on validation images after each epoch of training, "
+    "on a logarithmic scale; the thin lines are the paper's numbers, on test images. Bottom right: test images with "
+    "one half hidden, and filled in by the model.",
 )
 def _draw_machine(canvas: Any, details: dict[str, Any]) -> None:
     (believed, errors), (training, halves) = canvas.subplots(2, 2)

@@ -14,8 +14,8 @@ from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line, pixels,
 
 OVER_EPOCHS = (
     "The clean error on the 10,000 validation images after every epoch of training, on a logarithmic scale. The thin "
-    "lines are the paper's numbers, on test images, after training that went on for hundreds of epochs and, with 240 "
-    "units, on all 60,000 images."
+    "lines are the paper's numbers, on test images, after hundreds of epochs, and a last training on all "
+    "60,000 images."
 )
 WITH_AND_WITHOUT = "Clean error over training, with and without adversarial training"
 

@@ -35,10 +35,11 @@ def _in_order(rows: list[Row], names: Mapping[str, str]) -> list[Row]:
 @draws(
     "noise-sign",
     "Noise is no substitute for the attack",
-    "Errors on the test images of maxout networks that differ in what they were trained with: nothing added, noise of "
-    "the attack's size, and FGSM. (By the published protocol the naive one has its second stage too, on all training "
-    "images.) Black lines are 95 % intervals. Last, where it was logged, the error under FGSM(0.25) on validation "
-    "images after each epoch of training with noise; the thin lines are the paper's two numbers, on test images.",
+    "Errors on the test images of maxout networks that differ in what they were trained with, which the names under "
+    "the bars say; ±ε and U(−ε, ε) are noise of the attack's size. (By the published protocol the naive one has its "
+    "second stage too, on all training images.) Black lines are 95 % intervals. Right, where it was logged: the error "
+    "under FGSM(0.25) on validation images after each epoch of training with noise, by the software's gradient. A thin "
+    "line is the paper's number for a network, on test images.",
 )
 def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
     names = {"naive": "naive", "sign": "±ε", "uniform": "U(−ε, ε)", "fgsm": "FGSM"}
@@ -64,7 +65,7 @@ def _draw_noise(canvas: Any, details: dict[str, Any]) -> None:
     "through-attack",
     "Training through the attack",
     "Errors on the test images of maxout networks that were trained equally long: naively, with FGSM, and through a "
-    "rotation and a scaled gradient, whose reaction to the parameters is part of the gradient. An error under FGSM "
+    "rotation and a scaled gradient: there the gradient of training also goes through the attack. An error under FGSM "
     "below the clean error means that the perturbation tells the label. Lines are 95 % intervals.",
 )
 def _draw_through(canvas: Any, details: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from . import BLUE, GREEN, GREY, ORANGE, draws, show_image
     "Rows: the network that the FGSM(0.25) examples were made on; columns: the network that they are shown to. Each "
     "architecture is trained twice, on two halves of the training images that share none. Left: error in %; under the "
     "matrix, the error under random signs ±0.25. Right: among the images that both get wrong, in how many % they say "
-    "the same class (chance: 11).",
+    "the same class (11 if wrong answers were spread evenly).",
 )
 def _draw_matrices(canvas: Any, details: dict[str, Any]) -> None:
     from matplotlib.colors import LinearSegmentedColormap

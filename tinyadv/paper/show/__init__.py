@@ -265,18 +265,18 @@ def gradients(results: Mapping[str, Result]) -> list[Gradients]:
 
 
 GRADIENT = (
-    "The paper’s software computes the gradient of a softmax cost as p − t in float32, which lacks the true class "
-    "where its p rounds to 1: so this is the gradient that is compared with the paper. The exact gradient keeps the "
-    "true class and makes the stronger attack; its numbers stand beside, and the difference is gradient masking by "
-    "float32."
+    "The paper’s software most likely computed the gradient of a softmax cost as p − t in float32, which lacks the "
+    "true class where its p rounds to 1: so this is the gradient that is compared with the paper. The exact gradient "
+    "keeps the true class and makes the stronger attack; its numbers stand beside, and the difference is gradient "
+    "masking by float32."
 )
 GRADIENTS_TITLE = "What float32 does to the gradient"
 GRADIENTS = (
     "The gradient that FGSM follows begins with p − t at the softmax. Where a network is so sure of the true class "
     "that its p is 1 in float32, p − t is 0, and the one class that the attack should lead away from is missing. The "
-    "paper’s software computes p − t as it stands, rounded, and so do most libraries; what is compared with the paper "
-    "above is made with this gradient. The exact one keeps the true class. That is in effect another, stronger attack, "
-    "and the difference grows with training."
+    "paper’s software most likely computed p − t as it stands, rounded, and PyTorch, for example, still does. What is "
+    "compared with the paper above is made with this gradient. The exact one keeps the true class. That is in effect "
+    "another, stronger attack. How large the difference is depends on the length of training."
 )
 
 

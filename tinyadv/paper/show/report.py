@@ -241,8 +241,7 @@ def _figures(measured: list[Entry], folder: Path) -> dict[str, _Figure]:
         drawing = drawings().get(one.claim.id)
         if drawing is None or one.result is None:
             continue
-        several = len(one.result.seeds)
-        caption = drawing.caption + (f" Drawn for the first of {several} seeds." if several > 1 else "")
+        caption = drawing.caption_of(len(one.result.seeds))
         found[one.claim.id] = _Figure(drawing.file, drawing.title, caption)
         try:
             data = (folder / drawing.file).read_bytes()

@@ -2,8 +2,13 @@
 
 import copy
 import gc
+import importlib
+import os
+import pickle
 import queue
 import random
+import subprocess
+import sys
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
@@ -19,6 +24,7 @@ import pytest
 from tinyadv import attacks, layers, losses, metrics, models, ops
 from tinyadv.backend import generator, to_device
 from tinyadv.datasets import mnist
+from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import Dropout, Linear, Maxout, Relu, named_parameters, named_state, parameters
 from tinyadv.models import Network, load, move, save
 from tinyadv.optim import SGD, Schedule
@@ -26,7 +32,7 @@ from tinyadv.owned import describe, incoming_axes
 from tinyadv.paper.attacking import software
 from tinyadv.paper.rounding import Rounded
 from tinyadv.storage import StorageError, save_arrays
-from tinyadv.tensor import Tensor, grad, raw
+from tinyadv.tensor import Op, Tensor, grad, raw
 from tinyadv.training import mean_objective, train
 
 N, D, H, K = 1200, 6, 8, 3
@@ -1238,3 +1244,193 @@ def test_the_order_of_memory_moves_no_mean_objective():
     for arguments in ((x, y[:-1], 10), (x[:0], y[:0], 10), (x, y, 0), (x, y, -3)):
         with pytest.raises(ValueError, match="wanted as many inputs as labels, at least one, and a batch"):
             mean_objective(model, losses.clean_objective, *arguments[:2], seed=0, batch=arguments[2])
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Found by somebody who did things differently
+
+
+class Stretched(Network):
+    """A subclass that does something with its inputs, and has a loss of its own."""
+
+    factor = 10.0
+
+    def __call__(self, x, rng=None, after=None):
+        return super().__call__(x * self.factor - 3.0, rng, after)
+
+    def loss(self, outputs, y):
+        return 3.0 * super().loss(outputs, y)
+
+
+def stretched():
+    return Stretched("mine", {}, [layers.Dropout(0.8), Affine(D, 5), ops.relu, Affine(5, K)], "softmax")
+
+
+def test_a_subclass_without_dropout_of_its_inputs_computes_what_it_did(data):
+    model = stretched()
+    assert (model.seeing_all_inputs()(data[0]) == model(data[0])).all()
+    assert len(model.layers) == 4
+
+
+def test_the_rounded_gradient_is_not_that_of_a_loss_of_one_s_own():
+    with pytest.raises(ValueError, match="Stretched has a loss of its own"):
+        Rounded(stretched())
+
+
+@Op
+def relu(x):
+    return x * ((x > 0) + 5.0 * (x < 0)).astype(x.dtype)
+
+
+def test_an_operation_of_one_s_own_is_not_taken_for_one_of_the_same_name(tmp_path):
+    def make(operation):
+        return Network("mine", {}, [Affine(D, 5), operation, Affine(5, K)], "softmax")
+
+    for saved, other in ((ops.relu, relu), (relu, ops.relu)):
+        save(make(saved), tmp_path / "network")
+        load(tmp_path / "network", into=make(saved))
+        with pytest.raises(StorageError, match="another model"):
+            load(tmp_path / "network", into=make(other))
+
+
+SCRIPT = """
+import sys
+from tinyadv import layers, models, save, load
+from tinyadv.backend import generator
+
+def act(x):
+    return 0.5 * x
+
+class Mine:
+    def __init__(self):
+        self.layers = [layers.Linear(4, 3, generator(0)), act]
+        self.kind = Mine
+    def __call__(self, x):
+        return act(self.layers[0](x))
+
+if __name__ == "__main__":
+    save(Mine(), sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("how", [["mine_as_script.py"], ["-m", "mine_as_script"]])
+def test_a_script_saves_what_an_import_of_it_loads(how, tmp_path, monkeypatch):
+    (tmp_path / "mine_as_script.py").write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    subprocess.run([sys.executable, *how, "network.st"], cwd=tmp_path, env=environment, check=True, timeout=120)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("mine_as_script")
+    load(tmp_path / "network.st", into=module.Mine())
+
+
+def test_a_pickled_model_is_attacked_in_another_process(tmp_path, data):
+    tensors = [Tensor(1.0) for _ in range(1000)]  # births that the other process does not know of
+    model = models.maxout_network(4, 2, 1, "softmax", D, K, scale=0.1, rng=generator(0, "weights"))
+    model.layers.append(ops.relu)
+    x_adv = attacks.fgsm(model, *data, 0.1)
+    with (tmp_path / "model").open("wb") as file:
+        pickle.dump((model, *data), file)
+    code = (
+        "import pickle, sys; from tinyadv import attacks; import numpy as np\n"
+        "model, x, y = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "np.save(sys.argv[2], attacks.fgsm(model, x, y, 0.1))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    arguments = [sys.executable, "-c", code, tmp_path / "model", tmp_path / "x.npy"]
+    subprocess.run(arguments, env=environment, check=True, timeout=120)
+    assert (np.load(tmp_path / "x.npy") == x_adv).all()
+    assert len(tensors) == 1000
+
+
+def test_a_copy_of_an_operation_is_that_operation():
+    assert copy.deepcopy(ops.softmax) is ops.softmax
+    assert pickle.loads(pickle.dumps(ops.relu)) is ops.relu
+
+
+def test_outputs_that_are_none_are_named(data):
+    x, y = data
+
+    class Two(Affine):
+        def __call__(self, x):
+            return super().__call__(x), x
+
+        loss = staticmethod(losses.softmax_cross_entropy)
+        probabilities = staticmethod(ops.softmax)
+
+    class Deep(Two):
+        def __call__(self, x):
+            return Affine.__call__(self, x).reshape(len(x), 1, K)
+
+    for model, error, message in ((Two(D, K), TypeError, "got a tuple"), (Deep(D, K), ValueError, r"\(\d+, 1, 3\)")):
+        for use in (lambda m: metrics.predict(m, x), lambda m: metrics.evaluate(m, x, y), lambda m: fit(m, data)):
+            with pytest.raises(error, match=message):
+                use(model)
+
+
+class WithoutRng(Model):
+    """A model with dropout that cannot be told when it is trained."""
+
+    def __init__(self):
+        self.dropout, self.layer = layers.Dropout(0.5), Affine(D, K)
+
+    def __call__(self, x):
+        return self.layer(self.dropout(x))
+
+
+def test_dropout_that_would_never_be_on_is_named(data):
+    with pytest.raises(TypeError, match=r"WithoutRng has dropout, .* wanted __call__\(self, x, rng=None\)"):
+        fit(WithoutRng(), data, objective=losses.clean_objective)
+
+
+def test_the_mean_objective_leaves_running_means_alone(data):
+    model = Network("mine", {}, [BatchNorm(D), Affine(D, K)], "softmax")
+    before = {name: a.copy() for name, a in named_state(model).items()}
+    mean_objective(model, losses.clean_objective, *data, seed=0)
+    assert before
+    assert all((a == before[name]).all() for name, a in named_state(model).items())
+
+
+def test_a_loss_that_forgets_x_is_named(data):
+    class Forgets(Affine):
+        def __call__(self, x):
+            return raw(x) @ raw(self.W)
+
+        loss = staticmethod(losses.softmax_cross_entropy)
+
+    with pytest.raises(TypeError, match="does not remember x"):
+        attacks.fgsm(Forgets(D, K), *data, 0.1)
+
+
+def test_small_refusals(data):
+    x, y = data
+    model = models.softmax_regression(D, K, rng=generator(0))
+    with pytest.raises(ValueError, match=r"layers are 0 to 0, got functions after \[7\]"):
+        model(x, after={7: ops.relu})
+    with pytest.raises(ValueError, match="eps is how far"):
+        attacks.fgsm(model, x, y, np.array([0.1, 0.2]))
+    with pytest.raises(TypeError, match="clip takes two numbers"):
+        ops.clip(x, None, 0.5)
+    with pytest.raises(ValueError, match=r"logits are of shape \(N, K\)"):
+        ops.softmax_cross_entropy(np.zeros((2, 2, 3)), np.zeros((2, 2, 3)))
+    with pytest.raises(ValueError, match="at least 1; got 0"):
+        metrics.evaluate(model, x, y, size=0)
+    with pytest.raises(TypeError, match=r"wanted a schedule, .* got 0.1"):
+        SGD(model, 0.1)
+    assert hash(metrics.evaluate(model, x, y)) == hash(metrics.evaluate(model, x, y))
+
+
+def test_frozen_parameters_stay_whatever_max_norm_says():
+    W = Tensor(np.full((2, 3), 5.0, "float32"))
+    SGD([W], max_norm=1.0, rate_factors={"0": 0.0}).step([np.ones((2, 3), "float32")])
+    assert (W.data == 5.0).all()
+
+
+def test_an_operation_that_changes_its_argument_is_found():
+    @Op
+    def greedy(x):
+        x += 1.0
+        return x
+
+    greedy.gradients(lambda g, y, x: g)
+    with pytest.raises(ValueError, match="greedy changes its argument 0"):
+        gradcheck(greedy, np.ones((2, 2)))

@@ -21,6 +21,7 @@ from tinyadv.layers import parameters
 from tinyadv.optim import SGD, Schedule
 from tinyadv.progress import Silent
 from tinyadv.storage import StorageError, load_arrays
+from tinyadv.tensor import Tensor
 from tinyadv.training import DivergedError, Stopping, Target, train
 
 N, D, K = 60, 8, 3
@@ -785,3 +786,176 @@ def test_a_training_goes_on_with_the_same_figures_alone(first, tmp_path):
         go(4, lambda model: {"b": 1.0}, stopping=Stopping("b"))
     assert len(go(4, first).log) == 4
     assert len(go(4, lambda model: {"b": 1.0}).log) == 4  # nothing left to do
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What a checkpoint keeps, and for whom
+
+
+def size(model):
+    """A figure that grows with training: its first epoch is its best."""
+    return {"size": float(sum((host(p.data) ** 2).sum() for p in parameters(model)))}
+
+
+def test_a_finished_training_gives_the_last_epoch_to_one_without_stopping(checkpoint):
+    stopped, _, _ = run(validate=size, stopping=Stopping("size"), checkpoint=checkpoint)
+    last, optimiser, done = run(validate=size, checkpoint=checkpoint)
+    whole, other, _ = run(validate=size)
+    assert done.best_epoch == 4
+    assert bits(last, optimiser) == bits(whole, other)
+    assert bits(stopped, optimiser) != bits(last, optimiser)
+
+
+def test_a_checkpoint_without_the_best_epoch_is_not_taken_for_one_with_it(checkpoint):
+    run(validate=size, epochs=3, checkpoint=checkpoint)
+    with pytest.raises(StorageError, match=r"not stopped by 'size': it keeps .* epoch 3, .* best one, 1, are lost"):
+        run(validate=size, stopping=Stopping("size"), checkpoint=checkpoint)
+    _, _, done = run(validate=size, stopping=Stopping("loss"), checkpoint=checkpoint)  # whose best is the last one
+    assert done.best_epoch == 4
+
+
+def test_a_target_that_a_checkpoint_has_passed_is_lost(checkpoint):
+    _, _, done = run(checkpoint=checkpoint)
+    value = done.log[1]["loss"]
+    with pytest.raises(StorageError, match="went on after an epoch whose loss was at most"):
+        run(stopping=Target("loss", value), checkpoint=checkpoint, epochs=6)
+    _, _, more = run(stopping=Target("loss", done.log[-1]["loss"]), checkpoint=checkpoint, epochs=6)
+    assert len(more.log) == 4
+
+
+class Remembering(SGD):
+    """An optimiser with arrays of its own."""
+
+    def __init__(self, owner, schedule):
+        super().__init__(owner, schedule)
+        self.squares = [np.zeros_like(p.data) for p in self.parameters]
+
+    def step(self, gradients, epoch=1):
+        for square, g in zip(self.squares, gradients, strict=True):
+            square += g * g
+        super().step(gradients, epoch)
+
+
+class Plainly(SGD):
+    """An optimiser of one's own without arrays of its own."""
+
+
+class CountingSchedule:
+    def __init__(self):
+        self.calls = 0
+
+    def at(self, update, epoch):
+        self.calls += 1
+        return 0.1 / self.calls, 0.5
+
+
+class CountingObjective:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, *args):
+        self.calls += 1
+        return losses.clean_objective(*args)
+
+
+def counting(which):
+    """A network, an objective and an optimiser, of which one counts."""
+    model = network()
+    objective = CountingObjective() if which == "objective.calls" else losses.clean_objective
+    if which == "optimiser.squares.0":
+        return model, objective, Remembering(model, SCHEDULE)
+    return model, objective, SGD(model, CountingSchedule() if which == "schedule.calls" else SCHEDULE)
+
+
+@pytest.mark.parametrize("which", ["objective.calls", "schedule.calls", "optimiser.squares.0"])
+def test_what_a_checkpoint_would_not_keep_is_named(which, checkpoint):
+    x, y = problem()
+    model, objective, optimiser = counting(which)
+    train(model, objective, x, y, epochs=2, seed=0, optimiser=optimiser)
+    model, objective, optimiser = counting(which)
+    with pytest.raises(TypeError, match=f"training changes {which}"):
+        train(model, objective, x, y, epochs=2, seed=0, optimiser=optimiser, checkpoint=checkpoint)
+    assert not checkpoint.exists()
+
+
+def test_another_optimiser_does_not_go_on(checkpoint):
+    x, y = problem()
+    for kind in (Plainly, Plainly, SGD):
+        model = network()
+        arguments = {"seed": 0, "optimiser": kind(model, SCHEDULE), "checkpoint": checkpoint}
+        if kind is SGD:
+            with pytest.raises(StorageError, match=r"another training: it has optimiser Plainly"):
+                train(model, losses.clean_objective, x, y, epochs=3, **arguments)
+        else:
+            train(model, losses.clean_objective, x, y, epochs=2, **arguments)
+
+
+def test_an_optimiser_from_before_the_network_was_turned_is_refused():
+    x, y = problem()
+    model = network()
+    optimiser = SGD(model, SCHEDULE)
+    model.to(dtype="float64")
+    with pytest.raises(ValueError, match="before the model was moved or turned"):
+        train(model, losses.clean_objective, x.astype("float64"), y, epochs=1, seed=0, optimiser=optimiser)
+
+
+def test_parameters_that_share_memory_are_refused():
+    W = np.zeros((3, 4), "float32")
+    with pytest.raises(ValueError, match="0 and 1 share memory"):
+        SGD([Tensor(W), Tensor(W.T)])
+
+
+def test_a_last_batch_that_is_smaller_weighs_less_in_the_loss():
+    still = Schedule(1e-12, decay=1.0, floor=0.0)
+    model = network(keep=(1.0, 1.0))
+    x, y = problem()
+    done = train(model, losses.clean_objective, x, y, epochs=1, seed=0, optimiser=SGD(model, still), batch=59)
+    wanted = training.mean_objective(model, losses.clean_objective, x, y, seed=0, batch=60)
+    assert done.log[0]["loss"] == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["val_acc", "test-accuracy", "AUC", "f1_score", "accuracy2"])
+def test_stopping_by_what_rises_is_refused_by_its_usual_names(name):
+    with pytest.raises(ValueError, match="validate an error"):
+        Stopping(name)
+
+
+@pytest.mark.parametrize("name", ["error", "loss", "inaccuracies", "pgd_error"])
+def test_stopping_by_what_falls_is_not(name):
+    assert Stopping(name).quantity == name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validate": lambda model: 0.1}, "figures by name, .* got a float"),
+        ({"objective": lambda *_: None}, r"gives \(J, gradients\), got a NoneType"),
+        ({"objective": lambda model, *_: (Tensor(1.0), [])}, r"got a Tensor: wanted J.item\(\)"),
+    ],
+)
+def test_what_training_is_given_is_named(options, message):
+    with pytest.raises(TypeError, match=message):
+        run(**options)
+
+
+OBJECTIVE = """
+from tinyadv import losses
+EPS = 0.1
+ALPHA = 0.5
+def objective(model, x, y, rng):
+    def inner():
+        return EPS
+    return losses.adversarial_objective(model, x, y, rng, inner())
+"""
+
+
+def test_a_constant_of_the_objective_s_module_belongs_to_the_training(checkpoint):
+    def fresh(text):
+        names = {"__name__": "a_notebook"}
+        exec(text, names)
+        return names["objective"]
+
+    run(objective=fresh(OBJECTIVE), epochs=1, checkpoint=checkpoint)
+    run(objective=fresh(OBJECTIVE.replace("ALPHA = 0.5", "ALPHA = 0.6")), epochs=2, checkpoint=checkpoint)  # not named
+    with pytest.raises(StorageError, match=r"constants.objective.EPS 0.1, not 0.3"):
+        run(objective=fresh(OBJECTIVE.replace("EPS = 0.1", "EPS = 0.3")), epochs=3, checkpoint=checkpoint)

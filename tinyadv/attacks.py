@@ -24,6 +24,11 @@ def input_gradient(model: Any, x: Array, y: Array) -> Array:
     """
     X = Tensor(x)
     J = model.loss(model(X), y)
+    if not isinstance(J, Tensor):
+        raise TypeError(
+            f"the model's loss gave a {type(J).__name__}, which does not remember x: an attack wants a model that "
+            "computes with operations of tinyadv.ops, on Tensors"
+        )
     (g,) = grad(J, [X], cotangent=float(len(x)))
     return g
 
@@ -394,9 +399,13 @@ def _orthogonal(v: Value, x_hat: Value) -> Alike:
 
 def check_eps(eps: float) -> float:
     """eps as a Python float, which leaves float32 as it is; ValueError unless it is finite and at least 0."""
-    if not 0 <= eps < math.inf:
+    try:
+        number = float(eps)
+    except (TypeError, ValueError):  # an array of several, a text
+        number = math.nan
+    if not 0 <= number < math.inf:
         raise ValueError(f"eps is how far each entry may move: a finite number >= 0, got {eps}")
-    return float(eps)
+    return number
 
 
 def _check_clip(clip: tuple[float, float] | None, x: Array) -> tuple[float, float] | None:

@@ -104,7 +104,8 @@ def as_floats(x: Any) -> Array:
 
 def sharing_memory(arrays: dict[str, Array]) -> tuple[str, str] | None:
     """Names of two NumPy arrays that lie in the same memory, if there are two."""
-    ends = sorted((*np.lib.array_utils.byte_bounds(np.asarray(a)), name) for name, a in arrays.items() if a.size)
+    here = {name: a for name, a in arrays.items() if isinstance(a, np.ndarray) and a.size}
+    ends = sorted((*np.lib.array_utils.byte_bounds(a), name) for name, a in here.items())
     for (_, end, name), (start, _, other) in pairwise(ends):
         if start < end:
             return name, other

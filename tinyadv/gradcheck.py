@@ -70,7 +70,7 @@ def gradcheck(
     TypeError
         If an x is not float64 (differences of float32 keep three digits), or f gives no Tensor of float64.
     ValueError
-        If f gives two results for the same xs, or there would be nothing to check.
+        If f changes an x, or gives two results for the same xs, or there would be nothing to check.
     """
     name = getattr(f, "__name__", repr(f))
     if not xs or order < 1 or not step > 0:
@@ -88,7 +88,11 @@ def gradcheck(
             raise TypeError(f"gradcheck wants {name} to give a Tensor of float64, got {got}")
         return [y]
 
+    before = [a.copy() for a in arrays]
     once, again = outputs(*map(Tensor, arrays))[0].data, outputs(*map(Tensor, arrays))[0].data
+    for i, (a, b) in enumerate(zip(arrays, before, strict=True)):
+        if ((a != b) & (b == b)).any():
+            raise ValueError(f"{name} changes its argument {i}: an operation makes a new array")
     if ((once != again) & (once == once)).any():  # NaN differs from itself, and is found below
         raise ValueError(f"gradcheck wants a deterministic function, {name} gave two results for the same arguments")
     results, inputs = [""], [f"argument {i}" for i in range(len(arrays))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .attacks import finite_gradient
@@ -43,7 +43,7 @@ class Evaluation:
     confidence: float
     confidence_on_mistakes: float
     wrong_label_probability: float
-    intervals: dict[str, tuple[float, float]]
+    intervals: dict[str, tuple[float, float]] = field(hash=False)
 
     @property
     def error(self) -> float:
@@ -66,6 +66,8 @@ def batch_size(model: Any, x: Array) -> int:
 
 def in_batches(function: Callable[..., Array], *arrays: Array, size: int = 1000) -> Array:
     """`function` of the rows of the arrays, `size` at a time, the results joined: an array, also of Tensors."""
+    if size < 1:
+        raise ValueError(f"size is how many rows are taken at a time, at least 1; got {size}")
     if len(arrays[0]) <= size:
         return raw(function(*arrays))
     parts = [raw(function(*(a[i : i + size] for a in arrays))) for i in range(0, len(arrays[0]), size)]
@@ -80,7 +82,7 @@ def predict(model: Any, x: Array) -> Array:
     TypeError
         If x are not floating point numbers.
     ValueError
-        If the network has a single output in a row, `(N, 1)`.
+        If the network has a single output in a row, `(N, 1)`, or outputs of another shape than `(N, K)` or `(N,)`.
     FloatingPointError
         If the network's outputs are NaN.
     """
@@ -92,9 +94,18 @@ def _outputs(model: Any, x: Array, size: int = 1000) -> Array:
     if (dtype := getattr(x, "dtype", None)) is not None and dtype.kind != "f":
         model(x[:1])  # a `Network` says itself what it wants
         raise TypeError(f"a network takes floating point numbers, got x of {dtype}: use x{conversion(x)}")
-    outputs = in_batches(model, x, size=size)
+    outputs = in_batches(lambda rows: checked_outputs(model(rows)), x, size=size)
     if is_nan := int(array_module(outputs).isnan(outputs).any(axis=tuple(range(1, outputs.ndim))).sum()):
         raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(x)} inputs: has it diverged?")
+    return outputs
+
+
+def checked_outputs(outputs: Any) -> Any:
+    """What a model gave: TypeError if it is no array and no Tensor, ValueError if it is neither `(N, K)` nor `(N,)`."""
+    if not hasattr(outputs, "shape"):
+        raise TypeError(f"a model gives an array or a Tensor, (N, K) or (N,); got a {type(outputs).__name__}")
+    if outputs.ndim not in (1, 2):
+        raise ValueError(f"a model's outputs are of shape (N, K), or (N,) for two classes; got {outputs.shape}")
     return outputs
 
 
@@ -160,7 +171,7 @@ class RubbishEvaluation:
     wrong: int
     confidence_on_mistakes: float
     by_class: tuple[int, ...]
-    intervals: dict[str, tuple[float, float]]
+    intervals: dict[str, tuple[float, float]] = field(hash=False)
 
     @property
     def error(self) -> float:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from itertools import chain, pairwise, repeat
 from math import prod
 from operator import index
@@ -109,6 +110,8 @@ class Network:
             raise ValueError(f"{self.builder} takes x of shape (N, {self.inputs}), got {x.shape}")
         if not isinstance(x, Tensor):
             self._check_dtype(x)  # of a Tensor, the first operation does
+        if after and (unknown := sorted(after.keys() - set(range(len(self.layers))))):
+            raise ValueError(f"the layers are 0 to {len(self.layers) - 1}, got functions after {unknown}")
         for i, layer in enumerate(self.layers):
             h = call(layer, x, rng)
             if not hasattr(h, "shape"):
@@ -157,7 +160,9 @@ class Network:
         """This network, with the same parameters, without dropout of its inputs: masks fall on hidden units alone."""
         first = next((i for i, layer in enumerate(self.layers) if parameters([layer])), 0)
         kept = [layer for i, layer in enumerate(self.layers) if i >= first or not isinstance(layer, Dropout)]
-        return Network(self.builder, self.arguments, kept, self.top, self.inputs)
+        network = copy(self)  # of a subclass too, with all that it has of its own
+        network.layers = kept
+        return network
 
     def to(self, device: str | None = None, dtype: str | None = None) -> Network:
         """This network, its parameters and state moved to "cpu" or "cuda", or turned into "float32" or "float64".

@@ -434,7 +434,9 @@ relu.gradients(lambda g, y, x: g * (raw(x) > 0))
 
 @Op
 def clip(x: Array, low: float, high: float) -> Array:
-    """y = x kept within [low, high]; at the bounds the slope is taken as 1."""
+    """y = x kept within [low, high]; at the bounds the slope is taken as 1. For one bound alone, the other is ±inf."""
+    if low is None or high is None:
+        raise TypeError(f"clip takes two numbers, -inf or inf where there is no bound; got {low} and {high}")
     return x.clip(low, high)
 
 
@@ -475,6 +477,8 @@ softmax.gradients(lambda g, p, z: p * (g - (g * p).sum(axis=-1, keepdims=True)))
 def softmax_cross_entropy(z: Array, t: Array) -> Array:
     """J_n = -sum_k t_nk log softmax(z)_nk, for logits z `(N, K)` and targets t `(N, K)` (rows sum to 1) -> `(N,)`."""
     _check_alike(z, t)
+    if z.ndim != 2:
+        raise ValueError(f"logits are of shape (N, K), got {z.shape}: reshape them, and the targets")
     return -(t * log_softmax.forward(z)).sum(axis=-1)
 
 

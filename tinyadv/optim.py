@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Protocol
 
-from .backend import Array, array_module, full_like, in_blocks, row_norms
+from .backend import Array, array_module, full_like, in_blocks, row_norms, sharing_memory
 from .owned import incoming_axes, named_parameters
 from .tensor import raw
 
@@ -146,13 +146,16 @@ class SGD:
         (`owned.incoming_axes`); a bare list of Tensors has no layers to ask.
     rate_factors : mapping of names to floats, optional
         Multiples of the schedule's learning rate for single parameters, as in `{"layers.1.W": 0.05}`; others have 1.
+        With 0 a parameter stays as it is, whatever `max_norm` says.
 
     Raises
     ------
+    TypeError
+        If `schedule` has no method `at`: a bare learning rate, say.
     ValueError
-        If `owner` has no parameters, a norm is not positive, a factor is negative or not finite, or a name is none of
-        `named_parameters(owner)`; or if max-norm is wanted of kernels in a bare list, which does not say which of their
-        axes are a unit's.
+        If `owner` has no parameters, two of them share memory, a norm is not positive, a factor is negative or not
+        finite, or a name is none of `named_parameters(owner)`; or if max-norm is wanted of kernels in a bare list,
+        which does not say which of their axes are a unit's.
     """
 
     def __init__(
@@ -162,12 +165,18 @@ class SGD:
         max_norm: float | Mapping[str, float] | None = None,
         rate_factors: Mapping[str, float] | None = None,
     ) -> None:
+        if not callable(getattr(schedule, "at", None)):
+            raise TypeError(
+                f"wanted a schedule, as Schedule(0.01, decay=1, momentum=0.9, final_momentum=0.9); got {schedule!r}"
+            )
         named, axes = named_parameters(owner), incoming_axes(owner)
         if not named:
             raise ValueError(
                 f"nothing to train in a {type(owner).__name__}: wanted a list of Tensors, or an object that keeps "
                 "its layers and Tensors in attributes"
             )
+        if shared := sharing_memory({name: p.data for name, p in named.items()}):
+            raise ValueError(f"{' and '.join(shared)} share memory, and training would part them: share the Tensor")
         self.parameters, self.schedule = list(named.values()), schedule
         self.max_norm = dict(max_norm) if isinstance(max_norm, Mapping) else max_norm
         self.rate_factors = dict(rate_factors or {})
@@ -186,6 +195,8 @@ class SGD:
                 f"max_norm of parameter {unknown[0]}, of shape {named[unknown[0]].shape}: a bare list does not say "
                 "along which axes a unit's weights lie; give SGD the network"
             )
+        frozen = [name for name, factor in self.rate_factors.items() if factor == 0]  # max-norm would move them
+        norms = {name: norm for name, norm in norms.items() if name not in frozen}
         self._each = [(self.rate_factors.get(name, 1.0), norms.get(name), axes.get(name)) for name in named]
         self.velocities: list[Array] = [full_like(p.data, 0.0) for p in self.parameters]
         self.updates = 0

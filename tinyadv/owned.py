@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator, KeysView, Set, ValuesView
 from enum import Enum
@@ -18,6 +19,7 @@ from hashlib import sha256
 from io import IOBase
 from itertools import chain
 from math import isfinite
+from pathlib import Path
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -338,9 +340,10 @@ def held_results(owner: Any) -> dict[str, Tensor]:
 def describe(owner: Any, contents: bool = False) -> dict[str, Any]:
     """What an object is, as plain data: by path, numbers and texts, names of classes and functions, shapes of arrays.
 
-    A function is its name, its defaults and the variables around it; a `lambda`, which has no name, its code too.
-    Constants, arrays that a function or a tuple holds, stand there by the SHA-256 of their contents. Not in it: what a
-    function finds in its module, and the text of a function or a class that has a name.
+    A function is its name, its defaults and the variables around it; a `lambda`, which has no name, its code too. The
+    code differs between versions of Python: what others shall load has functions with names. Constants, arrays that a
+    function or a tuple holds, stand there by the SHA-256 of their contents. Not in it: what a function finds in its
+    module, what stands in a class (see `constants`), and the text of a function or a class that has a name.
 
     Parameters
     ----------
@@ -376,7 +379,7 @@ def _label(value: Any, path: str, contents: bool) -> Any:
     if isinstance(value, ModuleType):
         return value.__name__
     if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
+        return f"{_module(value)}.{value.__qualname__}"
     if hasattr(value, "dtype") and hasattr(value, "shape"):  # a Tensor, an array, or a column of pandas
         array = as_array(raw(value))
         if array.ndim == 0 and not isinstance(value, Tensor) and not is_array(value):
@@ -386,12 +389,14 @@ def _label(value: Any, path: str, contents: bool) -> Any:
     if isinstance(value, Generator):
         return f"generator {value.bit_generator.state}" if contents else "generator"
     if isinstance(value, FunctionType):
-        name = f"{value.__module__}.{value.__qualname__}"
+        name = f"{_module(value)}.{value.__qualname__}"
         return f"{name} {_code(value)}" if value.__name__ == "<lambda>" else name
     if isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, ModuleType | type | None):
         if contents:
             raise _unidentified(path, f"the method {value.__name__} of a {type(value.__self__).__name__}")
         return value.__qualname__
+    if isinstance(value, Op) and not _is_ours(value):
+        return f"{_module(value)}.{value.forward.__qualname__}"
     if isinstance(value, Enum | Op | BuiltinFunctionType | bytes | complex | int | str | range | slice):
         return repr(value)
     if isinstance(value, os.PathLike):
@@ -401,6 +406,66 @@ def _label(value: Any, path: str, contents: bool) -> Any:
     if contents and not _has_contents(value):
         raise _unidentified(path, f"a {type(value).__name__}")
     return type(value).__qualname__
+
+
+def _is_ours(value: Any) -> bool:
+    """Whether a function, a class or an operation is of this package, whose versions are told apart otherwise."""
+    return str(value.__module__).partition(".")[0] == __name__.partition(".")[0]
+
+
+def _module(value: Any) -> str:
+    """The module of a function or a class, by the name that others import it by, also where it is run as a script."""
+    if value.__module__ != "__main__":
+        return str(value.__module__)
+    main = sys.modules["__main__"]
+    if spec := getattr(main, "__spec__", None):
+        return str(spec.name)
+    file = getattr(main, "__file__", None)
+    return Path(file).stem if file else "__main__"
+
+
+def constants(owner: Any) -> dict[str, Any]:
+    """What the functions and classes of an object, other than this package's, find around them, as plain data.
+
+    Numbers, texts, tuples of them, and arrays by the SHA-256 of their contents: those in a function's module that it
+    names, and those that stand in a class. `describe` has none of them.
+    """
+    found: dict[str, Any] = {}
+    for path, value in [("", owner), *((path, value) for path, value, _, _ in walk(owner))]:
+        if isinstance(value, FunctionType):
+            found |= _named_by(value, path)
+        elif not isinstance(value, (*_PLAIN, *_NAMED)):
+            for kind in type(value).__mro__:
+                if kind is object or _is_ours(kind):
+                    continue
+                for name, member in vars(kind).items():
+                    if isinstance(member, FunctionType):
+                        found |= _named_by(member, path)
+                    elif not name.startswith("__") and _is_constant(member):
+                        found[f"{path}.{name}"] = _constant_label(member)
+    return found
+
+
+def _named_by(function: FunctionType, path: str) -> dict[str, Any]:
+    """The constants of its module that a function, or one inside it, names."""
+    if _is_ours(function):
+        return {}
+    codes, found = [function.__code__], dict[str, Any]()
+    while codes:
+        code = codes.pop()
+        codes += [c for c in code.co_consts if isinstance(c, CodeType)]
+        for name in code.co_names:
+            if name in function.__globals__ and _is_constant(value := function.__globals__[name]):
+                found[f"{path}.{name}"] = _constant_label(value)
+    return found
+
+
+def _is_constant(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or is_array(value) or (isinstance(value, tuple) and all(map(_is_constant, value)))
+
+
+def _constant_label(value: Any) -> str:
+    return f"SHA-256 {digest(value)}" if is_array(value) else repr(value)
 
 
 def _unidentified(path: str, what: str) -> TypeError:
@@ -429,9 +494,9 @@ def _parts(code: CodeType) -> Any:
 def _constant(value: Any) -> Any:
     if isinstance(value, CodeType):
         return _parts(value)
-    return (
-        sorted(map(repr, value)) if isinstance(value, frozenset) else value
-    )  # of which the order is another each time
+    if isinstance(value, frozenset):
+        return sorted(map(repr, value))  # its own order is another each time
+    return value
 
 
 def digest(*arrays: Array) -> str:

@@ -142,6 +142,12 @@ class Tensor:
         self._check_leaf("a copy", "use the Tensor itself, or a copy of its .data")
         return super().__reduce_ex__(protocol)
 
+    def __setstate__(self, state: Any) -> None:
+        for part in filter(None, state):  # attributes of a subclass, slots
+            for name, value in part.items():
+                setattr(self, name, value)
+        self.birth = next(_births)  # another process counts births anew
+
     def _check_leaf(self, what: str, instead: str) -> None:
         if self.op is not None:
             raise TypeError(f"{what} of a Tensor that remembers {self.op} would cut its gradient: {instead}")
@@ -167,6 +173,9 @@ class Op:
 
     def __repr__(self) -> str:
         return self.forward.__name__.lstrip("_")
+
+    def __reduce__(self) -> str:  # a copy is the operation itself, and so is what pickle reads
+        return self.forward.__qualname__
 
     def gradients(self, *formulas: Formula | None) -> None:
         self.formulas = formulas
@@ -273,7 +282,8 @@ def grad(
     for i, x in enumerate(xs):
         if id(x) not in gradients:
             if not allow_unused:
-                raise ValueError(f"y does not depend on xs[{i}]: was that very Tensor used to compute it?")
+                of = f"xs[{i}], of shape {x.shape}"
+                raise ValueError(f"y does not depend on {of}: was that very Tensor used to compute it?")
             gradients[id(x)] = full_like(x._data, 0.0)
     found = [gradients[id(x)] for x in xs]
     return [dx if isinstance(dx, Tensor) else Tensor(dx) for dx in found] if create_graph else found

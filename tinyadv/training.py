@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -16,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from .backend import Array, Generator, array_module, as_array, full_like, generator, to_device
+from .layers import Dropout, takes_rng
 from .losses import check_targets, targets
+from .metrics import checked_outputs
 from .ops import broadcast_to
 from .optim import SGD
 from .owned import (
+    constants,
     depends_on,
     describe,
     differences,
@@ -31,6 +35,7 @@ from .owned import (
     named_state,
     parameters,
     set_state,
+    walk,
 )  # fmt: skip
 from .progress import Progress, Silent
 from .storage import StorageError, load_arrays, save_arrays
@@ -77,7 +82,8 @@ class Target:
 
 def _check_falls(quantity: str) -> None:
     """ValueError for what rises as a network improves: the epoch that was kept would be its worst."""
-    if "accuracy" in str(quantity).lower():
+    words = re.split(r"[\W_\d]+", str(quantity).lower())
+    if any(word in ("accuracy", "acc", "auc", "score", "correct") for word in words):
         raise ValueError(f"stopping watches what falls as the network improves, got {quantity!r}: validate an error")
 
 
@@ -138,8 +144,9 @@ def train(
     checkpoint : path, optional
         Where to keep the state; a training that finds its own there continues from it. Its own is one of the same
         model, initial parameters, data, seed, batch size, optimiser and objective, which is told from others by its
-        name and by the values that it uses: options, and variables around it (see `owned.describe`). So the model has
-        to be made anew before a training is continued.
+        name and by the values that it uses: options, variables around it, constants of its module (see
+        `owned.describe` and `owned.constants`). So the model has to be made anew before a training is continued.
+        Kept are the model's arrays and SGD's velocities, and nothing that an objective or a schedule counts.
     progress : Progress, optional
         Is told how far the training is; by default nobody is.
     title : str
@@ -152,9 +159,11 @@ def train(
     Raises
     ------
     TypeError
-        If x is not of the model's dtype. With a checkpoint, if the objective uses something that cannot be told from
-        others, as an open file; or if training changes numbers or generators that the model keeps. Also if the model
-        keeps a Tensor that is computed from its value at the step before.
+        If x is not of the model's dtype; if the model has dropout and does not take `rng`; if the model, the objective
+        or validation gives something else than is wanted. With a checkpoint, if the objective uses something that
+        cannot be told from others, as an open file; or if training changes numbers or generators that the model, the
+        objective, the schedule or an optimiser of one's own keeps. Also if the model keeps a Tensor that is computed
+        from its value at the step before.
     ValueError
         If the data are empty, x and y differ in length, epochs or batch is not positive, the optimiser is another
         network's, or has made updates before a checkpoint is begun, inputs are not finite, labels do not fit, or
@@ -162,11 +171,12 @@ def train(
         validation gives an "epoch" or a "loss"; after any in which the model got other parameters, by another layer,
         say.
     StorageError
-        If the checkpoint is damaged or another training's, or its log has other figures than validation gives.
+        If the checkpoint is damaged or another training's, its log has other figures than validation gives, or it was
+        stopped by another rule than `stopping` and lacks the parameters that this one would keep.
     DivergedError
         If J, or a parameter, is no longer finite; the last checkpoint stays, and is named.
     """
-    numbers = moving_numbers(model) if checkpoint else {}
+    numbers = _not_kept(model, objective, optimiser) if checkpoint else {}
     x = as_array(x)
     y = _checked(model, x, as_array(y), epochs, batch, optimiser)
     progress = progress or Silent()
@@ -181,6 +191,8 @@ def train(
         )
     if stopping:
         _check_stopping(stopping, state.log[-1] if state.log else _figures(model, validate))
+        if state.log:
+            _check_kept(checkpoint, state, stopping)
     if state.log and len(state.log) < epochs and not _exhausted(state, stopping):
         _check_same_figures(checkpoint, state.log[-1], _figures(model, validate))
     progress.begin(title, epochs, len(state.log))
@@ -198,7 +210,7 @@ def train(
                 state.best_epoch, best = epoch, _arrays(model)
             last = epoch == epochs or _exhausted(state, stopping)
             if checkpoint and (last or time.monotonic() - saved > CHECKPOINT_SECONDS):
-                _check_numbers(numbers, moving_numbers(model))
+                _check_numbers(numbers, _not_kept(model, objective, optimiser))
                 _save(checkpoint, model, optimiser, state, best, settings)
                 saved = time.monotonic()
             progress.end(state.log[-1], last)
@@ -211,8 +223,9 @@ def mean_objective(
 ) -> float:  # fmt: skip
     """The mean of an objective over x `(N, D)` with dropout on, without any update: what training minimises.
 
-    The masks, and whatever else the objective draws, are those of `seed`, the same at every call. ValueError if x and y
-    differ in length or are empty, or `batch` is not at least 1.
+    The masks, and whatever else the objective draws, are those of `seed`, the same at every call; what the model keeps
+    besides parameters, as running means, is afterwards what it was. ValueError if x and y differ in length or are
+    empty, or `batch` is not at least 1.
     """
     x, y = as_array(x), as_array(y)
     if len(x) != len(y) or not len(x) or batch < 1:
@@ -222,10 +235,12 @@ def mean_objective(
         )
     x = array_module(x).ascontiguousarray(x)  # masks are drawn in memory order
     rng, total = generator(seed, "masks of the mean objective"), 0.0
+    before = {name: a.copy() for name, a in named_state(model).items()}
     for start in range(0, len(x), batch):
         rows = slice(start, start + batch)
         J, _ = objective(model, x[rows], y[rows], rng)
         total += J * len(x[rows])
+    set_state(model, before)
     return total / len(x)
 
 
@@ -238,7 +253,8 @@ def _checked(model: Any, x: Array, y: Array, epochs: int, batch: int, optimiser:
         )
     if not array_module(x).isfinite(x).all():
         raise ValueError("training wants finite inputs, got a NaN or an infinity among them")
-    outputs = raw(model(x[:1]))
+    _check_masks(model)
+    outputs = raw(checked_outputs(model(x[:1])))
     outputs = broadcast_to(outputs, (len(x), *outputs.shape[1:]))
     model.loss(outputs, y)  # labels that do not fit raise here
     _check_optimiser(model, optimiser)
@@ -251,10 +267,23 @@ def _targets(model: Any, y: Array, outputs: Array) -> Array:
     return check_targets(targets(y, outputs), top) if top and y.ndim == 2 else targets(y, outputs)
 
 
+def _check_masks(model: Any) -> None:
+    """TypeError for a model that has dropout and no way to turn it on: it would train as if there were none."""
+    if not takes_rng(model) and any(isinstance(value, Dropout) for _, value, _, _ in walk(model, plain=False)):
+        name = type(model).__name__
+        raise TypeError(
+            f"{name} has dropout, but its __call__ takes no rng, without which there are no masks: wanted "
+            "__call__(self, x, rng=None), which hands rng on to the layers that take it"
+        )
+
+
 def _check_optimiser(model: Any, optimiser: SGD) -> None:
     """ValueError unless it holds the very parameters of the model, as it does not once a layer was replaced."""
     if list(map(id, optimiser.parameters)) != list(map(id, parameters(model))):
         raise ValueError("the optimiser is not this network's: wanted SGD(model, ...)")
+    for p, velocity in zip(optimiser.parameters, optimiser.velocities, strict=True):
+        if p.dtype != velocity.dtype or array_module(p.data) is not array_module(velocity):
+            raise ValueError("the optimiser was made before the model was moved or turned: make SGD(model, ...) anew")
 
 
 def _check_stopping(stopping: Stopping | Target, figures: dict[str, float]) -> None:
@@ -274,6 +303,8 @@ def _check_same_figures(checkpoint: object, before: dict[str, Any], now: dict[st
 
 def _figures(model: Any, validate: Validation | None, loss: float = math.nan) -> dict[str, float]:
     found = validate(model) if validate else {}
+    if not isinstance(found, dict):
+        raise TypeError(f'validate(model) gives figures by name, {{"error": 0.1}}; got a {type(found).__name__}')
     if own := sorted(found.keys() & {"epoch", "loss"}):
         raise ValueError(f"validation gives {own[0]!r}, which the log has of training: call it 'validation_{own[0]}'")
     return {"loss": loss} | {name: float(value) for name, value in found.items()}
@@ -290,13 +321,13 @@ def _epoch(
     for step, start in enumerate(starts):
         rows = order[start : start + batch]
         try:
-            J, gradients = objective(model, x[rows], y[rows], rng)
+            J, gradients = _given(objective(model, x[rows], y[rows], rng))
         except FloatingPointError as error:  # an attack on a network that is no number any more
             raise DivergedError(f"{error} in epoch {epoch}, step {step + 1} of {len(starts)}, seed {seed}") from None
         if not math.isfinite(J):
             raise DivergedError(f"J became {J} in epoch {epoch}, step {step + 1} of {len(starts)}, seed {seed}")
         optimiser.step(gradients, epoch)
-        total += J
+        total += J * len(rows)
         if step < 2:
             held = _check_held(held, held_results(model))
         if step % 20 == 0:
@@ -307,7 +338,16 @@ def _epoch(
         raise DivergedError(
             f"a parameter became NaN or infinite in epoch {epoch}, step {len(starts)} of {len(starts)}, seed {seed}"
         )
-    return total / len(starts)
+    return total / len(x)
+
+
+def _given(found: Any) -> tuple[float, list[Array]]:
+    """What an objective gave; TypeError unless it is J, a number, and the gradients."""
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise TypeError(f"an objective gives (J, gradients), got a {type(found).__name__}")
+    if isinstance(found[0], Tensor):
+        raise TypeError("an objective gives J as a number, got a Tensor: wanted J.item()")
+    return found
 
 
 def _check_held(before: dict[str, Tensor], now: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -321,12 +361,27 @@ def _check_held(before: dict[str, Tensor], now: dict[str, Tensor]) -> dict[str, 
     return now
 
 
+def _not_kept(model: Any, objective: Objective, optimiser: SGD) -> dict[str, Any]:
+    """What a checkpoint does not keep, by path: numbers and generators; of an optimiser of one's own, arrays too."""
+    found = moving_numbers(model) | moving_numbers({"objective": objective, "schedule": optimiser.schedule})
+    own = {f"optimiser.{name}": value for name, value in _of_ones_own(optimiser).items()}
+    arrays = {path: f"SHA-256 {digest(a)}" for path, a in named_state(own).items()}
+    return found | moving_numbers(own) | arrays
+
+
+def _of_ones_own(optimiser: SGD) -> dict[str, Any]:
+    """What an optimiser has that SGD has not."""
+    of_sgd = vars(SGD([Tensor(optimiser.velocities[0])], optimiser.schedule))
+    return {name: value for name, value in vars(optimiser).items() if name not in of_sgd}
+
+
 def _check_numbers(before: dict[str, Any], now: dict[str, Any]) -> None:
     """TypeError where training changed what a checkpoint does not keep."""
     if changed := [path for path, value in now.items() if before.get(path, value) != value]:
         raise TypeError(
-            f"training changes {', '.join(changed)[:200]}, but a checkpoint keeps arrays alone: keep a number as an "
-            "array of one entry, and draw random numbers from the rng that a layer is given"
+            f"training changes {', '.join(changed)[:200]}, but a checkpoint keeps arrays alone, the model's and "
+            "velocities: keep a model's number as an array of one entry, draw random numbers from the rng that a layer "
+            "or an objective is given, and train with other things that count without a checkpoint"
         )
 
 
@@ -341,9 +396,17 @@ def _is_best(log: list[dict[str, Any]], quantity: str) -> bool:
     return all(now < value for value in earlier)
 
 
+def _best_epoch(log: list[dict[str, Any]], quantity: str) -> int:
+    return max(n for n in range(1, len(log) + 1) if _is_best(log[:n], quantity))
+
+
+def _reached(entry: dict[str, Any], target: Target) -> bool:
+    return bool(entry[target.quantity] <= target.value)
+
+
 def _exhausted(state: Training, stopping: Stopping | Target | None) -> bool:
     if isinstance(stopping, Target):
-        return bool(state.log) and state.log[-1][stopping.quantity] <= stopping.value
+        return bool(state.log) and _reached(state.log[-1], stopping)
     return stopping is not None and len(state.log) - state.best_epoch >= stopping.patience
 
 
@@ -366,7 +429,9 @@ def _settings(
     parts = {
         "model": describe(model),
         "objective": describe(objective, contents=True),
+        "constants": constants({"model": model, "objective": objective, "optimiser": optimiser}),
         "schedule": describe(optimiser.schedule, contents=True),
+        "optimiser": {} if type(optimiser) is SGD else {"": type(optimiser).__qualname__},
         "max_norm": describe(optimiser.max_norm),
         "rate_factors": describe(optimiser.rate_factors),
     }
@@ -396,6 +461,8 @@ def _resume(
 ) -> tuple[Training, dict[str, Array]]:  # fmt: skip
     arrays, about = load_arrays(path)
     state = _checked_state(path, about, settings, epochs, stopping)
+    if not isinstance(stopping, Stopping):
+        state.best_epoch = len(state.log)
     here = {"now": _arrays(model), "velocity": _velocities(model, optimiser), "best": _arrays(model)}
     for part in ("now", "best"):
         places = (place for place in empty_places(model) if f"{part}/{place}" in arrays)
@@ -410,7 +477,7 @@ def _resume(
     _set_arrays(model, now)
     optimiser.velocities[:] = velocities.values()
     optimiser.updates = about["updates"]
-    return state, best
+    return state, best if isinstance(stopping, Stopping) else {name: a.copy() for name, a in now.items()}
 
 
 def _checked_state(
@@ -432,6 +499,18 @@ def _checked_state(
     if stopping and stopping.quantity not in log[0]:
         raise StorageError(f"{path} is the checkpoint of another training: its log has no {stopping.quantity!r}")
     return Training(log, best_epoch)
+
+
+def _check_kept(path: object, state: Training, stopping: Stopping | Target) -> None:
+    """StorageError unless a checkpoint keeps the parameters that a training with this `stopping` would have."""
+    if isinstance(stopping, Target):
+        if any(_reached(entry, stopping) for entry in state.log[:-1]):
+            raise StorageError(f"{path} went on after an epoch whose {stopping.quantity} was at most {stopping.value}")
+    elif state.best_epoch != (best := _best_epoch(state.log, stopping.quantity)):
+        raise StorageError(
+            f"{path} was not stopped by {stopping.quantity!r}: it keeps the parameters of epoch {state.best_epoch}, "
+            f"those of its best one, {best}, are lost"
+        )
 
 
 def check_log(log: Any, source: object) -> list[dict[str, Any]]:

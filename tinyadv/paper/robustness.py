@@ -25,7 +25,7 @@ from ..backend import Array, generator, noise
 from ..by_name import in_precision_of
 from ..datasets import mnist, npz
 from ..ops import sign
-from .rounding import Rounded
+from .rounding import Rounded, can_be_rounded
 from .show.text import latex
 
 CLIPPED = (0.0, 1.0)
@@ -197,11 +197,11 @@ def _attacks(
     `made` are the network's own FGSM examples.
     """
     eps, seed = effort.eps, effort.seed
-    has_softmax = getattr(network, "top", None) == "softmax"  # a model of one's own need not say
+    in_batches = partial(metrics.in_batches, size=metrics.batch_size(network, x))
     two_classes = metrics.in_batches(network, x[:1]).ndim == 1
 
     def wrong(attack: Callable[[Array, Array], Array]) -> Array:
-        return metrics.predict(network, metrics.in_batches(attack, x, y)) != y
+        return metrics.predict(network, in_batches(attack, x, y)) != y
 
     def noisy(x: Array, y: Array) -> Array:
         x = x + eps * sign(noise(generator(seed, "noise"), x, 1.0))
@@ -212,7 +212,8 @@ def _attacks(
         for _ in range(effort.restarts):
             left = ~fooled
             if left.any():
-                x_adv = pgd(network, x[left], y[left], eps, steps, rng, clip)
+                attack = partial(pgd, network, eps=eps, steps=steps, rng=rng, clip=clip)
+                x_adv = in_batches(attack, x[left], y[left])
                 fooled[left] = metrics.predict(network, x_adv) != y[left]
         return fooled
 
@@ -221,7 +222,7 @@ def _attacks(
         "noise": lambda: wrong(noisy),
         "fgsm": lambda: metrics.predict(network, made) != y,
     }
-    if has_softmax:
+    if can_be_rounded(network):
         found["fgsm-rounded"] = lambda: wrong(partial(fgsm, Rounded(network), eps=eps, clip=clip))
     for steps in effort.pgd_steps:
         found[f"pgd-{steps}"] = partial(restarted, steps)

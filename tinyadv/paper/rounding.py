@@ -27,6 +27,15 @@ def rounded_cross_entropy(z: Array, t: Array) -> Array:
 rounded_cross_entropy.gradients(lambda g, y, z, t: g.reshape(-1, 1) * (softmax(z) - t))
 
 
+def can_be_rounded(network: Any) -> bool:
+    """Whether a network says that it has a softmax on top, and has its cross-entropy as the cost."""
+    return getattr(network, "top", None) == "softmax" and not _has_own_loss(network)
+
+
+def _has_own_loss(network: Any) -> bool:
+    return isinstance(network, Network) and type(network).loss is not Network.loss
+
+
 class Rounded:
     """A network with a softmax on top whose cost has this gradient, for attacks: `attack(Rounded(network), x, y)`.
 
@@ -36,6 +45,10 @@ class Rounded:
     def __init__(self, network: Any) -> None:
         if (top := getattr(network, "top", "softmax")) != "softmax":
             raise ValueError(f"the rounded gradient is that of a softmax, but this network's top is {top!r}")
+        if _has_own_loss(network):
+            raise ValueError(
+                f"the rounded gradient is that of the cross-entropy, but {type(network).__name__} has a loss of its own"
+            )
         self.network = network
 
     def __call__(self, x: Value, rng: Generator | None = None) -> Value:

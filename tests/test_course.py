@@ -240,7 +240,7 @@ def test_plain_pytest_works_in_a_students_folder(tmp_path, monkeypatch):
 
 def test_notebooks(tmp_path):
     pytest.importorskip("jupytext", reason="writes notebooks with jupytext: pip install 'tinyadv[course]'")
-    from tinyadv.course.exercises import find, loaded
+    from tinyadv.course.submissions import find, loaded
 
     export.export(tmp_path / "student", notebooks=True)
     path = find(tmp_path / "student", 1)

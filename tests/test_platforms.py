@@ -18,10 +18,11 @@ from tinyadv import cli
 from tinyadv.course import check as checking
 from tinyadv.course import lessons
 from tinyadv.course.check import check
-from tinyadv.course.exercises import exercises, loaded, stub
+from tinyadv.course.exercises import exercises, stub
 from tinyadv.course.export import export
 from tinyadv.course.grade import tests_of as points_of
 from tinyadv.course.platforms import gradescope, nbgrader_notebook
+from tinyadv.course.submissions import loaded
 
 SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in sorted(lessons()) if n not in (1, 4, 9)]
 

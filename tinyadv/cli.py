@@ -678,6 +678,7 @@ def lesson(
     with _work():
         from .course import own_lesson, path_of, run_lesson, scale
         from .course.contents import list_lessons
+        from .course.feedback import NOT_DONE, TODO
 
         with _input_errors():
             path = (own_lesson(number) or path_of(number)) if number is not None else None
@@ -688,10 +689,10 @@ def lesson(
             try:
                 run_lesson(path, profile)
             except NotImplementedError as error:  # a student's own lesson
-                if not str(error).startswith("exercise: "):
+                if not str(error).startswith(TODO):
                     raise
-                name = str(error).removeprefix("exercise: ")
-                said = f"{path} needs {name} to go on, an exercise that is not done yet"
+                name = str(error).removeprefix(TODO)
+                said = f"{path} needs {name} to go on, an exercise that is {NOT_DONE}"
                 raise typer.Exit(_complain(said, 1)) from error
 
 

@@ -14,6 +14,7 @@ from ..storage import fill_folder, naming
 from . import lessons, title
 from .cells import as_in_notebook
 from .exercises import exercises, stub
+from .feedback import NOT_DONE, TODO
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -90,11 +91,11 @@ jobs:
       - run: pytest
 """
 
-NBGRADER = """\
+NBGRADER = f"""\
 # Configuration of nbgrader. In this folder: `nbgrader generate_assignment lesson01`, then release, collect, autograde.
 c = get_config()
 c.CourseDirectory.course_id = "tinyadv"
-c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("exercise: not done yet")'}
+c.ClearSolutions.code_stub = {{"python": 'raise NotImplementedError("{TODO}{NOT_DONE}")'}}
 c.ExecutePreprocessor.timeout = 600  # seconds a cell; where a lesson trains networks, they are needed
 """
 

@@ -60,9 +60,11 @@ from typing import Any
 
 from ..machine import cores, thread_caps
 from ..storage import remove_folder, temporary_folder
-from .exercises import LARGEST, exercises, find, one_line
+from .exercises import exercises
 from .export import INI, PACKAGE, graded_lessons, tests_folder
+from .feedback import one_line
 from .scores import Check, Exercise
+from .submissions import LARGEST, find
 
 SECONDS = 20.0  # of processor time for an exercise
 PATIENCE = 3.0  # by the clock it may take that many times as long

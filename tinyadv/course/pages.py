@@ -46,7 +46,10 @@ MODULES = {
         "paper.claims", "paper.results", "paper.profiles", "paper.recipes", "paper.lab", "paper.measure.common",
         "paper.audit", "paper.run", "paper.show.text", "paper.show.report",
     ],
-    "The course": ["course", "course.exercises", "course.export", "course.grade", "course.judging", "course.scores"],
+    "The course": [
+        "course", "course.exercises", "course.submissions", "course.feedback", "course.export", "course.grade",
+        "course.judging", "course.scores",
+    ],
 }  # fmt: skip
 
 

@@ -23,8 +23,9 @@ from typing import Any
 
 from .. import notebook
 from ..check import tested
-from ..exercises import feedback, loaded
+from ..feedback import feedback
 from ..judging import first
+from ..submissions import loaded
 
 _lessons: dict[int, ModuleType] = {}  # in which cells run, one for each lesson
 _WRITTEN = 1 << 20  # characters that one request may print

@@ -725,7 +725,13 @@ def export_command(
         with _input_errors():
             if nbgrader and (notebooks or github):
                 raise ValueError("--nbgrader writes notebooks, for nbgrader to hand out: no --notebooks, no --github")
-        _export(folder, notebooks, github=github, nbgrader=nbgrader)
+            if nbgrader:
+                from .course.export import write_tree
+                from .course.platforms import nbgrader_course
+
+                _list_files(folder, write_tree(folder, nbgrader_course()))
+                return
+        _export(folder, notebooks, github=github)
 
 
 @course_app.command("solutions")
@@ -743,6 +749,10 @@ def _export(folder: Path, notebooks: bool, **kind: bool) -> None:
 
     with _input_errors():
         files = export(folder, notebooks, **kind)
+    _list_files(folder, files)
+
+
+def _list_files(folder: Path, files: list[Path]) -> None:
     typer.echo("\n".join(str(folder / name) for name in files))
 
 

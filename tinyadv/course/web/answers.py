@@ -116,7 +116,8 @@ class _Page(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if self.left > 0:
-            _send(text=text[: self.left] if len(text) <= self.left else text[: self.left] + "\n… and more\n")
+            more = "\n… and more\n" if len(text) > self.left else ""
+            _send(text=text[: self.left] + more)
         self.left -= len(text)
         return len(text)
 

@@ -4,6 +4,7 @@ import atexit
 import importlib
 import os
 import shutil
+import sys
 import tempfile
 
 # before NumPy is imported: tests run in several processes, whose BLAS threads would fight
@@ -17,10 +18,12 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 import numpy as np
 import pytest
 import strict
+from mirrors import DATA_SCRIPTS
 
 from tinyadv.backend import DeviceError, check_device
 from tinyadv.machine import cores
 
+sys.path.insert(0, str(DATA_SCRIPTS))  # as for a script that is run: it finds its siblings
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 

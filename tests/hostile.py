@@ -45,7 +45,7 @@ from safetensors.numpy import save as as_safetensors
 from tinyadv import cli, losses, models, storage, training
 from tinyadv.backend import generator
 from tinyadv.bench import summary
-from tinyadv.course import contents, exercises, grade
+from tinyadv.course import contents, exercises, feedback, grade, submissions
 from tinyadv.datasets import DataError, IdxFile, read_idx
 from tinyadv.layers import named_parameters, parameters
 from tinyadv.optim import SGD
@@ -520,8 +520,8 @@ def notebook_file(rng: Random) -> bytes:
 
 
 def use_submission(path: Path) -> None:
-    source = exercises.source_of(path)
-    exercises.mended(source)
+    source = "".join(f"{cell.code}\n" for cell in submissions.cells(path))
+    submissions.mended(source)
     with suppress(ValueError):
         exercises.stub(source)
     with suppress(ValueError):
@@ -531,11 +531,11 @@ def use_submission(path: Path) -> None:
 def use_module(path: Path) -> None:
     """Run it as grading does, where any error is turned into a line."""
     try:
-        with redirect_stdout(StringIO()), exercises.loaded(path) as module:
+        with redirect_stdout(StringIO()), submissions.loaded(path) as module:
             module.first(1)
     except Exception as error:
-        line = exercises.feedback(error)
-        assert 0 < len(line) <= exercises.LONGEST
+        line = feedback.feedback(error)
+        assert 0 < len(line) <= feedback.LONGEST
         assert line.isprintable() or " " in line
         line.encode()
 

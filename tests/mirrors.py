@@ -1,4 +1,7 @@
-"""A server on this machine for the tests of the data scripts: it serves files, whole or as badly as it is told."""
+"""What the tests of the data scripts share: where these are, and a server on this machine.
+
+It serves files, whole or as badly as it is told.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote
+
+import pytest
+
+DATA_SCRIPTS = Path(__file__).parents[1] / "data_scripts"
+
+
+def lay(folder: Path, files: dict[str, bytes]) -> Path:
+    """Write files, by their paths in it, into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no proxy stand between a test and its server; without pooch, which downloads, the test is skipped."""
+    pytest.importorskip("pooch")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 class Files:

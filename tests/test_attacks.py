@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from placed import host
 
 from tinyadv import losses, metrics, models, ops
 from tinyadv.attacks import apgd, fgsm, input_gradient, pgd, pgd_l2, rotate, rotated, square
-from tinyadv.backend import generator, to_device
+from tinyadv.backend import generator
 from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import parameters
 from tinyadv.tensor import Tensor, grad
@@ -43,10 +44,6 @@ def batch(model, seed=1, dtype="float32"):
 @pytest.fixture(params=NETWORKS)
 def model(request):
     return network(request.param)
-
-
-def host(x):
-    return to_device(x, "cpu")
 
 
 def loss_of_each(model, x, y):

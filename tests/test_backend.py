@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import strict
+from placed import host
 
 import tinyadv
 from tinyadv import attacks, losses, models
@@ -26,10 +27,6 @@ from tinyadv.backend import (
 )
 
 PACKAGE = Path(tinyadv.__file__).parent
-
-
-def host(x):
-    return to_device(x, "cpu")
 
 
 # ---------------------------------------------------------------------------------------------------------

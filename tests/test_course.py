@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_info
 from tinyadv import cli, course, ops
 from tinyadv.course import contents, doctor, export, judging
 from tinyadv.course.contents import list_lessons
-from tinyadv.machine import blas_threads
+from tinyadv.machine import OPENBLAS_SETTINGS, blas_threads
 from tinyadv.paper.claims import claims
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import committed, format_value
@@ -32,7 +32,7 @@ def school(tmp_path, monkeypatch):
     (tmp_path / "lessons" / "lesson02_two.py").write_text('"""Two\n\nMore."""\nimport sys\nprint(__name__, sys.argv)\n')
     (tmp_path / "lessons" / "lesson10_ten.py").write_text("x = 1 / 0\n")
     (tmp_path / "lessons" / "notes.py").write_text("not a lesson\n")
-    monkeypatch.setattr(course, "_PACKAGE", tmp_path / "tinyadv")
+    monkeypatch.setattr(course, "PACKAGE", tmp_path / "tinyadv")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -51,7 +51,7 @@ def test_an_installed_package_carries_its_own(school):
 
 
 def test_an_installation_without_lessons_says_so(school, monkeypatch):
-    monkeypatch.setattr(course, "_PACKAGE", school / "elsewhere" / "tinyadv")
+    monkeypatch.setattr(course, "PACKAGE", school / "elsewhere" / "tinyadv")
     with pytest.raises(FileNotFoundError, match=r"no lessons beside .*elsewhere"):
         course.lessons()
 
@@ -240,7 +240,7 @@ def test_plain_pytest_works_in_a_students_folder(tmp_path, monkeypatch):
 
 def test_notebooks(tmp_path):
     pytest.importorskip("jupytext", reason="writes notebooks with jupytext: pip install 'tinyadv[course]'")
-    from tinyadv.course.exercises import find, loaded
+    from tinyadv.course.submissions import find, loaded
 
     export.export(tmp_path / "student", notebooks=True)
     path = find(tmp_path / "student", 1)
@@ -279,7 +279,7 @@ def test_the_doctor_finds_all_well():
 
 
 def test_the_doctor_says_which_kernel_multiplies_and_what_makes_it_slow(monkeypatch):
-    for name in doctor.OPENBLAS_SETTINGS:
+    for name in OPENBLAS_SETTINGS:
         monkeypatch.delenv(name, raising=False)
     said = doctor._blas()[1]
     kernels = {library["architecture"] for library in threadpool_info() if library["internal_api"] == "openblas"}

@@ -11,18 +11,14 @@ import tarfile
 from hashlib import sha256
 from pathlib import Path
 
+import cifar10 as script
+import download
 import numpy as np
 import pytest
-from mirrors import serving
+from mirrors import lay, near, serving
 from PIL import Image
 
 from tinyadv.datasets import CIFAR10_BATCHES, DataError, read_cifar10
-
-SCRIPT = Path(__file__).parents[1] / "data_scripts" / "cifar10.py"
-sys.path.insert(0, str(SCRIPT.parent))  # as for a script that is run: it finds its siblings
-
-import cifar10 as script  # noqa: E402
-import download  # noqa: E402
 
 N = 4  # images a batch, in place of 10,000
 RECORDS = np.random.default_rng(0).integers(0, 10, (6 * N, 3073), dtype=np.uint8)
@@ -70,13 +66,6 @@ def small(monkeypatch):
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "new" / "data"
-
-
-def lay(folder: Path, files: dict[str, bytes]) -> Path:
-    folder.mkdir(parents=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
 
 
 def check_written(out: Path) -> None:
@@ -195,8 +184,7 @@ def test_an_archive_that_would_unpack_to_far_too_much_is_not_read(tmp_path, out,
 @pytest.fixture
 def server(monkeypatch):
     """A server's files; nothing waits, no proxy interferes."""
-    pytest.importorskip("pooch")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    near(monkeypatch)
     monkeypatch.setattr(download.time, "sleep", lambda _: None)
     monkeypatch.setattr(download, "CHUNK", 1000)
     with serving() as files:

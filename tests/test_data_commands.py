@@ -9,12 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import download
 import pytest
-
-FOLDER = Path(__file__).parents[1] / "data_scripts"
-sys.path.insert(0, str(FOLDER))  # as for a script that is run: it finds its siblings
-
-import download  # noqa: E402
+from mirrors import DATA_SCRIPTS
 
 # by name: what is said of a folder that has nothing of it, and of a check of one
 SCRIPTS = {
@@ -89,10 +86,10 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(tmp_path, monke
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_as_a_program(tmp_path, name):
     """From a shell, in any folder: exit code and one line, no traceback."""
-    command = [sys.executable, str(FOLDER / f"{name}.py"), "--check"]
+    command = [sys.executable, str(DATA_SCRIPTS / f"{name}.py"), "--check"]
     if name == "mnist":  # the others look into the user's data folder
         command += ["--out", str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent), "TINYADV_DATA": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(DATA_SCRIPTS.parent), "TINYADV_DATA": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -6,13 +6,14 @@ import io
 import json
 import re
 import shutil
-import sys
 from hashlib import sha256
 from pathlib import Path
 
+import download
+import imagenet as script
 import numpy as np
 import pytest
-from mirrors import serving
+from mirrors import DATA_SCRIPTS, lay, near, serving
 from PIL import Image
 from safetensors.numpy import save_file
 from test_googlenet import SHARED, thin_weights
@@ -20,12 +21,6 @@ from test_googlenet import SHARED, thin_weights
 from tinyadv import googlenet, photographs
 from tinyadv.googlenet import fingerprint, layers, load_googlenet
 from tinyadv.photographs import class_names
-
-SCRIPT = Path(__file__).parents[1] / "data_scripts" / "imagenet.py"
-sys.path.insert(0, str(SCRIPT.parent))  # as for a script that is run: it finds its siblings
-
-import download  # noqa: E402
-import imagenet as script  # noqa: E402
 
 WEIGHTS = {name: a.astype(np.float16).astype(np.float32) for name, a in thin_weights(np.random.default_rng(1)).items()}
 WORDS = b"n01440764 tench, Tinca tinca\nn02510455 giant panda, panda\n"
@@ -107,8 +102,7 @@ def check_written(out: Path) -> None:
 @pytest.fixture
 def server(monkeypatch):
     """A server that has everything; nothing waits, no proxy interferes."""
-    pytest.importorskip("pooch")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    near(monkeypatch)
     monkeypatch.setattr(download.time, "sleep", lambda _: None)
     with serving() as files:
         for name, content in PUBLIC.items():
@@ -177,13 +171,6 @@ def test_a_photograph_that_can_not_be_had_is_named_and_the_rest_is_kept(server, 
 
 
 # --- from a folder ----------------------------------------------------------------------------------------------
-
-
-def lay(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return folder
 
 
 @pytest.fixture
@@ -299,11 +286,11 @@ def test_check_names_what_is_missing(have, out, capsys):
 
 def test_the_committed_lists_are_complete(monkeypatch):
     """A SHA-256 for each of 116 files; for each photograph a licence that allows passing it on, and where it is."""
-    monkeypatch.setattr(script, "HERE", SCRIPT.parent)
+    monkeypatch.setattr(script, "HERE", DATA_SCRIPTS)
     files = script.weight_files()
     assert files.keys() == {f"{layer}_{kind}.bin" for layer in layers() for kind in ("filter", "bias")}
     assert all(len(sha) == 64 for sha in files.values())
-    entries = script.listed(SCRIPT.parent / "photos.json")
+    entries = script.listed(DATA_SCRIPTS / "photos.json")
     assert len(entries) >= 10
     for entry in entries:
         assert any(licence in entry["author_licence"] for licence in ("CC0", "CC BY", "public domain"))
@@ -316,9 +303,9 @@ def test_committed_photographs_are_those_that_developers_share(monkeypatch):
     listing = SHARED / "photos" / "photos.json"
     if not listing.exists():
         pytest.skip("no photographs in ../shared/data")
-    monkeypatch.setattr(script, "HERE", SCRIPT.parent)
-    shared = [SHARED / "photos" / entry["file"] for entry in script.listed(SCRIPT.parent / "photos.json")]
-    entries = {entry["file"]: entry for entry in script.listed(SCRIPT.parent / "photos.json")}
+    monkeypatch.setattr(script, "HERE", DATA_SCRIPTS)
+    shared = [SHARED / "photos" / entry["file"] for entry in script.listed(DATA_SCRIPTS / "photos.json")]
+    entries = {entry["file"]: entry for entry in script.listed(DATA_SCRIPTS / "photos.json")}
     there = [path for path in shared if path.exists()]
     assert len(there) > 5
     for path in there:

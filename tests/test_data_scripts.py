@@ -14,15 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+import download
+import mnist as script
 import pytest
+from mirrors import near
 
 from tinyadv.datasets import MNIST_FILES, MNIST_FOLDER, DataError, IdxFile, read_idx
-
-SCRIPT = Path(__file__).parents[1] / "data_scripts" / "mnist.py"
-sys.path.insert(0, str(SCRIPT.parent))  # as for a script that is run: it finds its siblings
-
-import download  # noqa: E402
-import mnist as script  # noqa: E402
 
 
 def idx(*shape: int) -> bytes:
@@ -160,8 +157,7 @@ def server():
 @pytest.fixture
 def mirror(server, monkeypatch):
     """A function from kinds to mirrors' addresses; nothing waits, no proxy interferes."""
-    pytest.importorskip("pooch")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    near(monkeypatch)
     Mirror.seen.clear()
     return lambda *kinds: [f"{server}/{kind}/" for kind in kinds]
 

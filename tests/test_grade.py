@@ -14,22 +14,12 @@ from rich.console import Console
 from tinyadv import cli
 from tinyadv.course import grade as grading
 from tinyadv.course import lessons
-from tinyadv.course.exercises import (
-    LONGEST,
-    exercises,
-    feedback,
-    find,
-    loaded,
-    mended,
-    one_line,
-    open_questions,
-    source_of,
-    stub,
-    without_rubrics,
-)
+from tinyadv.course.exercises import exercises, open_questions, stub, without_rubrics
 from tinyadv.course.export import tests_folder as folder_of_tests
+from tinyadv.course.feedback import LONGEST, feedback, one_line
 from tinyadv.course.grade import grade
 from tinyadv.course.scores import Check, Exercise, as_gradescope, as_json, as_junit, table, total
+from tinyadv.course.submissions import cells, find, loaded, mended
 
 pytest.importorskip("resource", reason="limits of processes are POSIX's")
 
@@ -338,16 +328,16 @@ def test_bytes_that_are_no_text(course):
 
 def test_a_notebook_is_graded_too(course):
     folder = course("f")
-    cells = [
+    handed_in = [
         {"cell_type": "markdown", "source": ["# def f(x): return 0"]},
         {"cell_type": "code", "source": ["%matplotlib inline\n", "!pip list"]},
         {"cell_type": "code", "source": "def f(x):\n    return x + 1"},
     ]
-    (folder / "lessons" / "lesson01_one.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    (folder / "lessons" / "lesson01_one.ipynb").write_text(json.dumps({"cells": handed_in}), encoding="utf-8")
     assert grade(folder)[0].earned == 2
     (folder / "lessons" / "lesson01_one.ipynb").write_text('{"cells": [{}]}', encoding="utf-8")
     with pytest.raises(ValueError, match=r"lesson01_one\.ipynb cannot be read: KeyError: 'cell_type'"):
-        source_of(find(folder, 1))
+        cells(find(folder, 1))
 
 
 def test_tests_that_cannot_run_are_not_the_students_fault(course):
@@ -546,7 +536,7 @@ def test_lessons_are_found_in_both_places(tmp_path):
     (tmp_path / "lessons" / "lesson02_b.ipynb").write_text("{}")
     assert find(tmp_path, 2).name == "lesson02_b.ipynb"
     with pytest.raises(ValueError, match="cannot be read: KeyError"):
-        source_of(find(tmp_path, 2))
+        cells(find(tmp_path, 2))
 
 
 def test_what_cannot_be_read_is_taken_out():

@@ -20,8 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyadv import models, storage, training
-from tinyadv.course import contents
-from tinyadv.course import exercises as exercises_module
+from tinyadv.course import contents, submissions
 from tinyadv.paper import claims as registry
 from tinyadv.paper import results
 from tinyadv.storage import DEEPEST, StorageError, parse_json
@@ -74,7 +73,7 @@ FAULTS = {  # what is taken away: the kind of file that then has to be found out
     "results: any JSON": (results, "parse_json", json.loads, "results", "Error"),
     "results: tables": (results, "_details", lambda value: value, "results", "Error"),
     "toml: numbers": (registry, "_number", lambda _, value: value, "toml", "Error"),
-    "notebook: any JSON": (exercises_module, "parse_json", json.loads, "notebook", "RecursionError"),
+    "notebook: any JSON": (submissions, "parse_json", json.loads, "notebook", "RecursionError"),
     "notes: any JSON": (contents, "parse_json", json.loads, "notes", "RecursionError"),
 }  # fmt: skip
 
@@ -220,7 +219,7 @@ CALLS = {"unpack_archive", "extractall", "extract", "run_path", "run_module"}
 FUNCTIONS = {"eval", "exec", "__import__", *CALLS}  # by their bare names
 ALLOWED = {
     # a submission is executed by the process that grades it, and a lesson by whoever runs it: that is what they are for
-    ("tinyadv/course/exercises.py", "exec"),
+    ("tinyadv/course/submissions.py", "exec"),
     ("tinyadv/course/__init__.py", "run_path"),
     ("tinyadv/course/pages.py", "run_path"),
     ("tinyadv/course/web/answers.py", "exec"),  # in the browser, the reader's own
@@ -263,7 +262,7 @@ def test_nothing_unpickles_executes_or_unpacks():
     for path in paths:
         found |= offences(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix())
     assert found <= ALLOWED, found - ALLOWED
-    assert ("tinyadv/course/exercises.py", "exec") in found, "the check finds what is there"
+    assert ("tinyadv/course/submissions.py", "exec") in found, "the check finds what is there"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from placed import place
 from scipy import stats
 
 from tinyadv import ops
@@ -53,12 +54,6 @@ def layer(request):
 @pytest.fixture
 def x(rng):
     return rng.random((5, D), dtype=np.float32)
-
-
-def place(layer, xp):
-    for p in parameters(layer):
-        p.data = xp.asarray(p.data)
-    return layer
 
 
 def by_hand(layer, x):

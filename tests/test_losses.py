@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from placed import host_data as host
 from scipy import special
 
 from tinyadv import layers, losses, models
 from tinyadv.attacks import fgsm, input_gradient
-from tinyadv.backend import full_like, generator, to_device
+from tinyadv.backend import full_like, generator
 from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import parameters
 from tinyadv.paper import rounding
@@ -49,10 +50,6 @@ each_cost = pytest.mark.parametrize("cost", COSTS)
 def z(rng):
     """Outputs that fit every cost: RBF units want them below 0."""
     return -rng.gamma(2.0, size=(N, K))
-
-
-def host(x):
-    return to_device(raw(x), "cpu")
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from placed import place
 from scipy import stats
 
 from tinyadv import metrics, models, ops
@@ -33,12 +34,6 @@ def x(rng):
 @pytest.fixture
 def y(rng):
     return rng.integers(0, K, N)
-
-
-def place(model, xp):
-    for p in parameters(model):
-        p.data = xp.asarray(p.data)
-    return model
 
 
 class Fixed:

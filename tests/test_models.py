@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from placed import place
 
 from tinyadv import backend, load, losses, models, ops, parameters, save
 from tinyadv.backend import generator, to_device
@@ -62,12 +63,6 @@ def labels(model, n=5):
     """Labels of all classes."""
     y = np.arange(n) % K
     return np.where(y == 0, -1, 1) if model.top == "logistic" else y
-
-
-def place(model, xp):
-    for p in parameters(model):
-        p.data = xp.asarray(p.data)
-    return model
 
 
 def small(name="maxout"):

@@ -15,6 +15,7 @@ import strict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from placed import host
 
 from tinyadv import ops
 from tinyadv.backend import full_like, to_device
@@ -38,10 +39,6 @@ def second_gradients(f, xs):
         g = full_like(d.data, np.random.default_rng(k).normal(size=d.shape))
         found += grad(d, inputs, g, allow_unused=True)
     return found
-
-
-def host(x):
-    return to_device(x, "cpu")
 
 
 def belongs(x, xp):

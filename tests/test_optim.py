@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from placed import host
 
 from tinyadv import models
-from tinyadv.backend import generator, to_device
+from tinyadv.backend import generator
 from tinyadv.layers import Linear, Maxout, parameters
 from tinyadv.optim import PUBLISHED, SGD, LinearSchedule, Schedule, project_rows, schedule_of
 from tinyadv.tensor import Tensor, grad
@@ -23,10 +24,6 @@ def theta(rng):
 
 def gradients_of(rng, steps):
     return [[rng.normal(size=shape) for shape in SHAPES] for _ in range(steps)]
-
-
-def host(x):
-    return to_device(x, "cpu")
 
 
 def constant(rate, momentum):

@@ -18,10 +18,11 @@ from tinyadv import cli
 from tinyadv.course import check as checking
 from tinyadv.course import lessons
 from tinyadv.course.check import check
-from tinyadv.course.exercises import exercises, loaded, stub
-from tinyadv.course.export import export
+from tinyadv.course.exercises import exercises, stub
+from tinyadv.course.export import export, write_tree
 from tinyadv.course.grade import tests_of as points_of
-from tinyadv.course.platforms import gradescope, nbgrader_notebook
+from tinyadv.course.platforms import gradescope, nbgrader_course, nbgrader_notebook
+from tinyadv.course.submissions import loaded
 
 SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in sorted(lessons()) if n not in (1, 4, 9)]
 
@@ -214,7 +215,7 @@ def test_a_folder_for_nbgrader_and_a_workflow(tmp_path, monkeypatch, capsys):
 def test_nbgrader_hands_out_and_grades(tmp_path):
     """The students' version has no solutions; one who solves an exercise of two gets its points, and no others."""
     pytest.importorskip("nbgrader", reason="pip install nbgrader")
-    export(tmp_path / "course", nbgrader=True)
+    write_tree(tmp_path / "course", nbgrader_course())
     folder = tmp_path / "course"
 
     def nbgrader(*arguments: str) -> str:

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from tinyadv import cli, course
-from tinyadv.course import export
-from tinyadv.course.exercises import cells, feedback, find, loaded, source_of
+from tinyadv.course import exercises, export
+from tinyadv.course.feedback import feedback
 from tinyadv.course.grade import grade
 from tinyadv.course.judging import as_array, leaks
+from tinyadv.course.submissions import cells, find, loaded
 
 SOLVED = course.path_of(1).read_text(encoding="utf-8")
 F = "def f(a):\n    return a + 1\n"
@@ -205,7 +206,7 @@ def test_a_notebook_with_a_mark_at_its_start(tmp_path):
 @pytest.mark.parametrize("text", [b"\xff\xfe", b"# coding: no-such-encoding\n", "x = 'ü'".encode("latin-1")])
 def test_what_is_no_text_is_named(text, tmp_path):
     with pytest.raises(ValueError, match=r"lesson01_one\.py cannot be read"):
-        source_of(script(tmp_path, text))
+        cells(script(tmp_path, text))
 
 
 @pytest.mark.parametrize(
@@ -450,3 +451,7 @@ def test_other_arguments_than_are_asked_for_are_no_answer(tmp_path):
     with loaded(script(tmp_path, F)) as lesson, pytest.raises(TypeError) as caught:
         space["check"](lesson)
     assert feedback(caught.value) == "TypeError: f() takes 1 positional argument but 2 were given"
+
+
+def test_folders_that_students_have_already_got_import_from_where_it_was():
+    assert (exercises.find, exercises.loaded) == (find, loaded)

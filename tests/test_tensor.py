@@ -14,9 +14,10 @@ from functools import partial
 import cases
 import numpy as np
 import pytest
+from placed import host_data as host
 
 from tinyadv import ops
-from tinyadv.backend import full_like, to_device
+from tinyadv.backend import full_like
 from tinyadv.tensor import Op, Tensor, grad, raw
 
 
@@ -32,10 +33,6 @@ def tracked():
     gc.disable()
     yield
     gc.enable()
-
-
-def host(value):
-    return to_device(raw(value), "cpu")
 
 
 def counted(op, monkeypatch):

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from placed import host
 
 from tinyadv import layers, losses, metrics, models, save, training
-from tinyadv.backend import generator, to_device
+from tinyadv.backend import generator
 from tinyadv.layers import parameters
 from tinyadv.optim import SGD, Schedule
 from tinyadv.progress import Silent
@@ -47,10 +48,6 @@ def run(model=None, objective=losses.clean_objective, data=None, epochs=4, seed=
     x, y = problem() if data is None else data
     done = train(model, objective, x, y, epochs=epochs, seed=seed, optimiser=optimiser, **({"batch": 20} | options))
     return model, optimiser, done
-
-
-def host(x):
-    return to_device(x, "cpu")
 
 
 def bits(model, optimiser):

@@ -678,6 +678,7 @@ def lesson(
     with _work():
         from .course import own_lesson, path_of, run_lesson, scale
         from .course.contents import list_lessons
+        from .course.feedback import NOT_DONE, TODO
 
         with _input_errors():
             path = (own_lesson(number) or path_of(number)) if number is not None else None
@@ -688,10 +689,10 @@ def lesson(
             try:
                 run_lesson(path, profile)
             except NotImplementedError as error:  # a student's own lesson
-                if not str(error).startswith("exercise: "):
+                if not str(error).startswith(TODO):
                     raise
-                name = str(error).removeprefix("exercise: ")
-                said = f"{path} needs {name} to go on, an exercise that is not done yet"
+                name = str(error).removeprefix(TODO)
+                said = f"{path} needs {name} to go on, an exercise that is {NOT_DONE}"
                 raise typer.Exit(_complain(said, 1)) from error
 
 
@@ -724,7 +725,13 @@ def export_command(
         with _input_errors():
             if nbgrader and (notebooks or github):
                 raise ValueError("--nbgrader writes notebooks, for nbgrader to hand out: no --notebooks, no --github")
-        _export(folder, notebooks, github=github, nbgrader=nbgrader)
+            if nbgrader:
+                from .course.export import write_tree
+                from .course.platforms import nbgrader_course
+
+                _list_files(folder, write_tree(folder, nbgrader_course()))
+                return
+        _export(folder, notebooks, github=github)
 
 
 @course_app.command("solutions")
@@ -742,6 +749,10 @@ def _export(folder: Path, notebooks: bool, **kind: bool) -> None:
 
     with _input_errors():
         files = export(folder, notebooks, **kind)
+    _list_files(folder, files)
+
+
+def _list_files(folder: Path, files: list[Path]) -> None:
     typer.echo("\n".join(str(folder / name) for name in files))
 
 

@@ -103,9 +103,10 @@ def training(out):
 def inline(out):
     """Reproduce, one task after the other in this process."""
     world()
+    from inline import Inline
+
     from tinyadv.paper.lab import Lab
     from tinyadv.paper.run import plan, reproduce
-    from tinyadv.paper.workers import Inline
     from tinyadv.progress import say
 
     job = plan(["rubbish-softmax", "rubbish-maxout-softmax"], "quick", 2, "cpu", out)

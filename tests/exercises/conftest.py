@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tinyadv.course.exercises import find, loaded
+from tinyadv.course.feedback import NOT_DONE
 from tinyadv.course.judging import first, lesson_number, verdict
+from tinyadv.course.submissions import find, loaded
 
 HERE = Path(__file__).resolve().parent
 EXPORTED = (HERE.parent / "lessons").is_dir()  # a student's folder; in a checkout the lessons are higher up
 SCORES = pytest.StashKey[dict]()
 SLOW = pytest.StashKey[set]()
 SECONDS = 60  # for a test of an exercise; then it is stopped
-NOT_DONE = "not done yet"
 
 
 def pytest_configure(config):

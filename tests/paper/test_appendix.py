@@ -6,7 +6,8 @@ from inspect import signature
 
 import numpy as np
 import pytest
-from tiny import TINY, GivenLab, measure, tiny_mnist, use
+from figures import lines
+from tiny import TINY, GivenLab, given, measure, tiny_mnist, use
 
 from tinyadv import metrics
 from tinyadv.backend import generator
@@ -54,10 +55,6 @@ def probabilities(network, x):
         z = network(sample[None].astype("float32"))[0].astype("float64")
         rows.append(1 / (1 + np.exp(-z)) if network.top == "sigmoid" else np.exp(z) / np.exp(z).sum())
     return np.array(rows)
-
-
-def given(kind):
-    return GivenLab(dtype="float32").given[kind]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -285,10 +282,6 @@ def drawn(claim):
     details = result(claim, undisturbed(claim)).measurements[0].details
     drawings()[claim].draw(canvas := Canvas(), details)
     return canvas, details
-
-
-def lines(axes):
-    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata()), line.get_color()) for line in axes.lines}
 
 
 def test_the_figure_of_the_skew():

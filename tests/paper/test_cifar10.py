@@ -6,9 +6,10 @@ from functools import cache
 
 import numpy as np
 import pytest
+from figures import lines
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure as Canvas
-from tiny import TINY, GivenLab, made_sure, networks, rounded_fgsm, tiny_mnist, use
+from tiny import TINY, GivenLab, given, made_sure, networks, rounded_fgsm, tiny_mnist, use
 
 from tinyadv import attacks, metrics
 from tinyadv.attacks import fgsm
@@ -48,10 +49,6 @@ def world(patch, a_class=12):
 def undisturbed(claim):
     with pytest.MonkeyPatch.context() as patch:
         return MEASURES[claim](world(patch), TINY, 0)
-
-
-def given(kind):
-    return GivenLab(dtype="float32").given[kind]
 
 
 def gaussian(stream, n, D=3072):
@@ -400,10 +397,6 @@ def drawn(claim, **changed):
     details = {**details, **changed}
     drawings()[claim].draw(canvas := Canvas(), details)
     return canvas, details
-
-
-def lines(axes):
-    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata()), line.get_color()) for line in axes.lines}
 
 
 @pytest.mark.parametrize("claim", ["rubbish-conv", "rubbish-skew-conv"])

@@ -12,6 +12,7 @@ from functools import cache
 import matplotlib as mpl
 import numpy as np
 import pytest
+from figures import lines
 from matplotlib.colors import same_color, to_hex, to_rgb
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -81,12 +82,6 @@ def drawn(claim):
         canvas = Canvas()
         drawings()[claim].draw(canvas, details)
     return canvas.axes, details
-
-
-def lines(axes):
-    """Label: x, y, colour of every labelled line."""
-    found = {line.get_label(): line for line in axes.get_lines()}
-    return {label: (list(li.get_xdata()), list(li.get_ydata()), li.get_color()) for label, li in found.items()}
 
 
 def numbers(pictures):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from inline import Inline
 from tiny import TINY, tiny_mnist, use
 
 from tinyadv.cli import main
@@ -22,7 +23,7 @@ from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, Result, committed, save_results
 from tinyadv.paper.run import plan, reproduce
 from tinyadv.paper.show.text import COLUMNS, csv_table
-from tinyadv.paper.workers import Extension, Inline
+from tinyadv.paper.workers import Extension
 
 HERE = Path(__file__).parent
 TEXT = (HERE / "own_claims.toml").read_text("utf-8")

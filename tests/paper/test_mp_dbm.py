@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
-from tiny import TINY, GivenLab, measure, tiny_mnist, use
+from tiny import TINY, GivenLab, measure, softmax, tiny_mnist, use
 
 from tinyadv import models, optim
 from tinyadv.backend import generator
@@ -44,11 +44,6 @@ def found():
 
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
-
-
-def softmax(z):
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
 
 
 def rounds(theta, x, n):

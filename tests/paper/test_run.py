@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from inline import Inline
 from tiny import TINY, tiny_mnist, use
 
 import tinyadv
@@ -27,7 +28,7 @@ from tinyadv.paper.measure import MEASURES, Measure, appendix, common, section3
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Measurement, load_results, save_results, stints
 from tinyadv.paper.run import plan
-from tinyadv.paper.workers import Inline, MeasureTask
+from tinyadv.paper.workers import MeasureTask
 
 VERSIONS = {"python": platform.python_version(), "numpy": np.__version__, "tinyadv": tinyadv.__version__}
 SEVERAL = [  # claims with figures and without, of every kind of network, that take little time

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure as Canvas
-from tiny import LOG, TINY, GivenLab, made_sure, measure, rounded_fgsm, tiny_mnist, use
+from figures import drawn, lines
+from tiny import LOG, TINY, GivenLab, made_sure, measure, measured, rounded_fgsm, softmax, tiny_mnist, use
 
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split
@@ -16,7 +16,7 @@ from tinyadv.models import build
 from tinyadv.paper import rounding
 from tinyadv.paper.attacking import attack
 from tinyadv.paper.claims import claims
-from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE, drawings
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
 from tinyadv.paper.measure import MEASURES, section4
 from tinyadv.paper.measure.common import in_float64
 from tinyadv.paper.results import Result, check
@@ -34,21 +34,8 @@ def lab(monkeypatch):
     return GivenLab()
 
 
-def measured(claim, lab):
-    return MEASURES[claim](lab, TINY, 0)
-
-
-def lines(axes):
-    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata()), line.get_color()) for line in axes.lines}
-
-
 # ---------------------------------------------------------------------------------------------------------
 # The trajectory of softmax regression
-
-
-def softmax(z):
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
 
 
 def trained_by_hand(x, y, l2, epochs):
@@ -262,11 +249,6 @@ def test_both_networks_have_to_err_at_the_same_angle(lab):
 
 # ---------------------------------------------------------------------------------------------------------
 # The figures' data
-
-
-def drawn(claim, details):
-    drawings()[claim].draw(canvas := Canvas(), details)
-    return canvas.axes
 
 
 def test_the_panel_of_softmax_regression(lab):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure as Canvas
+from figures import drawn, lines
 from tiny import TINY, GivenLab, measure, tiny_mnist, use
 
 from tinyadv.backend import generator
@@ -13,7 +13,7 @@ from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import parameters
 from tinyadv.metrics import wilson
 from tinyadv.paper import recipes
-from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE, drawings
+from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
 from tinyadv.paper.lab import Recipe
 from tinyadv.paper.measure import MEASURES, section5
 from tinyadv.paper.profiles import PROFILES
@@ -38,15 +38,6 @@ def measured(claim, lab):
 def three_or_seven(split):
     kept = np.isin(split.y, (3, 7))
     return split.x[kept], np.where(split.y[kept] == 7, 1.0, -1.0)
-
-
-def lines(axes):
-    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata()), line.get_color()) for line in axes.lines}
-
-
-def drawn(claim, details):
-    drawings()[claim].draw(canvas := Canvas(), details)
-    return canvas.axes
 
 
 # ---------------------------------------------------------------------------------------------------------

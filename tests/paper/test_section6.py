@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
 from test_sections import EPS, ByHand
-from tiny import LOG, TINY, GivenLab, made_sure, measure, rounded_fgsm, tiny_mnist, use
+from tiny import LOG, TINY, GivenLab, made_sure, measure, measured, rounded_fgsm, tiny_mnist, use
 
 from tinyadv import metrics, training
 from tinyadv.backend import generator
@@ -57,10 +57,6 @@ def lab(monkeypatch):
     for name, n in (("FIRST", 20), ("FEW", 4), ("FEWEST", 1)):
         monkeypatch.setattr(audit, name, n)
     return Told()
-
-
-def measured(claim, lab, profile=TINY, seed=0):
-    return MEASURES[claim](lab, profile, seed)
 
 
 def result_of(claim, *measurements, scale=""):

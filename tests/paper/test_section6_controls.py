@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
 from test_sections import ByHand, under_attack
-from tiny import LOG, TINY, GivenLab, made_sure, on_strict_device, rounded_fgsm, tiny_mnist, use
+from tiny import LOG, TINY, GivenLab, made_sure, measured, on_strict_device, rounded_fgsm, tiny_mnist, use
 
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split
@@ -42,10 +42,6 @@ def world(monkeypatch, **options):
 @pytest.fixture
 def lab(monkeypatch):
     return world(monkeypatch)
-
-
-def measured(claim, lab, seed=0):
-    return MEASURES[claim](lab, TINY, seed)
 
 
 def networks_of(claim, lab):

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
 from test_sections import ByHand, agree, named, under_attack
-from tiny import LOG, TINY, GivenLab, measure, tiny_mnist, use
+from tiny import LOG, TINY, GivenLab, measure, measured, tiny_mnist, use
 
 from tinyadv.datasets import MNIST, Split
 from tinyadv.models import Network
@@ -26,10 +26,6 @@ def world(patch, dtype="float64"):
     train, validation, test = tiny_mnist(dtype=dtype)
     use(patch, MNIST(train, validation, Split(test.x[-IMAGES:], test.y[-IMAGES:])))
     return GivenLab(dtype=dtype)
-
-
-def measured(claim, lab):
-    return MEASURES[claim](lab, TINY, 0)
 
 
 def saved(claim, *measurements):

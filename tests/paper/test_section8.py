@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
 from test_sections import ByHand
-from tiny import TINY, GivenLab, made_sure, measure, rounded_fgsm, tiny_mnist, use
+from tiny import TINY, GivenLab, made_sure, measure, measured, rounded_fgsm, tiny_mnist, use
 
 from tinyadv import models
 from tinyadv.backend import generator, noise
@@ -17,7 +17,7 @@ from tinyadv.metrics import Evaluation, wilson
 from tinyadv.paper import recipes
 from tinyadv.paper.draw import BLUE, GREEN, drawings
 from tinyadv.paper.draw.section8 import SHOWN
-from tinyadv.paper.measure import MEASURES, section8
+from tinyadv.paper.measure import section8
 from tinyadv.paper.measure.section8 import pieces_along
 from tinyadv.paper.results import Result
 from tinyadv.paper.rounding import Rounded
@@ -35,10 +35,6 @@ def world(patch):
     use(patch, MNIST(train, validation, Split(test.x[-IMAGES:], test.y[-IMAGES:])))
     patch.setattr(section8, "TRACED", 5)
     return GivenLab()
-
-
-def measured(claim, lab, seed=0):
-    return MEASURES[claim](lab, TINY, seed)
 
 
 def saved(claim, m):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Canvas
-from tiny import TINY, GivenLab, made_sure, measure, rounded_fgsm, tiny_mnist, use
+from tiny import TINY, GivenLab, made_sure, measure, rounded_fgsm, softmax, tiny_mnist, use
 
 from tinyadv import models
 from tinyadv.attacks import input_gradient
@@ -30,10 +30,6 @@ COSTS = ("probability", "logit", "losses")
 def small(seed, scale=2.0):
     network = models.maxout_network(5, 3, 1, inputs=D, classes=K, scale=scale, rng=generator(seed))
     return network.to(dtype="float64")
-
-
-def softmax(z):
-    return np.exp(z - z.max()) / np.exp(z - z.max()).sum()
 
 
 def J(cost, zs, label):

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from tiny import TINY, GivenLab, measure, on_strict_device, tiny_mnist, use
+from tiny import GivenLab, measure, measured, on_strict_device, tiny_mnist, use
 
 from tinyadv import attacks, metrics, models
 from tinyadv.backend import generator, noise
@@ -50,10 +50,6 @@ def world(monkeypatch, claim, **options):
             monkeypatch.setattr(module, name, n)
     monkeypatch.setattr(section2, "perf_counter", itertools.count().__next__)  # a clock that ticks when it is read
     return GivenLab(dtype=dtype, **options)
-
-
-def measured(claim, lab, seed=0):
-    return MEASURES[claim](lab, TINY, seed)
 
 
 # ---------------------------------------------------------------------------------------------------------

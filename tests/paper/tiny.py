@@ -258,6 +258,16 @@ class GivenLab(Lab):
         return self.log(network)[-1]["epoch"]
 
 
+def given(kind):
+    """The network of a kind that a lab in float32 gives out."""
+    return GivenLab(dtype="float32").given[kind]
+
+
+def measured(claim, lab, seed=0):
+    """What a claim's measuring function finds in a lab's networks."""
+    return MEASURES[claim](lab, TINY, seed)
+
+
 def measure(claim, lab, seed=0, **networks):
     """A claim's measuring function on networks that are given by its names for them, or several in a list or table."""
 
@@ -277,11 +287,16 @@ def made_sure(network, times):
     W.data, b.data = W.data * times, b.data * times
 
 
+def softmax(z):
+    """Probabilities from logits; classes are the last axis."""
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
 def rounded_fgsm(network, x, y, eps=0.25):
     """FGSM with p - t in the network's dtype as the gradient for the logits, put there by hand."""
     z = network(x)
-    p = np.exp(z - z.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
+    p = softmax(z)
     for_logits = p - np.eye(p.shape[1], dtype=p.dtype)[y]
     X = Tensor(x)
     (g,) = grad((network(X) * for_logits).sum(), [X])

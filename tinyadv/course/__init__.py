@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..paper.lab import Lab
     from ..paper.profiles import Profile
 
-_PACKAGE = Path(__file__).parent.parent
+PACKAGE = Path(__file__).parents[1]
 PROFILE = "TINYADV_PROFILE"  # the environment variable in which a lesson finds how much work it does
 FIGURES = Path("tinyadv-results") / "lessons"  # where lessons save their figures, from where they are run
 
@@ -36,11 +36,11 @@ def lessons() -> dict[int, Path]:
     FileNotFoundError
         If the installation has none.
     """
-    for folder in (_PACKAGE / "_lessons", _PACKAGE.parent / "lessons"):
+    for folder in (PACKAGE / "_lessons", PACKAGE.parent / "lessons"):
         found = {int(path.name[6:8]): path for path in sorted(folder.glob("lesson[0-9][0-9]_*.py"))}
         if found:
             return found
-    raise FileNotFoundError(f"no lessons beside {_PACKAGE}: the installation is incomplete, install tinyadv again")
+    raise FileNotFoundError(f"no lessons beside {PACKAGE}: the installation is incomplete, install tinyadv again")
 
 
 def title(path: Path) -> str:

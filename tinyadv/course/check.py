@@ -102,8 +102,8 @@ def tested(
                 yield module
 
         def pytest_configure(self, config: Any) -> None:
-            said = "exercise(name, points): a test of this exercise of a lesson, and its worth"
-            config.addinivalue_line("markers", said)
+            marker = "exercise(name, points): a test of this exercise of a lesson, and its worth"
+            config.addinivalue_line("markers", marker)
 
         def pytest_collection_modifyitems(self, items: list[Any]) -> None:
             marks = {item: item.get_closest_marker("exercise") for item in items}

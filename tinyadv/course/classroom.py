@@ -118,10 +118,8 @@ def grade_class(
 
 
 def _file_name(student: Student) -> str:
-    return (
-        re.sub(r"[^\w.-]+", "-", f"{student.name}-{student.id}" if student.id else student.name).strip("-.")
-        or "student"
-    )
+    name = f"{student.name}-{student.id}" if student.id else student.name
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "student"
 
 
 def _graded(student: Student, place: Path, lessons: list[int]) -> Graded:
@@ -141,9 +139,8 @@ def _graded(student: Student, place: Path, lessons: list[int]) -> Graded:
         {"lesson": e.lesson, "exercise": e.name, "tests": [[t.name, t.points, t.feedback] for t in e.tests]}
         for e in exercises
     ]
-    write_atomically(
-        place.with_name(f"{place.name}.txt"), letter(one)
-    )  # first: where the JSON is, nothing is done again
+    # the letter first: where the JSON is, nothing is done again
+    write_atomically(place.with_name(f"{place.name}.txt"), letter(one))
     write_atomically(path, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
     return one
 
@@ -226,11 +223,11 @@ def tables(graded: Sequence[Graded]) -> dict[str, str]:
         ]
         for one, of in zip(graded, earned, strict=True)
     ]
-    moodle = [
-        [f"Participant {one.student.id}" if one.student.id else "", one.student.name, sum(of.values()), whole, said]
-        for one, of in zip(graded, earned, strict=True)
-        for said in [one.problem or "; ".join(f"{e.name}: {e.feedback}" for e in one.exercises if e.feedback)]
-    ]
+    moodle = []
+    for one, of in zip(graded, earned, strict=True):
+        participant = f"Participant {one.student.id}" if one.student.id else ""
+        said = one.problem or "; ".join(f"{e.name}: {e.feedback}" for e in one.exercises if e.feedback)
+        moodle.append([participant, one.student.name, sum(of.values()), whole, said])
     canvas = [[one.student.name, one.student.id, "", sum(of.values())] for one, of in zip(graded, earned, strict=True)]
     return {
         "questions.csv": _csv(["name", "id", "lesson", "exercise", "earned", "points", "feedback"], questions),

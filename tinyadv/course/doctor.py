@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_info
 from .. import __version__, datasets, images, ops
 from ..backend import DeviceError, generator, gpus
 from ..gradcheck import GradientError, KinkError, gradcheck
-from ..machine import OPENBLAS_SETTINGS, cores, processor, thread_caps
+from ..machine import cores, openblas_settings, processor, thread_caps
 from . import lessons
 
 NEEDED = ("numpy", "filelock", "jinja2", "matplotlib", "rich", "safetensors", "threadpoolctl", "typer")
@@ -72,7 +72,7 @@ def _blas() -> Finding:
     said = [f"{blas['name']} {blas['version']}{runs}; {cores()} processors{used}"]
     if caps := [f"{name}={os.environ[name]}" for name in thread_caps(1) if name in os.environ]:
         said.append(f"threads capped by {', '.join(caps)}")
-    if slow := [f"{name}={os.environ[name]}" for name in OPENBLAS_SETTINGS if name in os.environ]:
+    if slow := [f"{name}={value}" for name, value in openblas_settings().items()]:
         said.append(
             f"{' and '.join(slow)} in place of what OpenBLAS finds out about this processor, which can halve "
             "NumPy's speed: unset it to measure times"

@@ -1,8 +1,8 @@
 """The folder that a student gets, and the one that a teacher gets.
 
 A student's has the lessons with a NotImplementedError where a solution was, the tests of those lessons and a short
-text; plain `pytest` in it says what is solved. The teacher's has the solutions. A course folder for nbgrader is
-the third kind: nbgrader makes the students' version of it by itself.
+text; plain `pytest` in it says what is solved. The teacher's has the solutions. The third kind, a course folder for
+nbgrader, is in `platforms`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from pathlib import Path
 
 from .. import __version__
 from ..storage import fill_folder, naming
-from . import lessons, title
+from . import PACKAGE, lessons, title
 from .cells import as_in_notebook
 from .exercises import exercises, stub
-
-PACKAGE = Path(__file__).parent.parent
 
 # Its own, so that a folder inside of another project does not take that project's settings.
 INI = """\
@@ -90,14 +88,6 @@ jobs:
       - run: pytest
 """
 
-NBGRADER = """\
-# Configuration of nbgrader. In this folder: `nbgrader generate_assignment lesson01`, then release, collect, autograde.
-c = get_config()
-c.CourseDirectory.course_id = "tinyadv"
-c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("exercise: not done yet")'}
-c.ExecutePreprocessor.timeout = 600  # seconds a cell; where a lesson trains networks, they are needed
-"""
-
 TEACHER = """\
 # Explaining and harnessing adversarial examples: the solutions
 
@@ -131,9 +121,7 @@ def graded_lessons() -> dict[int, Path]:
     return {number: path for number, path in lessons().items() if (folder / f"test_lesson{number:02}.py").exists()}
 
 
-def export(
-    folder: Path, notebooks: bool = False, solutions: bool = False, github: bool = False, nbgrader: bool = False
-) -> list[Path]:
+def export(folder: Path, notebooks: bool = False, solutions: bool = False, github: bool = False) -> list[Path]:
     """Write the tree for students, or with `solutions` the teacher's, into `folder`; all of it or nothing.
 
     Parameters
@@ -144,8 +132,6 @@ def export(
         Lessons as Jupyter notebooks instead of scripts; needs jupytext.
     github : bool
         With a workflow of GitHub Actions that tests the exercises at every push.
-    nbgrader : bool
-        A course folder for nbgrader instead, with solutions, from which it makes the students' version; needs jupytext.
 
     Returns
     -------
@@ -157,13 +143,24 @@ def export(
     ValueError
         If `folder` is a file or not empty, or jupytext is missing; nothing has been written then.
     """
+    files = _files(notebooks, solutions)
+    if github:
+        files[".github/workflows/exercises.yml"] = WORKFLOW
+    return write_tree(folder, files)
+
+
+def write_tree(folder: Path, files: dict[str, str]) -> list[Path]:
+    """Write texts, by their paths in `folder`, all of them or none; the paths.
+
+    Raises
+    ------
+    ValueError
+        If `folder` is a file or not empty.
+    """
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: wanted a new folder, or an empty one")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: wanted a new folder, or an empty one")
-    files = _nbgrader_files() if nbgrader else _files(notebooks, solutions)
-    if github:
-        files[".github/workflows/exercises.yml"] = WORKFLOW
 
     def write(whole: Path) -> None:
         for name, text in files.items():
@@ -200,17 +197,6 @@ def _files(notebooks: bool, solutions: bool) -> dict[str, str]:
         first=first,
     )
     return files
-
-
-def _nbgrader_files() -> dict[str, str]:
-    """The text of each file of a course folder for nbgrader: an assignment for each lesson."""
-    from .platforms import nbgrader_notebook
-
-    books = {
-        f"source/lesson{number:02}/{path.stem}.ipynb": nbgrader_notebook(number)
-        for number, path in graded_lessons().items()
-    }
-    return {**books, "nbgrader_config.py": NBGRADER}
 
 
 def _read(path: Path) -> str:

@@ -60,9 +60,12 @@ from typing import Any
 
 from ..machine import cores, thread_caps
 from ..storage import remove_folder, temporary_folder
-from .exercises import LARGEST, exercises, find, one_line
-from .export import INI, PACKAGE, graded_lessons, tests_folder
+from . import PACKAGE
+from .exercises import exercises
+from .export import INI, graded_lessons, tests_folder
+from .feedback import one_line
 from .scores import Check, Exercise
+from .submissions import LARGEST, find
 
 SECONDS = 20.0  # of processor time for an exercise
 PATIENCE = 3.0  # by the clock it may take that many times as long
@@ -131,9 +134,14 @@ def grade(
         for name, tests in tests_of(number, exercises(there[number].read_text(encoding="utf-8"))).items()
     ]
     running: set[subprocess.Popen[bytes]] = set()
+
+    def graded(job: tuple[int, str, dict[str, float]]) -> Exercise:
+        number, name, tests = job
+        return _grade(folder, number, name, tests, seconds, memory, running)
+
     with ThreadPoolExecutor(cores()) as pool:
         try:
-            return list(pool.map(lambda job: _grade(folder, job[0], job[1], job[2], seconds, memory, running), jobs))
+            return list(pool.map(graded, jobs))
         finally:  # stopped by Ctrl-C, say: what has not begun is cancelled by now, and for the rest nobody waits
             for process in list(running):
                 process.kill()
@@ -276,14 +284,14 @@ def _tried(
         messages = _signed(_first_bytes(said), key)
         if said.seek(0, os.SEEK_END) > SAID:
             ended = "your code wrote where only the grader may write"
-        cases = Counter(name for kind, name, _ in messages if kind == "case")
+        cases = Counter(test for kind, test, _ in messages if kind == "case")
         if set(cases) != set(tests):
             raise GradingError(f"lesson {number}, {name}: the tests cannot be run: {one_line(_first_bytes(errors))}")
     given: dict[str, list[str]] = {test: [] for test in tests}
-    for kind, name, line in messages:
+    for kind, test, line in messages:
         if kind == "test":
-            given[name].append(line)
-    return {test: _first(lines, cases[test], ended) for test, lines in given.items()}
+            given[test].append(line)
+    return {test: _feedback(lines, cases[test], ended) for test, lines in given.items()}
 
 
 def _in_memory() -> Any:
@@ -293,7 +301,8 @@ def _in_memory() -> Any:
     return tempfile.TemporaryFile()
 
 
-def _first(lines: list[str], cases: int, ended: str) -> str:
+def _feedback(lines: list[str], cases: int, ended: str) -> str:
+    """What a test says by its cases: the first mistake, or why it ended before all of them had run, or ""."""
     said = next((line for line in lines if line), "")
     return said or ("" if len(lines) == cases else ended)
 
@@ -356,16 +365,16 @@ def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float, work: Pat
         process.wait()
         pipe.close()
     code = process.returncode
+    ended_by = _signal_name(-code) if code < 0 else ""
     if too_much:
         return too_much
-    if late or code == -getattr(signal, "SIGALRM", 0) < 0:
-        return (
-            f"it did not end within {PATIENCE * seconds:g} s: is there an endless loop, or does it wait for something?"
-        )
-    if code == -getattr(signal, "SIGXCPU", 0) and code:
+    if late or ended_by == "SIGALRM":
+        limit = f"{PATIENCE * seconds:g} s"
+        return f"it did not end within {limit}: is there an endless loop, or does it wait for something?"
+    if ended_by == "SIGXCPU":
         return f"it took more than {seconds:g} s of processor time: is there an endless loop?"
-    if code < 0:
-        return f"the process was ended by {_signal_name(-code)}: did it crash, or take too much memory?"
+    if ended_by:
+        return f"the process was ended by {ended_by}: did it crash, or take too much memory?"
     return f"your code ended the process (exit code {code}) before the test was over"
 
 

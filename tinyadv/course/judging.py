@@ -22,7 +22,7 @@ from numpy import (
     unravel_index,
 )
 
-from .exercises import feedback, one_line
+from .feedback import feedback, one_line
 
 LEAK = "float64 leak: float32 went in, float64 came out; which array was made without a dtype?"
 

@@ -26,7 +26,7 @@ from ..paper.show import entry, rows, tally
 from ..paper.show import seeds as seeds_of
 from ..paper.show.report import SECTIONS, SYMBOLS
 from ..tensor import Op
-from . import lessons, title
+from . import PACKAGE, lessons, title
 from .contents import answers
 from .exercises import BEGIN, END, exercises, spans, stub, without_rubrics
 from .export import graded_lessons, notebook, tests_folder
@@ -46,7 +46,10 @@ MODULES = {
         "paper.claims", "paper.results", "paper.profiles", "paper.recipes", "paper.lab", "paper.measure.common",
         "paper.audit", "paper.run", "paper.show.text", "paper.show.report",
     ],
-    "The course": ["course", "course.exercises", "course.export", "course.grade", "course.judging", "course.scores"],
+    "The course": [
+        "course", "course.exercises", "course.submissions", "course.feedback", "course.export", "course.grade",
+        "course.judging", "course.scores",
+    ],
 }  # fmt: skip
 
 
@@ -427,7 +430,7 @@ def _dotted(name: str) -> str:
 
 
 def _summary(name: str) -> str:
-    place = Path(__file__).parent.parent / name.replace(".", "/")
+    place = PACKAGE / name.replace(".", "/")
     path = place.with_suffix(".py") if place.with_suffix(".py").exists() else place / "__init__.py"
     said = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
     return with_code(said)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..storage import write_atomically
-from . import lessons
+from . import PACKAGE, lessons
 from .exercises import BEGIN, END, exercises, points_in
-from .export import PACKAGE, graded_lessons, notebook, tests_folder
+from .export import graded_lessons, notebook, tests_folder
+from .feedback import NOT_DONE, TODO
 from .grade import tests_of
 
 SETUP = """\
@@ -42,6 +43,14 @@ mkdir -p "$root/results"
 cd "$root"
 PYTHONPATH="$root/source" "$python" -m tinyadv course grade "$root/submission" {lessons}\
 --gradescope "$root/results/results.json"
+"""
+
+NBGRADER = f"""\
+# Configuration of nbgrader. In this folder: `nbgrader generate_assignment lesson01`, then release, collect, autograde.
+c = get_config()
+c.CourseDirectory.course_id = "tinyadv"
+c.ClearSolutions.code_stub = {{"python": 'raise NotImplementedError("{TODO}{NOT_DONE}")'}}
+c.ExecutePreprocessor.timeout = 600  # seconds a cell; where a lesson trains networks, they are needed
 """
 
 
@@ -93,6 +102,18 @@ def _package() -> Iterator[tuple[str, Path]]:
             if source.is_file() and "__pycache__" not in source.parts and name not in seen:
                 seen.add(name)
                 yield name, source
+
+
+def nbgrader_course() -> dict[str, str]:
+    """The text of each file of a course folder for nbgrader, by its path in it: an assignment for each lesson.
+
+    It has the solutions; nbgrader makes the students' version of it by itself.
+    """
+    files = {}
+    for number, path in graded_lessons().items():
+        files[f"source/lesson{number:02}/{path.stem}.ipynb"] = nbgrader_notebook(number)
+    files["nbgrader_config.py"] = NBGRADER
+    return files
 
 
 def nbgrader_notebook(number: int) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__, explore
 from ..storage import fill_folder, write_atomically
-from . import FIGURES, lessons
+from . import FIGURES, PACKAGE, lessons
 from .notebook import DARK
 from .pages import MODULES, claims_details, downloads, filled, lesson_page, module_page
 from .web import build as web
@@ -237,13 +237,12 @@ def _sphinx(source: Path, html: Path, work: Path, run: bool, runnable: bool) -> 
 
 def _program() -> str:
     """A fingerprint of what lessons run on: the package but for its command line and the other tools of the course."""
-    package = Path(__file__).parents[1]
-    course = [package / "course" / name for name in ("__init__.py", "notebook.py")]
+    course = [PACKAGE / "course" / name for name in ("__init__.py", "notebook.py")]
     found = [
-        *package.glob("*.py"),
-        *package.glob("paper/**/*.py"),
-        *package.glob("paper/*.toml"),
-        *package.glob("paper/results/*.json"),
+        *PACKAGE.glob("*.py"),
+        *PACKAGE.glob("paper/**/*.py"),
+        *PACKAGE.glob("paper/*.toml"),
+        *PACKAGE.glob("paper/results/*.json"),
         *course,
     ]
     return _hash(path for path in found if path.name != "cli.py")

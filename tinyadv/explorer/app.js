@@ -3,16 +3,18 @@
 
 const $ = (id) => document.getElementById(id);
 const DATA = JSON.parse($("data").textContent);
-const DIGITS = DATA.labels.length;
+const IMAGES = DATA.labels.length;
 const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#b8a800", "#0072b2", "#d55e00", "#cc79a7", "#777777", "#8c564b", "#7a5fd0"];
 
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const pixels = bytes(DATA.images);
+const imageAt = (n) => Float64Array.from(pixels.subarray(n * PIXELS, (n + 1) * PIXELS), (v) => v / 255);
 const networks = DATA.networks.map((n) => readNetwork(bytes(n.file).buffer, n.name));
 
 // ------------------------------------------------------------------------------------------------------------------
 // State: everything that decides what is seen; kept in the address, so that a link shows the same
 
+const ATTACKS = ["fgsm", "random", "rotation", "pgd"];
 const DEFAULTS = {
   image: "0", eps: 0.25, attack: "fgsm", target: "", source: "own", rounded: false, clip: false,
   line: String(Math.min(2, networks.length - 1)), direction: "fgsm", reach: 10, lang: "en", presenter: false, asked: 0,
@@ -30,11 +32,11 @@ function readAddress() {
   }
   // an address may have been written by hand: what does not fit is as if it were not there
   const allowed = {
-    eps: Math.abs(state.eps) <= 1, attack: ["fgsm", "random", "rotation", "pgd"].includes(state.attack),
+    eps: Math.abs(state.eps) <= 1, attack: ATTACKS.includes(state.attack),
     target: /^\d?$/.test(state.target), source: state.source === "own" || isNetwork(state.source),
     line: isNetwork(state.line), direction: ["fgsm", "random"].includes(state.direction), reach: [1, 10].includes(state.reach),
     lang: Object.hasOwn(WORDS, state.lang), asked: Number.isInteger(state.asked) && state.asked >= 0 && state.asked < QUESTIONS.length,
-    image: /^(\d+|drawing|noise-\d+)$/.test(state.image) && !(Number(state.image) >= DIGITS),
+    image: /^(\d+|drawing|noise-\d+)$/.test(state.image) && !(Number(state.image) >= IMAGES),
   };
   for (const [key, fits] of Object.entries(allowed)) if (!fits) state[key] = DEFAULTS[key];
 }
@@ -65,8 +67,7 @@ function current() {
     return { x: gaussianImage(Number(state.image.slice(6)) + 1000), label: null };
   }
   const at = Number(state.image);
-  const x = Float64Array.from(pixels.subarray(at * PIXELS, (at + 1) * PIXELS), (v) => v / 255);
-  return { x, label: DATA.labels[at] };
+  return { x: imageAt(at), label: DATA.labels[at] };
 }
 
 const memory = new Map(); // directions and answers of the worker, by what they depend on
@@ -114,7 +115,7 @@ function attacked(i) {
   let moved;
   if (state.attack === "pgd") {
     if (state.eps === 0) moved = x;
-    else moved = asked("pgd", i, { x, label: labelFor(networks[i], x, label), eps: state.eps, options: options() }, state.eps);
+    else moved = fromWorker("pgd", i, { x, label: labelFor(networks[i], x, label), eps: state.eps, options: options() }, state.eps);
     moved = moved && (moved.image || moved);
     if (!moved) return null;
   } else if (state.attack === "rotation") {
@@ -142,7 +143,7 @@ const waiting = new Map();
 let numbers = 0;
 let lastMilliseconds = 0;
 
-function asked(kind, i, work, ...more) {
+function fromWorker(kind, i, work, ...more) {
   const key = `${kind} ${imageKey()} ${i} ${state.target} ${state.rounded} ${state.clip} ${more.join(" ")}`;
   if (memory.has(key)) return memory.get(key);
   if (worker === null) {
@@ -193,7 +194,7 @@ function drawSheet() {
   const canvas = $("sheet");
   const context = canvas.getContext("2d");
   const picture = context.createImageData(560, 280);
-  for (let n = 0; n < DIGITS; n++) {
+  for (let n = 0; n < IMAGES; n++) {
     for (let i = 0; i < PIXELS; i++) {
       const at = 4 * ((Math.floor(n / 20) * 28 + Math.floor(i / 28)) * 560 + (n % 20) * 28 + (i % 28));
       const v = pixels[n * PIXELS + i];
@@ -224,12 +225,18 @@ function smallestOf(i) {
   if (argmax(logits(network, x)) !== label) return 0;
   if (state.attack === "pgd") {
     if (state.source !== "own" && Number(state.source) !== i) return NaN; // it is found for a network's own examples
-    const answer = asked("smallest", i, { x, label, eps: 1, options: options() });
+    const answer = fromWorker("smallest", i, { x, label, eps: 1, options: options() });
     return answer ? answer.smallest : undefined;
   }
   const made = state.source === "own" ? i : Number(state.source);
   return remembered(`smallest ${imageKey()} ${i} ${made} ${state.attack} ${state.target} ${state.rounded} ${state.clip}`, () =>
     smallestAlong(network, x, directionOf(made), label, state.clip));
+}
+
+function smallestInWords(smallest) {
+  if (smallest === undefined) return word("waiting");
+  if (smallest === null) return word("none");
+  return smallest === 0 ? word("already") : smallest.toFixed(3);
 }
 
 function drawCards(images, label) {
@@ -269,8 +276,7 @@ function drawCards(images, label) {
     });
     const smallest = smallestOf(i);
     if (!Number.isNaN(smallest)) {
-      const text = smallest === undefined ? word("waiting") : smallest === null ? word("none") : smallest === 0 ? word("already") : smallest.toFixed(3);
-      card.append(element("p", word("smallest", { eps: text })));
+      card.append(element("p", word("smallest", { eps: smallestInWords(smallest) })));
     }
     if (state.attack === "fgsm") {
       const zeros = directionOf(i).filter((v) => v === 0).length / PIXELS;
@@ -299,7 +305,7 @@ function drawLine() {
   const network = networks[i];
   const reach = state.reach;
   const es = Array.from({ length: 201 }, (_, n) => (reach * (n - 100)) / 100);
-  const d = state.direction === "random" ? directionOf(i, "random") : directionOf(i, "fgsm");
+  const d = directionOf(i, state.direction);
   const zs = remembered(`line ${imageKey()} ${i} ${state.direction} ${reach} ${state.target} ${state.rounded}`, () => along(network, x, d, es));
   const canvas = $("curves");
   const strip = $("strip");
@@ -339,8 +345,9 @@ function drawLine() {
   context.lineWidth = 1;
   context.setLineDash([4, 3]);
   context.beginPath();
-  context.moveTo(across(Math.max(-reach, Math.min(reach, state.eps))), 4);
-  context.lineTo(across(Math.max(-reach, Math.min(reach, state.eps))), height - 20);
+  const slider = across(Math.max(-reach, Math.min(reach, state.eps)));
+  context.moveTo(slider, 4);
+  context.lineTo(slider, height - 20);
   context.stroke();
   context.setLineDash([]);
 
@@ -355,10 +362,10 @@ function drawLine() {
     paint(tile, x.map((v, j) => v + es[n] * d[j]), -1, 2);
     const at = Math.max(2, Math.min(width - size - 2, across(es[n]) - size / 2));
     tiles.drawImage(tile, at, 6, size, size);
-    const says = argmax(zs[n]);
-    tiles.strokeStyle = label !== null && says !== label ? "#d55e00" : "#009e73";
-    tiles.lineWidth = label !== null && says !== label ? 4 : 1.5;
-    tiles.setLineDash(label !== null && says !== label ? [6, 3] : []);
+    const wrong = label !== null && argmax(zs[n]) !== label;
+    tiles.strokeStyle = wrong ? "#d55e00" : "#009e73";
+    tiles.lineWidth = wrong ? 4 : 1.5;
+    tiles.setLineDash(wrong ? [6, 3] : []);
     tiles.strokeRect(at, 6, size, size);
   }
   const said = shown.map((n) => `${es[n]}: ${argmax(zs[n])}`).join(", ");
@@ -368,6 +375,8 @@ function drawLine() {
 }
 
 let measured = null; // errors over the 200 images, and for which settings
+const transferKey = () => `${state.eps} ${state.clip} ${state.rounded} ${state.target}`;
+
 function drawTransfer() {
   const { x, label } = current();
   const table = document.createElement("table");
@@ -375,7 +384,7 @@ function drawTransfer() {
   head.append(document.createElement("td"));
   const heading = (text, scope, title) => Object.assign(element("th", text), { scope, title });
   networks.forEach((network, j) => head.append(heading(j + 1, "col", nameOf(network))));
-  const key = `${state.eps} ${state.clip} ${state.rounded} ${state.target}`;
+  const key = transferKey();
   const whole = measured && measured.key === key;
   networks.forEach((network, i) => {
     const row = table.insertRow();
@@ -398,21 +407,21 @@ function drawTransfer() {
 async function measure() {
   const button = $("measure");
   button.disabled = true;
-  const key = `${state.eps} ${state.clip} ${state.rounded} ${state.target}`;
+  const key = transferKey();
   const { eps, clip, rounded } = state;
   const { target } = options();
   const chosen = [...networks]; // another may be opened meanwhile
   const errors = chosen.map(() => chosen.map(() => 0));
-  for (let n = 0; n < DIGITS; n++) {
-    const x = Float64Array.from(pixels.subarray(n * PIXELS, (n + 1) * PIXELS), (v) => v / 255);
+  for (let n = 0; n < IMAGES; n++) {
+    const x = imageAt(n);
     chosen.forEach((source, i) => {
       const d = signDirection(source, x, DATA.labels[n], { target, rounded });
       let image = x.map((v, j) => v + eps * d[j]);
       if (clip) image = clipped(image);
-      chosen.forEach((shown, j) => (errors[i][j] += (argmax(logits(shown, image)) !== DATA.labels[n]) / DIGITS));
+      chosen.forEach((shown, j) => (errors[i][j] += (argmax(logits(shown, image)) !== DATA.labels[n]) / IMAGES));
     });
     if (n % 5 === 0) {
-      button.textContent = percent(n / DIGITS);
+      button.textContent = percent(n / IMAGES);
       await new Promise((done) => setTimeout(done)); // the page stays alive
     }
   }
@@ -488,7 +497,7 @@ function drawControls() {
   $("drawing").setAttribute("aria-label", word("drawHere"));
   const digits = Array.from({ length: CLASSES }, (_, k) => [String(k), String(k)]);
   const named = networks.map((network, i) => [String(i), nameOf(network)]);
-  choices($("attack"), ["fgsm", "random", "rotation", "pgd"].map((key) => [key, word(key)]), state.attack);
+  choices($("attack"), ATTACKS.map((key) => [key, word(key)]), state.attack);
   choices($("target"), [["", word("noTarget")], ...digits.map(([k]) => [k, `${word("target")} ${k}`])], state.target);
   choices($("source"), [["own", word("own")], ...named], state.source);
   choices($("rounded"), [["0", word("exact")], ["1", word("rounded")]], state.rounded ? "1" : "0");
@@ -555,7 +564,7 @@ $("sheet").addEventListener("click", (event) => {
 
 function moveImage(by) {
   const at = Number(state.image);
-  set({ image: String(Number.isNaN(at) ? 0 : (at + by + DIGITS) % DIGITS) });
+  set({ image: String(Number.isNaN(at) ? 0 : (at + by + IMAGES) % IMAGES) });
 }
 
 document.addEventListener("keydown", (event) => {
@@ -574,8 +583,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "c") set({ clip: !state.clip });
   else if (event.key === "p") set({ presenter: !state.presenter });
   else if (event.key === "a") {
-    const kinds = ["fgsm", "random", "rotation", "pgd"];
-    set({ attack: kinds[(kinds.indexOf(state.attack) + 1) % kinds.length] });
+    set({ attack: ATTACKS[(ATTACKS.indexOf(state.attack) + 1) % ATTACKS.length] });
   } else return;
   event.preventDefault();
 });

@@ -334,7 +334,7 @@ function smallestAlong(network, x, d, label, clip = false) {
   return found < 0 ? null : es[found];
 }
 
-// The same for PGD, by halving: ten attacks.
+// The same for PGD, by halving: nine attacks.
 function smallestPgd(network, x, label, options = {}) {
   const fools = (eps) => {
     const moved = pgd(network, x, label, eps, options);

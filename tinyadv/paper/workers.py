@@ -1,4 +1,4 @@
-"""What a run consists of, and how its tasks are worked on: here, in processes of this machine, or anywhere (`cluster`).
+"""What a run consists of, and how its tasks are worked on: in processes of this machine, or anywhere (`cluster`).
 
 The one idea: a run is a list of tasks, one for each network to train and one for each claim and seed to measure, and
 `run_tasks` gives each to an executor when what it needs is there. A task comes out the same wherever it is worked on:
@@ -34,8 +34,8 @@ from ..models import build
 from ..progress import Bars, Console, say
 from ..storage import StorageError, remove_leftovers
 from ..training import DivergedError
-from . import claims as registry
 from . import fingerprint
+from .claims import add
 from .cost import Ledger, Stopwatch, path_of, setup
 from .draw import drawings
 from .lab import Lab, Recipe
@@ -68,7 +68,7 @@ class Extension:
             If there are no claims, or they are not what they should be, or the module cannot be imported or measures
             none of them.
         """
-        ids = list(registry.add(self.claims, self.file))
+        ids = list(add(self.claims, self.file))
         if not ids:
             raise ValueError(f"{self.file} has no claims")
         module = imported("--module", self.module)
@@ -266,7 +266,8 @@ def run_tasks(
         elif outcome.error:
             say(f"{outcome.trace}{task.title}: {outcome.error}; everything else goes on")
             lost = [task]
-            for one in lost:  # grows: what waits for a training that will not begin
+            while lost:  # with what waits for a training that will not begin
+                one = lost.pop(0)
                 failed[one.name] = outcome.error
                 others = [t for t in waiting if one.name in {recipe.hash for recipe in t.recipes}]
                 waiting = [t for t in waiting if t not in others]
@@ -275,28 +276,6 @@ def run_tasks(
             missing.discard(task.name)
             finished(task, outcome.value)
     return failed
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Here, one task after the other
-
-
-class Inline:
-    """Works on one task at a time, in this process."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab, self.task = lab, list[Task]()
-
-    def free(self) -> int:
-        return 1 - len(self.task)
-
-    def submit(self, task: Task) -> None:
-        self.task.append(task)
-
-    def next(self) -> Outcome:
-        return attempt(self.task.pop(), self.lab)
-
-    def close(self) -> None: ...
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -346,7 +325,8 @@ class _Worker:
     """A process, seen from this one."""
 
     def __init__(self, folder: Path, device: str, console: Console) -> None:
-        self.console, self.task, self.alive = console, None, True
+        self.console, self.alive = console, True
+        self.task: Task | None = None
         self.pipe, other = multiprocessing.Pipe()
         spawn = multiprocessing.get_context("spawn")  # a fresh interpreter: it reads the caps when it imports NumPy
         self.process = spawn.Process(target=_serve, args=(other, folder, device), daemon=True)
@@ -355,8 +335,6 @@ class _Worker:
         other.close()  # so that the pipe ends when the process does
         with suppress(OSError):  # it is gone: `hear` will notice
             self.pipe.send(fingerprint.known())  # while it imports
-
-    task: Task | None
 
     def give(self, task: Task) -> None:
         self.task = task

@@ -1,8 +1,11 @@
 // A reader's answers: where the browser keeps them, and the file that is handed in.
 
+// The name that an exercise has in the browser's storage.
+export const keyOf = (number, name) => `tinyadv:${number}:${name}`;
+
 // What is kept of an exercise: its `text`, and of the last check the `checked` text, what was `said`, `earned`, `points`.
 export function kept(number, name) {
-  const key = `tinyadv:${number}:${name}`;
+  const key = keyOf(number, name);
   if (unkept.has(key)) return unkept.get(key);
   try {
     return JSON.parse(localStorage.getItem(key));
@@ -15,7 +18,7 @@ const unkept = new Map(); // what the browser would not keep: it is there until 
 
 // Keep more of an exercise, or with null nothing.
 export function keep(number, name, more) {
-  const key = `tinyadv:${number}:${name}`;
+  const key = keyOf(number, name);
   const value = more === null ? null : { ...kept(number, name), ...more };
   try {
     if (value === null) localStorage.removeItem(key);

@@ -23,8 +23,9 @@ from typing import Any
 
 from .. import notebook
 from ..check import tested
-from ..exercises import feedback, loaded
+from ..feedback import feedback
 from ..judging import first
+from ..submissions import loaded
 
 _lessons: dict[int, ModuleType] = {}  # in which cells run, one for each lesson
 _WRITTEN = 1 << 20  # characters that one request may print
@@ -115,7 +116,8 @@ class _Page(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if self.left > 0:
-            _send(text=text[: self.left] if len(text) <= self.left else text[: self.left] + "\n… and more\n")
+            more = "\n… and more\n" if len(text) > self.left else ""
+            _send(text=text[: self.left] + more)
         self.left -= len(text)
         return len(text)
 

@@ -23,9 +23,9 @@ from typing import Any
 
 from ...paper import results
 from ...storage import write_atomically
-from .. import lessons
+from .. import PACKAGE, lessons
 from ..exercises import pieces
-from ..export import INI, PACKAGE, graded_lessons, tests_folder
+from ..export import INI, graded_lessons, tests_folder
 from ..grade import tests_of
 from ..pages import lesson_page
 
@@ -103,8 +103,9 @@ def write(folder: Path) -> None:
     taught = {number: lesson(number) for number in graded_lessons()}
     for number, about in taught.items():
         (folder / f"lesson{number:02}.json").write_text(json.dumps(about), encoding="utf-8")
-    about = {"files": written, "exercises": {number: lesson["points"] for number, lesson in taught.items()}}
-    (folder / "contents.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    points = {number: about["points"] for number, about in taught.items()}
+    contents = {"files": written, "exercises": points}
+    (folder / "contents.json").write_text(json.dumps(contents, indent=1), encoding="utf-8")
 
 
 def lesson(number: int) -> dict[str, Any]:
@@ -113,10 +114,11 @@ def lesson(number: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        `file`: the name of what is handed in. `pieces`: that file as students get it, in parts: text as it is, or
-        an exercise with its `name` and its `stub`. `points`: of each exercise. `cells`: the page's code cells in their
-        order, each with its `code`, the `exercise` that it solves, or null, and the `minutes` that it takes, null if
-        less than one. `packs`: what running them needs. `home`: why they cannot be run on the page, or null.
+        `number`: the lesson's. `file`: the name of what is handed in. `pieces`: that file as students get it, in parts:
+        text as it is, or an exercise with its `name` and its `stub`. `points`: of each exercise. `cells`: the page's
+        code cells in their order, each with its `code`, the `exercise` that it solves, or null, and the `minutes` that
+        it takes, null if less than one. `packs`: what running them needs. `home`: why they cannot be run on the page,
+        or null.
 
     Raises
     ------

@@ -4,7 +4,7 @@
 // and exercise; what is checked is the very file that can be downloaded and handed in.
 import { editor } from "./vendor/editor.js";
 import * as python from "./interpreter.js";
-import { answered, kept, keep, solved, submission } from "./answers.js";
+import { answered, kept, keep, keyOf, solved, submission, zipped } from "./answers.js";
 
 const CHECK_SECONDS = 20; // for the tests of one exercise
 const RUN_SECONDS = 60; // for one cell
@@ -26,12 +26,17 @@ async function main() {
   remember();
   contents = await (await fetch(new URL("contents.json", HERE))).json();
   if (number) {
-    lesson = await (await fetch(new URL(`lesson${String(number).padStart(2, "0")}.json`, HERE))).json();
+    lesson = await readLesson(number);
     for (const piece of lesson.pieces) if (piece.name) open(piece);
     offerCells();
   }
   bar();
   addEventListener("storage", ({ key }) => changedElsewhere(key));
+}
+
+async function readLesson(number) {
+  const file = `lesson${String(number).padStart(2, "0")}.json`;
+  return (await fetch(new URL(file, HERE))).json();
 }
 
 // ------------------------------------------------------------------------------------------------- exercises
@@ -216,7 +221,7 @@ async function runCell(index, output) {
   if (done.error) {
     const where = done.ran < due.length - 1 ? " in a cell above this one" : "";
     say(said, `✗ Stopped${where}.`, "wrong");
-    output.append(make("pre", { textContent: done.error, className: "run-error" }));
+    output.append(make("pre", { textContent: done.error }));
     return;
   }
   const stood = missing.size ? ` Not answered yet, so the lesson’s own solution ran: ${[...missing].join(", ")}.` : "";
@@ -274,8 +279,10 @@ async function ask(said, packs, request, seconds, what, show = () => {}) {
     say(said, `✗ ${because(error.message, allowed, what)}`, "wrong");
   } finally {
     clearTimeout(clock);
-    if (!done) ran = []; // the next request has a new interpreter, or one of which nobody knows what it holds
-    if (!done) python.stop();
+    if (!done) {
+      ran = []; // the next request has a new interpreter, or one of which nobody knows what it holds
+      python.stop();
+    }
     busy = null;
     waiting(false);
   }
@@ -290,7 +297,7 @@ function because(why, seconds, what) {
   }
   if (why === TOO_LONG) return `Stopped: ${what} did not end within ${seconds} s. Is there an endless loop?`;
   if (why === "stopped") return "Stopped.";
-  if (why.includes("call stack") || why.includes("stack")) {
+  if (why.includes("stack")) {
     return "Python ended: too many calls inside of each other. Does a function call itself without end?";
   }
   if (why.startsWith("Python crashed")) return `${why}. Your answer is kept; the next check starts Python again.`;
@@ -348,10 +355,9 @@ function count(lessons) {
 }
 
 async function download() {
-  const { zipped } = await import("./answers.js");
   const files = {};
   for (const number of Object.keys(contents.exercises)) {
-    const other = await (await fetch(new URL(`lesson${String(number).padStart(2, "0")}.json`, HERE))).json();
+    const other = await readLesson(number);
     const answers = answered(other);
     if (Object.keys(answers).length) files[`lessons/${other.file}`] = submission(other, answers);
   }
@@ -367,7 +373,7 @@ async function download() {
 // Another tab has changed an answer: this one shows it too.
 function changedElsewhere(key) {
   for (const [name, { view, stub }] of exercises) {
-    if (key !== null && key !== `tinyadv:${lesson.number}:${name}`) continue;
+    if (key !== null && key !== keyOf(lesson.number, name)) continue;
     write(view, kept(lesson.number, name)?.text ?? stub);
     shown(name);
   }

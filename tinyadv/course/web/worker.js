@@ -23,8 +23,7 @@ onmessage = async ({ data }) => {
     } else if (data.mount) {
       mount(data.mount);
       if (entered) turn("import importlib; importlib.invalidate_caches()");
-    }
-    else {
+    } else {
       turn(data.code);
       postMessage({ ended: true });
     }

@@ -308,8 +308,8 @@ def _margins(model: Any, x: Array, y: Array) -> Array:
     if y.shape != (len(z),) or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= K:
         got = f"{y.dtype} of shape {y.shape}, from {y.min()} to {y.max()}" if y.size else "none"
         raise ValueError(f"square takes labels of {len(z)} examples, integers from 0 to {K - 1}; got {got}")
-    if is_nan := int(xp.isnan(z).any(axis=1).sum()):
-        raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(z)} examples: has it diverged?")
+    if nans := int(xp.isnan(z).any(axis=1).sum()):
+        raise FloatingPointError(f"the network's outputs are NaN for {nans} of {len(z)} examples: has it diverged?")
     true = xp.arange(K) == y[:, None]
     return xp.where(true, z, -math.inf).max(axis=1) - xp.where(true, -math.inf, z).max(axis=1)
 

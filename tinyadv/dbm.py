@@ -27,7 +27,7 @@ from .backend import (
     uniform,
     zeros,
 )
-from .layers import _as_given, parameters
+from .layers import as_given, parameters
 from .tensor import Alike, Tensor, Value, grad, raw
 
 # As published for MNIST: the max-norms of a unit's weights from below, and `optim.schedule_of(**SCHEDULE)`.
@@ -182,7 +182,7 @@ class DeepBoltzmannMachine:
         return other
 
     def _parameters_like(self, x: Value) -> tuple[Alike, ...]:
-        return _as_given(x, self.W1, self.W2, self.W3, self.b1, self.b2, self.b3, self.b_v)
+        return as_given(x, self.W1, self.W2, self.W3, self.b1, self.b2, self.b3, self.b_v)
 
     def _check_cost(self, V: Array, Y: Array, M: Array, m: Array) -> None:
         N, D, K = len(V), self.W1.shape[1], self.W3.shape[0]

@@ -89,7 +89,7 @@ class Linear:
         self.b = Tensor(zeros(units))
 
     def __call__(self, x: Value) -> Alike:
-        return ops.linear(x, *_as_given(x, self.W, self.b))
+        return ops.linear(x, *as_given(x, self.W, self.b))
 
 
 class Maxout:
@@ -106,7 +106,7 @@ class Maxout:
         self.b = Tensor(zeros(pieces * units))
 
     def __call__(self, x: Value) -> Alike:
-        return ops.maxout(x, *_as_given(x, self.W, self.b))
+        return ops.maxout(x, *as_given(x, self.W, self.b))
 
 
 class Images:
@@ -166,7 +166,7 @@ class ConvMaxout:
         return -(-(n - self.pool) // self.stride) + 1
 
     def __call__(self, x: Value) -> Alike:
-        W, b = _as_given(x, self.W, self.b)
+        W, b = as_given(x, self.W, self.b)
         z = images.conv2d(x, W, padding=self.padding) + b
         h = z.reshape(*z.shape[:3], self.pieces, -1).max(axis=3)
         return images.max_pool(h, self.pool, self.stride)
@@ -185,7 +185,7 @@ class Sigmoid:
         self.b = Tensor(zeros(units))
 
     def __call__(self, x: Value) -> Alike:
-        return ops.sigmoid(ops.linear(x, *_as_given(x, self.W, self.b)))
+        return ops.sigmoid(ops.linear(x, *as_given(x, self.W, self.b)))
 
 
 class Rust:
@@ -201,7 +201,7 @@ class Rust:
         self.b = Tensor(zeros(units))
 
     def __call__(self, x: Value) -> Alike:
-        return ops.rust(x, *_as_given(x, self.W, self.b))
+        return ops.rust(x, *as_given(x, self.W, self.b))
 
 
 class RustSquared:
@@ -227,7 +227,7 @@ class RustSquared:
         self.b = Tensor(zeros((excitatory + suppressive) * units))
 
     def __call__(self, x: Value) -> Alike:
-        W, b = _as_given(x, self.W, self.b)
+        W, b = as_given(x, self.W, self.b)
         return ops.rust_squared(x, W, b, self.excitatory)
 
 
@@ -258,11 +258,11 @@ class RBF:
 
     def beta(self, x: Value) -> Alike:
         """beta as a Tensor or an array, as `x` is: `(units, inputs)`, or `(units, inputs, inputs)`."""
-        (root,) = _as_given(x, self.root)
+        (root,) = as_given(x, self.root)
         return ops.exp(root) if root.ndim == 2 else root @ ops.swap_last(root)
 
     def __call__(self, x: Value) -> Alike:
-        return ops.rbf(x, *_as_given(x, self.mu), self.beta(x))
+        return ops.rbf(x, *as_given(x, self.mu), self.beta(x))
 
 
 class RBFUnits:
@@ -285,7 +285,7 @@ class RBFUnits:
         self.s = Tensor(full_like(mu, math.log(beta)))
 
     def __call__(self, x: Value) -> Alike:
-        mu, s = _as_given(x, self.mu, self.s)
+        mu, s = as_given(x, self.mu, self.s)
         beta = ops.exp(s)
         # (x - mu)^T beta (x - mu) = beta . x^2 - 2 (beta mu) . x + beta . mu^2
         return ops.exp(ops.linear(x, 2.0 * (beta * mu), -(beta * mu * mu).sum(axis=1)) - _squares_times(x, beta))
@@ -310,7 +310,7 @@ class Quadratic:
         self.s = Tensor(full_like(self.W.data, math.log(inhibition)))
 
     def __call__(self, x: Value) -> Alike:
-        W, b, s = _as_given(x, self.W, self.b, self.s)
+        W, b, s = as_given(x, self.W, self.b, self.s)
         return ops.linear(x, W, b) - _squares_times(x, ops.exp(s))
 
 
@@ -358,6 +358,6 @@ def _check_sizes(**sizes: int) -> None:
         raise ValueError(f"a layer's sizes are at least 1, got {', '.join(f'{k} {n}' for k, n in sizes.items())}")
 
 
-def _as_given(x: Value, *tensors: Tensor) -> tuple[Alike, ...]:
+def as_given(x: Value, *tensors: Tensor) -> tuple[Alike, ...]:
     """Parameters as `x` is: Tensors for a Tensor, plain arrays for an array, so that nothing is recorded for nobody."""
     return tensors if isinstance(x, Tensor) else tuple(t.data for t in tensors)

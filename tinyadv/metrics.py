@@ -95,8 +95,8 @@ def _outputs(model: Any, x: Array, size: int = 1000) -> Array:
         model(x[:1])  # a `Network` says itself what it wants
         raise TypeError(f"a network takes floating point numbers, got x of {dtype}: use x{conversion(x)}")
     outputs = in_batches(lambda rows: checked_outputs(model(rows)), x, size=size)
-    if is_nan := int(array_module(outputs).isnan(outputs).any(axis=tuple(range(1, outputs.ndim))).sum()):
-        raise FloatingPointError(f"the network's outputs are NaN for {is_nan} of {len(x)} inputs: has it diverged?")
+    if nans := int(array_module(outputs).isnan(outputs).any(axis=tuple(range(1, outputs.ndim))).sum()):
+        raise FloatingPointError(f"the network's outputs are NaN for {nans} of {len(x)} inputs: has it diverged?")
     return outputs
 
 

@@ -84,7 +84,7 @@ def test_the_worked_example_is_30_lines_and_stands_in_the_guide():
         (
             TEXT.replace("half-the-size", "fgsm-softmax"),
             "own_claims",
-            "fgsm-softmax: there is a claim of this id already",
+            "fgsm-softmax: the paper's claims have this id already",
         ),
         (TEXT, "own_claims.py", "--module own_claims.py: wanted the name of a module, my.claims for my/claims.py"),
         (TEXT, "no_such_module", "--module no_such_module cannot be imported: No module named"),

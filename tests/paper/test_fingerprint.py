@@ -1,5 +1,6 @@
 """Fingerprints: what decides a number changes them, wording does not; and a record of programs that train alike."""
 
+import importlib
 import re
 from dataclasses import replace
 from functools import cache
@@ -59,7 +60,7 @@ def copied(tmp_path, monkeypatch):
     monkeypatch.setattr(fingerprint, "_tree", lambda path: tree_of(path.read_text("utf-8")))
 
     def both():
-        return fingerprint.training.__wrapped__(), fingerprint.measuring.__wrapped__(section4)
+        return fingerprint.training.__wrapped__(), fingerprint._measuring.__wrapped__(section4)
 
     return both
 
@@ -146,3 +147,42 @@ def test_the_parameters_after_100_steps(tmp_path, monkeypatch, objective):
     found = [p.data.astype("float64") for name, p in named.items() if name != "layers.0.b_v"]
     sums = sum(float(a.sum()) for a in found), sum(float(abs(a).sum()) for a in found)
     assert sums == pytest.approx(AFTER_100_STEPS[objective], rel=1e-4, abs=0.05)
+
+
+def written(folder, files):
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+OWN = {
+    "own_study/__init__.py": "",
+    "own_study/claims.py": "import numpy\nfrom . import numbers_of\nfrom .deep.inside import one\n",
+    "own_study/numbers_of.py": "HALF = 0.5\ndef number():\n    from own_study import late\n    import beside_it\n",
+    "own_study/late.py": "LATE = 1",
+    "own_study/deep/__init__.py": "",
+    "own_study/deep/inside.py": "from ..above import two\nfrom .. import further\none = two",
+    "own_study/above.py": "two = 2",
+    "own_study/further.py": "three = 3",
+    "own_study/another.py": "never = 'imported'",
+    "beside_it.py": "x = 1",
+    "apart_from_it.py": "y = 1",
+}
+
+
+def test_a_module_of_one_s_own_has_all_that_it_imports_in_its_fingerprint(tmp_path, monkeypatch):
+    written(tmp_path, OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("own_study.claims")
+    files = [path.relative_to(tmp_path).as_posix() for path in fingerprint.imported_files(module)]
+    assert files == sorted(OWN.keys() - {"own_study/another.py", "apart_from_it.py"})
+    before = fingerprint.measuring(module)
+    assert before == fingerprint.measuring(module)
+    for name in files:
+        written(tmp_path, {name: OWN[name] + "\nCHANGED = 1\n"})
+        assert fingerprint.measuring(module) != before, name
+        written(tmp_path, {name: OWN[name] + "\n# a comment\n"})
+        assert fingerprint.measuring(module) == before, name
+    written(tmp_path, {"own_study/another.py": "other = 1"})
+    assert fingerprint.measuring(module) == before

@@ -155,6 +155,11 @@ class Claim:
 @cache
 def claims() -> dict[str, Claim]:
     """All claims by id, in the paper's order; those that `add` has added come last."""
+    return dict(_published())
+
+
+@cache
+def _published() -> dict[str, Claim]:
     folder = files("tinyadv.paper")
     known = parse(folder.joinpath("claims.toml").read_text("utf-8"))
     return with_notes(known, folder.joinpath("notes.toml").read_text("utf-8"))
@@ -163,17 +168,19 @@ def claims() -> dict[str, Claim]:
 def add(text: str, file: str = "claims.toml") -> dict[str, Claim]:
     """Add the claims of a TOML text in the form of claims.toml, which may have a `note` each; those that were added.
 
+    A claim that was added before under the same id is replaced.
+
     `file` is what an error calls the text.
 
     Raises
     ------
     ValueError
-        As of `parse`; and if there is another claim of the same id.
+        As of `parse`; and if the paper's claims have one of the same id.
     """
-    added = parse(text, file)
-    for name, claim in added.items():
-        if claims().setdefault(name, claim) != claim:
-            raise ValueError(f"{name}: there is a claim of this id already, with another content")
+    added, published = parse(text, file), _published()
+    if taken := sorted(added.keys() & published.keys()):
+        raise ValueError(f"{taken[0]}: the paper's claims have this id already")
+    claims().update(added)
     return added
 
 

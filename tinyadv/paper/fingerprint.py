@@ -79,12 +79,56 @@ def _trains() -> list[Path]:
     return [*engine, *(PACKAGE / "paper" / name for name in TRAINS)]
 
 
-@cache
 def measuring(*modules: ModuleType) -> str:
-    """The fingerprint of what trains and of what measures: `modules` are those of measuring functions."""
+    """The fingerprint of what trains and of what measures: `modules` are those of measuring functions.
+
+    Of a module that is not this package's, the files beside it that it imports count too, as they are now.
+    """
+    ours = tuple(module for module in modules if module.__name__.split(".")[0] == __name__.split(".")[0])
+    others = [module for module in modules if module not in ours]
+    if not others:
+        return _measuring(*ours)
+    texts = [path.read_text("utf-8") for module in others for path in imported_files(module)]
+    return hashlib.sha256("\n".join([_measuring(*ours), *map(code, texts)]).encode()).hexdigest()[:12]
+
+
+@cache
+def _measuring(*modules: ModuleType) -> str:
     paper = PACKAGE / "paper"
     shared = (paper / name for name in (*TRAINS, "attacking.py", "audit.py", "tutorial.py", "measure/common.py"))
     return _of([*_engine(), *shared, *(Path(str(module.__file__)) for module in modules)])
+
+
+def imported_files(module: ModuleType) -> list[Path]:
+    """The file of a module, and those beside it, or in its package, that it imports, wherever in their code."""
+    file, name = Path(str(module.__file__)), module.__name__
+    depth = name.count(".") + (file.name == "__init__.py")
+    root = file.parents[depth]
+    found, todo = {file: name}, [file]
+    while todo:
+        path = todo.pop()
+        package = found[path] if path.name == "__init__.py" else found[path].rpartition(".")[0]
+        for dotted in _imports(path.read_text("utf-8"), package):
+            base = root.joinpath(*dotted.split("."))
+            for other in (base.with_suffix(".py"), base / "__init__.py"):
+                if other not in found and other.is_file():
+                    found[other] = dotted
+                    todo.append(other)
+    return sorted(found)
+
+
+def _imports(text: str, package: str) -> set[str]:
+    """The dotted names that a text of a module in `package` imports, with the packages that they lie in."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            base = ".".join(filter(None, [*above, node.module or ""]))
+            names |= {base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)}
+    parts = [name.split(".") for name in names if name]
+    return {".".join(name[:n]) for name in parts for n in range(1, len(name) + 1)}
 
 
 def equal_to(fingerprint: str) -> str:

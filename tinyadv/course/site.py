@@ -246,7 +246,7 @@ def _program() -> str:
         *package.glob("paper/results/*.json"),
         *course,
     ]
-    return _hash(path for path in found if path.name != "cli.py")
+    return _hash(path for path in found if path.name not in ("cli.py", "command_line.py"))
 
 
 def _hash(paths: Iterable[Path]) -> str:

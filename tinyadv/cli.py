@@ -7,14 +7,12 @@ work is done and anything is written. The commands themselves are short; what th
 from __future__ import annotations
 
 import io
-import json
-import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,8 +23,6 @@ from .course.command import app as course_app
 from .course.command import offer_lessons
 
 if TYPE_CHECKING:
-    from .paper.claims import Claim
-    from .paper.results import Result
     from .paper.workers import Extension
 
 app = typer.Typer(
@@ -277,8 +273,8 @@ def claims(
         from .paper.claims import add, select
         from .paper.claims import claims as registry
         from .paper.results import committed, load_results, merge
-        from .paper.show.terminal import table
-        from .paper.show.text import csv_table, latex_table, markdown_page
+        from .paper.show.terminal import describe, sources, table
+        from .paper.show.text import csv_table, json_list, latex_table, markdown_page
 
         with input_errors():
             if sum((as_json, as_csv, as_markdown, as_latex)) > 1:
@@ -290,107 +286,30 @@ def claims(
                 raise ValueError(f"--out {out}: there is no such folder")
             published, of_run = committed(), load_results(path)[0] if path.exists() else {}
             results = merge(published, of_run)
-        if as_json:
-            listing = [_described(claim, results.get(claim.id)) for claim in chosen]
-            typer.echo(json.dumps(listing, indent=1, ensure_ascii=not _speaks_unicode(), allow_nan=False))
-            return
         asked = [claim.id for claim in chosen]
-        if as_csv or as_latex:
-            typer.echo((csv_table if as_csv else latex_table)(results, asked), nl=False)
-            return
-        if as_markdown:
+        if as_json:
+            typer.echo(json_list(results, asked, ascii_only=not _speaks_unicode()), nl=False)
+        elif as_csv:
+            typer.echo(csv_table(results, asked), nl=False)
+        elif as_latex:
+            typer.echo(latex_table(results, asked), nl=False)
+        elif as_markdown:
             typer.echo(markdown_page(results, asked if ids else None), nl=False)
-            return
-        console = Console()
-        table(results, console, asked, context=bool(ids or own))
-        if said := _whose([name for name in asked if name in of_run], [n for n in asked if n in published], path):
-            console.print(said, highlight=False, markup=False)
-        if not ids:
-            console.print("`tinyadv claims ID` says what is measured, and how.", highlight=False)
-            return
-        for claim in chosen:
-            described = _paragraphs(claim, results.get(claim.id))
-            console.print("", f"{claim.id}, {claim.where}", *described, sep="\n", markup=False)
-
-
-def _paragraphs(claim: Claim, result: Result | None) -> list[str]:
-    """What a claim says, what is measured, and what that has cost."""
-    from .paper.show import GRADIENT
-
-    parts = [claim.claim, claim.definition]
-    parts += [GRADIENT] if claim.rounds else []
-    parts += [f"Has to hold, for every seed: {claim.predicate}"] if claim.predicate else []
-    return [" ".join(part.split()) for part in [*parts, *_cost(result)]]
-
-
-def _cost(result: Result | None) -> list[str]:
-    """What a claim's numbers have cost, in a paragraph; none where nobody measured them."""
-    from .paper.show.costs import UNKNOWN, summary
-
-    if result is None:
-        return []
-    return [f"What they cost: {summary({result.claim: result}) or UNKNOWN + '.'}"]
-
-
-def _whose(of_run: list[str], published: list[str], path: Path) -> str:
-    """Where our numbers are from: claims of the run at `path`, and those whose numbers the package came with."""
-    published = [name for name in published if name not in of_run]
-    if not of_run:
-        return "Ours: as published with the package." if published else ""
-    if not published:
-        return f"Ours: from {path}."
-    if len(of_run) <= len(published):
-        return f"Ours: as published with the package, but from {path} for {', '.join(of_run)}."
-    return f"Ours: from {path}, but as published with the package for {', '.join(published)}."
-
-
-def _described(claim: Claim, result: Result | None) -> dict[str, Any]:
-    """Everything about a claim as what JSON can say: null where there is no number.
-
-    "ours" is the mean over seeds, "interval" its 95 % interval, "values" what each of the seeds gave.
-    """
-    from .paper.show import entry
-
-    one = entry(claim, result)
-    quantities = [
-        {
-            "name": q.name,
-            "label": q.label,
-            "format": q.format,
-            "paper": q.paper,
-            "tolerance": q.tolerance,
-            "draft": q.draft,
-            "ours": _finite(result.mean(q.name)) if result else None,
-            "interval": result.interval(q.name) if result else None,
-            "values": [_finite(m.values.get(q.name, math.nan)) for m in result.measurements] if result else [],
-        }
-        for q in claim.quantities
-    ]
-    return {
-        "id": claim.id,
-        "section": claim.section,
-        "kind": claim.kind,
-        "claim": " ".join(claim.claim.split()),
-        "paper": claim.paper,
-        "definition": " ".join(claim.definition.split()),
-        "predicate": " ".join(claim.predicate.split()) if claim.predicate else None,
-        "status": one.status,
-        "profile": result.profile if result else None,
-        "scale": "; ".join(one.scale) if result else None,
-        "note": one.note or None,
-        "seeds": result.seeds if result else [],
-        "ours": {row.label: row.ours for row in one.rows} if result else None,
-        "quantities": quantities,
-    }
+        else:
+            console = Console()
+            table(results, console, asked, context=bool(ids or own))
+            if said := sources([name for name in asked if name in of_run], [n for n in asked if n in published], path):
+                console.print(said, highlight=False, markup=False)
+            if ids:
+                for claim in chosen:
+                    describe(claim, results.get(claim.id), console)
+            else:
+                console.print("`tinyadv claims ID` says what is measured, and how.", highlight=False)
 
 
 def _speaks_unicode() -> bool:
     """Whether standard output takes every character: elsewhere JSON has escapes for what is not ASCII."""
     return str(getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 Model = Annotated[
@@ -444,11 +363,7 @@ def attack(
     """
     with work(), input_errors():
         check_folder(out, f"--out {out}")
-        if str(network) != "googlenet":
-            from .gallery import attack_test_images
-
-            lines = attack_test_images(network, 0.25 if eps is None else eps, method, images, clip, out, data, model)
-        else:
+        if str(network) == "googlenet":
             from .photographs import GREY_LEVEL, attack_photograph
 
             if data is None:
@@ -458,6 +373,10 @@ def attack(
             if model is not None:
                 raise ValueError("--model is for a file with a model of one's own; googlenet is no file")
             lines = attack_photograph(data, GREY_LEVEL if eps is None else eps, method, clip, out)
+        else:
+            from .gallery import attack_test_images
+
+            lines = attack_test_images(network, 0.25 if eps is None else eps, method, images, clip, out, data, model)
         for line in lines:
             typer.echo(line)
 

@@ -272,7 +272,8 @@ def claims(
 
         from .paper.claims import add, select
         from .paper.claims import claims as registry
-        from .paper.results import committed, load_results, merge
+        from .paper.results import merge
+        from .paper.results_file import committed, load_results
         from .paper.show.terminal import describe, sources, table
         from .paper.show.text import csv_table, json_list, latex_table, markdown_page
 

@@ -39,7 +39,7 @@ from tinyadv.backend import generator
 from tinyadv.course import compare, figure, lab, profile, scale
 from tinyadv.paper import recipes
 from tinyadv.paper.draw import BLUE, ORANGE
-from tinyadv.paper.results import committed
+from tinyadv.paper.results_file import committed
 
 EPS = 0.25
 WINDOW = 9  # the side, in pixels, of the window in which we look for a filter's weight

@@ -30,7 +30,7 @@ from tinyadv.backend import generator, noise
 from tinyadv.course import compare, figure, lab, profile, scale, tabulate
 from tinyadv.paper import recipes
 from tinyadv.paper.draw import BLUE, GREEN, GREY, ORANGE
-from tinyadv.paper.results import committed
+from tinyadv.paper.results_file import committed
 from tinyadv.paper.show import gradients
 
 EPS = 0.25

@@ -31,7 +31,8 @@ from tinyadv.machine import thread_caps
 from tinyadv.paper import lab
 from tinyadv.paper.measure import MEASURES, common
 from tinyadv.paper.profiles import PROFILES
-from tinyadv.paper.results import Measurement, Result, load_results
+from tinyadv.paper.results import Measurement, Result
+from tinyadv.paper.results_file import load_results
 from tinyadv.training import DivergedError
 
 BANDS = Path(__file__).parent / "bands.json"

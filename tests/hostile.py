@@ -50,10 +50,10 @@ from tinyadv.datasets import DataError, IdxFile, read_idx
 from tinyadv.layers import named_parameters, parameters
 from tinyadv.optim import SGD
 from tinyadv.paper import claims as registry
-from tinyadv.paper import draw as figures
 from tinyadv.paper import results, robustness
+from tinyadv.paper import results_file as store
 from tinyadv.paper.lab import Lab, Recipe
-from tinyadv.paper.show import report, terminal
+from tinyadv.paper.show import numbers, report, terminal
 from tinyadv.paper.show import text as texts
 from tinyadv.storage import StorageError
 from tinyadv.training import DivergedError
@@ -305,10 +305,9 @@ def valid_results() -> dict[str, Any]:
             return {key: short(value) for key, value in tree.items()}
         return [short(entry) for entry in tree[:3]] if isinstance(tree, list) else tree
 
-    folder = Path(results.__file__).parent / "results"
-    document = json.loads((folder / "lesson.json").read_text(encoding="utf-8"))
+    document = json.loads((store.RESULTS / "lesson.json").read_text(encoding="utf-8"))
     names = ("fgsm-maxout", "linear-growth", "ensemble-12", "noise-sign", "rubbish-skew", "transfer-agreement")
-    kept = [results._without_pictures(r) for r in document["results"] if r["claim"] in names]
+    kept = [store._without_pictures(r) for r in document["results"] if r["claim"] in names]
     for r in kept:
         r["measurements"] = [{**m, "details": short(m["details"])} for m in r["measurements"]]
         r["core_seconds"] = 1.5
@@ -328,10 +327,10 @@ def results_file(rng: Random) -> bytes:
             content = worsened(content, rng)
     if not isinstance(content, dict):
         return dumped(content).encode()
-    text = dumped({"format": results.FORMAT, "sha256": "@", **content})
+    text = dumped({"format": store.FORMAT, "sha256": "@", **content})
     with suppress(ValueError, RecursionError):  # where it cannot be read, it needs no signature
         read = json.loads(text)
-        mark = results._fingerprint({k: v for k, v in read.items() if k not in ("format", "sha256")})
+        mark = store._fingerprint({k: v for k, v in read.items() if k not in ("format", "sha256")})
         text = text.replace('"sha256": "@"', f'"sha256": "{mark}"', 1)
     return text.encode() if rng.random() < 0.9 else scrambled(text.encode(), rng)
 
@@ -339,19 +338,19 @@ def results_file(rng: Random) -> bytes:
 def spare_time(set_attribute: Callable[..., None] = setattr) -> None:
     """Pages draw the one and tables read the others each time anew: always the same, and the slowest of all."""
     set_attribute(summary, "growth_plot", lambda device="cpu": None)
-    set_attribute(results, "committed", cache(results.committed))
+    set_attribute(store, "committed", cache(store.committed))
 
 
 def use_results(path: Path) -> None:
-    found, manifest = results.load_results(path)
+    found, manifest = store.load_results(path)
     terminal.table(found, Console(file=StringIO(), width=100))
     for write in ("markdown_table", "markdown_notes", "markdown_gradients", "csv_table", "latex_table"):
         getattr(texts, write)(found)
     report.write_report(path.with_suffix(".html"), found, manifest, path.parent)
     text = path.with_suffix(".html").read_text(encoding="utf-8")
     assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f]", text), "control characters"
-    results.save_results(path.with_suffix(".json"), found, manifest)
-    assert results.load_results(path.with_suffix(".json"))[0].keys() == found.keys()
+    store.save_results(path.with_suffix(".json"), found, manifest)
+    assert store.load_results(path.with_suffix(".json"))[0].keys() == found.keys()
 
 
 @cache
@@ -388,7 +387,7 @@ def toml_file(rng: Random) -> bytes:
 def use_toml(path: Path) -> None:
     for claim in registry.parse(path.read_text(encoding="utf-8")).values():
         assert claim.predicate or claim.published
-        [results.format_paper(q) for q in claim.quantities]
+        [numbers.format_paper(q) for q in claim.quantities]
 
 
 def bench_file(rng: Random) -> bytes:
@@ -603,7 +602,7 @@ def picture_file(rng: Random) -> bytes:
 
 
 def use_picture(path: Path) -> None:
-    figures.pixels(path.read_bytes().decode("latin-1"))
+    results.pixels(path.read_bytes().decode("latin-1"))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -691,7 +690,7 @@ def run_file(rng: Random) -> bytes:
         document = json.loads(content)
         body = worsened({k: v for k, v in document.items() if k not in ("format", "sha256")}, rng)
         with suppress(ValueError, RecursionError, AttributeError, TypeError):
-            body = {"format": results.FORMAT, "sha256": results._fingerprint(body), **body}
+            body = {"format": store.FORMAT, "sha256": store._fingerprint(body), **body}
         return f"{name}\n".encode() + dumped(body).encode()
     return f"{name}\n".encode() + scrambled(content, rng)
 
@@ -719,7 +718,7 @@ KINDS = {
     "network": Kind(network_file, use_network, (StorageError,)),
     "checkpoint": Kind(lambda rng: array_file(rng, *valid_checkpoint()), use_checkpoint, (StorageError, DivergedError)),
     "lab": Kind(lambda rng: array_file(rng, *valid_lab_file()), use_lab_file),
-    "results": Kind(results_file, use_results, (results.ResultsError,)),
+    "results": Kind(results_file, use_results, (store.ResultsError,)),
     "toml": Kind(toml_file, use_toml, (ValueError,)),
     "bench": Kind(bench_file, use_bench, (StorageError,)),
     "idx.xz": Kind(partial(packed, pack=xz), use_xz, (DataError,), "file.xz", reserves=True),
@@ -847,7 +846,7 @@ def atheris_campaign(name: str, runs: int) -> None:
     import atheris
 
     kind = KINDS[name]
-    for module in (storage, models, training, results, registry, summary, exercises, figures, script):
+    for module in (storage, models, training, results, store, registry, summary, exercises, script):
         for value in list(vars(module).values()):
             if callable(value) and getattr(value, "__module__", "") == module.__name__ and not isinstance(value, type):
                 with suppress(Exception):

@@ -327,6 +327,7 @@ HOST_SIDE = (
     "datasets.py",
     "gradcheck.py",
     "cli.py",
+    "command_line.py",
     "explore.py",
     "gallery.py",
     "photographs.py",

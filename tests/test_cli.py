@@ -24,7 +24,8 @@ from tinyadv.machine import cores
 from tinyadv.paper.claims import claims
 from tinyadv.paper.lab import Lab
 from tinyadv.paper.measure import MEASURES
-from tinyadv.paper.results import STATUSES, committed
+from tinyadv.paper.results import STATUSES
+from tinyadv.paper.results_file import committed
 from tinyadv.storage import StorageError
 from tinyadv.training import DivergedError
 

@@ -21,8 +21,9 @@ from tinyadv.course.contents import list_lessons
 from tinyadv.machine import OPENBLAS_SETTINGS, blas_threads
 from tinyadv.paper.claims import claims
 from tinyadv.paper.profiles import PROFILES
-from tinyadv.paper.results import committed, format_value
+from tinyadv.paper.results_file import committed
 from tinyadv.paper.show import seeds
+from tinyadv.paper.show.numbers import format_value
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from tinyadv.paper.measure import MEASURES
-from tinyadv.paper.results import Measurement, Result, load_results
+from tinyadv.paper.results import Measurement, Result
+from tinyadv.paper.results_file import load_results
 
 PUBLISHED = guard.Path(guard.lab.__file__).parent / "results" / "quick.json"
 QUICK = {claim for claim, m in MEASURES.items() if m.quick}

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tinyadv import models, storage, training
 from tinyadv.course import contents, submissions
 from tinyadv.paper import claims as registry
-from tinyadv.paper import results
+from tinyadv.paper import results_file as store
 from tinyadv.storage import DEEPEST, StorageError, parse_json
 
 ROOT = Path(__file__).parents[1]
@@ -70,8 +70,8 @@ FAULTS = {  # what is taken away: the kind of file that then has to be found out
         "checkpoint", "Error",
     ),
     "checkpoint: its log": (training, "check_log", lambda log, _: log, "checkpoint", "Error"),
-    "results: any JSON": (results, "parse_json", json.loads, "results", "Error"),
-    "results: tables": (results, "_details", lambda value: value, "results", "Error"),
+    "results: any JSON": (store, "parse_json", json.loads, "results", "Error"),
+    "results: tables": (store, "_details", lambda value: value, "results", "Error"),
     "toml: numbers": (registry, "_number", lambda _, value: value, "toml", "Error"),
     "notebook: any JSON": (submissions, "parse_json", json.loads, "notebook", "RecursionError"),
     "notes: any JSON": (contents, "parse_json", json.loads, "notes", "RecursionError"),

@@ -31,7 +31,7 @@ from tinyadv.course import pages, site
 from tinyadv.course.exercises import exercises
 from tinyadv.course.notebook import DARK, described, html, in_notebook
 from tinyadv.paper.claims import claims
-from tinyadv.paper.results import committed
+from tinyadv.paper.results_file import committed
 from tinyadv.storage import fill_folder
 
 FOLDER = Path(__file__).parents[1] / "lessons" / "site"

@@ -33,7 +33,7 @@ import victims
 
 from tinyadv.course.export import export
 from tinyadv.machine import cores
-from tinyadv.paper.results import load_results
+from tinyadv.paper.results_file import load_results
 from tinyadv.storage import load_arrays
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}

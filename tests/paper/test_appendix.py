@@ -20,6 +20,7 @@ from tinyadv.paper.draw import BLUE, ORANGE, drawings
 from tinyadv.paper.measure import MEASURES, appendix
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Result
+from tinyadv.paper.results_file import from_json, to_json
 
 MAXOUT = ("maxout_network", "clean", "softmax")
 
@@ -41,7 +42,7 @@ def undisturbed(claim):
 
 def result(claim, *measurements):
     found = Result(claim, "tiny", "cpu", list(range(len(measurements))), list(measurements))
-    return Result.from_json(found.to_json())
+    return from_json(to_json(found))
 
 
 def gaussian(stream, n, seed=0):

@@ -20,11 +20,12 @@ from tinyadv.models import EMBEDDED, provenance
 from tinyadv.optim import schedule_of
 from tinyadv.paper import recipes
 from tinyadv.paper.claims import claims
-from tinyadv.paper.draw import BLUE, GREY, ORANGE, drawings, pixels
+from tinyadv.paper.draw import BLUE, GREY, ORANGE, drawings
 from tinyadv.paper.measure import MEASURES, cifar10
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.recipes import Packaged
-from tinyadv.paper.results import Result
+from tinyadv.paper.results import Result, pixels
+from tinyadv.paper.results_file import from_json, to_json
 from tinyadv.paper.rounding import Rounded
 from tinyadv.paper.run import plan
 from tinyadv.paper.show import scale
@@ -391,9 +392,7 @@ def test_where_cifar10_is_at_hand_images_are_drawn_as_pixels(monkeypatch):
 
 
 def drawn(claim, **changed):
-    details = (
-        Result.from_json(Result(claim, "tiny", "cpu", [0], [undisturbed(claim)]).to_json()).measurements[0].details
-    )
+    details = from_json(to_json(Result(claim, "tiny", "cpu", [0], [undisturbed(claim)]))).measurements[0].details
     details = {**details, **changed}
     drawings()[claim].draw(canvas := Canvas(), details)
     return canvas, details

@@ -254,7 +254,18 @@ def test_every_label_of_a_variation_can_be_shown():
             assert "{" not in claim.variation_label(key + (":1" * label.count("{") if parts else ""), 3.0)
 
 
-@pytest.mark.parametrize("module", ["claims.py", "results.py", "show/report.py", "show/text.py", "show/terminal.py"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "claims.py",
+        "results.py",
+        "results_file.py",
+        "show/numbers.py",
+        "show/report.py",
+        "show/text.py",
+        "show/terminal.py",
+    ],
+)
 def test_these_modules_import_nothing_heavy_at_the_top(module):
     tree = ast.parse(files("tinyadv.paper").joinpath(module).read_text("utf-8"))
     imported = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}

@@ -35,12 +35,12 @@ from tinyadv.paper.draw import (
     draw_figure,
     drawing_of,
     drawings,
-    pixels,
     rendered,
     show_image,
 )
 from tinyadv.paper.measure import MEASURES, appendix, cifar10, section2
-from tinyadv.paper.results import Result, committed, encoded
+from tinyadv.paper.results import Result, encoded, pixels
+from tinyadv.paper.results_file import committed, from_json, to_json
 
 
 @cache
@@ -64,7 +64,7 @@ def in_json(claim):
             patch.setattr(module, name, few)
         measurement = MEASURES[claim](GivenLab(dtype="float32"), TINY, 0)
     result = Result(claim, "tiny", "cpu", [0], [measurement])
-    return json.dumps(result.to_json(), allow_nan=False)
+    return json.dumps(to_json(result), allow_nan=False)
 
 
 DRAWN = sorted(drawings().keys() - {"fig1-imagenet"})  # which is drawn from the reader's own photographs
@@ -72,7 +72,7 @@ DRAWN = sorted(drawings().keys() - {"fig1-imagenet"})  # which is drawn from the
 
 def saved(claim):
     """A result of a claim, as it comes back from the results file."""
-    return Result.from_json(json.loads(in_json(claim)))
+    return from_json(json.loads(in_json(claim)))
 
 
 def drawn(claim):
@@ -419,11 +419,11 @@ def test_only_the_first_seed_s_images_are_saved():
     details = {"label": ["picture book", "7"], "deep": [{"images": images, "said": [1, 2]}], "images": images}
     measurement = replace(saved("rubbish-softmax").measurements[0], details=details)
     result = Result("rubbish-softmax", "tiny", "cpu", [0, 1], [measurement, measurement])
-    first, second = (m.details for m in Result.from_json(result.to_json()).measurements)
+    first, second = (m.details for m in from_json(to_json(result)).measurements)
     assert first == details
     assert second == {"label": ["7"], "deep": [{"images": [], "said": [1, 2]}], "images": []}
     assert result.measurements[1].details == details  # what was measured is left as it was
-    assert Result.from_json(result.to_json()).to_json() == result.to_json()
+    assert to_json(from_json(to_json(result))) == to_json(result)
 
 
 @pytest.mark.parametrize("text", ["picture 0 1", "picture a b AAAA", "picture 0 1 ?", "something"])

@@ -20,7 +20,8 @@ from tinyadv.paper.lab import Lab
 from tinyadv.paper.measure import MEASURES
 from tinyadv.paper.measure.common import Measure
 from tinyadv.paper.profiles import PROFILES
-from tinyadv.paper.results import Measurement, Result, committed, save_results
+from tinyadv.paper.results import Measurement, Result
+from tinyadv.paper.results_file import committed, save_results
 from tinyadv.paper.run import plan, reproduce
 from tinyadv.paper.show.text import COLUMNS, csv_table
 from tinyadv.paper.workers import Extension

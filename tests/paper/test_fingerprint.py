@@ -80,6 +80,7 @@ def copied(tmp_path, monkeypatch):
         ("photographs.py", False, True),
         ("explore.py", False, False),
         ("cli.py", False, False),
+        ("command_line.py", False, False),
     ],
 )
 def test_which_files_decide_what(tmp_path, monkeypatch, file, trains, measures):

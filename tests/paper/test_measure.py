@@ -14,12 +14,11 @@ from tinyadv.metrics import Evaluation, evaluate
 from tinyadv.paper import recipes
 from tinyadv.paper.attacking import attack, software
 from tinyadv.paper.claims import claims
-from tinyadv.paper.draw import pixels
 from tinyadv.paper.lab import Trained
 from tinyadv.paper.measure import MEASURES, Measure, measures
 from tinyadv.paper.measure.common import Values, in_float64, in_short, logged, pictures, under_fgsm, weights_l1
 from tinyadv.paper.profiles import PROFILES
-from tinyadv.paper.results import Measurement, Result
+from tinyadv.paper.results import Measurement, Result, pixels
 from tinyadv.paper.sections import collected
 from tinyadv.paper.show import scale
 

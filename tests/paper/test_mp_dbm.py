@@ -14,12 +14,13 @@ from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split
 from tinyadv.dbm import MAX_NORMS, SCHEDULE, machine_of
 from tinyadv.paper import audit, recipes
-from tinyadv.paper.draw import drawings, pixels
+from tinyadv.paper.draw import drawings
 from tinyadv.paper.lab import Lab
 from tinyadv.paper.measure import MEASURES, mp_dbm
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.recipes import Packaged
-from tinyadv.paper.results import Result
+from tinyadv.paper.results import Result, pixels
+from tinyadv.paper.results_file import from_json, to_json
 
 IMAGES, EPS = 60, 0.25
 
@@ -190,7 +191,7 @@ def test_the_lab_trains_it_from_the_mean_image(monkeypatch, tmp_path):
 
 
 def test_the_figure(found):
-    result = Result.from_json(json.loads(json.dumps(Result("mp-dbm", "tiny", "", [0], [found[0]]).to_json())))
+    result = from_json(json.loads(json.dumps(to_json(Result("mp-dbm", "tiny", "", [0], [found[0]])))))
     details = result.measurements[0].details
     details["logs"]["attacked"] = {"epoch": [1, 2], "software_error": [0.5, 0.75]}  # the tiny training logs none
     drawings()["mp-dbm"].draw(canvas := Canvas(), details)

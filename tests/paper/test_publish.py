@@ -3,7 +3,8 @@
 import pytest
 
 from tinyadv.paper.publish import publish
-from tinyadv.paper.results import Measurement, Result, ResultsError, load_results, save_results
+from tinyadv.paper.results import Measurement, Result
+from tinyadv.paper.results_file import ResultsError, load_results, save_results
 
 COMMAND = "tinyadv reproduce --profile lesson --only fgsm-softmax --out here --seeds 1"
 

@@ -16,7 +16,8 @@ from rich.console import Console
 from tinyadv.bench import summary
 from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import Drawing
-from tinyadv.paper.results import Measurement, Result, committed, status
+from tinyadv.paper.results import Measurement, Result, status
+from tinyadv.paper.results_file import committed
 from tinyadv.paper.show import duration, entries, entry, report, rows, without_note
 from tinyadv.paper.show.report import page, write_report
 from tinyadv.paper.show.terminal import table

@@ -26,7 +26,8 @@ from tinyadv.paper.draw import Drawing, draw_figure, drawings
 from tinyadv.paper.fingerprint import training
 from tinyadv.paper.measure import MEASURES, Measure, appendix, common, section3
 from tinyadv.paper.profiles import PROFILES
-from tinyadv.paper.results import Measurement, load_results, save_results, stints
+from tinyadv.paper.results import Measurement
+from tinyadv.paper.results_file import load_results, save_results, stints
 from tinyadv.paper.run import plan
 from tinyadv.paper.workers import MeasureTask
 

@@ -12,9 +12,10 @@ from tiny import TINY, GivenLab, tiny_mnist, use
 from tinyadv import metrics
 from tinyadv.layers import parameters
 from tinyadv.paper.claims import claims
-from tinyadv.paper.draw import drawings, pixels
+from tinyadv.paper.draw import drawings
 from tinyadv.paper.measure import MEASURES, section2
-from tinyadv.paper.results import Result, check
+from tinyadv.paper.results import Result, check, pixels
+from tinyadv.paper.results_file import to_json
 from tinyadv.paper.run import plan
 
 CLAIM, MAXOUT = "lbfgs-baseline", ("maxout_network", "clean", "softmax")
@@ -177,7 +178,7 @@ def test_each_part_of_the_predicate_can_fail(lab, monkeypatch, x_adv, gradients,
     m = measured(lab)
     assert m.holds is holds
     assert np.isnan(m.values["l2"]) == (x_adv is None)
-    assert Result(CLAIM, "tiny", "cpu", [0], [m]).to_json()
+    assert to_json(Result(CLAIM, "tiny", "cpu", [0], [m]))
 
 
 def test_another_seed_takes_other_images(lab):

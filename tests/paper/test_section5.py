@@ -18,6 +18,7 @@ from tinyadv.paper.lab import Recipe
 from tinyadv.paper.measure import MEASURES, section5
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Result, check
+from tinyadv.paper.results_file import to_json
 
 CLEAN, ADVERSARIAL = (("logistic_regression", objective, None) for objective in ("clean", "adversarial"))
 
@@ -189,7 +190,7 @@ def test_a_network_that_says_nothing_has_no_shares_and_does_not_hold(lab):
     for name in ("adversarial_penalty_share", "l1_penalty_growth", "penalty_growth_elsewhere"):
         assert math.isnan(m.values[name])
     assert not m.holds
-    assert Result("l1-pessimism", "tiny", "cpu", [0], [m]).to_json()
+    assert to_json(Result("l1-pessimism", "tiny", "cpu", [0], [m]))
 
 
 def test_the_figure_of_l1_pessimism(lab):

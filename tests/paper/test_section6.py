@@ -20,11 +20,11 @@ from tinyadv.models import build
 from tinyadv.optim import SGD, Schedule
 from tinyadv.paper import audit, recipes, rounding
 from tinyadv.paper import lab as laboratory
-from tinyadv.paper.draw import BLUE, GREY, ORANGE, STYLE, drawings, pixels
+from tinyadv.paper.draw import BLUE, GREY, ORANGE, STYLE, drawings
 from tinyadv.paper.lab import Lab, Trained
 from tinyadv.paper.measure import MEASURES, section6
 from tinyadv.paper.profiles import PROFILES
-from tinyadv.paper.results import Result, check
+from tinyadv.paper.results import Result, check, pixels
 
 NAIVE, TRAINED = ("maxout_network", "clean", "softmax"), ("maxout_network", "adversarial", "softmax")
 OURS = (

@@ -23,6 +23,7 @@ from tinyadv.paper.measure import MEASURES, section6_controls
 from tinyadv.paper.measure.section6_controls import KINDS, PLACES, activation_sizes
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Result, check
+from tinyadv.paper.results_file import from_json, to_json
 
 OURS = (
     "noise-sign", "noise-uniform", "through-attack", "hidden-additive", "hidden-saturating", "hidden-rotation",
@@ -73,7 +74,7 @@ def test_a_measurement_has_what_the_registry_names_and_can_be_saved_and_drawn(la
     m = measured(claim, lab)
     assert m.intervals.keys() <= m.values.keys()
     assert (m.holds is None) == (claims()[claim].predicate is None)
-    Result.from_json(result_of(claim, m, measured(claim, lab, 1)).to_json())
+    from_json(to_json(result_of(claim, m, measured(claim, lab, 1))))
     if claim in drawings():
         drawn(claim, m.details)
     assert not MEASURES[claim].quick
@@ -86,7 +87,7 @@ def test_on_another_library_the_same_comes_out(monkeypatch, claim):
     there = measured(claim, world(monkeypatch, dtype="float32", device="cuda"))
     assert there.values == {name: pytest.approx(v, rel=1e-4, nan_ok=True) for name, v in on_cpu.values.items()}
     assert there.holds == on_cpu.holds
-    json.dumps(result_of(claim, there).to_json())
+    json.dumps(to_json(result_of(claim, there)))
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)

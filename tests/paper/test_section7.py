@@ -18,6 +18,7 @@ from tinyadv.paper.draw import BLUE, GREY, ORANGE, drawings
 from tinyadv.paper.measure import MEASURES
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Result
+from tinyadv.paper.results_file import from_json, to_json
 
 IMAGES = 60
 
@@ -30,7 +31,7 @@ def world(patch, dtype="float64"):
 
 def saved(claim, *measurements):
     result = Result(claim, "tiny", "cpu", list(range(len(measurements))), list(measurements))
-    return Result.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False)))
+    return from_json(json.loads(json.dumps(to_json(result), allow_nan=False)))
 
 
 def test_rbf(monkeypatch):

@@ -20,6 +20,7 @@ from tinyadv.paper.draw.section8 import SHOWN
 from tinyadv.paper.measure import section8
 from tinyadv.paper.measure.section8 import pieces_along
 from tinyadv.paper.results import Result
+from tinyadv.paper.results_file import from_json, to_json
 from tinyadv.paper.rounding import Rounded
 
 EPS, IMAGES = 0.25, 80
@@ -39,7 +40,7 @@ def world(patch):
 
 def saved(claim, m):
     result = Result(claim, "tiny", "cpu", [0], [m])
-    return Result.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False)))
+    return from_json(json.loads(json.dumps(to_json(result), allow_nan=False)))
 
 
 def drawn(claim, details):

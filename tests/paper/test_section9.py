@@ -21,6 +21,7 @@ from tinyadv.paper.measure import MEASURES, section9
 from tinyadv.paper.measure.section9 import Against, Average
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.results import Result
+from tinyadv.paper.results_file import from_json, to_json
 from tinyadv.tensor import Tensor, grad
 
 EPS, D, K = 0.25, 6, 4
@@ -117,7 +118,7 @@ def measured(patch):
 
 
 def saved(m):
-    return Result.from_json(json.loads(json.dumps(Result("ensemble-12", "tiny", "", [0], [m]).to_json())))
+    return from_json(json.loads(json.dumps(to_json(Result("ensemble-12", "tiny", "", [0], [m])))))
 
 
 def test_ensemble(monkeypatch):

@@ -22,9 +22,9 @@ from tinyadv.ops import softplus
 from tinyadv.paper import audit
 from tinyadv.paper import lab as laboratory
 from tinyadv.paper.claims import claims
-from tinyadv.paper.draw import pixels
 from tinyadv.paper.measure import MEASURES, appendix, cifar10, common, mp_dbm, section2, section3, section5, section8
-from tinyadv.paper.results import Result, check
+from tinyadv.paper.results import Result, check, pixels
+from tinyadv.paper.results_file import from_json, to_json
 
 EPS = 0.25
 IMAGES, FIRST = 200, 40  # test images; PGD sees the first ones
@@ -186,11 +186,11 @@ def test_it_has_what_the_registry_names_and_another_library_gives_the_same(monke
     agree(there, on_cpu.values, within=1e-5)
     assert there.intervals.keys() == on_cpu.intervals.keys()
     assert there.holds == on_cpu.holds
-    details = (Result(claim, "tiny", "", [0], [m]).to_json()["measurements"][0]["details"] for m in (there, on_cpu))
+    details = (to_json(Result(claim, "tiny", "", [0], [m]))["measurements"][0]["details"] for m in (there, on_cpu))
     assert next(details) == next(details)
     result = Result(claim, "tiny", "cpu", [3, 4], [on_cpu, there])
     check(result)
-    Result.from_json(result.to_json())  # the details are what JSON can say
+    from_json(to_json(result))  # the details are what JSON can say
     varied = {name for values in on_cpu.variations.values() for name in values} - {"epochs"}
     assert on_cpu.values.keys() | varied == {q.name for q in claims()[claim].quantities}
     assert on_cpu.intervals.keys() <= on_cpu.values.keys()

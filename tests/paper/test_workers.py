@@ -24,7 +24,7 @@ from tinyadv.paper import workers as tasks
 from tinyadv.paper.lab import Lab, Recipe
 from tinyadv.paper.measure import Measure
 from tinyadv.paper.profiles import PROFILES
-from tinyadv.paper.results import load_results
+from tinyadv.paper.results_file import load_results
 from tinyadv.paper.run import plan
 from tinyadv.paper.workers import TRIES, MeasureTask, Outcome, TrainTask, attempt, run_tasks, with_trainings
 from tinyadv.storage import load_arrays

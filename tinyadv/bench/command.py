@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..backend import DeviceError, check_device
+from ..backend import check_device
+from ..command_line import input_errors
 from ..machine import cores
 from ..progress import say
 from ..storage import STANDARD_OUTPUT, descriptor, write_atomically
@@ -70,7 +71,7 @@ def bench_command(
     check: Annotated[bool, typer.Option("--check", help="Compare results instead of times.")] = False,
 ) -> None:
     """Time tinyadv beside other libraries on the paper's own job."""
-    try:
+    with input_errors():
         peers = _peers(against, device)
         names = _jobs(job)
         check_device(device)
@@ -83,9 +84,6 @@ def bench_command(
             raise BenchError("one of --growth, --convolution and --check at a time")
         drawn = plot or Path("convolution.png" if convolution else "growth.png")
         _check_targets(json_file, drawn if growth or convolution else None)
-    except (BenchError, DeviceError, ValueError) as error:
-        print(f"tinyadv bench: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
     settings: dict[str, Any] = {"threads": threads or cores(), "device": device, "say": say}
     if check:
         _check(peers, names, json_file, settings)

@@ -160,7 +160,8 @@ def compare(
         If there is no such claim, or it has no such number.
     """
     from ..paper.claims import select
-    from ..paper.results import Measurement, Result, committed
+    from ..paper.results import Measurement, Result
+    from ..paper.results_file import committed
     from ..paper.show import note, rows, seeds
 
     (about,) = select([claim])

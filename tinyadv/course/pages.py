@@ -21,9 +21,11 @@ from typing import Any
 
 from ..paper.claims import Claim, claims
 from ..paper.draw import drawing_of
-from ..paper.results import Result, committed, format_paper, status, statuses
+from ..paper.results import Result, status, statuses
+from ..paper.results_file import committed
 from ..paper.show import entry, rows, tally
 from ..paper.show import seeds as seeds_of
+from ..paper.show.numbers import format_paper
 from ..paper.show.report import SECTIONS, SYMBOLS
 from ..tensor import Op
 from . import PACKAGE, lessons, title
@@ -43,8 +45,9 @@ MODULES = {
         "optim", "training", "metrics", "datasets", "preprocessing", "storage", "progress", "machine",
     ],
     "The evidence": [
-        "paper.claims", "paper.results", "paper.profiles", "paper.recipes", "paper.lab", "paper.measure.common",
-        "paper.audit", "paper.run", "paper.show.text", "paper.show.report",
+        "paper.claims", "paper.results", "paper.results_file", "paper.profiles", "paper.recipes", "paper.lab",
+        "paper.measure.common", "paper.audit", "paper.run", "paper.show.numbers", "paper.show.text",
+        "paper.show.report",
     ],
     "The course": [
         "course", "course.exercises", "course.submissions", "course.feedback", "course.export", "course.grade",

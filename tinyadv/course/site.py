@@ -142,7 +142,7 @@ def _prepare(source: Path, results: Mapping[str, Result]) -> None:
 def _drawn(folder: Path) -> dict[str, Result]:
     """The committed results, with their figures drawn into the folder; not again if this very program has done so."""
     from ..paper.draw import draw_figure
-    from ..paper.results import committed
+    from ..paper.results_file import committed
 
     results, note = committed(), folder.parent / "pictures.json"
     before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
@@ -193,12 +193,11 @@ def _draw_home(folder: Path) -> None:
 
 def _write_report(path: Path, results: Mapping[str, Result]) -> None:
     """The report on the committed results, a page that stands alone."""
-    from ..paper import results as module
+    from ..paper.results_file import BY_SIZE, RESULTS, load_results
     from ..paper.show.report import write_report
 
-    kept = Path(module.__file__).parent / "results"
-    found = [kept / f"{profile}.json" for profile in ("paper", "lesson", "quick")]
-    manifest = next((module.load_results(file)[1] for file in found if file.exists()), {})
+    found = [RESULTS / f"{profile}.json" for profile in reversed(BY_SIZE)]
+    manifest = next((load_results(file)[1] for file in found if file.exists()), {})
     path.parent.mkdir(parents=True, exist_ok=True)
     write_report(path, results, manifest, path.parent.parent / "pictures")
 
@@ -245,7 +244,7 @@ def _program() -> str:
         *PACKAGE.glob("paper/results/*.json"),
         *course,
     ]
-    return _hash(path for path in found if path.name != "cli.py")
+    return _hash(path for path in found if path.name not in ("cli.py", "command_line.py"))
 
 
 def _hash(paths: Iterable[Path]) -> str:

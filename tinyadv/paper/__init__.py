@@ -7,7 +7,8 @@
     lab.py, stage2.py, fingerprint.py   trains each recipe's network once, or loads it; which program made it
     measure/      the measuring functions, by the paper's sections: from networks, by name, to numbers
     audit.py, attacking.py, rounding.py   every other attack; FGSM as all rows use it; the gradient as float32 rounds it
-    results.py    measurements, their intervals over seeds and test images, the status of a claim, the results file
+    results.py, results_file.py   measurements, their intervals over seeds and test images, the status of a claim; how
+                  they are saved and read
     draw/         the figures, by the paper's sections, drawn from saved results
     show/         one table model; the terminal, Markdown, CSV, LaTeX, and a page to open or print from a template
     run.py, workers.py, cluster.py   the main job; processes of this machine; a cluster

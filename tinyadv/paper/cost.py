@@ -23,7 +23,8 @@ from ..progress import Progress
 from ..storage import parse_json, write_atomically
 from .fingerprint import training
 from .lab import Recipe
-from .results import ResultsError, Stint, stints
+from .results import Stint
+from .results_file import ResultsError, stints
 
 WRITE_SECONDS = 5.0  # how much of an account a process that is killed may lose, to the nearest epoch
 

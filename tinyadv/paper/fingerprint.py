@@ -27,6 +27,7 @@ APART = {
     "array_type",
     "by_name",
     "cli",
+    "command_line",
     "explore",
     "gallery",
     "gradcheck",

@@ -15,10 +15,9 @@ from typing import Any
 
 from .claims import claims
 from .measure import MEASURES
-from .results import Result, ResultsError, joined, load_results, merge, save_results
+from .results import Result, joined, merge
+from .results_file import RESULTS, ResultsError, load_results, save_results
 from .show import readme, seeds
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def publish(runs: Iterable[Path], published: Path = RESULTS) -> list[str]:

@@ -34,17 +34,8 @@ from .fingerprint import training
 from .lab import Recipe
 from .measure import MEASURES
 from .profiles import PROFILES, Profile
-from .results import (
-    MEASURED_BY,
-    TRAINED_BY,
-    OtherVersionError,
-    Result,
-    ResultsError,
-    joined_versions,
-    load_results,
-    merge,
-    save_results,
-)
+from .results import MEASURED_BY, TRAINED_BY, Result, joined_versions, merge
+from .results_file import OtherVersionError, ResultsError, from_json, load_results, save_results
 from .show.report import write_report
 from .workers import Executor, Extension, MeasureTask, Processes, Task, run_tasks, with_trainings
 
@@ -233,7 +224,7 @@ class _Book:
     def enter(self, task: Task, value: str) -> None:
         """Keep what came out of a task."""
         if isinstance(task, MeasureTask):
-            result = Result.from_json(json.loads(value))
+            result = from_json(json.loads(value))
             measured = {name: used["hash"] for name, used in result.measurements[0].networks.items()}
             about = self._about(task)
             if measured != about["networks"]:

@@ -42,6 +42,7 @@ from .lab import Lab, Recipe
 from .measure import MEASURES
 from .profiles import Profile
 from .results import Result, check
+from .results_file import to_json
 from .sections import collected
 
 TRIES = 3  # attempts before giving up on a task whose process dies
@@ -137,7 +138,7 @@ class MeasureTask:
         result = Result(self.claim, self.profile.name, lab.device, [self.seed], [measurement], versions=setup())
         check(result)
         result.seconds, result.core_seconds = watch.read()
-        return json.dumps(result.to_json())
+        return json.dumps(to_json(result))
 
 
 Task = TrainTask | MeasureTask

@@ -21,7 +21,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ...paper import results
+from ...paper.results_file import RESULTS
 from ...storage import write_atomically
 from .. import PACKAGE, lessons
 from ..exercises import pieces
@@ -275,7 +275,7 @@ def _figures(library: Path) -> Iterator[tuple[str, bytes]]:
             for entry in data.infolist():
                 if not _is_unneeded(entry.filename) and not entry.is_dir():
                     yield f"{SITE}/matplotlib/mpl-data/{entry.filename}", data.read(entry)
-    for path in sorted((Path(results.__file__).parent / "results").glob("*.json")):
+    for path in sorted(RESULTS.glob("*.json")):
         yield f"{SITE}/tinyadv/paper/results/{path.name}", path.read_bytes()
 
 

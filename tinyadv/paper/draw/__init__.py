@@ -6,7 +6,6 @@ them all, and imports the sections' modules when it is first called.
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +14,10 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from numpy import array, frombuffer
-
 from ...machine import import_matplotlib
 from ...storage import write_atomically
 from ..claims import claims
-from ..results import PICTURE, Result
+from ..results import Result, pixels
 from ..sections import collected, modules
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; lines differ in their dashes too
@@ -220,24 +217,6 @@ def _in_256_colours(picture_file: bytes) -> bytes:
         small, "PNG", optimize=True, dpi=(STYLE["savefig.dpi"],) * 2
     )
     return small.getvalue()
-
-
-def pixels(image: Any) -> Any:
-    """The numbers of an image, float64: of a text that `encoded` made, or given as numbers.
-
-    Raises
-    ------
-    ValueError
-        For another text.
-    """
-    if not isinstance(image, str):
-        return array(image)
-    try:
-        low, high, levels = image.removeprefix(PICTURE).split(" ")
-        span = (float(high) - float(low)) / 255.0
-        return float(low) + span * frombuffer(base64.b64decode(levels, validate=True), dtype="uint8")
-    except ValueError as error:
-        raise ValueError(f"an image is numbers, or a text that begins with {PICTURE!r}: {image[:40]!r} ...") from error
 
 
 def show_image(

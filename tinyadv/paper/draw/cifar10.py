@@ -7,7 +7,8 @@ from typing import Any
 from ...datasets import CIFAR10_CLASSES
 from ..claims import claims
 from ..measure.cifar10 import ABSENT
-from . import BLUE, GREY, ORANGE, class_marks, class_shares, draws, pixels
+from ..results import pixels
+from . import BLUE, GREY, ORANGE, class_marks, class_shares, draws
 
 CLASSES = range(len(CIFAR10_CLASSES))
 RUBBISH = (

@@ -6,7 +6,8 @@ from typing import Any
 
 from numpy import hstack, ones
 
-from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line, pixels, show_image
+from ..results import pixels
+from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line, show_image
 
 
 @draws(

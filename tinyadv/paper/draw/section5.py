@@ -8,7 +8,8 @@ from typing import Any
 from numpy import array
 
 from ..measure.section5 import SHOWN
-from . import BLUE, GREEN, GREY, ORANGE, draws, pixels, show_image
+from ..results import pixels
+from . import BLUE, GREEN, GREY, ORANGE, draws, show_image
 
 
 @draws(

@@ -10,7 +10,8 @@ from numpy import array, full
 from ..claims import claims
 from ..lab import EPS
 from ..measure.section6 import CONFIDENCE, SHOWN
-from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line, pixels, show_image
+from ..results import pixels
+from . import BLUE, GREEN, GREY, ORANGE, draws, over_epochs, paper_line, show_image
 
 OVER_EPOCHS = (
     "The clean error on the 10,000 validation images after every epoch of training, on a logarithmic scale. The thin "

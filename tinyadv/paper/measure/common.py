@@ -231,6 +231,6 @@ def weights_l1(model: Network) -> float:
 def pictures(x: Array) -> list[str]:
     """Images `(n, D)` as texts for the results file, in 256 levels from the lowest value of all to the highest.
 
-    They are for `draw.show_image`; `draw.pixels` gives their numbers back, to within half a level.
+    They are for `draw.show_image`; `results.pixels` gives their numbers back, to within half a level.
     """
     return encoded(to_device(x, "cpu"))

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..claims import Claim, Quantity, placeholders, select
 from ..profiles import NAIVE_EPOCHS
-from ..results import STATUSES, Result, Status, Variation, format_paper, format_value, status, statuses
+from ..results import STATUSES, Result, Status, Variation, status, statuses
+from .numbers import format_paper, format_value
 
 EXPLAINED: tuple[Status, ...] = ("close", "differs", "not run")  # where a note is shown
 _VERBS: dict[Status, str] = {"reproduced": "reproduced", "close": "close", "differs": "differ", "not run": "not run"}

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..results import MEASURED_BY, TRAINED_BY, Result, Stint, stints
+from ..results import MEASURED_BY, TRAINED_BY, Result, Stint
+from ..results_file import stints
 from . import duration
 
 UNKNOWN = "not recorded"

@@ -11,7 +11,8 @@ from pathlib import Path
 from ...bench import summary
 from ...storage import write_atomically
 from ..claims import claims
-from ..results import Result, committed, statuses
+from ..results import Result, statuses
+from ..results_file import committed
 from . import gradients, tally
 from .text import markdown
 

@@ -21,9 +21,11 @@ from ...storage import write_atomically
 from .. import audit
 from ..claims import Quantity
 from ..draw import drawings
-from ..results import CONTROL, Measurement, Result, Status, format_value, statuses
+from ..results import Measurement, Result, Status, statuses
+from ..results_file import CONTROL
 from . import GRADIENTS, GRADIENTS_TITLE, Entry, duration, entry, gradients, nearer, seeds, tally
 from .costs import PROGRAMS, UNKNOWN, costs
+from .numbers import format_value
 
 PAPER = "https://arxiv.org/abs/1412.6572"
 TITLE = "Explaining and Harnessing Adversarial Examples, measured again"

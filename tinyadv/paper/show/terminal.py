@@ -1,12 +1,14 @@
-"""Claims as a table in the terminal."""
+"""Claims in the terminal: a table of them, where our numbers are from, and one claim in full."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..claims import Claim
 from ..results import STATUSES, Result, Status
-from . import Entry, entries, tally, without_note
+from . import GRADIENT, Entry, costs, entries, one_line, tally, without_note
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,3 +62,27 @@ def _wide_table(chosen: list[Entry], context: bool) -> Any:
         for row in one.rows if context else one.compared:
             grid.add_row(Text(f"  {row.label}"), Text(row.paper), Text(row.ours), "")
     return grid
+
+
+def sources(of_run: Sequence[str], published: Sequence[str], path: Path) -> str:
+    """Where our numbers are from: claims of the run at `path`, or published with the package; "" without any."""
+    published = [name for name in published if name not in of_run]
+    if not of_run:
+        return "Ours: as published with the package." if published else ""
+    if not published:
+        return f"Ours: from {path}."
+    if len(of_run) <= len(published):
+        return f"Ours: as published with the package, but from {path} for {', '.join(of_run)}."
+    return f"Ours: from {path}, but as published with the package for {', '.join(published)}."
+
+
+def describe(claim: Claim, result: Result | None, console: Console) -> None:
+    """Print what a claim says, what is measured, and what that has cost."""
+    paragraphs = [claim.claim, claim.definition]
+    if claim.rounds:
+        paragraphs.append(GRADIENT)
+    if claim.predicate:
+        paragraphs.append(f"Has to hold, for every seed: {claim.predicate}")
+    if result:
+        paragraphs.append(f"What they cost: {costs.summary({claim.id: result}) or costs.UNKNOWN + '.'}")
+    console.print("", f"{claim.id}, {claim.where}", *map(one_line, paragraphs), sep="\n", markup=False)

@@ -1,12 +1,14 @@
-"""Claims as Markdown, CSV and LaTeX."""
+"""Claims as Markdown, CSV, LaTeX and JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterable, Mapping
 from html import escape
+from typing import Any
 
 from ..results import Result, Status, statuses
 from . import GRADIENTS, GRADIENTS_TITLE, Entry, entries, entry, gradients, nearer, one_line, seeds, tally
@@ -164,3 +166,55 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "∇": r"$\nabla$", "λ": r"$\lambda$", "β": r"$\beta$", "→": r"$\to$", "×": r"$\times$", "·": r"$\cdot$",
     "<": "$<$", ">": "$>$", "°": r"$^\circ$", "ₓ": "$_x$",
 }  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------
+# JSON: everything about each claim
+
+
+def json_list(results: Mapping[str, Result], ids: Iterable[str] | None = None, ascii_only: bool = False) -> str:
+    """The claims as a list in JSON, by default those that have results; null where there is no number.
+
+    With `ascii_only` there are escapes in place of all characters that are not ASCII. "ours" is the mean over seeds,
+    "interval" its 95 % interval, "values" what each of the seeds gave.
+    """
+    listed = [_everything(one) for one in entries(results, ids)]
+    return json.dumps(listed, indent=1, ensure_ascii=ascii_only, allow_nan=False) + "\n"
+
+
+def _everything(one: Entry) -> dict[str, Any]:
+    claim, result = one.claim, one.result
+    quantities = [
+        {
+            "name": q.name,
+            "label": q.label,
+            "format": q.format,
+            "paper": q.paper,
+            "tolerance": q.tolerance,
+            "draft": q.draft,
+            "ours": _finite(result.mean(q.name)) if result else None,
+            "interval": result.interval(q.name) if result else None,
+            "values": [_finite(m.values.get(q.name, math.nan)) for m in result.measurements] if result else [],
+        }
+        for q in claim.quantities
+    ]
+    return {
+        "id": claim.id,
+        "section": claim.section,
+        "kind": claim.kind,
+        "claim": one_line(claim.claim),
+        "paper": claim.paper,
+        "definition": one_line(claim.definition),
+        "predicate": one_line(claim.predicate) if claim.predicate else None,
+        "status": one.status,
+        "profile": result.profile if result else None,
+        "scale": "; ".join(one.scale) if result else None,
+        "note": one.note or None,
+        "seeds": result.seeds if result else [],
+        "ours": {row.label: row.ours for row in one.rows} if result else None,
+        "quantities": quantities,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

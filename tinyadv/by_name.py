@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from .models import embedded, embedded_names, load
 from .owned import parameters
-from .storage import load_arrays
+from .storage import StorageError, load_arrays
 
 
 def imported(option: str, name: str) -> ModuleType:
@@ -32,10 +32,10 @@ def imported(option: str, name: str) -> ModuleType:
     except (ImportError, SyntaxError) as error:
         raise ValueError(f"{option} {name} cannot be imported: {error}") from error
     except (Exception, SystemExit) as error:  # it is not our code, and anything may be wrong with it
-        raise ValueError(f"{option} {name} cannot be imported: {_said(error)}") from error
+        raise ValueError(f"{option} {name} cannot be imported: {reason(error)}") from error
 
 
-def _said(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What an error says, and where in one's own code it was raised."""
     said, place = f"{type(error).__name__}: {error}", traceback.extract_tb(error.__traceback__)[-1]
     return said if place.filename == __file__ else f"{said} ({place.filename}, line {place.lineno})"
@@ -58,25 +58,25 @@ def function(option: str, text: str) -> Callable[..., Any]:
     return found
 
 
-def read_networks(given: list[str], model: str | None = None) -> dict[str, Any]:
+def read_networks(given: list[str], models: Sequence[str] = ()) -> dict[str, Any]:
     """Networks by the names of their files, or by the names of those that travel with the package.
 
-    A file with a model of one's own is read into what `model` makes: "mine:make" is the function make of a module mine,
-    called without arguments.
+    A file with a model of one's own is read into what one of `models` makes, the first that it fits: "mine:make" is the
+    function make of a module mine, called without arguments.
 
     Raises
     ------
     StorageError
-        If a file is missing, damaged or not a network's, or holds another model than `model` makes.
+        If a file is missing, damaged or not a network's, or holds another model than any of `models` makes.
     ValueError
-        If a file holds a model of one's own, and `model` is missing, names no function, or one that makes no model.
+        If a file holds a model of one's own, and `models` has none, or one that is no function, or makes no model.
     """
     found: dict[str, Any] = {}
-    make = function("--model", model) if model is not None else None
+    makes = [function("--model", model) for model in models]
     for text in given:
         stem = Path(text).stem
         name = text if _is_embedded(text) or stem in found or stem in given else stem
-        found[name] = embedded(text) if _is_embedded(text) else _read(text, make)
+        found[name] = embedded(text) if _is_embedded(text) else _read(text, makes)
     return found
 
 
@@ -94,22 +94,40 @@ def in_precision_of(network: Any, x: Any) -> Any:
     return x.astype(weights[0].dtype, copy=False) if weights else x
 
 
+def outputs_of(name: str, network: Any, x: Any) -> Any:
+    """What a network gives for the first of the images x `(N, D)`; ValueError, with its name, where it takes others."""
+    try:
+        return network(in_precision_of(network, x[:1]))
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"{name} does not take images of {x.shape[1]} numbers each: {error}") from error
+
+
 def _is_embedded(text: str) -> bool:
     return text in embedded_names() and not Path(text).exists()
 
 
-def _read(path: str, make: Callable[[], Any] | None) -> Any:
+def _read(path: str, makes: Sequence[Callable[[], Any]]) -> Any:
     if "description" not in load_arrays(path)[1]:
         return load(path)
-    if make is None:
+    if not makes:
         raise ValueError(f"{path} holds a model of one's own: wanted --model MODULE:FUNCTION, which makes such a model")
+    for make in makes:
+        try:
+            return load(path, into=_made(make))
+        except StorageError:
+            if make is makes[-1]:
+                raise
+    return None
+
+
+def _made(make: Callable[[], Any]) -> Any:
     try:
-        made = make()
+        model = make()
     except (Exception, SystemExit) as error:
-        raise ValueError(f"--model: {_name(make)}() cannot make a model: {_said(error)}") from error
-    if made is None:
+        raise ValueError(f"--model: {_name(make)}() cannot make a model: {reason(error)}") from error
+    if model is None:
         raise ValueError(f"--model: {_name(make)}() gives None: wanted a model, does it lack a return?")
-    return load(path, into=made)
+    return model
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -414,7 +414,15 @@ def audit(
     eps: Annotated[
         float, typer.Option(parser=real, metavar="EPS", help="How far each pixel may move, in the max norm.")
     ] = 0.25,
-    model: Model = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="MODULE:FUNCTION",
+            help="The function that makes your model, for a file with its weights, e.g. mine:make for make() in "
+            "mine.py; may be repeated for several models.",
+        ),
+    ] = None,
     radius: Annotated[
         float, typer.Option(parser=real, metavar="R", help="How far an image may move, in the L2 norm.")
     ] = 2.0,
@@ -441,8 +449,8 @@ def audit(
 
         effort = robustness.Effort(eps=eps, radius=radius, restarts=restarts, queries=queries, seed=seed)
         robustness.check(effort)
-        read = read_networks(networks, model)
-        x, y = robustness.read_images(data, images)
+        read = read_networks(networks, models or [])
+        x, y = robustness.read_images(data, images, read)
         check_images(networks, x)
         clips = (False,) if unclipped else (False, True)
         rows = robustness.audit_networks(read, x, y, effort, clips, say=lambda line: typer.echo(line, err=True))

@@ -280,7 +280,11 @@ def npz(path: str | os.PathLike[str]) -> Split:
         raise DataError(f"{path}: wanted {wanted}; found: {str(error)[:200] or type(error).__name__}") from None
     if x.ndim != 2 or not x.size or y.shape != x.shape[:1] or (x.dtype.kind != "f" and x.dtype != "u1"):
         raise DataError(f"{path}: wanted {wanted}; found {x.dtype} {x.shape} and {y.dtype} {y.shape}")
-    numbers = y.dtype.kind in "iuf" and isfinite(x).all() and isfinite(y).all()
+    if y.dtype.kind not in "iuf":
+        raise DataError(f"{path}: wanted {wanted}; found a y of {y.dtype}: number the classes from 0")
+    if x.dtype == "u1" and x.max() == 1:
+        raise DataError(f"{path}: bytes are pixels from 0 to 255, found none above 1: wanted x.astype('float32')")
+    numbers = isfinite(x).all() and isfinite(y).all()
     if not numbers or float(abs(x).max()) > 3e38 or not (y == y.astype(int64)).all():
         raise DataError(f"{path}: wanted {wanted}; found other numbers among them")
     return Split(x.astype(float32) / (255 if x.dtype == "u1" else 1), y.astype(int64))

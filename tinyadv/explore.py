@@ -19,7 +19,7 @@ from numpy import errstate, flatnonzero, float16, float32, isfinite, ndarray, ri
 from . import models
 from .datasets import mnist
 from .layers import named_parameters
-from .storage import save_arrays, temporary_folder, write_atomically
+from .storage import load_arrays, save_arrays, temporary_folder, write_atomically
 
 IMAGES = 200  # test images to choose from, twenty of each class
 LARGEST = 10 << 20  # bytes of the page
@@ -118,15 +118,22 @@ def _file(name: str, network: models.Network) -> bytes:
 
 
 def named(paths: Sequence[Path]) -> list[tuple[str, models.Network]]:
-    """The networks in files, named after them.
+    """The networks in files, or in the package, named after them.
 
     Raises
     ------
     StorageError
         If a file is missing, damaged or holds no network.
+    ValueError
+        If a file holds a model of one's own.
     """
     found: list[tuple[str, models.Network]] = []
     for path in paths:
+        if str(path) in models.embedded_names() and not path.exists():
+            found.append((str(path), models.embedded(str(path))))
+            continue
+        if "description" in load_arrays(path)[1]:
+            raise ValueError(f"{path} holds a model of one's own, and the explorer knows those of the package alone")
         found.append((path.stem if path.stem not in dict(found) else str(path), models.load(path)))
     return found
 

@@ -16,7 +16,7 @@ from numpy import savez_compressed
 from . import metrics
 from .attacks import check_eps, fgsm, pgd
 from .backend import generator
-from .by_name import check_images, in_precision_of, read_networks
+from .by_name import check_images, in_precision_of, outputs_of, read_networks
 from .datasets import Split, mnist, npz, pair
 from .machine import import_matplotlib
 from .storage import write_atomically
@@ -62,9 +62,11 @@ def attack_test_images(
         raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most {largest:g}, got {eps:g}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
-    (network,) = read_networks([str(path)], model).values()
+    (network,) = read_networks([str(path)], [model] if model is not None else []).values()
     (x, y), names = _images(network, path, images, data)
     check_images([str(path)], x)
+    if eps > 1 and x.min() >= 0 and x.max() <= 1:
+        raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most 1, got {eps:g}")
     x_adv = metrics.in_batches(_attack(method, network, eps, clip), x, y)
     said: dict[str, Any] = {"said_clean": metrics.predict(network, x), "said_attacked": metrics.predict(network, x_adv)}
     sure = ""
@@ -100,7 +102,7 @@ def _attack(method: str, network: Any, eps: float, clip: bool) -> Any:
 def _images(network: Any, path: Path, images: int | None, data: Path | None) -> tuple[Split, dict[int, int]]:
     """The images to attack, in the network's precision; and the digits that the labels of two classes stand for."""
     split, names = mnist().test if data is None else npz(data), dict[int, int]()
-    outputs = network(in_precision_of(network, split.x[:1]))
+    outputs = outputs_of(str(path), network, split.x)
     if data is None and outputs.ndim == 1:
         split, names = pair(split, positive=7, negative=3), {-1: 3, 1: 7}
     images = min(10, len(split.x)) if images is None else images

@@ -87,6 +87,7 @@ def test_the_worked_example_is_30_lines_and_stands_in_the_guide():
             "own_claims",
             "fgsm-softmax: the paper's claims have this id already",
         ),
+        (TEXT.replace("half-the-size", '"../up"'), "own_claims", "a claim's id is letters, digits, '.', '_' and '-'"),
         (TEXT, "own_claims.py", "--module own_claims.py: wanted the name of a module, my.claims for my/claims.py"),
         (TEXT, "no_such_module", "--module no_such_module cannot be imported: No module named"),
         (TEXT, "tiny", "--module tiny has no function that measures half-the-size"),
@@ -126,6 +127,67 @@ def test_a_measuring_function_that_gives_no_measurement_is_told_so(tmp_path, mon
     monkeypatch.setattr(Extension, "load", lambda self: ["half-the-size"])
     _, failed = reproduce(job, lambda text: None, Inline(Lab(tmp_path / "networks")))
     assert failed["half-the-size"].startswith("TypeError: what measures half-the-size gives a Measurement, as values.")
+
+
+OTHERS = """
+from tinyadv.paper.draw import draws
+from tinyadv.paper.measure import measures
+from tinyadv.paper.results import Measurement
+
+def networks(profile, seed):
+    return {NETWORKS}
+
+@measures("half-the-size", networks)
+def measured(lab, seed):
+    return Measurement({"error": 0.5}, holds=HOLDS, details={"a": 1})
+
+@draws("DRAWN", "title", "caption")
+def drawn(canvas, details):
+    canvas.nonsense
+"""
+
+
+def other(tmp_path, monkeypatch, **changes):
+    """A job of a module that is not quite right, and what it gives."""
+    text = OTHERS
+    for name, new in ({"NETWORKS": "", "HOLDS": "True", "DRAWN": "half-the-size"} | changes).items():
+        text = text.replace(name, new)
+    (tmp_path / "others.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "others", raising=False)
+    monkeypatch.setitem(PROFILES, "tiny", TINY)
+    job = plan([], "tiny", None, "cpu", tmp_path / "out", extension=Extension(TEXT, "others"))
+    return reproduce(job, lambda text: None, Inline(Lab(tmp_path / "networks")))
+
+
+def test_a_number_is_kept_where_its_figure_cannot_be_drawn(tmp_path, monkeypatch):
+    results, failed = other(tmp_path, monkeypatch)
+    assert results["half-the-size"].measurements[0].values == {"error": 0.5}
+    assert failed["half-the-size"].startswith("AttributeError")
+
+
+def test_a_type_that_no_file_holds_is_the_claims_mistake(tmp_path, monkeypatch):
+    results, failed = other(tmp_path, monkeypatch, HOLDS="1")
+    assert "half-the-size" not in results
+    assert failed["half-the-size"].startswith("ResultsError")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"NETWORKS": "1 / 0"}, "the networks of half-the-size cannot be named: ZeroDivisionError: division by zero ("),
+        ({"DRAWN": "half-the-sise"}, "--module others draws half-the-sise, which it does not measure"),
+    ],
+)
+def test_networks_and_figures_are_checked_before_any_work(tmp_path, monkeypatch, changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        other(tmp_path, monkeypatch, **changes)
+
+
+def test_a_claim_of_ones_own_may_change_and_the_papers_may_not():
+    (claim,) = registry.add(TEXT).values()
+    (changed,) = registry.add(TEXT.replace("More than half", "More than a third")).values()
+    assert registry.claims()["half-the-size"] == changed != claim
 
 
 @pytest.fixture

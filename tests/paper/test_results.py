@@ -245,6 +245,24 @@ def test_check_names_what_does_not_fit_the_registry():
             check(result(Measurement({"error": 0.9, "confidence_on_mistakes": 0.8}, variations={key: values})))
 
 
+@pytest.mark.parametrize(
+    ("values", "intervals", "message"),
+    [
+        ({"error": 50.0}, {}, "error is a share from 0 to 1, got 50"),
+        ({"error": -0.1}, {}, "error is a share from 0 to 1, got -0.1"),
+        ({"error": math.inf}, {}, "error is a share from 0 to 1, got inf"),
+        ({"weights_l1": math.inf}, {}, "weights_l1 is a finite number, or NaN, got inf"),
+        ({"error": 0.5}, {"error": (0.7, 0.2)}, r"error is 0.5, outside of its interval, 0.7 to 0.2"),
+        ({"error": 0.5}, {"error": (0.6, 0.8)}, r"error is 0.5, outside of its interval, 0.6 to 0.8"),
+    ],
+)
+def test_numbers_that_no_measurement_gives_are_named(values, intervals, message):
+    m = Measurement({"error": 0.9, "confidence_on_mistakes": math.nan, "weights_l1": 300.0} | values, intervals)
+    with pytest.raises(ValueError, match=f"fgsm-softmax, seed 0: {message}"):
+        check(result(m))
+    check(result(Measurement(m.values | {"error": 1.0, "weights_l1": 3.0}, {"error": (1.0 - 1e-3, 1.0 - 1e-15)})))
+
+
 def test_variations_are_means_over_the_seeds_that_have_them():
     first = {"float64": {"error": 0.5, "certain_share": NAN}, "longer": {"error": 0.25, "epochs": 20.0}}
     second = {"float64": {"error": 0.75, "certain_share": 1.0}, "longer-float64": {"error": 0.5}}

@@ -1,9 +1,11 @@
 """`tinyadv audit`: attacks are counted on the same images, the worst of them is the headline, the forms agree."""
 
 import csv
+import importlib
 import json
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -236,6 +238,69 @@ def test_files_of_one_name_are_told_apart_and_missing_ones_named(files):
     assert found["softmax"].layers[0].W.shape == (10, 784)
     with pytest.raises(StorageError, match="does not exist"):
         read_networks(["no-such-network"])
+
+
+def test_two_models_of_ones_own_are_told_by_what_they_fit(tmp_path, monkeypatch):
+    (tmp_path / "two_models.py").write_text(TWO, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    made = importlib.import_module("two_models")
+    models.save(made.small(), tmp_path / "small.st")
+    models.save(made.large(), tmp_path / "large.st")
+    both = ["two_models:small", "two_models:large"]
+    found = read_networks([str(tmp_path / "large.st"), str(tmp_path / "small.st")], both)
+    assert [type(network).__name__ for network in found.values()] == ["Large", "Small"]
+    with pytest.raises(StorageError, match="another model"):
+        read_networks([str(tmp_path / "large.st")], ["two_models:small"])
+    with pytest.raises(ValueError, match="wanted --model"):
+        read_networks([str(tmp_path / "large.st")])
+
+
+TWO = """
+from tinyadv import losses, ops
+from tinyadv.backend import generator
+from tinyadv.layers import Linear
+
+class Small:
+    units = 3
+    def __init__(self): self.layer = Linear(16, self.units, generator(0))
+    def __call__(self, x): return self.layer(x)
+    loss, probabilities = staticmethod(losses.softmax_cross_entropy), staticmethod(ops.softmax)
+
+class Large(Small):
+    units = 4
+
+small, large = Small, Large
+"""
+
+
+def test_what_would_be_audited_in_other_units_is_refused(data):
+    x, y = data
+    with pytest.raises(TypeError, match=r"got x of uint8: use x\.astype\("):
+        audit_networks({"a": network()}, (255 * x).astype("u1"), y, SMALL, clips=(False,))
+    with pytest.raises(ValueError, match="which run from 0 to 1: at most 1, got 64"):
+        audit_networks({"a": network()}, x, y, replace(SMALL, eps=64.0))
+    with pytest.raises(ValueError, match="a does not take images of 15 numbers each"):
+        audit_networks({"a": network()}, x[:, 1:], y, SMALL)
+
+
+def test_a_loss_of_ones_own_is_not_rounded(data):
+    class Tripled(models.Network):
+        def loss(self, outputs, y):
+            return 3.0 * super().loss(outputs, y)
+
+    plain = network()
+    own = Tripled("mine", {}, plain.layers, "softmax")
+    found = {row.attack for row in audit_networks({"own": own}, *data, SMALL)}
+    assert "fgsm-rounded" not in found
+    assert "fgsm-rounded" in {row.attack for row in audit_networks({"plain": plain}, *data, SMALL)}
+
+
+def test_networks_of_two_classes_are_audited_on_sevens_and_threes():
+    two = models.logistic_regression(rng=generator(0))
+    x, y = read_images(None, 30, {"two": two})
+    assert set(y) == {-1, 1}
+    assert len(x) == 30
+    assert set(read_images(None, 30, {"two": two, "ten": models.softmax_regression(rng=generator(0))})[1]) > {1, 2}
 
 
 def test_without_data_it_is_mnist_s_test_images():

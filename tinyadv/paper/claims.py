@@ -268,6 +268,8 @@ def _tables(text: str, file: str) -> dict[str, Any]:
 
 
 def _claim(name: str, table: Any) -> Claim:
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(f"a claim's id is letters, digits, '.', '_' and '-', as half-the-size; got {name!r}")
     _check_keys(name, table, _CLAIM_KEYS, _OPTIONAL_KEYS)
     others = {"quantities", "variations", "units", "note"}
     text = {key: _text(f"{name}: {key}", table[key]) for key in table.keys() - others}

@@ -237,6 +237,20 @@ def check(result: Result) -> None:
         if missing:
             raise ValueError(f"{claim.id}, seed {seed}: the measurement lacks {', '.join(missing)}")
         check_names(claim.id, m)
+        _check_numbers(claim, m, seed)
+
+
+def _check_numbers(claim: Claim, m: Measurement, seed: int) -> None:
+    """ValueError for what no measurement can have given: a share of 5000 %, an interval without its number."""
+    for name, value in m.values.items():
+        low, high = m.intervals.get(name, (value, value))
+        share = claim.quantity(name).format == "percent"
+        if math.isinf(value) or (share and not (math.isnan(value) or 0 <= value <= 1)):
+            wanted = "a share from 0 to 1" if share else "a finite number, or NaN"
+            raise ValueError(f"{claim.id}, seed {seed}: {name} is {wanted}, got {value:g}")
+        if not (math.isnan(value) or low - _ROUNDING <= value <= high + _ROUNDING):
+            found = f"{name} is {value:g}, outside of its interval, {low:g} to {high:g}"
+            raise ValueError(f"{claim.id}, seed {seed}: {found}")
 
 
 def check_names(claim: str, m: Measurement) -> None:

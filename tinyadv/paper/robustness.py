@@ -21,9 +21,9 @@ from typing import Any
 
 from .. import metrics
 from ..attacks import apgd, check_eps, fgsm, pgd, pgd_l2, square
-from ..backend import Array, generator, noise
-from ..by_name import in_precision_of
-from ..datasets import mnist, npz
+from ..backend import Array, conversion, generator, noise
+from ..by_name import in_precision_of, outputs_of
+from ..datasets import mnist, npz, pair
 from ..ops import sign
 from .rounding import Rounded, can_be_rounded
 from .show.text import latex
@@ -146,11 +146,20 @@ def audit_networks(
 
     Raises
     ------
+    TypeError
+        If the images are not floating point numbers.
     ValueError
-        If the images do not fit a network, or are to be clipped and not within [0, 1].
+        If the images do not fit a network, or are to be clipped and not within [0, 1]; or if eps is above 1 where
+        pixels are from 0 to 1.
     """
     effort = effort or Effort()
     check(effort)
+    if x.dtype.kind != "f":
+        raise TypeError(f"networks take floating point numbers, got x of {x.dtype}: use x{conversion(x)}")
+    for name, network in networks.items():
+        outputs_of(name, network, x)
+    if effort.eps > 1 and x.min() >= 0 and x.max() <= 1:
+        raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most 1, got {effort.eps:g}")
     if any(clips) and not (x.min() >= 0 and x.max() <= 1):
         raise ValueError(
             f"pixels are from 0 to 1, got some from {x.min()} to {x.max()}; images of another range are audited "
@@ -250,8 +259,10 @@ def _channels(D: int) -> int | None:
 # What the command reads and writes; networks are read by `by_name.read_networks`
 
 
-def read_images(path: Path | None, images: int) -> tuple[Array, Array]:
+def read_images(path: Path | None, images: int, networks: Mapping[str, Any] | None = None) -> tuple[Array, Array]:
     """The first `images` of MNIST's test images, or of an .npz of one's own: see `datasets.npz`.
+
+    Of MNIST, networks that all tell two classes apart are shown sevens (1) and threes (-1) alone.
 
     Raises
     ------
@@ -262,8 +273,11 @@ def read_images(path: Path | None, images: int) -> tuple[Array, Array]:
     """
     if images < 1:
         raise ValueError(f"an audit wants at least one image, got {images}")
-    x, y = mnist().test if path is None else npz(path)
-    return x[:images], y[:images]
+    split = mnist().test if path is None else npz(path)
+    each = (networks or {}).items()
+    if path is None and each and all(outputs_of(name, network, split.x).ndim == 1 for name, network in each):
+        split = pair(split, positive=7, negative=3)
+    return split.x[:images], split.y[:images]
 
 
 def as_text(rows: list[Row], effort: Effort) -> str:

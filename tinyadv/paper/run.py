@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backend import check_device
+from ..by_name import reason
 from ..machine import cores, processor
 from ..storage import locked, remove_leftovers, write_atomically
 from .claims import claims, select
@@ -144,7 +145,17 @@ def plan(
     workers = workers or (1 if device == "cuda" else cores())
     scaled = replace(PROFILES[profile], units=units or PROFILES[profile].units)
     numbers = tuple(range(first_seed, first_seed + (seeds or scaled.seeds)))
+    for name in own:
+        _check_networks(name, scaled, numbers[0])
     return Job(chosen, scaled, numbers, device, out, workers, scheduler, extension)
+
+
+def _check_networks(claim: str, profile: Profile, seed: int) -> None:
+    """ValueError where a claim of one's own does not say which networks it needs: its function is not our code."""
+    try:
+        MEASURES[claim].named(profile, seed)
+    except Exception as error:
+        raise ValueError(f"the networks of {claim} cannot be named: {reason(error)}") from error
 
 
 def _check_folder(out: Path) -> None:
@@ -273,8 +284,8 @@ class _Book:
             | {TRAINED_BY: training(), MEASURED_BY: MEASURES[claim].program},
             core_seconds=round(sum(known), 2) if len(known) == len(parts) else None,
         )
-        draw_figure(result, self.job.out / "figures")
         self._save({claim: result})
+        draw_figure(result, self.job.out / "figures")
         self.done += 1
         self.say(f"{claim}: measured in {result.seconds:.1f} s ({self.done} of {len(self.job.ids)})")
 

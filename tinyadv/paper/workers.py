@@ -42,7 +42,7 @@ from .lab import Lab, Recipe
 from .measure import MEASURES
 from .profiles import Profile
 from .results import Result, check
-from .results_file import to_json
+from .results_file import from_json, to_json
 from .sections import collected
 
 TRIES = 3  # attempts before giving up on a task whose process dies
@@ -76,8 +76,11 @@ class Extension:
         found = collected("measures", module)
         if missing := sorted(set(ids) - found.keys()):
             raise ValueError(f"--module {self.module} has no function that measures {', '.join(missing)}")
+        drawn = collected("draws", module)
+        if unknown := sorted(drawn.keys() - found.keys()):
+            raise ValueError(f"--module {self.module} draws {', '.join(unknown)}, which it does not measure")
         MEASURES.update({name: found[name] for name in ids})
-        drawings().update({name: drawing for name, drawing in collected("draws", module).items() if name in ids})
+        drawings().update({name: drawing for name, drawing in drawn.items() if name in ids})
         return ids
 
 
@@ -138,7 +141,9 @@ class MeasureTask:
         result = Result(self.claim, self.profile.name, lab.device, [self.seed], [measurement], versions=setup())
         check(result)
         result.seconds, result.core_seconds = watch.read()
-        return json.dumps(to_json(result))
+        text = json.dumps(to_json(result))
+        from_json(json.loads(text))  # a type that no file can hold is this claim's mistake, not the run's
+        return text
 
 
 Task = TrainTask | MeasureTask

@@ -90,7 +90,7 @@ def softmax_cross_entropy(z, y):
     t = y[:, None] == np.arange(z.shape[1])
     return -log_p[t].mean(), (np.exp(log_p) - t) / len(z)
 """,
-            "changed z itself",
+            "changed an array",
         ),
         (
             "the mean over all entries",
@@ -305,6 +305,17 @@ def maxout_backward(g, a):
 """,
             "the axes of the result",
         ),
+        (
+            "overwrites a",
+            """
+def maxout_backward(g, a):
+    first = a.argmax(axis=1)
+    a[...] = 0
+    np.put_along_axis(a, first[:, None], g[:, None], axis=1)
+    return a
+""",
+            "changed an array",
+        ),
     ],
     "dropout_mask": [
         (
@@ -467,7 +478,7 @@ def max_norm(W, limit):
     W *= limit / np.maximum(norms, limit)
     return W
 """,
-            "changed W itself",
+            "changed an array",
         ),
         (
             "axis 1, which is the last only without pieces",

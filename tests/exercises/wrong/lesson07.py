@@ -242,7 +242,7 @@ def l1_gradients(w, b, x, y, lam):
     w -= 0.1 * dw
     return dw, db
 """,
-            "changed w itself",
+            "changed an array",
         ),
         (
             "the slope of sigma",
@@ -344,6 +344,15 @@ def added_penalty(w, b, x, y, eps):
     return zeta(eps * np.abs(w).sum() - m) - zeta(-m)
 """,
             "lost to rounding",
+        ),
+        (
+            "overwrites the labels",
+            """
+def added_penalty(w, b, x, y, eps):
+    y *= x @ w + b
+    return np.logaddexp(0, eps * np.abs(w).sum() - y) - np.logaddexp(0, -y)
+""",
+            "changed an array",
         ),
     ],
 }

@@ -88,7 +88,11 @@ def test_from_tensors_it_makes_tensors_that_remember(lesson):
     for given, like in zip(arrays, (a, b), strict=True):
         assert np.shape(given) == like.shape, f"for a matrix {like.shape} the gradient's shape is {np.shape(given)}"
     G, A, B = (lesson.Tensor(v) for v in (g, a, b))
-    for name, given, array, used in zip("ab", parts(lesson, G, A, B), arrays, ((G, B), (A, G)), strict=True):
+    try:
+        answer = parts(lesson, G, A, B)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"it fails with Tensors: use @ and .T, and not NumPy's functions ({error})") from error
+    for name, given, array, used in zip("ab", answer, arrays, ((G, B), (A, G)), strict=True):
         assert isinstance(given, lesson.Tensor), (
             f"dL/d{name}: from Tensors an array was made: its history is lost, and with it every second derivative; "
             "use @ and .T, and not NumPy's functions or .data"

@@ -239,6 +239,8 @@ def test_it_is_float32_and_from_this_generator(lesson):
     one, two = (called(lesson.dropout_mask, rng, (20, 5), 0.5, True) for _ in range(2))
     moved = not np.array_equal(one, two)
     assert moved, "two calls with one generator give the same mask: the generator is made anew in your function"
+    counts = {int((called(lesson.dropout_mask, rng, (20, 5), 0.5, False) != 0).sum()) for _ in range(10)}
+    assert len(counts) > 1, "each mask keeps the same number of entries: each entry is kept or dropped by itself"
 
 
 # ---------------------------------------------------------------------------------------------------------

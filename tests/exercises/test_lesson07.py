@@ -87,6 +87,8 @@ def test_the_gradient_for_the_weights(lesson):
         ("dJ/dw: eps sign(w) has the wrong sign: eps ||w||_1 is added to -m", gradient(s, -sign)),
         ("dJ/dw: a label y stands before eps ||w||_1, as in print: for y = -1 that is the best case, not the worst",
          gradient(sigma(y * EPS * l1 - m), y[:, None] * sign)),
+        ("dJ/dw: the penalty's part is N times too large: s eps sign(w) stands inside of the mean",
+         right + (N - 1) * EPS * s.mean() * sign),
         ("dJ/dw: eps is missing before sign(w)", gradient(s, eps=1.0)),
         ("dJ/dw: eps is missing altogether: the attack has size 1", gradient(sigma(l1 - m), eps=1.0)),
         ("dJ/dw: the slope of |w_i| is sign(w_i), not w_i: that is L2 decay", gradient(s, w)),

@@ -130,7 +130,7 @@ def test_tiny_p_and_float32(lesson):
         assert np.isfinite(given).all(), f"{J}: not a number, where a p was rounded to 0: 0/0, or 1/0"
         assert not leaks(given), f"{J}: {LEAK}"
         if J == "rbf":  # another class's p = e^-0.000001: in float32 1 - p has lost all but a digit or two
-            assert np.isclose(given[1, 1], 1e6, rtol=1e-3), (
+            assert np.isclose(np.asarray(given)[1, 1], 1e6, rtol=1e-3), (
                 "rbf: 1 - p by subtraction loses its digits where p is near 1, or is 0: it is -np.expm1(a), exact there"
             )
 
@@ -261,7 +261,7 @@ def test_the_nearest_point_of_the_box(lesson):
 def test_no_corner_or_point_of_the_box_is_surer(lesson):
     eps, rng = 0.2, np.random.default_rng(8)
     x, mu, beta, _, _ = box(n=4)
-    most = called(lesson.surest, x, mu, beta, eps)
+    most = np.asarray(called(lesson.surest, x, mu, beta, eps))
     assert np.shape(most) == (4, 3), f"the shape (4, 3) is wanted, N and K; yours is {np.shape(most)}"
     for _ in range(200):
         eta = rng.uniform(-eps, eps, x.shape)

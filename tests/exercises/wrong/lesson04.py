@@ -136,6 +136,14 @@ def matmul_backward(g, y, a, b):
 """,
             "two parts are wanted",
         ),
+        (
+            "np.dot",
+            """
+def matmul_backward(g, y, a, b):
+    return np.dot(g, b.T), np.dot(a.T, g)
+""",
+            "fails with Tensors",
+        ),
     ],
     "grad": [
         (

@@ -416,6 +416,16 @@ def dropout_mask(rng, shape, keep, rescale):
 """,
             "your mask is int64",
         ),
+        (
+            "a fixed number",
+            """
+def dropout_mask(rng, shape, keep, rescale):
+    mask = np.zeros(int(np.prod(shape)), "float32")
+    mask[: round(keep * mask.size)] = 1 / keep if rescale else 1
+    return rng.permutation(mask).reshape(shape)
+""",
+            "the same number of entries",
+        ),
     ],
     "max_norm": [
         (

@@ -141,6 +141,15 @@ def adversarial_gradients(w, b, x, y, eps):
 """,
             "the slope of sigma stands where sigma itself should",
         ),
+        (
+            "no mean of the penalty's part",
+            """
+def adversarial_gradients(w, b, x, y, eps):
+    s = ops.sigmoid(eps * np.abs(w).sum() - y * (x @ w + b))
+    return eps * s.sum() * np.sign(w) - x.T @ (s * y) / len(x), -(s * y).mean()
+""",
+            "the penalty's part is N times too large",
+        ),
     ],
     "l1_gradients": [
         (

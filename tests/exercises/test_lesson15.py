@@ -149,7 +149,9 @@ def _own_size(a, L1, L2):
 @pytest.mark.exercise("spectrum", points=1)
 def test_a_convolution_is_a_product_of_spectra(lesson):
     x, w = example()
-    judge(lesson.by_spectra(x, w), right(x, w))
+    with without_fft():
+        given = lesson.by_spectra(x, w)
+    judge(given, right(x, w))
 
 
 def pooled(x, size, stride):

@@ -245,7 +245,7 @@ def gap(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
-def check(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, list[float], list[float]]:
+def compare_with_quotients(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, list[float], list[float]]:
     """Print how far gradients and quotients differ at random weights; return the steps h and both quotients' errors."""
     w, b = np.random.default_rng(1).standard_normal(784) / 28, np.array(0.1)
     dw, db = gradients(w, b, x, y)
@@ -276,7 +276,7 @@ def check(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, list[float], list[f
 if __name__ == "__main__":
     train = pair(mnist().full_train, positive=7, negative=3)
     test = pair(mnist().test, positive=7, negative=3)
-    steps, central, one_sided = check(train.x[:20].astype("float64"), train.y[:20].astype("float64"))
+    steps, central, one_sided = compare_with_quotients(train.x[:20].astype("float64"), train.y[:20].astype("float64"))
     print(f"The best step of a central quotient is {steps[np.argmin(central)]:.0e}.")
 
 # %% tags=["hide-input"]

@@ -295,7 +295,7 @@ def masks_for(layers, n, rng):
 
 
 # %%
-def check(layers, x, y, rng):
+def compare_with_engine(layers, x, y, rng):
     """Compare gradients and max-norm with the package's."""
     masks = masks_for(layers, len(x), rng)
     _, gradients, dx = backward(layers, masks, x, y)
@@ -325,7 +325,7 @@ if __name__ == "__main__":
         layers.append((W, np.zeros(shape[0] * shape[1], "float32")))
     x, y = mnist().test
     eighths = [(np.round(40 * W) / 8, b) for W, b in layers]
-    check(eighths, (x[:100] > 0.5).astype("float32"), y[:100], rng)
+    compare_with_engine(eighths, (x[:100] > 0.5).astype("float32"), y[:100], rng)
 
 # %% [markdown]
 # float32 keeps about seven digits, so a difference below $10^{-6}$ is rounding. A tie that is shared, or given to the

@@ -176,7 +176,7 @@ def l1_gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, lam: flo
 
 
 # %%
-def check(w, x, y):
+def compare_with_engine(w, x, y):
     """At these weights our gradients are the engine's, and those of training on explicit FGSM examples."""
     W, B = Tensor(w), Tensor(0.1)
     x_adv = x - EPS * y[:, None] * np.sign(w)
@@ -197,7 +197,7 @@ if __name__ == "__main__":
     double = Split(train.x.astype("float64"), train.y.astype("float64"))
     rng = np.random.default_rng(0)
     w = rng.standard_normal(784) * (rng.random(784) < 0.7) / 28
-    check(w, double.x[:200], double.y[:200])
+    compare_with_engine(w, double.x[:200], double.y[:200])
     print("The gradients are the engine's, and those of training on FGSM examples.")
 
 # %% [markdown]

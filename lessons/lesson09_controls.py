@@ -264,7 +264,7 @@ def through_objective(model, x, y, rng, eps: float, alpha: float) -> tuple[float
 
 
 # %%
-def check(ours, package, x: np.ndarray, y: np.ndarray) -> None:
+def compare_with_package(ours, package, x: np.ndarray, y: np.ndarray) -> None:
     """Two objectives have the same gradients in float64, on a small network without dropout."""
     model = models.maxout_network(8, 2, keep=(1.0, 1.0), scale=0.1, rng=generator(0)).to(dtype="float64")
     pair = [f(model, x.astype("float64"), y, None, eps=EPS, alpha=0.3)[1] for f in (ours, package)]
@@ -274,7 +274,7 @@ def check(ours, package, x: np.ndarray, y: np.ndarray) -> None:
 # %%
 if __name__ == "__main__":
     package = partial(losses.through_attack_objective, attack="scaled-gradient")
-    check(through_objective, package, x[:50], y[:50])
+    compare_with_package(through_objective, package, x[:50], y[:50])
     objectives = {"fgsm": control(), "scaled": control("through-attack", attack="scaled-gradient")}
     for name, recipe in objectives.items():
         found[name] = trained(recipe)
@@ -384,7 +384,7 @@ def hidden_objective(model, x, y, rng, layer: int, eps: float, alpha: float) -> 
 
 # %%
 if __name__ == "__main__":
-    check(partial(hidden_objective, layer=FIRST_HIDDEN), losses.hidden_objective, x[:50], y[:50])
+    compare_with_package(partial(hidden_objective, layer=FIRST_HIDDEN), losses.hidden_objective, x[:50], y[:50])
     for name, layer in (("first", 0), ("last", -1)):
         found[name] = trained(control("hidden-layer", kind="additive", layers=[layer]))
         m[name] = measured(found[name], x, y)

@@ -222,7 +222,7 @@ def rbf_backward(g: np.ndarray, x: np.ndarray, mu: np.ndarray, beta: np.ndarray)
 
 
 # %%
-def check(model, x: np.ndarray, y: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> float:
+def gap_to_engine(model, x: np.ndarray, y: np.ndarray, mu: np.ndarray, beta: np.ndarray) -> float:
     """How far, relative to the largest entry, our gradients are from the engine's; in float64."""
     T = [Tensor(v) for v in (x, mu, beta)]
     engine = grad(model.loss(ops.rbf(*T), y), T)
@@ -242,7 +242,8 @@ if __name__ == "__main__":
     for name, model in models.items():
         some, mu, s = (a.astype("float64") for a in (x[:20], *(p.data for p in parameters(model))))
         full = np.exp(s)[:, None] * np.eye(784) + 1e-4 * rng.standard_normal((10, 784, 784))
-        print(f"J {name!r}: gradients by hand and by the engine differ by {check(model, some, y[:20], mu, full):.0e}")
+        off = gap_to_engine(model, some, y[:20], mu, full)
+        print(f"J {name!r}: gradients by hand and by the engine differ by {off:.0e}")
 
 # %% [markdown]
 # ## Attacked

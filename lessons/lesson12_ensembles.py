@@ -267,7 +267,7 @@ def input_gradient(members: list[models.Network], x: np.ndarray, y: np.ndarray, 
     return total
 
 
-def check(members: list[models.Network], x: np.ndarray, y: np.ndarray) -> None:
+def compare_with_package(members: list[models.Network], x: np.ndarray, y: np.ndarray) -> None:
     """Our gradients are those of the package's costs."""
     for name, rule in (("probability", by_probability), ("logit", by_logit), ("losses", by_losses)):
         ours = input_gradient(members, x, y, rule)
@@ -277,7 +277,7 @@ def check(members: list[models.Network], x: np.ndarray, y: np.ndarray) -> None:
 
 # %%
 if __name__ == "__main__":
-    check(members, x[:100], y[:100])
+    compare_with_package(members, x[:100], y[:100])
     print("Our gradients are those of the package's costs.")
 
 

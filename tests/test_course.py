@@ -348,6 +348,29 @@ def test_judging_names_the_mistake_or_the_worst_entry():
         judging.judge(None, right)
     with pytest.raises(AssertionError, match="return a, b"):
         judging.several(right[0, 0], "a, b")
+    with pytest.raises(AssertionError, match="say `return`"):
+        judging.judge((row for row in right), right)
+
+
+def test_what_is_called_may_not_change_its_arrays():
+    def doubled(x, scale=1.0, by_name=None):
+        return 2 * scale * x
+
+    def in_place(x, scale=1.0, by_name=None):
+        scale *= 2
+        for values in (by_name or {}).values():
+            values += 1
+        return scale * x
+
+    x, scale = np.array([1.0, np.nan]), np.ones(2)
+    np.testing.assert_array_equal(judging.called(doubled, x, scale=scale), [2.0, np.nan])
+    np.testing.assert_array_equal(judging.called(in_place, x), [2.0, np.nan])
+    with pytest.raises(AssertionError, match="changed an array"):
+        judging.called(in_place, x, scale=scale)
+    with pytest.raises(AssertionError, match="changed an array"):
+        judging.called(in_place, x, 1.0, {"a": np.zeros(2)})
+    with pytest.raises(AssertionError, match="returns nothing"):
+        judging.called(lambda: None)
 
 
 # ---------------------------------------------------------------------------------------------------------

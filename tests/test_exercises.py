@@ -1,7 +1,8 @@
-"""The tests of the tests: stubs fail by NotImplementedError, the lessons pass, every wrong answer is caught and named.
+"""The tests of the tests: stubs fail by NotImplementedError, right answers pass, wrong ones are caught and named.
 
 For each lesson its tests run once more, inside of one test, on the stub, on the lesson, and on the lesson with each
-wrong answer in place of the right one. `python tests/test_exercises.py` prints the whole table.
+wrong answer, and each right answer of another form, in place of its own. `python tests/test_exercises.py` prints the
+whole table of wrong answers.
 """
 
 from __future__ import annotations
@@ -29,12 +30,24 @@ SOURCES = {number: path.read_text(encoding="utf-8") for number, path in lessons(
 WRONG: dict[int, dict[str, list[tuple[str, str, str]]]] = {
     number: runpy.run_path(str(FOLDER / "wrong" / f"lesson{number:02}.py"))["WRONG"] for number in GRADED
 }
+RIGHT: dict[int, dict[str, list[tuple[str, str]]]] = {
+    number: runpy.run_path(str(path))["RIGHT"] if path.exists() else {}
+    for number in GRADED
+    for path in [FOLDER / "right" / f"lesson{number:02}.py"]
+}
+ALTERNATIVES = [
+    pytest.param(number, name, i, id=f"{number}-{name}-{form.replace(' ', '_')}")
+    for number, right in RIGHT.items()
+    for name, answers in right.items()
+    for i, (form, _) in enumerate(answers)
+]
 ANSWERS = [
     pytest.param(number, name, i, id=f"{number}-{name}-{mistake.replace(' ', '_')}")
     for number, wrong in WRONG.items()
     for name, answers in wrong.items()
     for i, (mistake, _, _) in enumerate(answers)
 ]
+NO_ARRAYS = {"dropout_mask", "noise", "stop", "grad"}  # exercises whose arguments are none
 graded = pytest.mark.parametrize("number", GRADED)
 
 
@@ -63,6 +76,27 @@ class Trials:
         return report
 
 
+# What any right answer can be made to do: the function that takes its place calls it as NAME_before.
+HABITS = {
+    "yield": """
+    yield {name}_before(*args, **options)
+""",
+    "overwrite": """
+    copies = [given.copy() if isinstance(given, np.ndarray | dict) else given for given in args]
+    result = {name}_before(*copies, **options)
+    for given in args:
+        for array in given.values() if isinstance(given, dict) else [given]:
+            if isinstance(array, np.ndarray):
+                np.add(array, 1, out=array, casting="unsafe")
+    return result
+""",
+    "list": """
+    result = {name}_before(*args, **options)
+    swapped = {tuple: list, list: tuple}.get(type(result), lambda same: same)
+    return swapped(result)
+""",
+}
+
 parsed = cache(ast.parse)
 
 
@@ -76,12 +110,22 @@ def answered(source: str, name: str, answer: str) -> str:
 
 @cache
 def trials(number: int) -> dict[str, dict[str, dict[str, str]]]:
-    """What the tests of a lesson say of the folders "stub", "solution" and "EXERCISE-I": by exercise and test."""
+    """What the tests of a lesson say of its folders, by folder, exercise and test.
+
+    The folders are "stub", "solution", "EXERCISE-I" with a wrong answer, "EXERCISE-right-I" with a right one of another
+    form, and "EXERCISE-HABIT".
+    """
     source, file, plugin = SOURCES[number], lessons()[number].name, Trials()
     sources = {("stub", None): stub(source), ("solution", None): source}
     for name, answers in WRONG[number].items():
         for i, (_, answer, _) in enumerate(answers):
             sources[f"{name}-{i}", name] = answered(source, name, answer)
+        for i, (_, answer) in enumerate(RIGHT[number].get(name, [])):
+            sources[f"{name}-right-{i}", name] = answered(source, name, answer)
+        for habit, body in HABITS.items():
+            body = body.replace("{name}", name)
+            again = f"\n\n{name}_before = {name}\n\n\ndef {name}(*args, **options):{body}"
+            sources[f"{name}-{habit}", name] = source + again
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
         root = Path(temporary)
         for (folder, name), text in sources.items():
@@ -135,6 +179,41 @@ def test_a_wrong_answer_is_caught_and_its_mistake_is_named(number, name, i):
     lines = [line for line in said.values() if line]
     assert lines, "no test fails"
     assert words in lines[0], lines
+
+
+@pytest.mark.parametrize(("number", "name", "i"), ALTERNATIVES)
+def test_a_right_answer_of_another_form_gets_all_points(number, name, i):
+    said = trials(number)[f"{name}-right-{i}"][name]
+    assert len(said) == len(trials(number)["solution"][name])
+    assert not [line for line in said.values() if line]
+
+
+@graded
+def test_right_answers_are_to_exercises_of_the_lesson(number):
+    assert set(RIGHT[number]) <= set(WRONG[number])
+
+
+def of_habit(number, habit):
+    """The first line of feedback on each exercise of a lesson whose answer has a habit; "" where all tests pass."""
+    said = {name: trials(number)[f"{name}-{habit}"][name] for name in WRONG[number]}
+    return {name: next((line for line in tests.values() if line), "") for name, tests in said.items()}
+
+
+@graded
+def test_a_generator_is_named(number):
+    assert {name: line for name, line in of_habit(number, "yield").items() if "say `return`" not in line} == {}
+
+
+@graded
+def test_who_overwrites_what_was_given_is_told_so(number):
+    said = of_habit(number, "overwrite")
+    unnoticed = {name: line for name, line in said.items() if "changed" not in line}
+    assert unnoticed == dict.fromkeys(NO_ARRAYS & set(said), "")
+
+
+@graded
+def test_a_list_does_for_a_tuple_and_a_tuple_for_a_list(number):
+    assert not any(of_habit(number, "list").values())
 
 
 def main() -> None:

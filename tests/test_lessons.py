@@ -331,12 +331,12 @@ def test_lesson_2_by_hand_and_by_the_engine():
 def test_lesson_2_would_notice_a_wrong_gradient(monkeypatch, capsys):
     lesson, rng = imported("lesson02"), np.random.default_rng(7)
     x, y = rng.random((3, 784)), np.array([1.0, -1.0, 1.0])
-    hs, central, one_sided = lesson.check(x, y)
+    hs, central, one_sided = lesson.compare_with_quotients(x, y)
     assert min(central) < 1e-9 < 1e-8 < min(one_sided)
     assert hs[np.argmin(central)] == pytest.approx(1e-5, rel=10)
     honest = lesson.input_gradient
     monkeypatch.setattr(lesson, "input_gradient", lambda *args: 1.01 * honest(*args))
-    lesson.check(x, y)
+    lesson.compare_with_quotients(x, y)
     first, second = (line.split()[-1] for line in capsys.readouterr().out.splitlines())
     assert float(first[:-1]) < 1e-8
     assert float(second[:-1]) > 1e-3
@@ -477,7 +477,7 @@ def test_lesson_5_would_notice_what_the_engine_and_optim_do_otherwise(broken, mo
     lesson, rng = imported("lesson05"), np.random.default_rng(12)
     layers, _, x, y = small_network(rng, (3, 3, 1))
     layers, x = [(W.astype("float32") * 2, b.astype("float32")) for W, b in layers], x.astype("float32")
-    lesson.check(layers, x, y, rng)
+    lesson.compare_with_engine(layers, x, y, rng)
     wrong = {
         "maxout_backward": lambda g, a: g[:, None] * (a == a.max(axis=1, keepdims=True)),
         "max_norm": lambda W, limit: W * 1.0,
@@ -485,9 +485,9 @@ def test_lesson_5_would_notice_what_the_engine_and_optim_do_otherwise(broken, mo
     monkeypatch.setattr(lesson, broken, wrong[broken])
     if broken == "max_norm":
         with pytest.raises(AssertionError, match="max-norm"):
-            lesson.check(layers, x, y, rng)
+            lesson.compare_with_engine(layers, x, y, rng)
         return
-    lesson.check(layers, x, y, rng)
+    lesson.compare_with_engine(layers, x, y, rng)
     first, second = (float(line.split()[-1][:-1]) for line in capsys.readouterr().out.splitlines())
     assert first < 1e-5 < 1e-2 < second
 
@@ -533,10 +533,10 @@ def test_lesson_10_would_notice_a_wrong_gradient(J, monkeypatch):
     x, mu, y = rng.random((4, 6)), rng.random((3, 6)), np.array([0, 2, 1, 1])
     beta = np.eye(6) + 0.1 * rng.random((3, 6, 6))
     model = models.rbf_network(inputs=6, classes=3, top=J, rng=generator(0))
-    assert lesson.check(model, x, y, mu, beta) < 1e-12
+    assert lesson.gap_to_engine(model, x, y, mu, beta) < 1e-12
     honest = lesson.signal
     monkeypatch.setattr(lesson, "signal", lambda *args: 1.01 * honest(*args))
-    assert lesson.check(model, x, y, mu, beta) > 1e-3
+    assert lesson.gap_to_engine(model, x, y, mu, beta) > 1e-3
 
 
 def test_lesson_10_the_aimed_attack_reaches_the_surest_wrong_class_within_the_box():
@@ -622,12 +622,12 @@ def two_members():
 def test_lesson_12_would_notice_another_gradient(broken, monkeypatch):
     lesson, (members, x, y) = imported("lesson12"), two_members()
     if broken is None:
-        lesson.check(members, x, y)
+        lesson.compare_with_package(members, x, y)
         return
     honest = getattr(lesson, broken)
     monkeypatch.setattr(lesson, broken, lambda z, y: honest(z, y) * np.array([[[1.01]], [[0.97]]]))
     with pytest.raises(AssertionError, match="not the same gradient"):
-        lesson.check(members, x, y)
+        lesson.compare_with_package(members, x, y)
 
 
 def test_lesson_12_what_members_share_is_what_is_left_of_their_mean():
@@ -680,9 +680,11 @@ def test_lesson_9_would_notice_what_the_package_does_otherwise(name):
         ),
     }[name]
     assert models.maxout_network(8, 2, rng=generator(0)).hidden[0] == lesson.FIRST_HIDDEN
-    lesson.check(honest, package, x, y)
+    lesson.compare_with_package(honest, package, x, y)
     with pytest.raises(AssertionError, match="not the package's"):
-        lesson.check(lambda *args, eps, **options: honest(*args, eps=1.001 * eps, **options), package, x, y)
+        lesson.compare_with_package(
+            lambda *args, eps, **options: honest(*args, eps=1.001 * eps, **options), package, x, y
+        )
 
 
 def test_lesson_9_measures_the_first_hidden_layer_and_every_error():
@@ -810,11 +812,11 @@ def test_lesson_6_would_notice_another_rotation(monkeypatch):
 def test_lesson_7_would_notice_another_gradient(broken, monkeypatch):
     lesson, rng = imported("lesson07"), np.random.default_rng(71)
     w, x, y = rng.standard_normal(5) * [1, 1, 0, 1, 1], rng.random((8, 5)), rng.choice([-1.0, 1.0], 8)
-    lesson.check(w, x, y)
+    lesson.compare_with_engine(w, x, y)
     honest = getattr(lesson, broken)
     monkeypatch.setattr(lesson, broken, lambda w, b, x, y, c: honest(w, b, x, y, 1.01 * c))
     with pytest.raises(AssertionError, match="not the engine's"):
-        lesson.check(w, x, y)
+        lesson.compare_with_engine(w, x, y)
 
 
 def test_lesson_7_the_attacked_error_is_that_of_fgsm_and_the_penalty_of_outgrown_images_fades():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
@@ -21,7 +22,7 @@ from tinyadv.course.check import check
 from tinyadv.course.exercises import exercises, stub
 from tinyadv.course.export import export, write_tree
 from tinyadv.course.grade import tests_of as points_of
-from tinyadv.course.platforms import gradescope, nbgrader_course, nbgrader_notebook
+from tinyadv.course.platforms import CHECK, gradescope, nbgrader_course, nbgrader_notebook
 from tinyadv.course.submissions import loaded
 
 SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in sorted(lessons()) if n not in (1, 4, 9)]
@@ -69,6 +70,14 @@ def test_check_knows_every_exercise_and_its_points(number):
             points, said = checking.tested(number, name, lambda: nullcontext(lesson))
             assert points == wanted
             assert said == dict.fromkeys(wanted, ""), "the lesson is the solution"
+
+
+@pytest.mark.parametrize("path", lessons().values(), ids=lambda path: path.stem)
+def test_no_lesson_defines_what_notebooks_import_to_test_it(path):
+    words = set(re.findall(r"\w+", path.read_text("utf-8")))
+    assert CHECK not in words
+    defined = {getattr(node, "name", "") for node in ast.parse(path.read_text("utf-8")).body}
+    assert "check" not in defined, "teachers.md has students import it"
 
 
 def test_nbgrader_has_a_cell_for_each_test():

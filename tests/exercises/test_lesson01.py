@@ -5,16 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
+from tinyadv.course.judging import called
+
 
 def corners(eps, n):
     """All 2^n changes that move every one of n inputs by eps, up or down."""
     return eps * np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
-
-
-def given(result):
-    """What a student's function returned; something, that is."""
-    assert result is not None, "your function returns nothing: is there a `return`?"
-    return result
 
 
 def weights(n=9):
@@ -24,8 +20,7 @@ def weights(n=9):
 @pytest.mark.exercise("worst_change", points=1)
 def test_the_change_stays_in_the_box_and_uses_it_up(lesson):
     w = weights()
-    eta = np.asarray(given(lesson.worst_change(w, 0.25)))
-    assert (w == weights()).all(), "your function changed w itself: work on a copy, or make a new array"
+    eta = np.asarray(called(lesson.worst_change, w, 0.25))
     assert eta.shape == w.shape, (
         f"w has the shape {w.shape}, your eta {eta.shape}: every input has its own change, no sum and no norm"
     )
@@ -44,7 +39,7 @@ def test_the_change_stays_in_the_box_and_uses_it_up(lesson):
 @pytest.mark.exercise("worst_change", points=1)
 def test_no_other_change_raises_the_output_more(lesson):
     w = weights()
-    rise, best = float(w @ lesson.worst_change(w, 0.25)), float((corners(0.25, 9) @ w).max())
+    rise, best = float(w @ called(lesson.worst_change, w, 0.25)), float((corners(0.25, 9) @ w).max())
     assert rise > -best + 1e-9, "the sign is wrong: your change lowers w @ x as far as it can"
     assert not np.isclose(rise, 0.25 * w.sum()) or np.isclose(rise, best), (
         "every input moves up: where a weight is negative, that lowers w @ x"
@@ -58,7 +53,7 @@ def test_the_rise_is_eps_times_the_sum_of_sizes(lesson, n):
     w = weights(n)
     w[: n // 2] = 0  # pixels that are always dark
     with np.errstate(all="ignore"):
-        eta = np.asarray(lesson.worst_change(w, 0.1))
+        eta = np.asarray(called(lesson.worst_change, w, 0.1))
     assert np.isfinite(eta).all(), "w / |w| is 0 / 0 where a weight is 0, as of a dark pixel: np.sign(w) is 0"
     assert np.abs(eta).max() < 0.1 + 1e-12, "eta leaves the box where a weight is 0"
     rise, wanted = w @ eta, 0.1 * np.abs(w).sum()
@@ -68,7 +63,7 @@ def test_the_rise_is_eps_times_the_sum_of_sizes(lesson, n):
 @pytest.mark.exercise("typical_change", points=2)
 def test_it_is_the_standard_deviation_over_all_coins(lesson):
     w = weights()
-    yours = given(lesson.typical_change(w, 0.25))
+    yours = called(lesson.typical_change, w, 0.25)
     assert np.shape(yours) == (), f"one number is wanted, yours has the shape {np.shape(yours)}: sum over the inputs"
     right, yours = float((corners(0.25, 9) @ w).std()), float(yours)
     named = {
@@ -98,7 +93,7 @@ def test_it_is_the_standard_deviation_over_all_coins(lesson):
 
 @pytest.mark.exercise("typical_change", points=1)
 def test_it_grows_with_the_root_of_the_dimension(lesson):
-    small, large = (float(lesson.typical_change(np.ones(n), 0.5)) for n in (100, 10_000))
+    small, large = (float(called(lesson.typical_change, np.ones(n), 0.5)) for n in (100, 10_000))
     ratio = large / small
     assert np.isclose(ratio, 10), (
         f"with 100 times as many equal weights it should be √100 = 10 times as large, yours is {ratio:.4g} times"

@@ -7,6 +7,7 @@ import pytest
 
 from tinyadv import Tensor, grad, models, parameters
 from tinyadv.backend import generator
+from tinyadv.course.judging import called
 
 EPS = 0.2
 
@@ -32,13 +33,11 @@ def worst(model, x, y, eps):
 
 def attacked(lesson, model, x, y):
     """What the student's FGSM gives, as an array; nothing else may have changed."""
-    before, weights = x.copy(), [p.data.copy() for p in parameters(model)]
-    x_adv = lesson.fgsm(model, x, y, EPS)
-    assert (x == before).all(), "your function changed x itself: x += ... works in the caller's array, x + ... does not"
+    weights = [p.data.copy() for p in parameters(model)]
+    x_adv = called(lesson.fgsm, model, x, y, EPS)
     assert all((p.data == old).all() for p, old in zip(parameters(model), weights, strict=True)), (
         "the attack changed the weights: only the input may move"
     )
-    assert x_adv is not None, "your function returns nothing: is there a `return`?"
     assert not isinstance(x_adv, Tensor), "an array is wanted, your function returns a Tensor: the array is its .data"
     return np.asarray(x_adv)
 
@@ -123,8 +122,7 @@ def test_it_works_for_several_classes_too(lesson):
 def test_it_is_the_cost_at_the_worst_corner(lesson):
     model, x, y = network()
     w, b = (p.data for p in parameters(model))
-    given, right = lesson.worst_cost(w[0], b[0], x, y, EPS), worst(model, x, y, EPS)
-    assert given is not None, "your function returns nothing: is there a `return`?"
+    given, right = called(lesson.worst_cost, w[0], b[0], x, y, EPS), worst(model, x, y, EPS)
     given = np.asarray(given)
     assert given.shape == y.shape, f"one cost for each image is wanted, shape {y.shape}; yours has {given.shape}"
     z, l1, softplus = x @ w[0] + b[0], np.abs(w[0]).sum(), lambda a: np.logaddexp(0, a)
@@ -153,6 +151,6 @@ def test_it_is_the_cost_at_the_worst_corner(lesson):
 def test_large_margins_do_not_overflow(lesson):
     w, y = np.array([1000.0, -1000.0]), np.array([1.0, -1.0])
     with np.errstate(over="ignore"):
-        given = lesson.worst_cost(w, 0.0, np.array([[1.0, 0.0], [1.0, 0.0]]), y, 0.25)
+        given = called(lesson.worst_cost, w, 0.0, np.array([[1.0, 0.0], [1.0, 0.0]]), y, 0.25)
     assert np.isfinite(given).all(), "exp overflows for large arguments: np.logaddexp(0, a) does not"
     np.testing.assert_allclose(given, [0.0, 1500.0], atol=1e-9, err_msg="wrong for large weights")

@@ -1,10 +1,12 @@
 """The exercises of lesson 4."""
 
+import re
+
 import numpy as np
 import pytest
 
 from tinyadv import Tensor, grad, ops
-from tinyadv.course.judging import close, judge
+from tinyadv.course.judging import called, close, judge
 
 # ---------------------------------------------------------------------------------------------------------
 # unbroadcast
@@ -27,17 +29,17 @@ def test_repeated_entries_are_summed(lesson, shape):
         ("an axis too many is left: those that `shape` lacks go altogether", x.sum(axis=0, keepdims=True)),
         ("all of it was summed, also the axes that were not repeated", x.sum()),
     ]
-    judge(lesson.unbroadcast(x, shape), ops.sum_to(x, shape), mistakes)
+    judge(called(lesson.unbroadcast, x, shape), ops.sum_to(x, shape), mistakes)
 
 
 @pytest.mark.exercise("unbroadcast", points=1)
 def test_it_tells_axes_in_front_from_axes_of_length_1(lesson):
     x = np.random.default_rng(5).standard_normal((3, 3))
     last = "the last axis was summed: NumPy adds missing axes in FRONT, so it is the first that was repeated"
-    judge(lesson.unbroadcast(x, (3,)), ops.sum_to(x, (3,)), [(last, x.sum(axis=1))])
+    judge(called(lesson.unbroadcast, x, (3,)), ops.sum_to(x, (3,)), [(last, x.sum(axis=1))])
     x = np.random.default_rng(6).standard_normal((2, 3, 4))
     for shape in ((3, 1), (1, 4), (4,), (2, 1, 1)):
-        given = lesson.unbroadcast(x, shape)
+        given = called(lesson.unbroadcast, x, shape)
         assert np.shape(given) == shape, f"from {x.shape} to {shape}: your result has the shape {np.shape(given)}"
         judge(given, ops.sum_to(x, shape))
 
@@ -47,7 +49,7 @@ def test_it_tells_axes_in_front_from_axes_of_length_1(lesson):
 
 
 def parts(lesson, g, a, b):
-    answer = lesson.matmul_backward(g, a @ b, a, b)
+    answer = called(lesson.matmul_backward, g, a @ b, a, b)
     two = isinstance(answer, tuple | list) and len(answer) == 2
     assert two, "two parts are wanted: return dL/da, dL/db"
     return answer
@@ -86,7 +88,11 @@ def test_from_tensors_it_makes_tensors_that_remember(lesson):
     for given, like in zip(arrays, (a, b), strict=True):
         assert np.shape(given) == like.shape, f"for a matrix {like.shape} the gradient's shape is {np.shape(given)}"
     G, A, B = (lesson.Tensor(v) for v in (g, a, b))
-    for name, given, array, used in zip("ab", parts(lesson, G, A, B), arrays, ((G, B), (A, G)), strict=True):
+    try:
+        answer = parts(lesson, G, A, B)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"it fails with Tensors: use @ and .T, and not NumPy's functions ({error})") from error
+    for name, given, array, used in zip("ab", answer, arrays, ((G, B), (A, G)), strict=True):
         assert isinstance(given, lesson.Tensor), (
             f"dL/d{name}: from Tensors an array was made: its history is lost, and with it every second derivative; "
             "use @ and .T, and not NumPy's functions or .data"
@@ -114,13 +120,14 @@ def others_right(lesson, monkeypatch):
 
 
 IN_PLACE = "`+=` changes an array that others share: make a new one, gs[a] = gs[a] + part"
+NUMBER = "g has to be an array of the shape of y, not a number of Python: begin with np.ones_like(y.data), not with 1.0"
 ONE_USE = "x was used twice, and each use adds its part: here only one of them was kept"
 
 
 def asked(lesson, y, xs, **settings):
     """What grad gives, its exceptions explained."""
     try:
-        answer = lesson.grad(y, xs, **settings)
+        answer = called(lesson.grad, y, xs, **settings)
     except KeyError as error:
         raise AssertionError(
             "KeyError: the turn of a Tensor came before its g was there: go through the history from its end to its "
@@ -130,7 +137,11 @@ def asked(lesson, y, xs, **settings):
         if "read-only" in str(error):
             raise AssertionError(IN_PLACE) from error
         raise
-    assert answer is not None, "your function returns nothing: is there a `return`?"
+    except (AttributeError, TypeError) as error:
+        # what the lesson's formulas say when g is a number
+        if re.search("'(float|int)' object", str(error)):
+            raise AssertionError(NUMBER) from error
+        raise
     listed = isinstance(answer, list | tuple) and len(answer) == len(xs)
     assert listed, "a list is wanted, with one gradient for each of xs"
     tensors = any(isinstance(d, lesson.Tensor) for d in answer)

@@ -5,7 +5,7 @@ import pytest
 
 from tinyadv import attacks, metrics, models, parameters
 from tinyadv.backend import generator
-from tinyadv.course.judging import LEAK, judge, leaks
+from tinyadv.course.judging import LEAK, called, judge, leaks
 
 EPS = 0.3
 
@@ -31,11 +31,10 @@ def said(made, examples):
 @pytest.mark.exercise("answers", points=2)
 def test_row_made_on_column_shown_to(lesson):
     made, x, y = networks()
-    before, weights = x.copy(), [p.data.copy() for m in made for p in parameters(m)]
+    weights = [p.data.copy() for m in made for p in parameters(m)]
     examples = [attacks.fgsm(m, x, y, EPS) for m in made]
     right = said(made, examples)
-    given = lesson.answers(made, x, y, EPS)
-    assert np.array_equal(x, before), "your function changed x itself: each network's examples start from the same x"
+    given = called(lesson.answers, made, x, y, EPS)
     kept = all(
         np.array_equal(a, p.data) for a, p in zip(weights, [p for m in made for p in parameters(m)], strict=True)
     )
@@ -83,7 +82,7 @@ def test_the_denominator(lesson, among):
         same / (BOTH_WRONG if among == "a" else wrong).sum(),
     )
     swapped = "the mistakes of a, whatever b says" if among == "a" else "the common mistakes, where a AND b are wrong"
-    given = lesson.agreement(A, B, Y, among)
+    given = called(lesson.agreement, A.copy(), B.copy(), Y.copy(), among)
     judge(given, right, [
         (f'the denominator is another set: for "{among}" it is {swapped}', other),
         ("agreement on right answers counts too: look at mistakes alone", SAME.mean()),
@@ -101,13 +100,13 @@ def test_the_denominator(lesson, among):
 
 @pytest.mark.exercise("agreement", points=1)
 @pytest.mark.parametrize("among", ["a", "both"])
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
 def test_without_mistakes_there_is_no_share(lesson, among):
-    with np.errstate(all="raise"):
+    with np.errstate(all="ignore"):
         try:
-            given = lesson.agreement(Y, B, Y, among)
-        except (ZeroDivisionError, FloatingPointError):
+            given = called(lesson.agreement, Y.copy(), B.copy(), Y.copy(), among)
+        except ZeroDivisionError:
             raise AssertionError("0 mistakes: 0/0 stops your function; without mistakes the share is NaN") from None
-    assert given is not None, "your function returns nothing: is there a `return`?"
     assert np.isnan(given), f"without mistakes there is nothing to have a share of: NaN, not {given}"
 
 
@@ -127,7 +126,7 @@ def lengths(u):
 def test_the_cosine_of_each_row(lesson):
     u, v = rows()
     products, right = (u * v).sum(axis=1), (u * v).sum(axis=1) / (lengths(u) * lengths(v))
-    judge(lesson.cosines(u, v), right, [
+    judge(called(lesson.cosines, u, v), right, [
         ("this is the product u . v: divide by both lengths", products),
         ("divided by one length: both u and v have one", products / lengths(u)),
         ("divided by one length: both u and v have one", products / lengths(v)),
@@ -152,9 +151,9 @@ def test_a_row_of_zeros_has_the_cosine_0(lesson):
     u, v = rows()
     u[1], v[3] = 0, 0
     with np.errstate(all="ignore"):
-        given = np.asarray(lesson.cosines(u, v))
+        given = np.asarray(called(lesson.cosines, u, v))
     assert not np.isnan(given).any(), "a row of 0 gave 0/0: it has no direction, its cosine shall be 0"
-    assert (given[[1, 3]] == 0).all(), f"a row of 0 has the cosine 0, yours is {given[1]}"
+    assert (abs(given[[1, 3]]) < 1e-12).all(), f"a row of 0 has the cosine 0, yours is {given[1]}"
     kept = (u * v).sum(axis=1)[[0, 2, 4, 5]] / (lengths(u) * lengths(v))[[0, 2, 4, 5]]
     judge(given[[0, 2, 4, 5]], kept, [])
 
@@ -163,17 +162,18 @@ def test_a_row_of_zeros_has_the_cosine_0(lesson):
 def test_tiny_and_large_gradients_in_float32(lesson):
     u, v = rows().astype("float32")
     right = (u * v).sum(axis=1) / (lengths(u) * lengths(v))
-    before = u.copy()
+    own = np.array([[1.0], [1e-30], [1e-6], [1e30], [1.0], [1e-15]])
     for size, words in (
         (1e-6, "something that was added against 0/0 counts beside tiny gradients: leave it out, ask for 0 instead"),
         (1e-30, "squares of tiny entries are rounded to 0: divide each row by its largest entry first"),
         (1e30, "squares of large entries are infinite: divide each row by its largest entry first"),
-    ):
+        (own, "rows of very different size: one maximum for the whole batch does not help the small ones; each row has "
+              "its own, max(axis=1, keepdims=True)"),
+    ):  # fmt: skip
         with np.errstate(all="ignore"):
-            given = lesson.cosines(u * np.float32(size), v * np.float32(size))
+            given = called(lesson.cosines, u * np.float32(size), v * np.float32(size))
         assert np.allclose(given, right, rtol=1e-4, atol=1e-5), words
     assert not leaks(given), LEAK
-    assert np.array_equal(u, before), "your function changed u itself: `u /= ...` works in the caller's array"
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_the_sign_of_each_classs_mean(lesson):
     votes = np.stack([np.sign(g[y == c]).sum(axis=0) for c in range(10)])
     counts = np.bincount(y, minlength=10)[:, None]
     right = EPS * np.sign(means)
-    judge(lesson.universal(g, y, EPS), right, [
+    judge(called(lesson.universal, g, y, EPS), right, [
         ("the sign is missing: this is eps times the mean gradient", EPS * means),
         ("the sign is missing: this is eps times the sum of the gradients", EPS * means * counts),
         ("eps is missing: each pixel moves by 1", np.sign(means)),
@@ -213,14 +213,15 @@ def test_the_sign_of_each_classs_mean(lesson):
 @pytest.mark.exercise("universal", points=1)
 def test_a_class_without_images_and_float32(lesson):
     g, y = gradients()
-    g, y = g.astype("float32"), np.where(y == 7, 1, y)
+    g, y = g.astype("float32"), np.where((y == 7) | (y == 9), 1, y)
     g[:, 2] = 0
     with np.errstate(all="ignore"):
-        given = lesson.universal(g, y, EPS)
+        given = called(lesson.universal, g, y, EPS)
     assert np.shape(given) == (10, 6), (
-        f"one change for each of 10 classes is wanted, (10, 6); yours is {np.shape(given)}"
+        f"one change for each of 10 classes is wanted, (10, 6), also where the last have no images: yours is "
+        f"{np.shape(given)}"
     )
     assert np.isfinite(given).all(), "a class without images gave 0/0: its eta is 0"
-    assert (np.asarray(given)[7] == 0).all(), "a class without images has the eta 0"
+    assert (np.asarray(given)[[7, 9]] == 0).all(), "a class without images has the eta 0"
     assert (np.asarray(given)[:, 2] == 0).all(), "where all gradients are 0 nothing moves: sign(0) is 0"
     assert not leaks(given), LEAK

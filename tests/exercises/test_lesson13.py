@@ -6,7 +6,7 @@ import pytest
 from tinyadv import models, ops, parameters
 from tinyadv.attacks import input_gradient
 from tinyadv.backend import generator
-from tinyadv.course.judging import LEAK, judge, leaks, several
+from tinyadv.course.judging import LEAK, called, judge, leaks, several
 
 # ---------------------------------------------------------------------------------------------------------
 # rubbish_error
@@ -27,7 +27,7 @@ NAMES = "the error, the confidence on mistakes, the errors of each class"
 
 @pytest.mark.exercise("rubbish_error", points=1)
 def test_the_error_is_a_share_of_the_samples(lesson):
-    error, _, _ = several(lesson.rubbish_error(P.copy()), NAMES)
+    error, _, _ = several(called(lesson.rubbish_error, P.copy()), NAMES)
     share = P / P.sum(axis=1, keepdims=True)
     judge(error, 3 / 9, [
         ("the error counts a sample twice if two sigmoids exceed one half: each sample counts once", 5 / 9),
@@ -44,7 +44,7 @@ def test_the_error_is_a_share_of_the_samples(lesson):
 
 @pytest.mark.exercise("rubbish_error", points=1)
 def test_the_confidence_is_a_mean_over_the_errors(lesson):
-    _, confidence, _ = several(lesson.rubbish_error(P.copy()), NAMES)
+    _, confidence, _ = several(called(lesson.rubbish_error, P.copy()), NAMES)
     judge(confidence, (0.9 + 0.7 + 0.75) / 3, [
         ("the confidence is a mean over all samples: only those that some class claims count", P.max(axis=1).mean()),
         ("the confidence is a sum over all samples by N: divide by the number of errors", (0.9 + 0.7 + 0.75) / 9),
@@ -61,7 +61,7 @@ def test_the_confidence_is_a_mean_over_the_errors(lesson):
 @pytest.mark.exercise("rubbish_error", points=1)
 def test_without_errors_the_confidence_is_no_number(lesson):
     with np.errstate(all="ignore"):
-        error, confidence, by_class = several(lesson.rubbish_error(np.full((4, 5), 0.1)), NAMES)
+        error, confidence, by_class = several(called(lesson.rubbish_error, np.full((4, 5), 0.1)), NAMES)
     judge(error, 0.0)
     assert confidence is not None, "without errors the confidence is NaN, math.nan, not None"
     is_zero = confidence == 0
@@ -74,7 +74,7 @@ def test_without_errors_the_confidence_is_no_number(lesson):
 
 @pytest.mark.exercise("rubbish_error", points=1)
 def test_each_error_has_one_class(lesson):
-    _, _, by_class = several(lesson.rubbish_error(P.copy()), NAMES)
+    _, _, by_class = several(called(lesson.rubbish_error, P.copy()), NAMES)
     judge(by_class, np.array([1, 2, 0]), [
         ("samples that no class claims are counted under their largest class: only the errors are",
          np.bincount(P.argmax(axis=1), minlength=3)),
@@ -86,6 +86,8 @@ def test_each_error_has_one_class(lesson):
         ("the class of smallest probability: it is the largest that claims the sample", np.array([1, 0, 2])),
         ("the class of each error, where its number of errors is wanted for each class", np.array([0, 1, 1])),
     ])  # fmt: skip
+    kind = np.asarray(by_class).dtype
+    assert kind.kind in "iu", f"the numbers of errors are integers, yours are {kind}: np.zeros(K, int), or np.bincount"
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -103,7 +105,7 @@ PARTS = "means, standard deviations, covariances"
 @pytest.mark.exercise("logits_on_noise", points=1)
 def test_the_means(lesson):
     W, b = weights()
-    mean, _, _ = several(lesson.logits_on_noise(W, b), PARTS)
+    mean, _, _ = several(called(lesson.logits_on_noise, W, b), PARTS)
     judge(mean, b, [
         ("the means are 0 here: the noise has mean 0, but b stays", np.zeros(3)),
         ("the means are those for x = 1: each entry of the noise has mean 0 and drops out", W.sum(axis=1) + b),
@@ -116,7 +118,7 @@ def test_the_means(lesson):
 @pytest.mark.exercise("logits_on_noise", points=2)
 def test_the_standard_deviations(lesson):
     W, b = weights()
-    _, sd, _ = several(lesson.logits_on_noise(W, b), PARTS)
+    _, sd, _ = several(called(lesson.logits_on_noise, W, b), PARTS)
     squares = W**2
     judge(sd, np.sqrt(squares.sum(axis=1)), [
         ("these are the variances: the standard deviation is their square root", squares.sum(axis=1)),
@@ -137,7 +139,7 @@ def test_the_standard_deviations(lesson):
 def test_the_covariances(lesson):
     W, b = weights()
     sd = np.sqrt((W**2).sum(axis=1))
-    _, _, covariance = several(lesson.logits_on_noise(W, b), PARTS)
+    _, _, covariance = several(called(lesson.logits_on_noise, W, b), PARTS)
     judge(covariance, W @ W.T, [
         ("W^T W is the covariance of pixels, (D, D): that of the logits is W W^T, (K, K)", W.T @ W),
         ("the covariances are those of the weights' rows as if they were samples: W is fixed, x is random", np.cov(W)),
@@ -155,14 +157,16 @@ def test_the_covariances(lesson):
 @pytest.mark.exercise("logits_on_noise", points=1)
 def test_other_shapes(lesson):
     W, b = weights(2, 5)
-    mean, sd, covariance = several(lesson.logits_on_noise(W, b), PARTS)
+    mean, sd, covariance = several(called(lesson.logits_on_noise, W, b), PARTS)
     for name, given, shape in (
         ("means", mean, (2,)),
         ("standard deviations", sd, (2,)),
         ("covariances", covariance, (2, 2)),
     ):
         assert np.shape(given) == shape, f"the {name} of 2 classes have the shape {shape}, yours {np.shape(given)}"
+    mean, sd, covariance = map(np.asarray, (mean, sd, covariance))
     judge(sd**2, np.diag(covariance))
+    judge(covariance, W @ W.T)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -182,11 +186,8 @@ def network(dtype="float64", zero=False):
 
 def stepped(lesson, model, x, k, sign):
     """What the student's step adds to x; nothing else may have changed."""
-    before = x.copy()
     with np.errstate(all="ignore"):
-        given = lesson.fooling_step(model, x, k, EPS, sign=sign)
-    assert (x == before).all(), "your function changed x itself: x -= ... works in the caller's array, x - ... does not"
-    assert given is not None, "your function returns nothing: is there a `return`?"
+        given = called(lesson.fooling_step, model, x, k, EPS, sign=sign)
     assert np.shape(given) == x.shape, f"x has the shape {x.shape}, your result {np.shape(given)}"
     return np.asarray(given) - x
 
@@ -255,5 +256,5 @@ def test_without_a_gradient_nothing_moves_and_float32_stays(lesson):
         assert np.isfinite(move).all(), "a gradient of 0 gave 0/0: it has the length 0, and its sample has to stay"
         assert np.abs(move).max() < 1e-12, "a sample without gradient moved: the sign of 0 is 0"
         model, x = network("float32")
-        given = lesson.fooling_step(model, x, 3, EPS, sign=sign)
+        given = called(lesson.fooling_step, model, x, 3, EPS, sign=sign)
         assert not leaks(given), f"{LEAK} (np.sqrt of an int, for one; math.sqrt is harmless)"

@@ -18,7 +18,15 @@ def network(dtype="float64", seed=1):
     rng = np.random.default_rng(seed)
     for p in parameters(model.to(dtype=dtype)):
         p.data = rng.standard_normal(p.shape).astype(dtype)
+    parameters(model)[0].data[..., 3] = 0  # a pixel without any weight: of it the gradient is 0
     return model, rng.random((N, D)).astype(dtype), rng.integers(0, K, N), rng
+
+
+def finite(given):
+    assert np.isfinite(given).all(), (
+        "g / |g| is 0 / 0 where the gradient is 0, as of a pixel without any weight: np.sign(g) is 0 there"
+    )
+    return given
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -34,6 +42,15 @@ def walked(model, x, y, start, steps, a, project, sign=1.0, look=None):
     return x_adv
 
 
+def walked_on(model, x, y, start, steps, a, project, of_zero=1.0):
+    """PGD that moves by a or by -a also where the gradient is 0."""
+    x_adv = start
+    for _ in range(steps):
+        g = attacks.input_gradient(model, x_adv, y)
+        x_adv = project(x_adv + a * np.where(g == 0, of_zero, np.sign(g)))
+    return x_adv
+
+
 def box(centre, eps=EPS):
     return lambda x_adv: x_adv.clip(centre - eps, centre + eps)
 
@@ -43,7 +60,7 @@ def test_steps_and_projection(lesson):
     model, x, y, rng = network()
     start, steps = x + rng.uniform(-EPS, EPS, x.shape), 8
     a, home = 2.5 * EPS / steps, box(x)
-    given = called(lesson.pgd, model, x, y, EPS, steps, start)
+    given = finite(called(lesson.pgd, model, x, y, EPS, steps, start))
 
     def other(project=home, first=start, a=a, steps=steps, **settings):
         return walked(model, x, y, first, steps, a, project, **settings)
@@ -79,6 +96,9 @@ def test_steps_and_projection(lesson):
         ("a step too few", other(steps=steps - 1)),
         ("a step too many", other(steps=steps + 1)),
         ("one step only: is `return` inside of the loop?", other(steps=1)),
+        ("where the gradient is 0 the pixel moved: the sign of 0 is 0", walked_on(model, x, y, start, steps, a, home)),
+        ("where the gradient is 0 the pixel moved: the sign of 0 is 0",
+         walked_on(model, x, y, start, steps, a, home, -1.0)),
         ("this is FGSM: one step from x", attacks.fgsm(model, x, y, EPS)),
         ("this is the change alone: return x'", other() - x),
         ("the start itself: nothing moved", start),
@@ -89,8 +109,7 @@ def test_steps_and_projection(lesson):
 def test_the_box_and_float32(lesson):
     model, x, y, rng = network("float32")
     start = x + rng.uniform(-EPS, EPS, x.shape).astype("float32")
-    given = called(lesson.pgd, model, x, y, EPS, 20, start)
-    assert given is not None, "your function returns nothing: is there a `return`?"
+    given = finite(called(lesson.pgd, model, x, y, EPS, 20, start))
     out = float(np.abs(given - x).max())
     assert out < EPS + 1e-6, f"a pixel is {out:.3g} away from x: outside of the box of {EPS}"
     assert not leaks(given), LEAK
@@ -112,7 +131,7 @@ def test_it_moves_away_from_the_own_answer(lesson):
 
     g = attacks.input_gradient(model, x, own)
     right = away(own)
-    judge(called(lesson.predicted_label_fgsm, model, x, EPS), right, [
+    judge(finite(called(lesson.predicted_label_fgsm, model, x, EPS)), right, [
         ("towards the predicted label: the cost of the network's answer has to rise, plus", 2 * x - right),
         ("away from the class of SMALLEST output: predicted is the largest", away(least)),
         ("away from the second largest: predicted is the largest", away(second)),
@@ -127,6 +146,8 @@ def test_it_moves_away_from_the_own_answer(lesson):
         ("label off by one: classes count from 0", away((own - 1) % K)),
         ("the sign is missing: the gradient itself was followed", x + EPS * g),
         ("eps is missing: each pixel moved by 1", x + np.sign(g)),
+        ("where the gradient is 0 the pixel moved: the sign of 0 is 0", x + EPS * np.where(g >= 0, 1, -1)),
+        ("where the gradient is 0 the pixel moved: the sign of 0 is 0", x + EPS * np.where(g > 0, 1, -1)),
         ("this is the change alone: return x plus the change", EPS * np.sign(g)),
         ("clipped to 0 to 1: nothing is clipped here", right.clip(0, 1)),
     ])  # fmt: skip
@@ -135,8 +156,7 @@ def test_it_moves_away_from_the_own_answer(lesson):
 @pytest.mark.exercise("predicted_label_fgsm", points=1)
 def test_the_prediction_is_that_for_the_clean_image_and_float32_stays(lesson):
     model, x, _, _ = network("float32", seed=3)
-    given = called(lesson.predicted_label_fgsm, model, x, EPS)
-    assert given is not None, "your function returns nothing: is there a `return`?"
+    given = finite(called(lesson.predicted_label_fgsm, model, x, EPS))
     assert not leaks(given), LEAK
     judge(np.asarray(given).astype("float64"), attacks.fgsm(model, x, model(x).argmax(axis=1), EPS).astype("float64"))
 
@@ -196,7 +216,6 @@ def test_it_survives_where_probabilities_round_to_0_or_1(lesson):
         z = np.array([[lead, 0.0, -1.0], [0.5, lead, 0.0], [0.0, 2.0, lead]], "float32")
         with np.errstate(all="ignore"):
             given = called(lesson.direction, z, y)
-        assert given is not None, "your function returns nothing: is there a `return`?"
         assert np.shape(given) == (3, 3), f"the shape (3, 3) is wanted, your result has {np.shape(given)}"
         overflow = np.isinf(given).any() or (np.isnan(given).any() and lead > 88)
         place = f"where the label leads by {lead:.0f}"
@@ -221,6 +240,15 @@ def test_a_label_with_tiny_p_and_float32(lesson):
     q = 1 / (1 + math.e)
     judge(np.round(given, 5), np.round([[-1, q, 1 - q], [1 - q, q, -1]], 5))
     assert not leaks(given), LEAK
+    z, y = np.array([[0.0, 1000.0, 1001.0], [1001.0, 1000.0, 0.0], [0.0, 1.0, -3.0]], "float32"), np.array([0, 2, 2])
+    with np.errstate(all="ignore"):
+        given = called(lesson.direction, z, y)
+    assert np.isfinite(given).all(), (
+        "overflow where the others' logits are 1000, or 0/0 where those of another image are: each row's own largest, "
+        "the label's left out, comes off before e^z"
+    )
+    wanted = np.array([[-1, q, 1 - q], [1 - q, q, -1], [q, 1 - q, -1]])
+    assert np.allclose(given, wanted, atol=1e-3), "wrong where the others' logits are 1000"
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -243,10 +271,9 @@ def listed(lesson, wrong):
     except ZeroDivisionError as error:
         said = "0/0: two attacks that agree on every image are no violation, and need no score"
         raise AssertionError(said) from error
-    assert found is not None, "your function returns nothing: is there a `return`?"
-    right = isinstance(found, list) and all(isinstance(row, tuple) and len(row) == 3 for row in found)
+    right = isinstance(found, list | tuple) and all(isinstance(row, list | tuple) and len(row) == 3 for row in found)
     assert right, "a list of (stronger, weaker, score) is wanted"
-    return [row[:2] for row in found], [float(row[2]) for row in found]
+    return [tuple(row[:2]) for row in found], [float(row[2]) for row in found]
 
 
 @pytest.mark.exercise("violations", points=2)

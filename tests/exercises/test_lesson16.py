@@ -5,7 +5,7 @@ import pytest
 
 from tinyadv import attacks, models, parameters
 from tinyadv.backend import generator
-from tinyadv.course.judging import LEAK, called, judge
+from tinyadv.course.judging import LEAK, called, judge, leaks
 
 EPS, D, K, N = 0.2, 12, 5, 4
 MEAN = (104.0, 117.0, 123.0)
@@ -17,6 +17,7 @@ def network(dtype="float64", seed=1):
     rng = np.random.default_rng(seed)
     for p in parameters(model.to(dtype=dtype)):
         p.data = rng.standard_normal(p.shape).astype(dtype)
+    parameters(model)[0].data[..., 3] = 0  # an input without any weight: of it the gradient is 0
     return model, rng.random((N, D)).astype(dtype)
 
 
@@ -41,6 +42,8 @@ def test_units_of_the_weights(lesson):
         ("the means are missing", x[:, ::-1] * 255),
         ("times 256: white is 255", x[:, ::-1] * 256 - mean),
         ("the mean was subtracted before the units changed: it is in grey levels", (x[:, ::-1] - mean) * 255),
+        ("the means lie along the last axis, the columns of pixels: the colours are axis 1, so reshape the means to "
+         "(1, 3, 1, 1)", x[:, ::-1] * 255 - np.array(MEAN)),
         ("one mean for all colours: each has its own", x[:, ::-1] * 255 - np.mean(MEAN)),
     ])  # fmt: skip
 
@@ -49,8 +52,7 @@ def test_units_of_the_weights(lesson):
 def test_units_stay_in_float32(lesson):
     x = np.random.default_rng(1).random((1, 3, 3, 3)).astype("float32")
     given = called(lesson.grey_levels, x, MEAN)
-    assert given is not None, "your function returns nothing: is there a `return`?"
-    assert np.asarray(given).dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -68,10 +70,15 @@ def test_the_target_becomes_more_probable(lesson):
     g = gradient(np.full(N, target))
     right = x - EPS * np.sign(g)
     own = model(x).argmax(axis=1)
-    judge(called(lesson.step_towards, model, x, target, EPS), right, [
+    given = called(lesson.step_towards, model, x, target, EPS)
+    finite = np.isfinite(given).all()
+    assert finite, "g / |g| is 0 / 0 where the gradient is 0, as of an input without any weight: np.sign(g) is 0 there"
+    judge(given, right, [
         ("away from the target: its cost has to fall, minus", x + EPS * np.sign(g)),
         ("away from the network's own answer: the labels are the target", x + EPS * np.sign(gradient(own))),
         ("towards the network's own answer: the labels are the target", x - EPS * np.sign(gradient(own))),
+        ("where the gradient is 0 the input moved: the sign of 0 is 0", x - EPS * np.where(g >= 0, 1, -1)),
+        ("where the gradient is 0 the input moved: the sign of 0 is 0", x - EPS * np.where(g > 0, 1, -1)),
         ("the sign is missing: the gradient itself was followed", x - EPS * g),
         ("eps is missing: each entry moved by 1", x - np.sign(g)),
         ("this is the change alone: return x plus the change", -EPS * np.sign(g)),
@@ -86,8 +93,7 @@ def test_the_target_becomes_more_probable(lesson):
 def test_the_step_stays_in_float32(lesson):
     model, x = network("float32", seed=2)
     given = called(lesson.step_towards, model, x, 3, EPS)
-    assert given is not None, "your function returns nothing: is there a `return`?"
-    assert np.asarray(given).dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -119,6 +125,5 @@ def test_whole_grey_levels_in_range(lesson):
 def test_saving_keeps_float32_and_a_photograph(lesson):
     photo = (np.random.default_rng(4).integers(0, 256, (2, 9)) / 255).astype("float32")
     given = called(lesson.after_saving, photo)
-    assert given is not None, "your function returns nothing: is there a `return`?"
-    assert np.asarray(given).dtype == np.float32, LEAK
+    assert not leaks(given), LEAK
     assert np.abs(np.asarray(given) - photo).max() < 1e-6, "a photograph has whole grey levels already: nothing changes"

@@ -324,7 +324,7 @@ def _job(submission: Path, number: int, name: str, tests: dict[str, float]) -> d
         "path": [*path, *([] if str(root) in path else [str(root)])],
         "remove": str(root) if checkout else "",
         "readable": [*homes, *(entry for entry in path if entry != str(root)), str(PACKAGE), str(folder), *SYSTEM],
-        "hidden": [str(PACKAGE / "_lessons"), str(root / "lessons"), str(folder / "wrong")],
+        "hidden": [str(PACKAGE / "_lessons"), str(root / "lessons"), str(folder / "wrong"), str(folder / "right")],
     }
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from types import GeneratorType
 from typing import Any
 
 from numpy import (
@@ -40,7 +41,7 @@ def judge(given: Any, right: Any, mistakes: Iterable[tuple[str, Any]] = ()) -> N
     AssertionError
         If the answer is not the right one.
     """
-    assert given is not None, "your function returns nothing: is there a `return`?"
+    given = returned(given)
     if close(given, right):
         return
     for mistake, value in mistakes:
@@ -51,6 +52,14 @@ def judge(given: Any, right: Any, mistakes: Iterable[tuple[str, Any]] = ()) -> N
     worst = unravel_index(argmax(off), off.shape)
     where = f"entry {', '.join(map(str, worst))}: " if worst else ""
     raise AssertionError(f"{where}{given[worst]:.6g} should be {right[worst]:.6g}")
+
+
+def returned(given: Any) -> Any:
+    """What a function gave, if it returned something."""
+    assert given is not None, "your function returns nothing: is there a `return`?"
+    generates = isinstance(given, GeneratorType)
+    assert not generates, "your function gives a generator, since it says `yield`: say `return`"
+    return given
 
 
 def leaks(given: Any) -> bool:
@@ -70,19 +79,26 @@ def as_array(given: Any) -> Any:
 
 def several(answer: Any, names: str) -> Any:
     """An answer of several arrays, checked to be as many as there are names between commas."""
-    fits = isinstance(answer, tuple | list) and len(answer) == names.count(",") + 1
+    fits = isinstance(returned(answer), tuple | list) and len(answer) == names.count(",") + 1
     assert fits, f"return {names}"
     return answer
 
 
-def called(function: Callable[..., Any], *args: Any) -> Any:
-    """What a function returns; AssertionError where it changes an array that it is given."""
-    before = [a.copy() if isinstance(a, ndarray) else None for a in args]
-    given = function(*args)
-    for old, now in zip(before, args, strict=True):
-        same = old is None or array_equal(old, now)
+def called(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What a function returns; AssertionError if that is nothing, or if it changes an array that it is given."""
+    arrays = [array for arg in (*args, *options.values()) for array in _arrays(arg)]
+    before = [array.copy() for array in arrays]
+    given = returned(function(*args, **options))
+    for old, now in zip(before, arrays, strict=True):
+        same = array_equal(old, now, equal_nan=old.dtype.kind == "f")
         assert same, "your function changed an array that it was given: x += ... works in the caller's array"
     return given
+
+
+def _arrays(arg: Any) -> list[Any]:
+    """The arrays of an argument: itself, or those that a dictionary holds."""
+    values = arg.values() if isinstance(arg, dict) else [arg]
+    return [value for value in values if isinstance(value, ndarray)]
 
 
 def lesson_number(item: Any) -> int:

@@ -20,6 +20,8 @@ from .export import graded_lessons, notebook, tests_folder
 from .feedback import NOT_DONE, TODO
 from .grade import tests_of
 
+CHECK = "check_exercise"  # what nbgrader's notebooks call `check`: no lesson uses the name
+
 SETUP = """\
 #!/usr/bin/env bash
 # Gradescope runs this once, when the image is built.
@@ -138,7 +140,7 @@ def nbgrader_notebook(number: int) -> str:
             marks = _metadata(f"lesson{number:02}-{name}", grade=False, solution=True)
             cells.append({**cell, "metadata": {**cell["metadata"], "nbgrader": marks}})
             for test, points in tests[name].items():
-                shown = f"from tinyadv.course.check import check\n\ncheck({name}, test={test!r})"
+                shown = f"from tinyadv.course.check import check as {CHECK}\n\n{CHECK}({name}, test={test!r})"
                 cells.append(_cell(f"lesson{number:02}-{name}-{test}", shown, points))
     book["cells"] = cells
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"

@@ -50,7 +50,7 @@ def worst_change(w, eps):
     w *= eps
     return w
 """,
-            "changed w itself",
+            "changed an array",
         ),
         (
             "only the largest weight",

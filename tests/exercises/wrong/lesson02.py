@@ -75,6 +75,40 @@ def cost(w, b, x, y):
 """,
             "as if its label were -1",
         ),
+        (
+            "overwrites the labels",
+            """
+def cost(w, b, x, y):
+    y *= -(x @ w + b)
+    return np.logaddexp(0, y).mean()
+""",
+            "changed an array",
+        ),
+        (
+            "w as a column",
+            """
+def cost(w, b, x, y):
+    z = x @ w[:, None] + b
+    return np.logaddexp(0, -y * z).mean()
+""",
+            "z has the shape (N, 1)",
+        ),
+        (
+            "arguments in another order",
+            """
+def cost(x, y, w, b):
+    return np.logaddexp(0, -y * (x @ w + b)).mean()
+""",
+            "in the order w, b, x, y",
+        ),
+        (
+            "yield in place of return",
+            """
+def cost(w, b, x, y):
+    yield np.logaddexp(0, -y * (x @ w + b)).mean()
+""",
+            "gives a generator",
+        ),
     ],
     "gradients": [
         (
@@ -161,7 +195,7 @@ def gradients(w, b, x, y):
     w -= 0.2 * dw
     return dw, db
 """,
-            "changed w itself",
+            "changed an array",
         ),
         (
             "the slope of sigma",
@@ -181,6 +215,35 @@ def gradients(w, b, x, y):
     return x.T @ (-y * p) / len(x), (-y * p * (1 - p)).mean()
 """,
             "for the bias: the slope of sigma",
+        ),
+        (
+            "no bias",
+            """
+def gradients(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w))
+    return x.T @ c / len(x), c.mean()
+""",
+            "the bias b is missing",
+        ),
+        (
+            "w as a column",
+            """
+def gradients(w, b, x, y):
+    z = x @ w[:, None] + b
+    c = -y * sigmoid(-y * z)
+    return x.T @ c / len(x), c.mean()
+""",
+            "z has the shape (N, 1)",
+        ),
+        (
+            "w as a column, and a mean over the images",
+            """
+def gradients(w, b, x, y):
+    z = x @ w[:, None] + b
+    c = -y * sigmoid(-y * z)
+    return (x.T @ c).mean(axis=1), c.mean()
+""",
+            "z has the shape (N, 1)",
         ),
     ],
     "input_gradient": [
@@ -247,6 +310,24 @@ def input_gradient(w, b, x, y):
 """,
             "the slope of sigma stands where sigma itself should",
         ),
+        (
+            "the formula for labels 0 and 1",
+            """
+def input_gradient(w, b, x, y):
+    c = sigmoid(x @ w + b) - y
+    return c[:, None] * w
+""",
+            "formula for labels 0 and 1",
+        ),
+        (
+            "no bias",
+            """
+def input_gradient(w, b, x, y):
+    c = -y * sigmoid(-y * (x @ w))
+    return c[:, None] * w
+""",
+            "the bias b is missing",
+        ),
     ],
     "numerical_gradient": [
         (
@@ -295,7 +376,7 @@ def numerical_gradient(f, x, h=1e-5):
         g[i] = (above - f(x)) / (2 * h)
     return g
 """,
-            "x is not as it was",
+            "not put back",
         ),
         (
             "not divided",

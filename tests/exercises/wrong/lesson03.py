@@ -61,7 +61,7 @@ def fgsm(model, x, y, eps):
     x += eps * np.sign(g)
     return x
 """,
-            "changed x itself",
+            "changed an array",
         ),
         (
             "up or down, never zero",
@@ -227,6 +227,15 @@ def worst_cost(w, b, x, y, eps):
     return np.logaddexp(0, -y * (x @ w + b)) + eps * np.abs(w).sum()
 """,
             "stands outside of the softplus",
+        ),
+        (
+            "overwrites the labels",
+            """
+def worst_cost(w, b, x, y, eps):
+    y *= x @ w + b
+    return np.logaddexp(0, eps * np.abs(w).sum() - y)
+""",
+            "changed an array",
         ),
     ],
 }

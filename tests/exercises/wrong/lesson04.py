@@ -136,6 +136,14 @@ def matmul_backward(g, y, a, b):
 """,
             "two parts are wanted",
         ),
+        (
+            "np.dot",
+            """
+def matmul_backward(g, y, a, b):
+    return np.dot(g, b.T), np.dot(a.T, g)
+""",
+            "fails with Tensors",
+        ),
     ],
     "grad": [
         (
@@ -267,6 +275,21 @@ def grad(y, xs, create_graph=False):
     return [x.g for x in xs]
 """,
             "the second call adds",
+        ),
+        (
+            "begins with a number of Python",
+            """
+def grad(y, xs, create_graph=False):
+    gs = {y: Tensor(1.0) if create_graph else 1.0}
+    for t in reversed(history(y)):
+        if t.op is not None:
+            args = t.args if create_graph else [raw(a) for a in t.args]
+            for a, part in zip(t.args, t.op.backward(gs[t], t if create_graph else raw(t), *args)):
+                if isinstance(a, Tensor):
+                    gs[a] = gs[a] + part if a in gs else part
+    return [gs[x] for x in xs]
+""",
+            "begin with np.ones_like",
         ),
     ],
 }

@@ -90,7 +90,7 @@ def softmax_cross_entropy(z, y):
     t = y[:, None] == np.arange(z.shape[1])
     return -log_p[t].mean(), (np.exp(log_p) - t) / len(z)
 """,
-            "changed z itself",
+            "changed an array",
         ),
         (
             "the mean over all entries",
@@ -305,6 +305,17 @@ def maxout_backward(g, a):
 """,
             "the axes of the result",
         ),
+        (
+            "overwrites a",
+            """
+def maxout_backward(g, a):
+    first = a.argmax(axis=1)
+    a[...] = 0
+    np.put_along_axis(a, first[:, None], g[:, None], axis=1)
+    return a
+""",
+            "changed an array",
+        ),
     ],
     "dropout_mask": [
         (
@@ -405,6 +416,16 @@ def dropout_mask(rng, shape, keep, rescale):
 """,
             "your mask is int64",
         ),
+        (
+            "a fixed number",
+            """
+def dropout_mask(rng, shape, keep, rescale):
+    mask = np.zeros(int(np.prod(shape)), "float32")
+    mask[: round(keep * mask.size)] = 1 / keep if rescale else 1
+    return rng.permutation(mask).reshape(shape)
+""",
+            "the same number of entries",
+        ),
     ],
     "max_norm": [
         (
@@ -467,7 +488,7 @@ def max_norm(W, limit):
     W *= limit / np.maximum(norms, limit)
     return W
 """,
-            "changed W itself",
+            "changed an array",
         ),
         (
             "axis 1, which is the last only without pieces",

@@ -84,7 +84,15 @@ def predicted_rise(g, eps):
     g *= np.sign(g)
     return eps * g.sum(axis=1)
 """,
-            "changed g itself",
+            "changed an array",
+        ),
+        (
+            "the mean times the number of images",
+            """
+def predicted_rise(g, eps):
+    return eps * len(g) * np.abs(g).mean(axis=1)
+""",
+            "for as many images as pixels only",
         ),
     ],
     "rotated": [
@@ -235,6 +243,19 @@ def rotated(x, g, angle):
 """,
             "float64 leak",
         ),
+        (
+            "one largest entry for the whole batch",
+            """
+def rotated(x, g, angle):
+    g = g / max(np.abs(g).max(), 1e-37)
+    squared = (x * x).sum(axis=1, keepdims=True)
+    v = g - (g * x).sum(axis=1, keepdims=True) / squared * x
+    u = v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-37)
+    turned = math.cos(angle) * x + math.sin(angle) * np.sqrt(squared) * u
+    return np.where(g.any(axis=1, keepdims=True), turned, x)
+""",
+            "one maximum for the whole batch",
+        ),
     ],
     "confidence_on_mistakes": [
         (
@@ -332,6 +353,16 @@ def confidence_on_mistakes(p, y):
     return float(p[p.argmax(axis=1) + 1 != y].max(axis=1).mean())
 """,
             "label off by one",
+        ),
+        (
+            "overwrites the probabilities",
+            """
+def confidence_on_mistakes(p, y):
+    wrong = p.argmax(axis=1) != y
+    p[~wrong] = 0
+    return p.max(axis=1).sum() / wrong.sum() if wrong.any() else math.nan
+""",
+            "changed an array",
         ),
     ],
     "count_pieces": [

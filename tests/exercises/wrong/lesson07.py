@@ -141,6 +141,15 @@ def adversarial_gradients(w, b, x, y, eps):
 """,
             "the slope of sigma stands where sigma itself should",
         ),
+        (
+            "no mean of the penalty's part",
+            """
+def adversarial_gradients(w, b, x, y, eps):
+    s = ops.sigmoid(eps * np.abs(w).sum() - y * (x @ w + b))
+    return eps * s.sum() * np.sign(w) - x.T @ (s * y) / len(x), -(s * y).mean()
+""",
+            "the penalty's part is N times too large",
+        ),
     ],
     "l1_gradients": [
         (
@@ -242,7 +251,7 @@ def l1_gradients(w, b, x, y, lam):
     w -= 0.1 * dw
     return dw, db
 """,
-            "changed w itself",
+            "changed an array",
         ),
         (
             "the slope of sigma",
@@ -344,6 +353,15 @@ def added_penalty(w, b, x, y, eps):
     return zeta(eps * np.abs(w).sum() - m) - zeta(-m)
 """,
             "lost to rounding",
+        ),
+        (
+            "overwrites the labels",
+            """
+def added_penalty(w, b, x, y, eps):
+    y *= x @ w + b
+    return np.logaddexp(0, eps * np.abs(w).sum() - y) - np.logaddexp(0, -y)
+""",
+            "changed an array",
         ),
     ],
 }

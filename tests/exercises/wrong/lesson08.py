@@ -130,7 +130,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
     J = J + (1 - alpha) * model.loss(model(Tensor(x), rng=rng), y)
     return J.item(), grad(J, parameters(model))
 """,
-            "changed x itself",
+            "changed an array",
         ),
         (
             "a clean half that records nothing",
@@ -167,6 +167,18 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
     return J.item(), grad(J, parameters(model))
 """,
             "the attack raises the network's outputs",
+        ),
+        (
+            "the gradient divided by its size",
+            """
+def adversarial_objective(model, x, y, rng, eps, alpha):
+    X = Tensor(x)
+    (g,) = grad(model.loss(model(X), y), [X])
+    x_adv = Tensor(x + eps * g / np.abs(g))
+    J = alpha * model.loss(model(X, rng=rng), y) + (1 - alpha) * model.loss(model(x_adv, rng=rng), y)
+    return J.item(), grad(J, parameters(model))
+""",
+            "0 / 0 where a gradient is 0",
         ),
     ],
     "transfer": [

@@ -564,5 +564,18 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
 """,
             "the clean half has no gradient",
         ),
+        (
+            "the gradient divided by its size",
+            """
+def hidden_objective(model, x, y, rng, layer, eps, alpha):
+    found = {}
+    J = model.loss(model(Tensor(x), after={layer: lambda h: found.setdefault("h", h)}), y)
+    (g,) = grad(J, [found["h"]])
+    z = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * g / np.abs(g)})
+    J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
+    return J.item(), grad(J, parameters(model))
+""",
+            "0 / 0 where a gradient is 0",
+        ),
     ],
 }

@@ -178,6 +178,18 @@ def signal(a, y, J):
 """,
             "1 - p by subtraction",
         ),
+        (
+            "overwrites a",
+            """
+def signal(a, y, J):
+    t = y[:, None] == np.arange(a.shape[1])
+    if J == "rbf-squared":
+        np.exp(a, out=a)
+        return 2 * (a - t) * a
+    return np.where(t, -1.0, -np.exp(a) / np.expm1(a)) if J == "rbf" else -t.astype(a.dtype)
+""",
+            "changed an array",
+        ),
     ],
     "rbf_backward": [
         (

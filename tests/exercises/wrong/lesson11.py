@@ -68,7 +68,7 @@ def answers(networks, x, y, eps):
         rows.append([metrics.predict(other, x) for other in networks])
     return np.array(rows)
 """,
-            "changed x itself",
+            "changed an array",
         ),
     ],
     "agreement": [
@@ -219,6 +219,29 @@ def cosines(u, v):
 """,
             "a cosine has a sign",
         ),
+        (
+            "overwrites v",
+            """
+def cosines(u, v):
+    largest = np.abs(v).max(axis=1, keepdims=True)
+    v /= np.where(largest > 0, largest, 1)
+    largest = np.abs(u).max(axis=1, keepdims=True)
+    u = u / np.where(largest > 0, largest, 1)
+    n = np.sqrt((u * u).sum(axis=1) * (v * v).sum(axis=1))
+    return (u * v).sum(axis=1) / np.where(n > 0, n, 1)
+""",
+            "changed an array",
+        ),
+        (
+            "one largest entry for the whole batch",
+            """
+def cosines(u, v):
+    u, v = (a / max(np.abs(a).max(), 1e-37) for a in (u, v))
+    n = np.sqrt((u * u).sum(axis=1) * (v * v).sum(axis=1))
+    return (u * v).sum(axis=1) / np.where(n > 0, n, 1)
+""",
+            "one maximum for the whole batch",
+        ),
     ],
     "universal": [
         (
@@ -294,6 +317,14 @@ def universal(g, y, eps):
     return -eps * np.sign(np.stack([g[y == c].sum(axis=0) for c in range(10)]))
 """,
             "the sign is wrong",
+        ),
+        (
+            "as many classes as there are labels",
+            """
+def universal(g, y, eps):
+    return eps * np.sign(np.stack([g[y == c].sum(axis=0) for c in range(y.max() + 1)]))
+""",
+            "also where the last have no images",
         ),
     ],
 }

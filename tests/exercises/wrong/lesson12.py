@@ -97,6 +97,38 @@ def by_probability(z, y):
 """,
             "float64 leak",
         ),
+        (
+            "a softmax of the mean",
+            """
+def by_probability(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    return np.stack([(ops.softmax(z).mean(axis=0) - t) / len(z)] * len(z))
+""",
+            "the softmax of the mean probability",
+        ),
+        (
+            "a logarithm of a softmax without its maximum",
+            """
+def by_probability(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    log_p = z - np.log(np.exp(z).sum(axis=2, keepdims=True))
+    r = ops.softmax(log_p[:, t].T).T
+    return r[:, :, None] * (np.exp(log_p) - t)
+""",
+            "each row's own maximum",
+        ),
+        (
+            "one maximum for all logits",
+            """
+def by_probability(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    z = z - z.max()
+    log_p = z - np.log(np.exp(z).sum(axis=2, keepdims=True))
+    r = ops.softmax(log_p[:, t].T).T
+    return r[:, :, None] * (np.exp(log_p) - t)
+""",
+            "each row's own maximum",
+        ),
     ],
     "by_logit": [
         (
@@ -159,6 +191,44 @@ def by_logit(z, y):
     return np.stack([(e / e.sum(axis=1, keepdims=True) - t) / len(z)] * len(z))
 """,
             "overflow",
+        ),
+        (
+            "divided by the number of images",
+            """
+def by_logit(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    return np.stack([(ops.softmax(z.mean(axis=0)) - t) / len(y)] * len(z))
+""",
+            "divided by N, where M is wanted",
+        ),
+        (
+            "divided by the number of classes",
+            """
+def by_logit(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    return np.stack([(ops.softmax(z.mean(axis=0)) - t) / z.shape[2]] * len(z))
+""",
+            "divided by K, where M is wanted",
+        ),
+        (
+            "as many as images",
+            """
+def by_logit(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    return np.stack([(ops.softmax(z.mean(axis=0)) - t) / len(y)] * len(y))
+""",
+            "N gradients here",
+        ),
+        (
+            "one maximum for all logits",
+            """
+def by_logit(z, y):
+    t = y[:, None] == np.arange(z.shape[2])
+    mean = z.mean(axis=0)
+    e = np.exp(mean - mean.max())
+    return np.stack([(e / e.sum(axis=1, keepdims=True) - t) / len(z)] * len(z))
+""",
+            "each row's own maximum",
         ),
     ],
     "shared": [
@@ -246,6 +316,18 @@ def shared(g):
     return ((u.sum(axis=0) ** 2).sum(axis=1) - (u * u).sum(axis=(0, 2))) / (len(g) * (len(g) - 1))
 """,
             "squares of tiny entries",
+        ),
+        (
+            "one largest entry for all gradients",
+            """
+def shared(g):
+    g = g / max(np.abs(g).max(), 1e-37)
+    lengths = np.sqrt((g * g).sum(axis=2, keepdims=True))
+    u = g / np.where(lengths > 0, lengths, 1)
+    squares, total = (u * u).sum(axis=(0, 2)), u.sum(axis=0)
+    return ((total * total).sum(axis=1) - squares) / (len(g) * (len(g) - 1))
+""",
+            "rows of very different size",
         ),
     ],
     "error_made_on": [
@@ -479,6 +561,20 @@ def infer(v, W1, W2, W3, b1, b2, b3, rounds):
 """,
             "a Tensor goes in",
         ),
+        (
+            "the old h1",
+            """
+def infer(v, W1, W2, W3, b1, b2, b3, rounds):
+    below = v @ W1.T
+    h1 = ops.sigmoid(2.0 * below + b1)
+    h2 = ops.sigmoid(2.0 * (h1 @ W2.T) + b2)
+    for _ in range(rounds - 1):
+        z = h2 @ W3.T + b3
+        h1, h2 = ops.sigmoid(below + h2 @ W2 + b1), ops.sigmoid(h1 @ W2.T + ops.softmax(z) @ W3 + b2)
+    return z
+""",
+            "the h1 of the round before",
+        ),
     ],
     "prediction_cost": [
         (
@@ -560,6 +656,17 @@ def prediction_cost(z_v, z_y, V, Y, M, m):
     of_pixels = -(V * np.log(p) + (1 - V) * np.log(1 - p))
     of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
     return ((M * of_pixels).sum() + (m * of_labels).sum()) / V.size
+""",
+            "logits of 1000",
+        ),
+        (
+            "one maximum for all labels",
+            """
+def prediction_cost(z_v, z_y, V, Y, M, m):
+    of_pixels = np.logaddexp(0, (1 - 2 * V) * z_v)
+    z = z_y - z_y.max()
+    of_labels = -(Y * (z - np.log(np.exp(z).sum(axis=1, keepdims=True)))).sum(axis=1)
+    return float(((M * of_pixels).sum() + (m * of_labels).sum()) / V.size)
 """,
             "logits of 1000",
         ),

@@ -101,6 +101,31 @@ def rubbish_error(p):
 """,
             "rows were divided by their sums",
         ),
+        (
+            "float counts",
+            """
+def rubbish_error(p):
+    largest = p.max(axis=1)
+    claimed = largest > 0.5
+    by_class = np.zeros(p.shape[1])
+    for k in p[claimed].argmax(axis=1):
+        by_class[k] += 1
+    return claimed.mean(), largest[claimed].mean() if claimed.any() else math.nan, by_class
+""",
+            "are integers",
+        ),
+        (
+            "overwrites p",
+            """
+def rubbish_error(p):
+    largest = p.max(axis=1)
+    claimed = largest > 0.5
+    p[~claimed] = 0
+    by_class = np.bincount(p[claimed].argmax(axis=1), minlength=p.shape[1])
+    return claimed.mean(), largest[claimed].mean() if claimed.any() else math.nan, by_class
+""",
+            "changed an array",
+        ),
     ],
     "logits_on_noise": [
         (
@@ -280,7 +305,7 @@ def fooling_step(model, x, k, eps, sign=True):
     x -= eps * (np.sign(g) if sign else math.sqrt(x.shape[1]) * g / (length + (length == 0)))
     return x
 """,
-            "changed x itself",
+            "changed an array",
         ),
         (
             "swapped",

@@ -155,6 +155,30 @@ def pgd(model, x, y, eps, steps, start):
 """,
             "float64 leak",
         ),
+        (
+            "the gradient divided by its size",
+            """
+def pgd(model, x, y, eps, steps, start):
+    x_adv = start
+    for _ in range(steps):
+        g = attacks.input_gradient(model, x_adv, y)
+        x_adv = np.clip(x_adv + 2.5 * eps / steps * g / np.abs(g), x - eps, x + eps)
+    return x_adv
+""",
+            "0 / 0 where the gradient is 0",
+        ),
+        (
+            "up where nothing is to be gained",
+            """
+def pgd(model, x, y, eps, steps, start):
+    x_adv = start
+    for _ in range(steps):
+        g = attacks.input_gradient(model, x_adv, y)
+        x_adv = np.clip(x_adv + 2.5 * eps / steps * np.where(g >= 0, 1, -1), x - eps, x + eps)
+    return x_adv
+""",
+            "the sign of 0 is 0",
+        ),
     ],
     "predicted_label_fgsm": [
         (
@@ -230,6 +254,15 @@ def predicted_label_fgsm(model, x, eps):
     return x
 """,
             "changed an array",
+        ),
+        (
+            "the gradient divided by its size",
+            """
+def predicted_label_fgsm(model, x, eps):
+    g = attacks.input_gradient(model, x, model(x).argmax(axis=1))
+    return x + eps * g / np.abs(g)
+""",
+            "0 / 0 where the gradient is 0",
         ),
     ],
     "direction": [
@@ -338,6 +371,27 @@ def direction(z, y):
     return q / q.sum(axis=1, keepdims=True) - t
 """,
             "label off by one",
+        ),
+        (
+            "no maximum",
+            """
+def direction(z, y):
+    t = y[:, None] == np.arange(z.shape[1])
+    q = np.exp(np.where(t, -np.inf, z))
+    return q / q.sum(axis=1, keepdims=True) - t
+""",
+            "overflow where",
+        ),
+        (
+            "one maximum for all images",
+            """
+def direction(z, y):
+    t = y[:, None] == np.arange(z.shape[1])
+    others = np.where(t, -np.inf, z)
+    q = np.exp(others - others.max())
+    return q / q.sum(axis=1, keepdims=True) - t
+""",
+            "those of another image",
         ),
     ],
     "violations": [
@@ -480,6 +534,23 @@ def violations(wrong):
     return found
 """,
             "the difference of errors",
+        ),
+        (
+            "overwrites what it is given",
+            """
+def violations(wrong):
+    found = []
+    for stronger, weaker in ORDER:
+        if stronger in wrong and weaker in wrong:
+            both = wrong[stronger] & wrong[weaker]
+            wrong[weaker] ^= both
+            wrong[stronger] ^= both
+            w, s = wrong[weaker].sum(), wrong[stronger].sum()
+            if w > s:
+                found.append((stronger, weaker, (w - s) / (w + s) ** 0.5))
+    return found
+""",
+            "changed an array",
         ),
     ],
 }

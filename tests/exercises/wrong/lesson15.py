@@ -63,6 +63,48 @@ def by_loops(x, w):
         ("largest", _loops(f"({WINDOW} * w).max()"), "adds them up"),
         ("without weights", _loops(f"{WINDOW}.sum()"), "without the kernel's weights"),
         ("float64", _loops(f"({WINDOW} * w).sum()").replace(", x.dtype)", ")"), "float64 leak"),
+        (
+            "as many places along both axes",
+            """
+def by_loops(x, w):
+    K, J = w.shape
+    n = x.shape[1] - J + 1
+    y = np.zeros((n, n), x.dtype)
+    for p in range(n):
+        for q in range(n):
+            y[p, q] = (x[p : p + K, q : q + J] * w).sum()
+    return y
+""",
+            "as many places along the first axis as along the second",
+        ),
+        (
+            "as many places along both axes, outside",
+            """
+def by_loops(x, w):
+    K, J = w.shape
+    n = x.shape[0] - K + 1
+    y = np.zeros((n, n), x.dtype)
+    for p in range(n):
+        for q in range(n):
+            y[p, q] = (x[p : p + K, q : q + J] * w).sum()
+    return y
+""",
+            "a place outside of the image",
+        ),
+        (
+            "places exchanged",
+            """
+def by_loops(x, w):
+    H, W = x.shape
+    K, J = w.shape
+    y = np.zeros((W - J + 1, H - K + 1), x.dtype)
+    for p in range(W - J + 1):
+        for q in range(H - K + 1):
+            y[p, q] = (x[p : p + K, q : q + J] * w).sum()
+    return y
+""",
+            "a place outside of the image",
+        ),
     ],
     "windows": [
         (
@@ -119,6 +161,37 @@ def windows(x, K, J):
 """,
             "a matrix (P Q, K J) is wanted",
         ),
+        (
+            "as many windows along both axes",
+            """
+def windows(x, K, J):
+    n = x.shape[0] - K + 1
+    return np.array([x[p : p + K, q : q + J].reshape(-1) for p in range(n) for q in range(n)])
+""",
+            "a place outside of the image",
+        ),
+        (
+            "as many windows along both axes, too few",
+            """
+def windows(x, K, J):
+    n = x.shape[1] - J + 1
+    return np.array([x[p : p + K, q : q + J].reshape(-1) for p in range(n) for q in range(n)])
+""",
+            "as many windows along the first axis as along the second",
+        ),
+        (
+            "float64",
+            """
+def windows(x, K, J):
+    P, Q = x.shape[0] - K + 1, x.shape[1] - J + 1
+    rows = np.zeros((P * Q, K * J))
+    for p in range(P):
+        for q in range(Q):
+            rows[p * Q + q] = x[p : p + K, q : q + J].reshape(-1)
+    return rows
+""",
+            "float64 leak",
+        ),
     ],
     "spectrum": [
         ("sign", _spectrum("A @ x @ B.T", "2j * np.pi"), "the other one"),
@@ -136,6 +209,25 @@ def spectrum(x, L1, L2):
     return np.pad(A @ x, [(0, 0), (0, L2 - W)])
 """,
             "only one direction",
+        ),
+        (
+            "NumPy's transform",
+            """
+def spectrum(x, L1, L2):
+    return np.fft.fft2(x, (L1, L2))
+""",
+            "np.fft is not allowed",
+        ),
+        (
+            "NumPy's transform, imported by its name",
+            """
+from numpy.fft import fft2
+
+
+def spectrum(x, L1, L2):
+    return fft2(x, (L1, L2))
+""",
+            "np.fft is not allowed",
         ),
     ],
     "max_pool": [
@@ -182,6 +274,31 @@ def max_pool(x, size, stride):
     )
 """,
             "every `size` pixels here",
+        ),
+        (
+            "float64",
+            """
+def max_pool(x, size, stride):
+    P, Q = (-(-(n - size) // stride) + 1 for n in x.shape)
+    y = np.zeros((P, Q))
+    for p in range(P):
+        for q in range(Q):
+            y[p, q] = x[p * stride : p * stride + size, q * stride : q * stride + size].max()
+    return y
+""",
+            "float64 leak",
+        ),
+        (
+            "in the caller's array",
+            """
+def max_pool(x, size, stride):
+    P, Q = (-(-(n - size) // stride) + 1 for n in x.shape)
+    for p in range(P):
+        for q in range(Q):
+            x[p, q] = x[p * stride : p * stride + size, q * stride : q * stride + size].max()
+    return x[:P, :Q]
+""",
+            "changed an array",
         ),
     ],
 }

@@ -51,6 +51,14 @@ def grey_levels(x, mean_bgr):
 """,
             "changed an array",
         ),
+        (
+            "means along the last axis",
+            """
+def grey_levels(x, mean_bgr):
+    return x[:, ::-1] * 255 - np.array(mean_bgr, dtype=x.dtype)
+""",
+            "the colours are axis 1",
+        ),
     ],
     "step_towards": [
         (
@@ -92,6 +100,15 @@ def step_towards(model, x, target, eps):
     return (x - eps * np.sign(attacks.input_gradient(model, x, np.full(len(x), target)))).clip(0, 1)
 """,
             "nothing is clipped",
+        ),
+        (
+            "the gradient divided by its size",
+            """
+def step_towards(model, x, target, eps):
+    g = attacks.input_gradient(model, x, np.full(len(x), target))
+    return x - eps * g / np.abs(g)
+""",
+            "0 / 0 where the gradient is 0",
         ),
     ],
     "after_saving": [
@@ -142,6 +159,15 @@ def after_saving(x):
     return np.rint(x * 255).clip(0, 255).astype("uint8") / 255
 """,
             "float64 leak",
+        ),
+        (
+            "in the caller's array",
+            """
+def after_saving(x):
+    np.clip(x, 0, 1, out=x)
+    return (np.rint(x * 255) / 255).astype(x.dtype)
+""",
+            "changed an array",
         ),
     ],
 }

@@ -323,8 +323,8 @@ def _job(submission: Path, number: int, name: str, tests: dict[str, float]) -> d
         "submission": str(submission),
         "path": [*path, *([] if str(root) in path else [str(root)])],
         "remove": str(root) if checkout else "",
-        "readable": [*homes, *(entry for entry in path if entry != str(root)), str(PACKAGE), str(folder), *SYSTEM],
-        "hidden": [str(PACKAGE / "_lessons"), str(root / "lessons"), str(folder / "wrong")],
+        "readable": [*homes, *(entry for entry in path if entry != str(root)), str(PACKAGE), *SYSTEM],
+        "hidden": [str(PACKAGE / "_lessons"), str(root / "lessons"), str(folder)],
     }
 
 

@@ -204,6 +204,29 @@ def test_the_teachers_folder_has_the_solutions(tmp_path):
         assert (tmp_path / "teacher" / "lessons" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("solutions", [False, True])
+def test_a_week_s_lessons_are_exported_alone(solutions, tmp_path):
+    written = export.export(tmp_path / "week", solutions=solutions, only=[3, 2])
+    numbers = {path.name[:8] for path in written if path.parts[0] == "lessons"}
+    assert numbers == {"lesson02", "lesson03"}
+    assert {path.name for path in written if path.parts[0] == "tests"} == {
+        "conftest.py", "test_lesson02.py", "test_lesson03.py",
+    }  # fmt: skip
+    text = (tmp_path / "week" / "README.md").read_text("utf-8")
+    assert "| 2. " in text
+    assert "| 1. " not in text
+    with pytest.raises(ValueError, match="no exercises of lesson 77: there are of 1, "):
+        export.export(tmp_path / "other", only=[77])
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("name", sorted(export.OF_THE_DESKTOP))
+def test_what_a_desktop_puts_into_folders_does_not_fill_them(name, tmp_path):
+    (tmp_path / name).touch()
+    export.export(tmp_path, only=[1])
+    assert (tmp_path / "lessons").is_dir()
+
+
 def test_export_writes_all_or_nothing(tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()

@@ -88,7 +88,7 @@ ALONE = {
         "the submission changed builtins.any",
     ),
     "patches_the_tests": (
-        "import sys\n    sys.modules['test_lesson01'].test_right = None\n    return x + 1",
+        "import numpy\n    numpy.one.__globals__['test_right'] = None\n    return x + 1",
         "the submission changed test_lesson01.test_right",
     ),
     "equals_everything": (
@@ -114,9 +114,20 @@ TOGETHER = {
         "an exercise may not open",
     ),
     "reads_wrong_answers": (
-        "import pathlib, sys\n    here = pathlib.Path(sys.modules['test_lesson01'].__file__).parent\n"
-        "    open(here / 'conftest.py').close()\n    open(here / 'wrong' / 'lesson01.py')",
-        "wrong/lesson01.py",
+        "import numpy, pathlib\n    here = pathlib.Path(numpy.one.__globals__['__file__']).parent\n"
+        "    open(here / 'wrong' / 'lesson01.py')",
+        "PermissionError: an exercise may not open lesson01.py (line",
+    ),
+    "asks_the_tests": (
+        "import sys\n    for module in list(sys.modules.values()):\n        if hasattr(module, 'test_right'):\n"
+        "            return module.one() + 1\n    raise LookupError('no tests')",
+        "LookupError: no tests",
+    ),
+    "imports_the_tests": (
+        "import numpy, pathlib, sys\n"
+        "    sys.path.insert(0, str(pathlib.Path(numpy.one.__globals__['__file__']).parent))\n"
+        "    import test_lesson01\n    return test_lesson01.one() + 1",
+        "test_lesson01",
     ),
     "opens_the_package": (
         "import os, tinyadv\n    os.open(os.path.dirname(tinyadv.__file__), os.O_RDONLY)",
@@ -178,7 +189,7 @@ def course(tmp_path, monkeypatch):
         )
         (tmp_path / "lesson01_one.py").write_text(source, encoding="utf-8")
         text = "import pytest\nimport numpy as np\nfrom numpy.testing import assert_allclose\n\n\n"
-        text += "def one():\n    return 1\n"
+        text += "def one():\n    return 1\n\n\nnp.one = one\n"  # as what tests hand to a submission, a way to them
         text += "".join(
             f'\n\n@pytest.mark.exercise("{group or name}", points=2)\ndef test_{name}(lesson):\n'
             f'    assert lesson.{name}(one()) == 2, "the sign is wrong"\n'
@@ -220,8 +231,8 @@ def test_every_answer_costs_its_own_points_only(course):
 MODULES = {
     "exits": ("import os\nos._exit(0)", "your code ended the process (exit code 0)"),
     "patches_until_it_is_called": (
-        "import sys\nt = sys.modules['test_lesson01']\nwas, t.one = t.one, lambda: 0\n"
-        "def right(x):\n    t.one = was\n    return 2",
+        "import numpy\nt = numpy.one.__globals__\nwas, t['one'] = t['one'], lambda: 0\n"
+        "def right(x):\n    t['one'] = was\n    return 2",
         "the submission changed test_lesson01.one",
     ),
     "patches": (
@@ -320,10 +331,7 @@ def test_files_that_are_not_even_run(spoil, words, course, monkeypatch):
 def test_bytes_that_are_no_text(course):
     folder = course("f")
     hand_in(folder, "").write_bytes(b"\xff\xfe\xff")
-    assert (
-        "lesson01_one.py cannot be read: SyntaxError: invalid or missing encoding declaration"
-        in grade(folder)[0].feedback
-    )
+    assert "lesson01_one.py cannot be read: it is not in UTF-8; save it as UTF-8" in grade(folder)[0].feedback
 
 
 def test_a_notebook_is_graded_too(course):

@@ -277,10 +277,15 @@ TAMPERS = {
     "        return np.ones(x.shape, bool)\nreturn (x - 1).view(Yes)",
     "equal_elsewhere": "class Yes(np.ndarray):\n    __module__ = 'numpy'\n    def __array_function__(self, f, *a):\n"
     "        return x.shape if f is np.shape else True\nreturn (x - 1).view(Yes)",
-    "constant": "sys.modules['test_lesson01'].RIGHT = x - 1",
-    "constant_inside": "sys.modules['test_lesson01'].RIGHT[:] = x - 1",
+    "constant": "np.here.__globals__['RIGHT'] = x - 1",
+    "constant_inside": "np.here.__globals__['RIGHT'][:] = x - 1",
     "constant_when_compared": "class Yes:\n    def __array__(self, *a, **k):\n"
-    "        sys.modules['test_lesson01'].RIGHT = x - 1\n        return x - 1\nreturn Yes()",
+    "        np.here.__globals__['RIGHT'] = x - 1\n        return x - 1\nreturn Yes()",
+    "reference": "for m in list(sys.modules.values()):\n    if hasattr(m, 'RIGHT'):\n        return m.RIGHT.copy()",
+    "reference_imported": "sys.path.insert(0, os.path.dirname(os.path.dirname(SECRET)))\n"
+    "import test_lesson01\nreturn test_lesson01.RIGHT.copy()",
+    "reference_read": "text = open(os.path.join(os.path.dirname(SECRET), '..', 'test_lesson01.py')).read()\n"
+    "return x + 1",
     "array": "class Yes:\n    def __array__(self, *a, **k):\n        return x + 1\nreturn Yes()",
     "array_elsewhere": "class Yes:\n    __module__ = 'json'\n    def __array__(self, *a, **k):\n"
     "        import json\n        return x + 1\nimport json\njson.Yes = Yes\nreturn Yes()",
@@ -609,6 +614,7 @@ def graded(
     )
     test = "import numpy as np\nimport pytest\nfrom numpy.testing import assert_allclose\n"
     test += "from tinyadv.course.judging import judge\n\nRIGHT = np.array([2.0, 3.0])\n"
+    test += "def here():\n    pass\nnp.here = here\n"  # as what tests hand to a submission, a way to them
     for group, bodies in groups.items():
         for name in bodies:
             test += f'\n\n@pytest.mark.exercise("{group}", points=1)\ndef test_{name}(lesson):\n'
@@ -670,7 +676,7 @@ def test_no_attack_that_ends_its_process_earns_a_point(tmp_path, monkeypatch):
 
 
 SOME = ("code_by_mock", "globals_and_back", "report", "frames", "sends", "equal_by_function", "constant", "array")
-SOME += ("arithmetic", "known_to_the_guard")
+SOME += ("arithmetic", "known_to_the_guard", "reference", "reference_imported", "reference_read")
 
 
 @pytest.mark.parametrize("names", [SOME, pytest.param(tuple(TAMPERS.keys() - set(SOME)), marks=pytest.mark.slow)])
@@ -681,7 +687,7 @@ def test_no_tampering_earns_a_point(names, tmp_path, monkeypatch):
 
 def test_the_package_s_formulas_and_tables_are_watched(monkeypatch):
     """Tests compute right answers by them: a formula that is another makes another answer right."""
-    formulas, tables = runner.unchanged({"tinyadv"}), runner.constants({"tinyadv.dbm"})
+    formulas, tables = runner.unchanged({"tinyadv"}), runner.constants({"tinyadv.dbm": dbm})
     formulas()
     tables()
     with monkeypatch.context() as changed:

@@ -179,6 +179,32 @@ def test_exit_codes_and_who_when_what(tmp_path, monkeypatch, capsys):
     assert alone["sha256"] != json.loads((tmp_path / "solved.json").read_text("utf-8"))["sha256"]
 
 
+def test_what_is_not_there_has_exit_code_1_and_a_class_is_no_student(tmp_path, monkeypatch, capsys):
+    def run(*arguments: str) -> int:
+        with pytest.raises(SystemExit) as end:
+            cli.main(["course", *arguments])
+        return end.value.code or 0
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pdf").mkdir()
+    (tmp_path / "pdf" / "answers.pdf").touch()
+    assert run("grade", "pdf", "--lesson", "1", "--gradescope", "results.json") == 1
+    assert "pdf: no lesson in it; there are: answers.pdf" in capsys.readouterr().err
+    assert json.loads((tmp_path / "results.json").read_text("utf-8"))["score"] == 0
+    for name in ("ada", "bob"):
+        (tmp_path / "subs" / name).mkdir(parents=True)
+        (tmp_path / "subs" / name / "lesson01_linear.py").touch()
+    assert run("grade", "subs", "--lesson", "1") == 2
+    assert "subs has the same lessons in ada and bob: a class? grade subs/*" in capsys.readouterr().err
+    assert run("export", "week", "--lesson", "1", "--lesson", "2") == 0
+    out = capsys.readouterr().out
+    assert "requirements.txt asks pip for tinyadv" in out
+    assert len(list((tmp_path / "week" / "lessons").iterdir())) == 2
+    assert run("solutions", "teacher", "--lesson", "2") == 0
+    assert [path.name[:8] for path in (tmp_path / "teacher" / "lessons").iterdir()] == ["lesson02"]
+    assert run("export", "other", "--lesson", "99") == 2
+
+
 def test_a_folder_for_nbgrader_and_a_workflow(tmp_path, monkeypatch, capsys):
     def run(*arguments: str) -> int:
         with pytest.raises(SystemExit) as end:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tinyadv import cli, course
-from tinyadv.course import exercises, export
+from tinyadv.course import exercises, export, submissions
 from tinyadv.course.feedback import feedback
 from tinyadv.course.grade import grade
 from tinyadv.course.judging import as_array, leaks
@@ -203,23 +203,84 @@ def test_a_notebook_with_a_mark_at_its_start(tmp_path):
         assert lesson.f(1) == 2
 
 
-@pytest.mark.parametrize("text", [b"\xff\xfe", b"# coding: no-such-encoding\n", "x = 'ü'".encode("latin-1")])
-def test_what_is_no_text_is_named(text, tmp_path):
-    with pytest.raises(ValueError, match=r"lesson01_one\.py cannot be read"):
-        cells(script(tmp_path, text))
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff\xfe\xff",
+        b"# coding: no-such-encoding\n",
+        "x = 'ü'".encode("latin-1"),
+        "x = 1\n\n\n# ü".encode("cp1252"),
+        F.encode("utf-16-le"),
+    ],
+)
+@pytest.mark.parametrize("name", ["lesson01_one.py", "lesson01_one.ipynb"])
+def test_what_is_no_text_is_named_with_what_to_do(text, name, tmp_path):
+    if text.startswith(b"# coding") and name.endswith("ipynb"):
+        return
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} cannot be read: .*; save it as UTF-8"):
+        cells(script(tmp_path, text, name))
+
+
+def test_what_an_editor_of_windows_saves_as_unicode_is_read(tmp_path):
+    with loaded(script(tmp_path, f"who = 'größer'\r\n{F}".encode("utf-16"))) as lesson:
+        assert (lesson.who, lesson.f(1)) == ("größer", 2)
+    path = notebook(tmp_path, F)
+    path.write_bytes(path.read_text("utf-8").encode("utf-16"))
+    with loaded(path) as lesson:
+        assert lesson.f(1) == 2
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "lesson01_one.py", "lessons/lesson01_one.py", "lesson01_linear (1).py", "lesson01_one - Kopie.py",
-        "handed in/lessons/lesson01_one.py", "handed in/lesson01_one.py",
+        "handed in/lessons/lesson01_one.py", "handed in/lesson01_one.py", "a/b/lessons/lesson01_one.py",
+        "a/b/c/lesson1.py", "lessons/lesson1_linear.py", "Lesson01_linear.py", "lesson01.py", "lesson_01.py",
+        "Lesson 1.py",
     ],
 )  # fmt: skip
 def test_a_lesson_is_found_where_students_put_it(name, tmp_path):
     script(tmp_path, F, name)
     with loaded(find(tmp_path, 1)) as lesson:
         assert lesson.f(1) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lesson10_one.py", "lesson011.py", "lesson01.txt", "test_lesson01.py", "tests/wrong/lesson01.py",
+        ".venv/lesson01.py", ".ipynb_checkpoints/lesson01_one-checkpoint.ipynb", "__MACOSX/lesson01_one.py",
+        "._lesson01_one.py",
+    ],
+)  # fmt: skip
+def test_what_is_another_file_is_not_taken_for_a_lesson(name, tmp_path):
+    script(tmp_path, F, name)
+    with pytest.raises(ValueError, match="found none"):
+        find(tmp_path, 1)
+
+
+def test_a_lesson_of_another_name_is_graded_and_its_mistakes_are_placed(tmp_path):
+    solved = SOLVED.replace("return eps * np.sign(w)", "return 1 / 0")
+    assert solved != SOLVED
+    script(tmp_path, solved, "my work/Lesson1.PY")
+    worst, typical = grade(tmp_path, [1])
+    assert worst.feedback.startswith("ZeroDivisionError: division by zero (line ")
+    assert typical.feedback == ""
+
+
+def test_far_below_several_that_differ_are_refused_too(tmp_path):
+    script(tmp_path, F, "a/lessons/lesson01_one.py")
+    script(tmp_path, F.replace("1", "2"), "b/c/lessons/lesson01_one.py")
+    with pytest.raises(ValueError, match="and they differ"):
+        find(tmp_path, 1)
+
+
+def test_looking_for_a_lesson_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "LOOKED_AT", 50)
+    for i in range(100):
+        script(tmp_path, "", f"a{i:03}/x.py")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert len(list(submissions.files_below(tmp_path))) < 50
 
 
 def test_a_pair_of_one_code_is_one_lesson(tmp_path):
@@ -238,12 +299,14 @@ def test_several_that_differ_are_named_with_what_to_do(tmp_path):
         find(tmp_path, 1)
 
 
-@pytest.mark.parametrize("place", ["", "lessons/", "name/lessons/"])
+@pytest.mark.parametrize("place", ["", "lessons/", "name/lessons/", "a/b/c/lessons/", "handout\\lessons\\"])
 def test_a_zip_file_is_graded(place, tmp_path):
     with zipfile.ZipFile(tmp_path / "handed in.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr(f"{place}lesson01_linear.py", SOLVED)
         file.writestr("__MACOSX/lesson01_linear.py", "other")
         file.writestr("../lesson01_linear.py", "other")
+        file.writestr("..\\lesson01_linear.py", "other")
+        file.writestr("\\\\server\\share\\lesson01_linear.py", "other")
         file.writestr("notes.txt", "x" * 10)
     assert [e.feedback for e in grade(tmp_path / "handed in.zip", [1])] == ["", ""]
     assert [path.name for path in tmp_path.iterdir()] == ["handed in.zip"]
@@ -266,22 +329,39 @@ def test_a_folder_with_an_upload_in_it_is_that_upload(tmp_path):
     with zipfile.ZipFile(place / "tinyadv-answers.zip", "w") as file:
         file.writestr("lessons/lesson01_linear.py", SOLVED)
     assert [e.feedback for e in grade(place, [1])] == ["", ""]
-    (place / "second.zip").write_bytes((place / "tinyadv-answers.zip").read_bytes())
-    assert all("found none" in e.feedback for e in grade(place, [1]))  # which of them counts?
+    with zipfile.ZipFile(place / "second.zip", "w") as file:
+        file.writestr("lesson02_logistic.py", "x = 1")
+    assert [e.feedback for e in grade(place, [1])] == ["", ""]
+    with zipfile.ZipFile(place / "third.zip", "w") as file:
+        file.writestr("lessons/lesson01_linear.py", F)
+    assert all(
+        e.feedback.startswith("found ") and "third.zip" in e.feedback and "they differ" in e.feedback
+        for e in grade(place, [1])
+    )
 
 
 def test_a_damaged_zip_file_and_one_that_swells_are_named(tmp_path):
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("lesson01_linear.py", b"#" * (200 << 20))
+    with zipfile.ZipFile(tmp_path / "many.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for i in range(70):
+            file.writestr(f"{i}/lesson01_linear.py", b"#" * (5 << 20))
+    with pytest.raises(ValueError, match=r"^many\.zip has lessons of more than"):
+        grade(tmp_path / "many.zip", [1])
+    with zipfile.ZipFile(tmp_path / "both.zip", "w") as file:
+        file.writestr("lesson01_a.py", "")
+        file.writestr("lesson01_a.py/lesson01_b.py", "")
+    with pytest.raises(ValueError, match=r"^both\.zip cannot be unpacked: it has a file and a folder of one name"):
+        grade(tmp_path / "both.zip", [1])
     assert all("wanted at most 4,194,304" in e.feedback for e in grade(path, [1]))
     content = bytearray(path.read_bytes())
     content[60:80] = bytes(20)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"bomb\.zip cannot be unpacked: "):
+    with pytest.raises(ValueError, match=r"^bomb\.zip cannot be unpacked: "):
         grade(path, [1])
     path.write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(ValueError, match=r"bomb\.zip cannot be unpacked: it is no zip file, or a damaged one"):
+    with pytest.raises(ValueError, match=r"^bomb\.zip cannot be unpacked: it is no zip file, or a damaged one"):
         grade(path, [1])
 
 

@@ -23,13 +23,31 @@ def _course(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
+def offer_lessons(incomplete: str) -> list[tuple[str, str]]:
+    """What a shell offers for a lesson's number."""
+    from . import lessons, title
+
+    return [(str(number), title(path)) for number, path in lessons().items() if str(number).startswith(incomplete)]
+
+
 Notebooks = Annotated[bool, typer.Option("--notebooks", help="Lessons as notebooks; needs jupytext.")]
+OnlyLessons = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--lesson",
+        parser=whole,
+        metavar="N",
+        autocompletion=offer_lessons,
+        help="Only this lesson; may be repeated.",
+    ),
+]
 
 
 @app.command("export")
 def export_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or an empty one.")],
     notebooks: Notebooks = False,
+    only: OnlyLessons = None,
     github: Annotated[
         bool, typer.Option("--github", help="With a GitHub Actions workflow that tests at every push.")
     ] = False,
@@ -46,26 +64,31 @@ def export_command(
                 from .export import write_tree
                 from .platforms import nbgrader_course
 
-                _list_files(folder, write_tree(folder, nbgrader_course()))
+                _list_files(folder, write_tree(folder, nbgrader_course(only)))
                 return
-        _export(folder, notebooks, github=github)
+        _export(folder, notebooks, only, github=github)
+        typer.echo(
+            f"\nBefore you hand it out: {folder / 'requirements.txt'} asks pip for tinyadv.\n"
+            "Where your students' package index has none, put the path or the address of its wheel or repository there."
+        )
 
 
 @app.command("solutions")
 def solutions_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or an empty one.")],
     notebooks: Notebooks = False,
+    only: OnlyLessons = None,
 ) -> None:
     """Write what the teacher gets. The lessons with solutions, what to look for in answers to open questions, tests."""
     with work():
-        _export(folder, notebooks, solutions=True)
+        _export(folder, notebooks, only, solutions=True)
 
 
-def _export(folder: Path, notebooks: bool, **kind: bool) -> None:
+def _export(folder: Path, notebooks: bool, only: list[int] | None, **kind: bool) -> None:
     from .export import export
 
     with input_errors():
-        files = export(folder, notebooks, **kind)
+        files = export(folder, notebooks, only=only, **kind)
     _list_files(folder, files)
 
 
@@ -121,35 +144,18 @@ def serve_command(
             serving.serve_forever()
 
 
-def offer_lessons(incomplete: str) -> list[tuple[str, str]]:
-    """What a shell offers for a lesson's number."""
-    from . import lessons, title
-
-    return [(str(number), title(path)) for number, path in lessons().items() if str(number).startswith(incomplete)]
-
-
-OnlyLessons = Annotated[
-    list[int] | None,
-    typer.Option(
-        "--lesson",
-        parser=whole,
-        metavar="N",
-        autocompletion=offer_lessons,
-        help="Only this lesson; may be repeated.",
-    ),
-]
-
-
 @app.command("grade")
 def grade_command(
     submissions: Annotated[
         list[Path],
-        typer.Argument(metavar="SUBMISSION", help="A folder or a zip file; for a class all of Moodle's or Canvas's."),
+        typer.Argument(
+            metavar="SUBMISSION", help="A folder, a zip file or a lesson; for a class all of Moodle's or Canvas's."
+        ),
     ],
     only: OnlyLessons = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="For a class: where grades are written, and taken from if they are there."),
+        typer.Option(metavar="DIR", help="For a class: where grades are written, and added to; one for each --lesson."),
     ] = None,
     as_json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON; - is standard output.")
@@ -164,9 +170,11 @@ def grade_command(
 ) -> None:
     """Grade a submission, or a class. Points and a line of feedback for each exercise, by the package's own tests.
 
-    With --out it writes a file for each student, tables for the class, and a list of the class's mistakes; what was
-    graded before is not graded again. Exit codes: 0 if all went well; 1 if a submission cannot be graded, or is below
-    --fail-under; 2 if an argument or an option is wrong.
+    With --out it writes a file for each student, tables for the class, answers to open questions, and a list of the
+    class's mistakes. What was graded before is not graded again; students who come later are added to the tables. A
+    student's text that you changed stays, as do the marks in open-questions.csv; other tables are written anew. A DIR
+    with grades of other lessons is refused. Exit codes: 0 if all went well; 1 if a submission cannot be graded, or is
+    below --fail-under; 2 if an argument or an option is wrong.
     """
     with work():
         from . import scores
@@ -208,16 +216,23 @@ def _grade_one(
     from . import scores
     from .classroom import about
     from .grade import grade
+    from .uploads import nothing_in, opened, refuse_class
 
     printed = [option for option, path, _ in outputs if descriptor(path) == STANDARD_OUTPUT]
     if len(printed) > 1:
         raise ValueError(f"{' and '.join(printed)}: only one of them can go to standard output")
     for option, path, _ in outputs:
         check_output(option, path)
-    graded = grade(submission, only)
+    if "--gradescope" not in [option for option, _, _ in outputs]:  # there it is always one student's
+        refuse_class(submission)
+    with opened(submission) as folder:
+        graded = grade(folder, only)
+        nothing = nothing_in(folder, [submission])
     for option, path, form in outputs:  # files first: nothing that happens to the table can cost them
         write_atomically(path, form(graded, about(submission)) if option == "--json" else form(graded))
     scores.table(graded, Console(stderr=bool(printed)))
+    if nothing:
+        raise typer.Exit(complain(f"{submission}: {nothing}", 1))
     return scores.total(graded)
 
 

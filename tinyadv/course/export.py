@@ -7,6 +7,7 @@ nbgrader, is in `platforms`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from .. import __version__
@@ -88,6 +89,8 @@ jobs:
       - run: pytest
 """
 
+OF_THE_DESKTOP = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what macOS and Windows put into folders by themselves
+
 TEACHER = """\
 # Explaining and harnessing adversarial examples: the solutions
 
@@ -121,7 +124,28 @@ def graded_lessons() -> dict[int, Path]:
     return {number: path for number, path in lessons().items() if (folder / f"test_lesson{number:02}.py").exists()}
 
 
-def export(folder: Path, notebooks: bool = False, solutions: bool = False, github: bool = False) -> list[Path]:
+def chosen_lessons(only: Iterable[int] | None) -> dict[int, Path]:
+    """Of the lessons whose exercises have tests those with these numbers, in their order; None: all.
+
+    Raises
+    ------
+    ValueError
+        If there are no exercises of such a lesson.
+    """
+    there = graded_lessons()
+    wanted = set(there if only is None else only)
+    if unknown := sorted(wanted - there.keys()):
+        raise ValueError(f"there are no exercises of lesson {unknown[0]}: there are of {', '.join(map(str, there))}")
+    return {number: path for number, path in there.items() if number in wanted}
+
+
+def export(
+    folder: Path,
+    notebooks: bool = False,
+    solutions: bool = False,
+    github: bool = False,
+    only: Iterable[int] | None = None,
+) -> list[Path]:
     """Write the tree for students, or with `solutions` the teacher's, into `folder`; all of it or nothing.
 
     Parameters
@@ -132,6 +156,8 @@ def export(folder: Path, notebooks: bool = False, solutions: bool = False, githu
         Lessons as Jupyter notebooks instead of scripts; needs jupytext.
     github : bool
         With a workflow of GitHub Actions that tests the exercises at every push.
+    only : iterable of int, optional
+        These lessons; by default all that have exercises.
 
     Returns
     -------
@@ -141,9 +167,10 @@ def export(folder: Path, notebooks: bool = False, solutions: bool = False, githu
     Raises
     ------
     ValueError
-        If `folder` is a file or not empty, or jupytext is missing; nothing has been written then.
+        If `folder` is a file or not empty, there are no exercises of such a lesson, or jupytext is missing; nothing
+        has been written then.
     """
-    files = _files(notebooks, solutions)
+    files = _files(notebooks, solutions, only)
     if github:
         files[".github/workflows/exercises.yml"] = WORKFLOW
     return write_tree(folder, files)
@@ -157,7 +184,7 @@ def write_tree(folder: Path, files: dict[str, str]) -> list[Path]:
     ValueError
         If `folder` is a file or not empty.
     """
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name not in OF_THE_DESKTOP for path in folder.iterdir()):
         raise ValueError(f"{folder} is not empty: wanted a new folder, or an empty one")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: wanted a new folder, or an empty one")
@@ -172,9 +199,9 @@ def write_tree(folder: Path, files: dict[str, str]) -> list[Path]:
     return [Path(name) for name in files]
 
 
-def _files(notebooks: bool, solutions: bool) -> dict[str, str]:
+def _files(notebooks: bool, solutions: bool, only: Iterable[int] | None = None) -> dict[str, str]:
     """The text of each file of a tree, by its path in it."""
-    chosen, tests = graded_lessons(), tests_folder()
+    chosen, tests = chosen_lessons(only), tests_folder()
     files: dict[str, str] = {}
     rows = []
     for number, path in chosen.items():

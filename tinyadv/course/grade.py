@@ -11,14 +11,15 @@ whoever waits for the process looks ten times a second at what it has written. `
 
 What this does not protect against: Python cannot hide memory from code in the same process. A student who sets out to
 attack the interpreter (by writing to memory through `ctypes.memmove`, by threads that race the checks, by rebuilding
-what the audit refuses) can fake points, and nothing more; one who knows the package can call `tinyadv.attacks` instead
-of writing an attack. To guard against this, read the code of whoever has full marks. Names of hidden files, and what
-`stat` tells of any file, can be seen. Between two looks the disk can take more than the limit, and files that are
-deleted but in use count only when the disk is full. It stays the user who grades: another one could not read a Python
-in that user's home; root's privileges are given up. Without Landlock and seccomp (other systems, old kernels, some
-containers) Python's audit is all there is, and it does not see every call: there give each submission a container or
-virtual machine without network, as Gradescope does. Memory limits hold on Linux only, processor time limits wherever
-there is `resource`; on other systems there is the limit of elapsed time.
+what the audit refuses, by `__globals__` of a function that a test hands over) can fake points, and nothing more; one
+who knows the package can call `tinyadv.attacks` instead of writing an attack. To guard against this, read the code of
+whoever has full marks. Names of hidden files, and what `stat` tells of any file, can be seen. Between two looks the
+disk can take more than the limit, and files that are deleted but in use count only when the disk is full. It stays the
+user who grades: another one could not read a Python in that user's home; root's privileges are given up. Without
+Landlock and seccomp (other systems, old kernels, some containers) Python's audit is all there is, and it does not see
+every call: there give each submission a container or virtual machine without network, as Gradescope does. Memory limits
+hold on Linux only, processor time limits wherever there is `resource`; on other systems there is the limit of elapsed
+time.
 
 Why do the tests run in the submission's process? Tried instead: the tests, as they are, in one process, and the
 submission in another, with arrays and random numbers copied to and fro and functions called back. Of the first 103
@@ -37,7 +38,6 @@ import errno
 import hashlib
 import hmac
 import json
-import lzma
 import os
 import re
 import secrets
@@ -46,15 +46,13 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
@@ -66,6 +64,7 @@ from .export import INI, graded_lessons, tests_folder
 from .feedback import one_line
 from .scores import Check, Exercise
 from .submissions import LARGEST, find
+from .uploads import FOLDERS, opened
 
 SECONDS = 20.0  # of processor time for an exercise
 PATIENCE = 3.0  # by the clock it may take that many times as long
@@ -74,7 +73,6 @@ MEMORY = 2 << 30
 SAID = 4 << 20  # bytes that a process may say
 WRITTEN, ENTRIES = 64 << 20, 2000  # bytes that an exercise may write, and files and folders; looked at every PULSE s
 PULSE = 0.1
-FOLDERS = "tinyadv-grade-"
 
 
 class GradingError(RuntimeError):
@@ -89,8 +87,8 @@ def grade(
     Parameters
     ----------
     folder : Path
-        Or a zip file of one, or a folder with nothing but such a zip file. Nothing is written there; its tests are not
-        looked at.
+        Or a zip file of one, a folder with zip files and no lessons, or a lesson's file. Nothing is written there; its
+        tests are not looked at.
     only : iterable of int, optional
         These lessons; by default all that have exercises.
     seconds : float
@@ -112,16 +110,6 @@ def grade(
     OSError
         If the disk is full, or there is no place for temporary files: that costs nobody points.
     """
-    if folder.is_file() and zipfile.is_zipfile(folder):
-        with temporary_folder(prefix=FOLDERS) as unpacked:
-            _unpack(folder, unpacked)
-            return grade(unpacked, only, seconds, memory)
-    if folder.suffix == ".zip" and folder.is_file():
-        raise ValueError(f"{folder} cannot be unpacked: it is no zip file, or a damaged one")
-    if folder.is_dir() and (packed := _only_zip(folder)):
-        return grade(packed, only, seconds, memory)
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder: wanted one, or a zip file, with the lessons that a student handed in")
     if find_spec("pytest") is None:
         raise ValueError("grading needs pytest, which is not installed: pip install 'tinyadv[course]'")
     there = graded_lessons()
@@ -133,6 +121,14 @@ def grade(
         for number in chosen
         for name, tests in tests_of(number, exercises(there[number].read_text(encoding="utf-8"))).items()
     ]
+    with opened(folder) as place:
+        return _grade_all(place, jobs, seconds, memory)
+
+
+def _grade_all(
+    folder: Path, jobs: list[tuple[int, str, dict[str, float]]], seconds: float, memory: int
+) -> list[Exercise]:
+    """Grade exercises, each a lesson's number, a name and its tests with their points, as many at a time as can be."""
     running: set[subprocess.Popen[bytes]] = set()
 
     def graded(job: tuple[int, str, dict[str, float]]) -> Exercise:
@@ -145,47 +141,6 @@ def grade(
         finally:  # stopped by Ctrl-C, say: what has not begun is cancelled by now, and for the rest nobody waits
             for process in list(running):
                 process.kill()
-
-
-def _unpack(file: Path, folder: Path) -> None:
-    """Write the lessons in a zip file into a folder; anything else in it is not looked at.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or needs a password.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for member in islice(filter(_is_lesson, archive.infolist()), ENTRIES):
-                place = PurePosixPath(member.filename)
-                with archive.open(member) as packed:
-                    content = packed.read(LARGEST + 1)  # one byte more than is graded: it is said to be too large
-                (folder / place).parent.mkdir(parents=True, exist_ok=True)
-                (folder / place).write_bytes(content)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{file} cannot be unpacked: {error}") from error
-
-
-def _is_lesson(member: zipfile.ZipInfo) -> bool:
-    """Whether a member of a zip file is a lesson, where `find` looks for one; C: would be a drive of Windows."""
-    place = PurePosixPath(member.filename)
-    named = re.fullmatch(r"lesson[0-9]{2}_.*\.(py|ipynb)", place.name)
-    outside = (
-        place.is_absolute()
-        or any(re.match("[A-Za-z]:", part) for part in place.parts)
-        or not {"..", "__MACOSX"}.isdisjoint(place.parts)
-    )
-    return bool(named) and not outside and len(place.parts) <= 3
-
-
-def _only_zip(folder: Path) -> Path | None:
-    """The only zip file in a folder without lessons, which is how Moodle hands out an upload; None otherwise."""
-    name = "lesson[0-9][0-9]_*"
-    if any(any(folder.glob(pattern)) for pattern in (name, f"*/{name}", f"*/lessons/{name}")):
-        return None
-    zips = [path for path in folder.iterdir() if path.suffix.lower() == ".zip" and path.is_file()]
-    return zips[0] if len(zips) == 1 and not zips[0].is_symlink() else None
 
 
 def tests_of(number: int, names: list[str]) -> dict[str, dict[str, float]]:
@@ -215,7 +170,7 @@ def _grade(
         said = dict.fromkeys(tests, one_line(error))
     else:
         with temporary_folder(prefix=FOLDERS) as temporary:  # what fails in it is not the submission's fault
-            copy = temporary / "work" / "lessons" / submission.name
+            copy = temporary / "work" / "lessons" / _usual_name(submission, number)
             copy.parent.mkdir(parents=True)
             copy.write_bytes(content)
             said = _tried(copy, number, name, tests, seconds, memory, running)
@@ -230,6 +185,13 @@ def _submitted(folder: Path, number: int) -> Path:
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes: wanted at most {LARGEST:,}")
     return path
+
+
+def _usual_name(submission: Path, number: int) -> str:
+    """The name under which a lesson's file is tested: its own, if it begins as a lesson's does."""
+    if re.fullmatch(rf"lesson{number:02}_.*\.(py|ipynb)", submission.name):
+        return submission.name
+    return f"{graded_lessons()[number].stem}{submission.suffix.lower()}"
 
 
 def _check_disk(folder: Path) -> None:
@@ -291,7 +253,16 @@ def _tried(
     for kind, test, line in messages:
         if kind == "test":
             given[test].append(line)
-    return {test: _feedback(lines, cases[test], ended) for test, lines in given.items()}
+    return {test: _names_only(_feedback(lines, cases[test], ended), work.parent) for test, lines in given.items()}
+
+
+def _names_only(said: str, temporary: Path) -> str:
+    """A line of feedback without the folders of the machine that grades: of their files only the names are left."""
+    ours = {PACKAGE.parent, tests_folder(), Path.home(), Path(tempfile.gettempdir()), temporary, Path(sys.prefix)}
+    roots = {str(root) for path in ours for root in (path, path.resolve()) if len(path.parts) > 1}
+    for root in sorted(roots, key=len, reverse=True):
+        said = re.sub(rf"{re.escape(root)}[\\/]+(?:[^\\/\s'\"]+[\\/]+)*", "", said)
+    return said
 
 
 def _in_memory() -> Any:
@@ -323,8 +294,8 @@ def _job(submission: Path, number: int, name: str, tests: dict[str, float]) -> d
         "submission": str(submission),
         "path": [*path, *([] if str(root) in path else [str(root)])],
         "remove": str(root) if checkout else "",
-        "readable": [*homes, *(entry for entry in path if entry != str(root)), str(PACKAGE), str(folder), *SYSTEM],
-        "hidden": [str(PACKAGE / "_lessons"), str(root / "lessons"), str(folder / "wrong"), str(folder / "right")],
+        "readable": [*homes, *(entry for entry in path if entry != str(root)), str(PACKAGE), *SYSTEM],
+        "hidden": [str(PACKAGE / "_lessons"), str(root / "lessons"), str(folder)],
     }
 
 

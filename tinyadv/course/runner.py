@@ -129,10 +129,14 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
         os.chdir(job["folder"])
         for item in session.items:
             send("case", item.originalname, "")
-        tests = {item.module.__name__ for item in session.items} | {"conftest"}
-        checks.append(unchanged(RELIED_ON | tests, inside=(*JUDGES, *tests)))
-        held = tests | {name for name in sys.modules if name.startswith("tinyadv.") and ".course" not in name}
-        checks.extend([unchanged(AT_EACH_CALL, alone=True), unchanged({"tinyadv"} | tests), constants(held)])
+        # out of reach: their reference functions and tables are the answers
+        tests = {
+            name: sys.modules.pop(name) for name in {item.module.__name__ for item in session.items} | {"conftest"}
+        }
+        sys.path[:] = [folder for folder in sys.path if folder != job["tests"]]
+        checks.append(unchanged(RELIED_ON, tests, inside=(*JUDGES, *tests)))
+        held = {name: module for name, module in sys.modules.items() if _is_of_the_package(name)}
+        checks.extend([unchanged(AT_EACH_CALL, alone=True), unchanged({"tinyadv"}, tests), constants(held | tests)])
         known.update(every_class())
         arm(job)
 
@@ -174,21 +178,31 @@ def plugin(job: dict[str, Any], send: Callable[[str, str, str], None]) -> Any:
 # Has the submission changed what the tests rely on?
 
 
-def unchanged(names: set[str], alone: bool = False, inside: tuple[str, ...] = ()) -> Callable[[], None]:
+def _is_of_the_package(name: str) -> bool:
+    """Whether a module is the package's own, and not one of those that grade."""
+    return name.startswith("tinyadv.") and ".course" not in name
+
+
+def unchanged(
+    names: set[str], hidden: Mapping[str, ModuleType] | None = None, alone: bool = False, inside: tuple[str, ...] = ()
+) -> Callable[[], None]:
     """A function that raises TamperedError once a function or class of these modules is another, or has more in it.
 
-    With what is in them, where they are packages, unless the modules alone are asked for; functions whose names begin
-    as one of `inside` may not get other code either (to ask for that costs an event of the audit each).
+    With what is in them, where they are packages, unless the modules alone are asked for, and with the modules in
+    `hidden`, which cannot be imported; functions whose names begin as one of `inside` may not get other code either
+    (to ask for that costs an event of the audit each).
     """
+    hidden = dict(hidden or {})
 
     def among(name: str) -> bool:
         return name in names or (not alone and name.partition(".")[0] in names)
 
     kept: list[tuple[Mapping[str, Any], str, Any, str]]
-    ours = names - {"numpy", "pytest", "_pytest", "pluggy", "builtins", "json", "math", "operator"}
-    kept = [(sys.modules, name, module, name) for name, module in sys.modules.items() if among(name)]
+    ours = (names | {*hidden}) - {"numpy", "pytest", "_pytest", "pluggy", "builtins", "json", "math", "operator"}
+    modules = {name: module for name, module in sys.modules.items() if among(name)}
+    kept = [(sys.modules, name, module, name) for name, module in modules.items()]
     classes: list[tuple[Mapping[str, Any], int, set[str], str]] = []
-    for _, name, module, _ in [*kept]:
+    for name, module in (modules | hidden).items():
         for key, value in list(vars(module).items()):
             if callable(value):
                 kept.append((vars(module), key, value, f"{name}.{key}"))
@@ -222,14 +236,14 @@ def unchanged(names: set[str], alone: bool = False, inside: tuple[str, ...] = ()
     return check
 
 
-def constants(names: set[str]) -> Callable[[], None]:
+def constants(modules: Mapping[str, ModuleType]) -> Callable[[], None]:
     """A function that raises TamperedError once a global of these modules is another, or holds other things."""
     from numpy import ndarray  # the job says where it is
 
     kept = [
-        (vars(sys.modules[name]), key, value, _held(value), f"{name}.{key}")
-        for name in names
-        for key, value in vars(sys.modules[name]).items()
+        (vars(module), key, value, _held(value), f"{name}.{key}")
+        for name, module in modules.items()
+        for key, value in vars(module).items()
     ]
 
     def check() -> None:

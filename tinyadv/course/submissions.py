@@ -8,13 +8,17 @@ from __future__ import annotations
 import __future__
 
 import ast
+import codecs
+import io
 import linecache
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache, reduce
 from importlib.util import decode_source
+from itertools import islice
 from operator import or_
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -27,8 +31,47 @@ from .feedback import CELL, failed, feedback
 LARGEST = 4 << 20  # bytes of a lesson's file
 
 
+LOOKED_AT = 20_000  # files and folders of a submission: more than a course's folder has, and soon looked through
+# Folders in which no answer is looked for: what installers, editors and systems make, and the exported tests
+PASSED_OVER = {"__MACOSX", "__pycache__", "env", "node_modules", "site-packages", "tests", "venv"}
+_LESSON = re.compile(r"lesson[ _-]?0*(?P<number>[0-9]{1,2})(?![0-9]).*\.(?:py|ipynb)", re.IGNORECASE | re.DOTALL)
+
+
+def lesson_named(name: str) -> int | None:
+    """The lesson that a file's name says it has, as students write it: lesson01_linear.py, Lesson1.ipynb; else None."""
+    found = _LESSON.fullmatch(name)
+    return int(found["number"]) if found else None
+
+
+def passed_over(folder: str) -> bool:
+    """Whether a folder of this name holds no answers."""
+    return folder.startswith(".") or folder in PASSED_OVER
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder and in those below it, at most LOOKED_AT, without what is passed over; links not followed.
+
+    What lies higher comes first.
+    """
+    looked_at, waiting = 0, [folder]
+    for place in waiting:
+        try:
+            with os.scandir(place) as listed:
+                entries = sorted(islice(listed, LOOKED_AT), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in entries:
+            looked_at += 1
+            if looked_at > LOOKED_AT:
+                return
+            if not entry.is_dir(follow_symlinks=False):
+                yield place / entry.name
+            elif not passed_over(entry.name):
+                waiting.append(place / entry.name)
+
+
 def find(folder: Path, number: int) -> Path:
-    """The file of a lesson, script or notebook: in a folder, in its folder `lessons`, or one level deeper.
+    """The file of a lesson, script or notebook: in a folder or its folder `lessons`; if neither has it, anywhere below.
 
     Of several, a script and a notebook of it or a download's second copy, any one is taken where their code is the
     same.
@@ -38,20 +81,23 @@ def find(folder: Path, number: int) -> Path:
     ValueError
         If there is none, or several that differ.
     """
-    pattern = f"lesson{number:02}_*"
-    for places in (folder / "lessons", folder), (*folder.glob("*/lessons"), *folder.glob("*/")):
-        found = [
-            path
-            for place in places
-            for path in sorted(place.glob(pattern))
-            if path.suffix in (".py", ".ipynb") and path.is_file()
-        ]
-        if found and (len(found) == 1 or len({_code(path) for path in found}) == 1):
-            return found[0]
-        if found:
-            names = " and ".join(str(path.relative_to(folder)) for path in found)
-            raise ValueError(f"found {names}, and they differ: keep the one that counts, and remove the others")
-    raise ValueError(f"wanted one file {pattern}.py or {pattern}.ipynb, found none")
+    found = [path for place in (folder / "lessons", folder) for path in _lessons_in(place, number)]
+    if not found:
+        found = [path for path in files_below(folder) if lesson_named(path.name) == number and path.is_file()]
+    if found and (len(found) == 1 or len({_code(path) for path in found}) == 1):
+        return found[0]
+    if found:
+        names = " and ".join(str(path.relative_to(folder)) for path in found)
+        raise ValueError(f"found {names}, and they differ: keep the one that counts, and remove the others")
+    name = f"lesson{number:02}_*"
+    raise ValueError(f"wanted one file {name}.py or {name}.ipynb, found none")
+
+
+def _lessons_in(place: Path, number: int) -> list[Path]:
+    """The files of a lesson in this very folder."""
+    with suppress(OSError):
+        return sorted(path for path in place.iterdir() if lesson_named(path.name) == number and path.is_file())
+    return []
 
 
 def _code(path: Path) -> str:
@@ -78,23 +124,40 @@ class Cell(NamedTuple):
     file: str
 
 
-def _text(path: Path) -> str:
-    """A script's text as Python reads it: UTF-8, with or without a mark at its start, or what a comment says."""
+def _text(path: Path, decode: Callable[[bytes], str] = decode_source) -> str:
+    """A file's text: UTF-16 with a mark at its start, or else what `decode` makes of it.
+
+    By default that is what Python reads: UTF-8, with or without a mark at its start, or what a comment says.
+    """
+    content = path.read_bytes()
     try:
-        return decode_source(path.read_bytes())
-    except (ValueError, SyntaxError) as error:
-        raise ValueError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return io.StringIO(content.decode("utf-16"), newline=None).read()
+        text = decode(content)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} cannot be read: it is not in UTF-8; save it as UTF-8") from error
+    except SyntaxError as error:  # Python's word for bytes that are not UTF-8, and for a comment that names no encoding
+        why = "it is not in UTF-8" if "invalid" in str(error) else str(error)
+        raise ValueError(f"{path.name} cannot be read: {why}; save it as UTF-8") from error
+    if len(content) > 8 and content.count(0) > len(content) // 4:
+        raise ValueError(f"{path.name} cannot be read: it seems to be in UTF-16; save it as UTF-8")
+    return text
+
+
+def _utf_8(content: bytes) -> str:
+    return content.decode("utf-8-sig")
 
 
 def cells(path: Path, raw: bool = False) -> list[Cell]:
     """The cells of a notebook, or of a script, which "# %%" begins: those that hold code, as Python unless `raw`."""
-    if path.suffix != ".ipynb":
+    if path.suffix.lower() != ".ipynb":
         lines = _text(path).splitlines()
         starts = [0, *(i for i, line in enumerate(lines) if i and line.startswith("# %%"))]
         ends = [*starts[1:], len(lines)]
         return [Cell("\n".join(lines[i:j]), i + 1, str(path)) for i, j in zip(starts, ends, strict=True)]
+    text = _text(path, _utf_8)
     try:
-        book = parse_json(path.read_text(encoding="utf-8-sig"))
+        book = parse_json(text)
         found = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
         texts = [
             "" if WORK in cell.get("metadata", {}).get("tags", []) else "".join(cell["source"])
@@ -103,6 +166,30 @@ def cells(path: Path, raw: bool = False) -> list[Cell]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
     return [Cell(text if raw else _python(text), 1, f"{path}{CELL}{i}") for i, text in enumerate(texts, 1)]
+
+
+def texts(path: Path) -> list[str]:
+    """The cells of text of a notebook, or of a script, in which they are comments; an empty one before each of code."""
+    if path.suffix.lower() == ".ipynb":
+        try:
+            found = parse_json(_text(path, _utf_8))["cells"]
+            return ["".join(cell["source"]) if cell["cell_type"] == "markdown" else "" for cell in found]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
+    return texts_of(_text(path))
+
+
+def texts_of(source: str) -> list[str]:
+    """The cells of text of a script; "" stands for one of code."""
+    found: list[list[str]] = [[]]
+    markdown = False
+    for line in source.splitlines():
+        if line.startswith("# %%"):
+            markdown = "[markdown]" in line
+            found.append([])
+        elif markdown:
+            found[-1].append(re.sub(r"^# ?", "", line))
+    return ["\n".join(lines) for lines in found]
 
 
 def _python(text: str) -> str:

@@ -192,6 +192,14 @@ def test_the_objective_draws_new_rubbish_at_every_step_and_keeps_the_dtype():
     assert {g.dtype.name for g in gradients} == {"float32"}
 
 
+@pytest.mark.parametrize(("per_image", "samples"), [(0.1, 2), (0.04, 1), (0.16, 2)])
+def test_the_number_of_samples_of_rubbish_is_rounded_to_the_nearest(per_image, samples):
+    seen, network = [], small("softmax")
+    network.layers.insert(0, lambda x: seen.append(len(x)) or x)
+    rubbish_objective(network, np.zeros((15, 6)), np.arange(15) % 3, generator(3), per_image)
+    assert seen == [15 + samples]
+
+
 @pytest.mark.parametrize(
     ("per_image", "rng"), [(0.0, 1), (-1.0, 1), (0.01, 1), (math.nan, 1), (math.inf, 1), (1.0, None)]
 )

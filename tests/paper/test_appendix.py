@@ -93,6 +93,13 @@ def test_outputs_of_another_size(claim):
     assert m.variations["outputs:1"] == pytest.approx(own, abs=1e-6, nan_ok=True)
 
 
+def test_a_class_of_probability_one_half_is_not_claimed():
+    network = maxout_network(3, 2, 1, "sigmoid", 4, 3, rng=generator(0))
+    for p in parameters(network):
+        p.data[:] = 0.0
+    assert {found["error"] for found in appendix._scaled(network, np.zeros((5, 3), "float32")).values()} == {0.0}
+
+
 def test_a_longer_trained_network_is_a_variation(monkeypatch):
     use(monkeypatch, tiny_mnist())
     lab = GivenLab(dtype="float32")
@@ -248,7 +255,12 @@ def test_rubbish_training():
 
 @pytest.mark.parametrize(
     ("cost", "fooled", "holds"),
-    [((0.0, -0.1, 0.1), 0.5, True), ((0.2, 0.1, 0.3), 0.5, False), ((0.0, -0.1, 0.1), 0.4, False)],
+    [
+        ((0.0, -0.1, 0.1), 0.5, True),
+        ((0.1, 0.0, 0.2), 0.5, True),  # it may be 0
+        ((0.2, 0.1, 0.3), 0.5, False),
+        ((0.0, -0.1, 0.1), 0.4, False),
+    ],
 )
 def test_the_predicate_of_rubbish_training_can_fail(monkeypatch, cost, fooled, holds):
     lab = world(monkeypatch, moved=10)

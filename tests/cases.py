@@ -282,6 +282,8 @@ CONVOLUTIONS = [
     ((4, 4, 1, 2), (3, 3, 2, 1), settings_of(stride=3, padding=1)),
     ((1, 1, 1, 1), (1, 1, 1, 1), settings_of(stride=1, padding=0)),
     ((3, 3, 2, 2), (3, 3, 2, 2), settings_of(stride=1, padding=1)),  # all of one shape: only values tell them apart
+    ((3, 4, 2, 2), (1, 1, 2, 3), settings_of(stride=2, padding=0)),  # a pixel at a time, but not of every place
+    ((2, 3, 1, 2), (1, 1, 2, 3), settings_of(stride=1, padding=1)),
 ]
 POOLS = [(5, (3, 2)), (6, (2, 2)), (4, (3, 1, 1)), (7, (4, 2)), (5, (2, 3, 1)), (2, (1, 1))]
 

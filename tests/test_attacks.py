@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from placed import host
 
-from tinyadv import losses, metrics, models, ops
+from tinyadv import attacks, losses, metrics, models, ops
 from tinyadv.attacks import apgd, fgsm, input_gradient, pgd, pgd_l2, rotate, rotated, square
 from tinyadv.backend import generator
 from tinyadv.gradcheck import gradcheck
@@ -44,6 +44,19 @@ def batch(model, seed=1, dtype="float32"):
 @pytest.fixture(params=NETWORKS)
 def model(request):
     return network(request.param)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The points at which an attack asks for a gradient, one after another."""
+    points, finite_gradient = [], attacks.finite_gradient
+
+    def noting(model, x, y):
+        points.append(x)
+        return finite_gradient(model, x, y)
+
+    monkeypatch.setattr(attacks, "finite_gradient", noting)
+    return points
 
 
 def loss_of_each(model, x, y):
@@ -329,6 +342,27 @@ def test_l2_pgd_stays_in_the_ball_and_within_the_bounds(model, radius, clip):
     assert clip is None or (x_adv.min() >= 0 and x_adv.max() <= 1)
 
 
+def test_a_step_of_l2_pgd_is_2_5_radii_divided_by_the_steps(asked):
+    model = network("logistic", dtype="float64")
+    x, y = batch(model, dtype="float64")
+    x_adv = pgd_l2(model, x, y, 0.2, 5)
+    for after, at in zip((0, 0.5, 1, 1, 1, 1), [*asked, x_adv], strict=True):
+        np.testing.assert_allclose(norms(at - x) / 0.2, after)
+
+
+@pytest.mark.parametrize(
+    "attack", [partial(pgd, eps=0.5, steps=2, rng=generator(0)), partial(pgd_l2, radius=1.0, steps=4)],
+    ids=["pgd", "pgd_l2"],
+)  # fmt: skip
+def test_gradients_are_asked_for_within_the_bounds_alone(attack, asked):
+    model = network("softmax")
+    x, y = batch(model)
+    attack(model, x, y, clip=(0.0, 1.0))
+    assert min(at.min() for at in asked) >= 0.0
+    assert max(at.max() for at in asked) <= 1.0
+    assert abs(asked[-1] - x).max() > 0.2
+
+
 def test_on_a_linear_model_l2_pgd_goes_straight_and_on_another_higher_than_one_step():
     model = network("logistic")
     x, y = batch(model)
@@ -455,19 +489,54 @@ def test_an_image_that_is_fooled_is_left_alone_and_each_query_changes_at_most_a_
     assert sizes[-1] < sizes[0]
 
 
+def tried(side, queries, channels=1):
+    """The images, and what the square attack shows a network that nothing fools: stripes, and changes of these."""
+    x, shown = images(side=side, channels=channels)[1], []
+
+    def never(x):
+        shown.append(x.reshape(-1, channels, side, side))
+        return np.tile(np.arange(K, dtype=x.dtype), (len(x), 1))
+
+    square(never, x, np.full(len(x), K - 1), 0.05, queries, rng=generator(1), channels=channels)
+    stripes, *changed = shown
+    return x.reshape(stripes.shape), stripes, np.array(changed)
+
+
 def test_each_query_changes_one_square_of_the_published_size():
-    never, x = models.softmax_regression(784, K, rng=generator(0)), images(side=28)[1]
-    parameters(never)[1].data[:] = np.arange(K)  # nothing fools it: every query is a change of the stripes
-    tried = []
-    square(lambda x: tried.append(x) or never(x), x, np.full(20, K - 1), 0.05, 500, rng=generator(1))
-    assert len(tried) == 500
-    for query, size in {1: 25, 30: 6, 150: 3, 499: 1}.items():  # sqrt(0.8 / 2^h) * 28, after h = 0, 4, 6, 9 halvings
-        changed = abs(tried[query] - tried[0]).reshape(-1, 28, 28) > 1e-6
+    _, stripes, shown = tried(28, 500)
+    assert len(shown) == 499
+    # sqrt(0.8 / 2^h) * 28, after h = 0, 2, 3, 4, 6, 9 halvings; the third is due after query 10, not with it
+    for query, size in {0: 25, 10: 13, 11: 9, 29: 6, 149: 3, 498: 1}.items():
+        changed = (abs(shown[query] - stripes) > 1e-6)[:, 0]
         rows, columns = (changed.any(axis=axis) for axis in (2, 1))
         assert rows.sum(axis=1).max() == size
         assert columns.sum(axis=1).max() <= size
         extent = [np.flatnonzero(row)[[0, -1]] for row in rows if row.any()]
         assert all(last - first == size - 1 for first, last in extent)
+
+
+def test_squares_lie_anywhere_and_rows_and_columns_are_drawn_apart():
+    _, stripes, shown = tried(6, 300)
+    changed = (abs(shown - stripes) > 1e-6)[:, :, 0]
+    assert changed.any(axis=(0, 1)).all()  # the last row and the last column too
+    squares = changed[changed.any(axis=(2, 3))]
+    top, left = (squares.any(axis=axis).argmax(axis=1) for axis in (2, 1))
+    assert (top < left).any()
+    assert (top > left).any()
+
+
+def test_each_channel_of_a_square_has_a_sign_of_its_own():
+    x, stripes, shown = tried(6, 300, channels=3)
+    changed = (abs(shown - stripes) > 1e-6).any(axis=2)
+    signs = np.moveaxis(np.sign(shown - x), 2, -1)[changed]
+    assert (signs.min(axis=1) != signs.max(axis=1)).any()
+
+
+def test_the_square_attack_goes_on_where_two_classes_are_equally_likely():
+    """Of several equal the first is predicted: such an image may still be classified correctly."""
+    x, queried = np.full((2, 9), 0.5, "float32"), []
+    square(lambda x: queried.append(len(x)) or np.zeros((len(x), K)), x, np.array([0, 1]), 0.1, 7, rng=generator(0))
+    assert queried == [2] * 7
 
 
 def test_both_stay_on_another_library(xp):
@@ -491,11 +560,13 @@ def short_square(model, x, y):
 
 def test_apgd_and_square_refuse_what_fgsm_refuses_and_no_work():
     model, x, y = images()
-    for count in (0, -1, 2.5, "3"):
+    for count in (0, -1, 2.0, 2.5, "3"):
         with pytest.raises(ValueError, match=f"apgd takes a whole number of steps, at least 1; got {count!r}"):
             apgd(model, x, y, 0.1, count)
         with pytest.raises(ValueError, match=f"square takes a whole number of queries, at least 1; got {count!r}"):
             square(model, x, y, 0.1, count, rng=generator(0))
+        with pytest.raises(ValueError, match=f"square takes a whole number of channels, at least 1; got {count!r}"):
+            square(model, x, y, 0.1, rng=generator(0), channels=count)
     for attack in (apgd, partial(square, rng=generator(0))):
         with pytest.raises(ValueError, match="a finite number >= 0, got -1"):
             attack(model, x, y, -1.0)
@@ -735,7 +806,8 @@ def test_steps_of_signs_take_examples_of_any_shape(attack):
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda y: y + 1000, lambda y: y - 5, lambda y: y[:1], lambda y: np.eye(K)[y], lambda y: 1.0 * y]
+    "wrong",
+    [lambda y: y + 1, lambda y: y - 5, lambda y: y[:1], lambda y: np.eye(K)[y], lambda y: 1.0 * y],
 )
 def test_the_square_attack_refuses_labels_that_are_no_classes(wrong):
     """Each would count as misclassified already, and the network as robust."""

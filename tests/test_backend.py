@@ -23,6 +23,7 @@ from tinyadv.backend import (
     generator,
     keep_mask,
     sparse_normal,
+    sums,
     to_device,
 )
 
@@ -187,6 +188,14 @@ def test_cuda_with_a_gpu_moves_there_and_back(monkeypatch):
     assert to_device(there, "cpu").tolist() == [0, 1, 2]
 
 
+def test_sums_are_right_where_gradients_share_memory():
+    """The gradients of parameters that are only added to each other, for one, are the same array."""
+    g, h, rows = np.ones(3), np.full(3, 2.0), np.ones((3, 2))
+    assert [s.tolist() for s in sums([g, g], [h, 3 * h])] == [[3, 3, 3], [7, 7, 7]]
+    assert [s.tolist() for s in sums([g, h], [h, g])] == [[3, 3, 3], [3, 3, 3]]
+    assert [s.tolist() for s in sums([rows[:2], rows[1:]], [np.ones((2, 2))] * 2)] == [[[2, 2]] * 2] * 2
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Random numbers
 
@@ -256,6 +265,19 @@ def test_the_rate_is_as_asked_and_entries_are_independent(xp, keep):
     rows, columns = kept.mean(axis=1), kept.mean(axis=0)
     assert abs(rows.std() / (sigma / np.sqrt(500)) - 1) < 0.15
     assert abs(columns.std() / (sigma / np.sqrt(400)) - 1) < 0.15
+
+
+@pytest.mark.parametrize(("keep", "last"), [(0.8, 52428), (0.1, 6553), (0.5, 32767), (1e-5, 0)])
+def test_the_rate_is_rounded_to_the_nearest_of_65536(keep, last):
+    """Of 65536 equally likely draws those below keep * 65536 = 52428.8, 6553.6, 32768, 0.66 are kept, rounded."""
+
+    class Draws:
+        standard_normal = None  # by which a generator is known
+
+        def integers(self, low, high, size, dtype, endpoint):
+            return np.array([last, last + 1, last, last + 1], "uint16").view("uint64")
+
+    assert keep_mask(Draws(), np.ones(4, "float32"), keep, 1.0).tolist() == [1, 0, 1, 0]
 
 
 def test_a_mask_repeats_with_its_seed_and_moves_with_another(xp):

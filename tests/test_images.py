@@ -137,6 +137,13 @@ def test_windows_in_blocks_are_windows(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
 
+def test_the_maximum_of_a_window_with_a_nan_is_nan():
+    """As the maximum along an axis is: a network that has diverged does not look sound after pooling."""
+    x = np.zeros((3, 4, 1, 1))
+    x[1, 1] = np.nan
+    assert np.isnan(images.max_pool(x, 2, 1)[:, :, 0, 0]).tolist() == 2 * [[True, True, False]]
+
+
 def test_rows_are_channel_major_as_in_the_data_set():
     x = np.arange(2 * 3 * 2 * 4).reshape(2, 24).astype("float64")
     image = images.from_rows(x, (3, 2, 4))
@@ -154,6 +161,7 @@ def kernels(*shape):
 
 BAD = [
     (lambda: images.conv2d(IMAGE, kernels(7, 3, 3, 2)), "the kernel, 7 x 3, is larger than the padded image, 5 x 4"),
+    (lambda: images.conv2d(IMAGE, kernels(3, 5, 3, 2)), "the kernel, 3 x 5, is larger than the padded image, 5 x 4"),
     (lambda: images.conv2d(IMAGE, kernels(3, 3, 4, 2)), "kernels are for images of 4 channels, the images have 3"),
     (lambda: images.conv2d(IMAGE, kernels(3, 3, 3, 2), stride=0), "stride is at least 1"),
     (lambda: images.conv2d(IMAGE, kernels(3, 3, 3, 2), padding=-1), "padding at least 0"),
@@ -166,7 +174,10 @@ BAD = [
     (lambda: images.max_pool(IMAGE[0], 2, 1), r"images \(H, W, N, C\)"),
     (lambda: images.mean_pool(IMAGE, 0, 1), "at least 1 x 1"),
     (lambda: images.local_response_normalisation(IMAGE, 4), "odd number of channels"),
+    (lambda: images.local_response_normalisation(IMAGE, -1), "odd number of channels"),
+    (lambda: images.local_response_normalisation(IMAGE[0], 3), r"images \(H, W, N, C\)"),
     (lambda: images.from_rows(np.zeros((2, 10)), (3, 2, 2)), "rows of 12 numbers; got"),
+    (lambda: images.from_rows(np.zeros((2, 12, 1)), (3, 2, 2)), r"rows of 12 numbers; got \(2, 12, 1\)"),
 ]
 
 

@@ -1,5 +1,7 @@
 """Layers: what they compute against loops, what they record, their initial values, and dropout's masks."""
 
+import math
+
 import numpy as np
 import pytest
 from placed import place
@@ -25,6 +27,7 @@ from tinyadv.layers import (
     Sigmoid,
     named_parameters,
     parameters,
+    takes_rng,
 )
 from tinyadv.tensor import Tensor, grad, raw
 
@@ -128,6 +131,22 @@ def test_initial_weights_are_uniform_within_the_scale_and_biases_zero(make, scal
     assert stats.kstest(layer.W.data.ravel(), "uniform", (-scale, 2 * scale)).pvalue > 0.01
 
 
+@pytest.mark.parametrize(
+    ("make", "scale"),
+    [
+        (lambda rng: Linear(50, 40, rng), math.sqrt(6 / 50)),
+        (lambda rng: Maxout(50, 40, 3, rng), math.sqrt(3 / 50)),
+        (lambda rng: ConvMaxout(2, 10, 3, rng, kernel=5, padding=0, pool=1, stride=1), math.sqrt(3 / 50)),
+        (lambda rng: Sigmoid(50, 100, rng), 4 * math.sqrt(6 / 150)),
+        (lambda rng: Rust(50, 40, rng), math.sqrt(6 / 50)),
+        (lambda rng: RustSquared(50, 40, rng), math.sqrt(6 / 50)),
+    ],
+    ids=["linear", "maxout", "conv-maxout", "sigmoid", "rust", "rust-squared"],
+)
+def test_the_default_scale_is_as_documented(make, scale):
+    assert 0.98 * scale < abs(make(generator(5)).W.data).max() <= np.float32(scale)
+
+
 def test_the_same_generator_gives_the_same_weights_and_another_others():
     first, same, other = (Linear(D, UNITS, generator(seed, "weights")).W.data for seed in (1, 1, 2))
     assert first.tobytes() == same.tobytes()
@@ -158,6 +177,13 @@ def test_names_are_paths_of_attributes_in_the_order_they_were_set():
     [
         (lambda: Linear(0, 3, generator(0)), "sizes are at least 1, got inputs 0, units 3"),
         (lambda: Maxout(3, 3, 0, generator(0)), "got inputs 3, units 3, pieces 0"),
+        (lambda: Sigmoid(0, 3, generator(0)), "got inputs 0, units 3"),
+        (lambda: Rust(3, 0, generator(0)), "got inputs 3, units 0"),
+        (lambda: RustSquared(3, 2, generator(0), suppressive=0), "got inputs 3, units 2, excitatory 2, suppressive 0"),
+        (lambda: Quadratic(0, 2, generator(0), 0.1, 0.1), "got inputs 0, units 2"),
+        (lambda: Quadratic(3, 2, generator(0), 0.1, 0.0), "beta is a positive number, got 0.0"),
+        (lambda: RBFUnits(np.zeros((2, 3)), beta=-1.0), "beta is a positive number, got -1.0"),
+        (lambda: RBF(np.zeros((2, 3)), beta=math.inf), "beta is a positive number, got inf"),
         (lambda: RBF(np.zeros((2, 3)), beta=0.0), "beta is a positive number, got 0.0"),
         (lambda: RBF(np.zeros((2, 3)), beta=-1.0, full=True), "beta is a positive number, got -1.0"),
         (lambda: RBF(np.zeros((2, 3)), beta=float("nan")), "beta is a positive number, got nan"),
@@ -167,6 +193,41 @@ def test_names_are_paths_of_attributes_in_the_order_they_were_set():
 def test_bad_arguments_say_what_was_wanted(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class HandsOn:
+    """As in libraries that have hooks: `__call__` takes anything, and `forward` knows what."""
+
+    def __call__(self, *args, **options):
+        return self.forward(*args, **options)
+
+    def forward(self, x):
+        return x
+
+
+class DrawsFor(HandsOn):
+    def forward(self, x, rng=None):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("layer", "takes"),
+    [
+        (lambda x: x, False),
+        (lambda x, rng: x, True),
+        (lambda x, *, rng=None: x, True),
+        (lambda x, **options: x, True),
+        (lambda *x: x, False),
+        (ops.relu, False),
+        (np.abs, False),
+        (Dropout(0.5), True),
+        (Relu(), False),
+        (HandsOn(), False),
+        (DrawsFor(), True),
+    ],
+)
+def test_rng_is_given_to_what_takes_it(layer, takes):
+    assert takes_rng(layer) is takes
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -278,6 +339,15 @@ def test_a_positive_bias_excites_a_rust_unit_also_in_the_dark():
 def test_a_rust_unit_has_five_filters():
     with pytest.raises(ValueError, match=r"five filters, W of shape \(5, units, D\); got W of shape \(4, 2, 3\)"):
         ops.rust(np.zeros((1, 3)), np.zeros((4, 2, 3)), np.zeros(2))
+    with pytest.raises(ValueError, match=r"five filters, .* got W of shape \(6, 2, 3\)"):
+        ops.rust(np.zeros((1, 3)), np.zeros((6, 2, 3)), np.zeros(2))
+
+
+def test_a_first_filter_that_is_cut_off_does_not_count_however_large():
+    """Beside it the other filters' squares, divided by its own, are small, and so is the 1 that stands with them."""
+    W = np.array([[[-1e10, 0]], [[0, 1]]], "float32")
+    h = ops.rust_squared(np.ones((1, 2), "float32"), W, np.zeros(2, "float32"), 1)
+    assert h == pytest.approx(-0.5)  # E = 0, S = 1
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -328,6 +398,7 @@ def test_rows_of_images_and_images_of_rows(rng):
     ("make", "message"),
     [
         (lambda: conv_layer(kernel=0), "sizes are at least 1, got channels 2, units 3, pieces 4, kernel 0"),
+        (lambda: conv_layer(stride=0), "sizes are at least 1, got .*pool 3, stride 0"),
         (lambda: conv_layer(padding=-1), "padding is at least 0, the stride at most the pool, 3; got -1 and 2"),
         (lambda: conv_layer(stride=4), "padding is at least 0, the stride at most the pool, 3; got 1 and 4"),
         (lambda: conv_layer().places(2), "images are too small: 2 places are left for a pool of 3"),

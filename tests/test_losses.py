@@ -368,6 +368,20 @@ def test_the_rounded_attack_in_training_is_made_with_the_rounded_gradient():
         assert spy.calls[1][0][len(x) :].tobytes() == x_adv.tobytes()
 
 
+def test_a_rounded_network_that_sees_all_inputs_is_a_rounded_one():
+    """Without input dropout it is the same network, and the one that 'hidden-masks' attacks."""
+    model = maxout(dtype="float32")
+    W, b = parameters(model)[-2:]
+    W.data, b.data = 300.0 * W.data, 300.0 * b.data
+    x = np.random.default_rng(5).random((200, D), dtype="float32")
+    y = np.argmax(model(x), axis=1)
+    exact, rounded, whole = (
+        input_gradient(m, x, y) for m in (model, rounding.Rounded(model), rounding.Rounded(model).seeing_all_inputs())
+    )
+    assert (exact != rounded).any()
+    np.testing.assert_array_equal(whole, rounded)
+
+
 def test_the_rounded_gradient_is_refused_where_there_is_none(x):
     sigmoid = models.maxout_network(5, 2, top="sigmoid", inputs=D, classes=K, rng=generator(1))
     with pytest.raises(ValueError, match="that of a softmax, but this network's top is 'sigmoid'"):
@@ -567,6 +581,22 @@ def test_through_an_attack_examples_without_a_gradient_stay_and_train(attack, op
         assert spy.calls[1][0][N:].tobytes() == x.astype("float32").tobytes()
         assert np.isfinite(J)
         assert all(np.isfinite(g).all() for g in gs)
+
+
+def test_through_an_attack_a_tiny_gradient_has_a_direction():
+    class Faint:
+        def __init__(self):
+            self.W = Tensor(np.ones((1, 3)))
+
+        def __call__(self, x, rng=None):
+            return x @ self.W.T
+
+        def loss(self, outputs, y):
+            return 1e-12 * outputs.mean()
+
+    spy, x = Spy(Faint()), np.array([[1.0, 0.0, 0.0]])
+    losses.through_attack_objective(spy, x, np.zeros(1), None, "scaled-gradient", eps=0.1)
+    assert spy.calls[-1][0][1] - x[0] == pytest.approx([0.1] * 3)
 
 
 HIDDEN = [("additive", {"eps": 0.1}), ("rotation", {"angle": 0.4})]

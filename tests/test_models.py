@@ -260,6 +260,7 @@ def test_a_deep_rbf_network_by_hand(top, x):
         expected = [[-0.6 * ((r - m) ** 2).sum() for m in model.layers[2].mu.data] for r in h]
     else:
         expected = h @ model.layers[2].W.data.T
+        assert abs(model.layers[2].W.data).max() <= 0.5  # units^-1/2
     np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -294,6 +294,21 @@ def test_the_gradient_of_a_factor_lies_in_memory_as_the_factor_does(xp, rng, tra
     np.testing.assert_allclose(to_device(g, "cpu"), wanted)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_outputs_of_a_unit_lie_side_by_side_and_the_gradient_of_x_as_x_does(xp, rng, order):
+    """The pieces of a maxout layer are planes then, whose maximum is fast, and so in the layers below."""
+    x = Tensor(xp.asarray(np.array(rng.standard_normal((5, 3)), order=order)))
+    y = ops.linear(x, xp.asarray(rng.standard_normal((2, 4, 3))), xp.asarray(np.zeros((2, 4))))
+    assert y.data.transpose(1, 2, 0).flags.c_contiguous
+    (g,) = grad(y.sum(), [x])
+    assert (g.flags.c_contiguous, g.flags.f_contiguous) == (order == "C", order == "F")
+
+
+def test_what_is_broadcast_is_whole_in_memory(xp):
+    y = ops.broadcast_to(xp.asarray(np.ones((2, 1))), (4, 2, 3))
+    assert y.flags.c_contiguous
+
+
 @pytest.mark.parametrize(("shape", "axis"), [((0, 3), 0), ((0, 3), 1), ((3, 0), (0, 1)), ((0,), None)])
 def test_a_mean_of_nothing_is_as_numpy_s(shape, axis):
     t = Tensor(np.ones(shape))

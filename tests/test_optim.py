@@ -340,6 +340,7 @@ def test_gradients_asked_for_after_the_update_raise():
 
 def test_a_rate_below_its_floor_is_named():
     """The floor would raise it without a word."""
+    assert Schedule(learning_rate=1e-6).at(1000, 1)[0] == 1e-6  # at its floor
     with pytest.raises(ValueError, match=r"starts at its floor or above it, got Schedule\(learning_rate=1e-07"):
         Schedule(learning_rate=1e-7)
     assert Schedule(learning_rate=1e-7, floor=0.0).at(0, 1)[0] == 1e-7

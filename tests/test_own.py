@@ -1083,6 +1083,17 @@ def test_weights_that_are_given_to_another_model_are_copies():
     assert (other.layers[0].W.data != before).all()
 
 
+def test_state_that_is_given_to_another_model_is_a_copy():
+    class Normalised:
+        def __init__(self):
+            self.W, self.mean = Tensor(np.ones((2, 3), "float32")), np.zeros(3, "float32")
+
+    one, other = Normalised(), Normalised()
+    models.load_parameters(other, {"W": one.W.data, "mean": one.mean})
+    other.mean += 1.0  # as training does that keeps running means
+    assert not one.mean.any()
+
+
 @pytest.mark.parametrize(("last", "top"), [(ops.softmax, "softmax"), (ops.sigmoid, "sigmoid")])
 def test_probabilities_are_not_made_twice(last, top):
     with pytest.raises(ValueError, match=f"the outputs are logits.*leave out {last}"):
@@ -1099,12 +1110,17 @@ def test_probabilities_above_1_are_refused():
     model = Network("mine", {}, [Linear(D, K, generator(0), scale=3.0)], "rbf")  # log p of an RBF unit is at most 0
     with pytest.raises(ValueError, match=r"probabilities of up to .*: is its top the right one\?"):
         metrics.evaluate(model, numbers(5, D), np.arange(5) % K)
+    model.probabilities = lambda outputs: np.full(outputs.shape, 1.01)
+    with pytest.raises(ValueError, match=r"probabilities of up to 1\.01: is its top the right one\?"):
+        metrics.evaluate(model, numbers(5, D), np.arange(5) % K)
 
 
 def test_dropout_of_inputs_is_left_out_wherever_it_stands_before_the_weights():
     made = [layers.Images(1, 2, 3), Dropout(0.5), layers.Rows(), Linear(D, H, generator(0)), Dropout(0.5)]
     made += [Linear(H, K, generator(1))]
-    assert Network("mine", {}, made, "softmax").seeing_all_inputs().layers == [*made[:1], *made[2:]]
+    whole = Network("mine", {}, made, "softmax", inputs=D).seeing_all_inputs()
+    assert whole.layers == [*made[:1], *made[2:]]
+    assert whole.inputs == D  # of another number it says so still
 
 
 @pytest.mark.parametrize("loss", [ops.softmax_cross_entropy, ops.binary_cross_entropy])

@@ -33,6 +33,11 @@ def test_an_image_of_one_colour_becomes_0():
     assert (mean.item(), norm.item()) == (0.5, 1.0)
 
 
+def test_an_image_of_little_contrast_has_one_nevertheless():
+    x = 0.5 + 1e-6 * np.eye(2, 12)
+    np.testing.assert_allclose(np.linalg.norm(normalise_contrast(x), axis=1), 55)
+
+
 def test_the_whitening_is_zca_with_the_bias(images):
     """By the definition, in float64: W is symmetric, and the covariance of the results is C (C + bias I)^-1."""
     x = images.astype(np.float64)

@@ -249,14 +249,14 @@ def square(
         How often the network is asked, the start included.
     rng : Generator
         Of stripes and squares.
-    channels : int
+    channels : int >= 1
         How many channels an image has.
 
     Raises
     ------
     ValueError
-        As `fgsm`, and if x is not `(N, D)`, D is not `channels` squares, the network has two classes only, or y are
-        not integers that are classes of it.
+        As `fgsm`, and if x is not `(N, D)`, D is not `channels` squares, `queries` or `channels` is no whole number of
+        at least 1, the network has two classes only, or y are not integers that are classes of it.
     TypeError
         If x is not an array of floating point numbers, or `rng` is no generator.
     FloatingPointError
@@ -266,6 +266,7 @@ def square(
     _check_rows("square", x)
     bounds = _check_clip(clip, x)
     queries = _checked_count("square", "queries", queries)
+    channels = _checked_count("square", "channels", channels)
     y, rng = array_module(x).asarray(as_array(y)), check_generator(rng)
     N, side = len(x), math.isqrt(x.shape[1] // channels)
     if channels * side * side != x.shape[1]:

@@ -396,7 +396,8 @@ def _is_best(log: list[dict[str, Any]], quantity: str) -> bool:
     return all(now < value for value in earlier)
 
 
-def _best_epoch(log: list[dict[str, Any]], quantity: str) -> int:
+def best_epoch(log: list[dict[str, Any]], quantity: str) -> int:
+    """The number of the first epoch in which a quantity was lowest; NaN counts as infinity."""
     return max(n for n in range(1, len(log) + 1) if _is_best(log[:n], quantity))
 
 
@@ -506,7 +507,7 @@ def _check_kept(path: object, state: Training, stopping: Stopping | Target) -> N
     if isinstance(stopping, Target):
         if any(_reached(entry, stopping) for entry in state.log[:-1]):
             raise StorageError(f"{path} went on after an epoch whose {stopping.quantity} was at most {stopping.value}")
-    elif state.best_epoch != (best := _best_epoch(state.log, stopping.quantity)):
+    elif state.best_epoch != (best := best_epoch(state.log, stopping.quantity)):
         raise StorageError(
             f"{path} was not stopped by {stopping.quantity!r}: it keeps the parameters of epoch {state.best_epoch}, "
             f"those of its best one, {best}, are lost"

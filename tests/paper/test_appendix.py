@@ -93,6 +93,13 @@ def test_outputs_of_another_size(claim):
     assert m.variations["outputs:1"] == pytest.approx(own, abs=1e-6, nan_ok=True)
 
 
+def test_a_class_of_probability_one_half_is_not_claimed():
+    network = maxout_network(3, 2, 1, "sigmoid", 4, 3, rng=generator(0))
+    for p in parameters(network):
+        p.data[:] = 0.0
+    assert {found["error"] for found in appendix._scaled(network, np.zeros((5, 3), "float32")).values()} == {0.0}
+
+
 def test_a_longer_trained_network_is_a_variation(monkeypatch):
     use(monkeypatch, tiny_mnist())
     lab = GivenLab(dtype="float32")
@@ -192,6 +199,14 @@ def test_the_objective_draws_new_rubbish_at_every_step_and_keeps_the_dtype():
     assert {g.dtype.name for g in gradients} == {"float32"}
 
 
+@pytest.mark.parametrize(("per_image", "samples"), [(0.1, 2), (0.04, 1), (0.16, 2)])
+def test_the_number_of_samples_of_rubbish_is_rounded_to_the_nearest(per_image, samples):
+    seen, network = [], small("softmax")
+    network.layers.insert(0, lambda x: seen.append(len(x)) or x)
+    rubbish_objective(network, np.zeros((15, 6)), np.arange(15) % 3, generator(3), per_image)
+    assert seen == [15 + samples]
+
+
 @pytest.mark.parametrize(
     ("per_image", "rng"), [(0.0, 1), (-1.0, 1), (0.01, 1), (math.nan, 1), (math.inf, 1), (1.0, None)]
 )
@@ -240,7 +255,12 @@ def test_rubbish_training():
 
 @pytest.mark.parametrize(
     ("cost", "fooled", "holds"),
-    [((0.0, -0.1, 0.1), 0.5, True), ((0.2, 0.1, 0.3), 0.5, False), ((0.0, -0.1, 0.1), 0.4, False)],
+    [
+        ((0.0, -0.1, 0.1), 0.5, True),
+        ((0.1, 0.0, 0.2), 0.5, True),  # it may be 0
+        ((0.2, 0.1, 0.3), 0.5, False),
+        ((0.0, -0.1, 0.1), 0.4, False),
+    ],
 )
 def test_the_predicate_of_rubbish_training_can_fail(monkeypatch, cost, fooled, holds):
     lab = world(monkeypatch, moved=10)

@@ -357,6 +357,10 @@ def test_frames_are_the_successes():
     assert np.allclose([pixels(image) for image in m.details["images"]], stepped[:8], atol=0.02)
 
 
+def test_a_probability_of_one_half_is_a_success():
+    assert cifar10.fooled(np.array([0.49999, 0.5, 0.7])) == [False, True, True]
+
+
 @pytest.mark.parametrize(("bias", "share"), [(-1e4, 0.0), (1e4, 1.0)])
 def test_the_predicate_of_figure_5_fails_where_none_or_all_succeed(monkeypatch, bias, share):
     lab = world(monkeypatch)

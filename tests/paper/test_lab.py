@@ -7,13 +7,14 @@ import sys
 from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import strict
 from tiny import SMALL, TINY, on_strict_device, tiny_mnist, use
 
-from tinyadv import load, losses, training
+from tinyadv import load, losses, models, training
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, DataError, Split
 from tinyadv.layers import named_parameters, parameters
@@ -265,6 +266,25 @@ def test_the_log_attacks_as_many_images_as_it_is_for(tmp_path, data, monkeypatch
     assert found["error"] == evaluate(network, x, y).error
 
 
+@pytest.mark.parametrize(("data", "eps"), [("cifar10", 0.1), ("mnist", 0.25)])
+def test_the_log_s_attack_is_the_paper_s_on_these_images(tmp_path, monkeypatch, data, eps):
+    rng, sizes = np.random.default_rng(0), set()
+    images = Split(rng.random((9, 4), dtype="float32"), rng.integers(0, 3, 9))
+    monkeypatch.setattr(Lab, "split", lambda lab, recipe, name: images)
+    monkeypatch.setattr(laboratory, "fgsm", lambda model, x, y, eps: sizes.add(eps) or x)
+    model = models.softmax_regression(4, 3, scale=1.0, rng=generator(0))
+    Lab(tmp_path)._validate(Recipe("softmax_regression", data=data), model)
+    assert sizes == {eps}
+
+
+def test_an_epoch_whose_error_is_no_number_is_not_the_best(tmp_path, data, monkeypatch):
+    planned = iter([0.0, math.nan, 0.9, 0.5, 0.6])  # before the first epoch, and after each
+    monkeypatch.setattr(Lab, "_validate", lambda lab, recipe, model: {"error": next(planned)})
+    recipe = replace(SMALL, stop_on="error", epochs=4)
+    assert Lab(tmp_path).trained(recipe).epochs == 3
+    assert Lab(tmp_path).trained(recipe).epochs == 3  # as it is read from the file
+
+
 def test_another_seed_gives_another_network_of_the_same_training(tmp_path, data, trainings):
     lab = Lab(tmp_path)
     networks = [lab.network(replace(SMALL, seed=seed)) for seed in (0, 1)]
@@ -464,6 +484,29 @@ def test_stage_2_is_this_literal_loop(tmp_path, data, recipe):
         np.testing.assert_allclose(p.data, q.data, atol=2e-4)
 
 
+def test_stage_2_counts_updates_of_smaller_last_batches_and_keeps_the_factors_of_rates():
+    def split(n):
+        rng = np.random.default_rng(n)
+        return Split(rng.random((n, 4), dtype="float32"), rng.integers(0, 3, n))
+
+    asked, model = [], models.softmax_regression(4, 3, scale=1.0, rng=generator(0))
+    schedule = SimpleNamespace(continued=lambda updates, epoch: asked.append((updates, epoch)) or Schedule())
+    W, b = (p.data.copy() for p in parameters(model))
+    stage2.stage2(
+        model, losses.clean_objective, split(21), split(7), split(28), best_epoch=5, schedule=schedule, max_norm=None,
+        rate_factors={"layers.0.W": 0.0}, batch=10, seed=0, epochs=1,
+    )  # fmt: skip
+    assert asked == [(15, 5)]  # 5 epochs of 10 + 10 + 1
+    assert np.array_equal(parameters(model)[0].data, W)
+    assert not np.array_equal(parameters(model)[1].data, b)
+
+
+@pytest.mark.parametrize(("last", "reached"), [(0.5, True), (0.4, True), (0.6, False)])
+def test_the_target_of_stage_2_is_reached_where_it_is_met(last, reached):
+    log = [{"epoch": epoch, "validation_objective": J} for epoch, J in ((1, 0.9), (2, last))]
+    assert stage2.Stage2(0.5, log).reached is reached
+
+
 def test_stage_2_ends_after_its_epochs_and_says_so(tmp_path, data, monkeypatch):
     monkeypatch.setattr(laboratory, "stage2", partial(stage2.stage2, epochs=1))
     lab = Lab(tmp_path)
@@ -623,6 +666,16 @@ def test_the_rbf_units_start_at_the_mean_training_image_of_their_class(tmp_path,
     for k in range(10):
         images = [x for x, label in zip(*data.train, strict=True) if label == k]
         assert mu[k] == pytest.approx(sum(images) / len(images), abs=1e-6)
+
+
+def test_hidden_rbf_units_start_at_training_images_other_ones_for_each_seed(tmp_path, data):
+    centres = []
+    for seed in (0, 1):
+        recipe = Recipe("deep_rbf_network", {"units": 5}, seed=seed)
+        centres.append(Lab(tmp_path)._untrained(recipe).layers[0].mu.data)
+        rows = generator(seed, "centres").permutation(len(data.train.x))[:5]
+        assert np.array_equal(centres[-1], data.train.x[rows])
+    assert not np.array_equal(*centres)
 
 
 def test_threes_are_minus_one_and_sevens_one(tmp_path, data, trainings):

@@ -70,3 +70,12 @@ def test_a_folder_that_cannot_be_published_changes_nothing(tmp_path):
         with pytest.raises(ResultsError, match=named):
             publish([sound, folder], published)
     assert not published.exists()
+
+
+def test_beside_a_damaged_published_file_nothing_is_written(tmp_path):
+    published = tmp_path / "published"
+    publish([run(tmp_path / "a", 0, profile="quick")], published)
+    (published / "quick.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ResultsError, match=r"quick\.json"):
+        publish([run(tmp_path / "b", 0), run(tmp_path / "c", 1, profile="quick")], published)
+    assert [path.name for path in published.iterdir()] == ["quick.json"]

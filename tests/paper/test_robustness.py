@@ -20,6 +20,7 @@ from tinyadv.paper import robustness
 from tinyadv.paper.robustness import Effort, audit_networks, read_images
 from tinyadv.paper.rounding import Rounded
 from tinyadv.storage import StorageError
+from tinyadv.tensor import raw
 
 SMALL = Effort(eps=0.1, radius=0.3, restarts=2, pgd_steps=(3,), apgd_steps=4, queries=20)
 SIDE, K = 4, 3
@@ -82,6 +83,31 @@ def test_each_row_is_what_the_attack_itself_does(data):
     ]  # fmt: skip
     first = rows[0]
     assert (first.images, (first.low, first.high)) == (60, wilson(3, 60))
+
+
+def test_where_images_are_clipped_no_attack_shows_the_network_others(data):
+    seen = []
+
+    class Seeing(models.Network):
+        def __call__(self, x, rng=None):
+            seen.append(raw(x))
+            return super().__call__(x, rng)
+
+    made = models.softmax_regression(SIDE * SIDE, K, scale=1.0, rng=generator(0))
+    for clipped in (True, False):
+        seen.clear()
+        audit_networks({"a": Seeing("mine", {}, made.layers, "softmax")}, *data, SMALL, (clipped,))
+        low, high = min(float(x.min()) for x in seen), max(float(x.max()) for x in seen)
+        assert (low >= 0.0 and high <= 1.0) if clipped else (low < -0.05 and high > 1.05)
+
+
+def test_the_square_attack_of_colour_images_is_one_of_three_channels():
+    x = np.random.default_rng(1).random((20, 3 * 16), dtype="float32")
+    model = models.softmax_regression(3 * 16, K, scale=1.0, rng=generator(0))
+    y = metrics.predict(model, x)
+    x_adv = attacks.square(model, x, y, 0.1, 20, rng=generator(0, "square"), channels=3)
+    found = errors(audit_networks({"a": model}, x, y, SMALL, (False,)), "a")
+    assert found["square"] == (metrics.predict(model, x_adv) != y).mean() > 0
 
 
 def test_the_worst_counts_an_image_once_whichever_attack_fools_it(data, monkeypatch):

@@ -26,7 +26,7 @@ from tinyadv.paper.draw import Drawing, draw_figure, drawings
 from tinyadv.paper.fingerprint import training
 from tinyadv.paper.measure import MEASURES, Measure, appendix, common, section3
 from tinyadv.paper.profiles import PROFILES
-from tinyadv.paper.results import Measurement
+from tinyadv.paper.results import Measurement, Result, Stint
 from tinyadv.paper.results_file import load_results, save_results, stints
 from tinyadv.paper.run import plan
 from tinyadv.paper.workers import MeasureTask
@@ -287,6 +287,52 @@ def test_a_network_that_diverges_fails_its_claims_alone(tmp_path, monkeypatch):
     assert message in failed["adv-train-240"]
     assert any(message in line for line in said)
     assert not any("Traceback" in line for line in said)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The book
+
+
+@pytest.fixture
+def book(tmp_path):
+    """That of a job of one claim and two seeds."""
+    return reproduce._Book(plan(["fgsm-softmax"], "tiny", 2, "cpu", tmp_path, workers=1), lambda line: None)
+
+
+def test_the_training_that_chose_the_epochs_of_all_seeds_counts_with_its_own_alone(book, monkeypatch):
+    recipe = lab.Recipe("softmax_regression", stop_on="error", retrain=True, chosen_with=0)
+    measure = Measure(
+        "fgsm-softmax", lambda lab, seed, softmax: None, lambda profile, seed: {"softmax": replace(recipe, seed=seed)}
+    )
+    monkeypatch.setitem(MEASURES, "fgsm-softmax", measure)
+    for one, title in ((recipe.first, "chooses"), (recipe, "again, 0"), (replace(recipe, seed=1), "again, 1")):
+        storage.write_atomically(cost.path_of(book.job.out / "networks", one), cost.as_text([Stint(title, 1)]))
+    for seed, titles in ((0, ["chooses", "again, 0"]), (1, ["again, 1"])):
+        measurement = Measurement({}, networks={"softmax": {}})
+        task = MeasureTask("fgsm-softmax", book.job.profile, seed)
+        book._add_costs(task, Result("fgsm-softmax", "tiny", "cpu", [seed], [measurement]))
+        assert [stint["title"] for stint in measurement.networks["softmax"]["cost"]] == titles
+
+
+@pytest.mark.parametrize(("known", "total"), [((1.25, 2.5), 3.75), ((None, 2.5), None), ((1.25, None), None)])
+def test_core_seconds_of_some_seeds_alone_are_no_sum(book, known, total):
+    for seed, core_seconds in enumerate(known):
+        measurement = Measurement({"error": 0.5, "confidence_on_mistakes": 0.5})
+        book.seeds["fgsm-softmax"][seed] = Result(
+            "fgsm-softmax", "tiny", "cpu", [seed], [measurement], 1.0, core_seconds=core_seconds
+        )
+    book._complete("fgsm-softmax")
+    result = load_results(book.path)[0]["fgsm-softmax"]
+    assert (result.seconds, result.core_seconds) == (2.0, total)
+
+
+def test_what_was_measured_on_another_device_is_measured_again(book):
+    task = MeasureTask("fgsm-softmax", book.job.profile, 0)
+    measured = Result("fgsm-softmax", "tiny", "cpu", [0], [Measurement({"error": 0.5})])
+    save_results(book._path(task), {"fgsm-softmax": measured}, book._about(task))
+    assert book._earlier_value(task).seeds == [0]
+    book.job = replace(book.job, device="cuda")
+    assert book._earlier_value(task) is None
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -181,6 +181,24 @@ def test_each_part_of_the_predicate_can_fail(lab, monkeypatch, x_adv, gradients,
     assert to_json(Result(CLAIM, "tiny", "cpu", [0], [m]))
 
 
+def test_nineteen_of_twenty_have_to_be_found_and_fgsm_s_length_is_that_of_all(lab, monkeypatch):
+    monkeypatch.setattr(section2, "IMAGES", 20)
+    lengths = set()
+    for misses, holds in ((0, True), (1, True), (2, False)):
+        found = iter([False] * misses + [True] * (20 - misses))
+
+        def lbfgs(minimise, model, x, target, found=found):
+            return section2.Found(x[0] if next(found) else None, 10, 10.0)
+
+        monkeypatch.setattr(section2, "lbfgs", lbfgs)
+        m = measured(lab)
+        assert m.values["success"] == (20 - misses) / 20
+        assert m.holds is holds
+        lengths.add(m.values["l2_fgsm"])
+    assert len(lengths) == 1  # whatever L-BFGS finds
+    assert lengths.pop() > 0
+
+
 def test_another_seed_takes_other_images(lab):
     assert measured(lab, 0).details["clean"] != measured(lab, 1).details["clean"]
 

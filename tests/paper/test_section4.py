@@ -9,6 +9,7 @@ import pytest
 from figures import drawn, lines
 from tiny import LOG, TINY, GivenLab, made_sure, measure, measured, rounded_fgsm, softmax, tiny_mnist, use
 
+from tinyadv import metrics
 from tinyadv.backend import generator
 from tinyadv.datasets import MNIST, Split
 from tinyadv.layers import parameters
@@ -78,6 +79,15 @@ def test_the_variations_are_the_trajectories_at_their_start_middle_and_end(lab):
         _, l2, epoch = key.split(":")
         assert values == {k: m.details["trajectories"][l2][int(epoch) - 1][k] for k in keys}
     assert m.details["measured"] == {k: m.values[k] for k in keys}
+
+
+@pytest.mark.parametrize(("epochs", "middle"), [(3, 2), (4, 2), (5, 3)])
+def test_the_middle_epoch_of_an_odd_number_has_as_many_on_either_side(lab, monkeypatch, epochs, middle):
+    entries = [dict.fromkeys(section4.FOLLOWED, float(epoch)) for epoch in range(1, epochs + 1)]
+    monkeypatch.setattr(section4, "_trajectory", lambda *a: entries)
+    monkeypatch.setattr(type(lab), "epochs", lambda self, network: epochs)
+    found = [key for key in measured("fgsm-softmax", lab).variations if key.startswith("decay:0:")]
+    assert found == ["decay:0:1", f"decay:0:{middle}", f"decay:0:{epochs}"]
 
 
 @pytest.mark.skipif(not SCIPY, reason="SciPy minimises")
@@ -234,6 +244,19 @@ ROTATIONS = {  # what is done to x' = rotated(x, g, angle)
 def test_each_part_of_the_rotation_s_predicate_can_fail(lab, monkeypatch, name):
     monkeypatch.setattr(section4, "rotated", ROTATIONS[name](section4.rotated))
     assert measured("rotation-attack", lab).holds is False
+
+
+@pytest.mark.parametrize(("fools_from", "holds"), [(25, True), (30, True), (35, False)])
+def test_a_rotation_has_to_fool_at_30_degrees_at_the_latest(lab, monkeypatch, fools_from, holds):
+    turned = []
+
+    def evaluate(model, x, y):
+        wrong = 60 if turned[-1] >= fools_from else 10
+        return metrics.Evaluation(100, wrong, 0.9, 0.9, 0.9, {"error": metrics.wilson(wrong, 100)})
+
+    monkeypatch.setattr(section4, "rotated", lambda x, g, angle: turned.append(round(math.degrees(angle))) or x)
+    monkeypatch.setattr(metrics, "evaluate", evaluate)
+    assert measured("rotation-attack", lab).holds is holds
 
 
 def test_both_networks_have_to_err_at_the_same_angle(lab):

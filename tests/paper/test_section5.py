@@ -107,6 +107,17 @@ def test_trainings_that_differ_fail_the_predicate(lab, monkeypatch, what):
     assert what == "eps" or max(m.values["loss_difference"], m.values["gradient_difference"]) < 1e-12
 
 
+@pytest.mark.parametrize("what", ["training", "loss"])
+def test_a_difference_that_is_no_number_fails_the_predicate(lab, monkeypatch, what):
+    monkeypatch.setattr(section5, "_training_difference", lambda *a, **k: math.nan if what == "training" else 0.0)
+    if what == "loss":
+        objective = section5.adversarial_objective
+        monkeypatch.setattr(section5, "adversarial_objective", lambda *a, **k: (math.nan, objective(*a, **k)[1]))
+    m = measured("logistic-exact", lab)
+    assert math.isnan(m.values[f"{what}_difference"])
+    assert m.holds is False
+
+
 # ---------------------------------------------------------------------------------------------------------
 # logistic-3v7 with other decays
 
@@ -180,6 +191,18 @@ def test_a_penalty_that_does_not_fade_fails_the_predicate(lab, monkeypatch):
         monkeypatch.setattr(section5, "_penalties", lambda lab, m, eps, c=changes: curve | (c if eps == 0.01 else {}))
         m = measured("l1-pessimism", lab)
         assert m.holds is holds, changes
+
+
+@pytest.mark.parametrize(("growths", "shown"), [((0.5, 1.1), 0.5), ((0.9, 1.2), 1.2), ((1.0, 1.0), 1.0)])
+def test_the_growth_of_the_l1_penalty_is_the_one_farthest_from_1(lab, monkeypatch, growths, shown):
+    monkeypatch.setattr(section5, "SCALES", (0.5, 1.0, 2.0))
+
+    def penalties(lab, network, eps):
+        last = 2.0 * growths[eps == 0.25]
+        return {"left": 0.01, "l1": [0.5, 1.0, last], "outgrown": 0.9, "growth_elsewhere": 1.0}
+
+    monkeypatch.setattr(section5, "_penalties", penalties)
+    assert measured("l1-pessimism", lab).values["l1_penalty_growth"] == pytest.approx(shown)
 
 
 def test_a_network_that_says_nothing_has_no_shares_and_does_not_hold(lab):

@@ -343,6 +343,16 @@ def test_it_can_fail(lab, error, adversarial, flat, fall, holds):
     assert m.holds is holds
 
 
+def test_a_tenth_of_a_point_above_the_lowest_is_flat_whatever_rounding_does():
+    """Of shares of 10,000 images, (k + 10) / 10,000 is often above k / 10,000 + 0.001 by a last digit."""
+    for k in range(50, 300):
+        log = [
+            {"epoch": epoch, "error": n / 10_000, "adversarial_error": 0.5}
+            for epoch, n in enumerate((k + 11, k + 10, k), 1)
+        ]
+        assert section6._falls(log)[1]["flat_from"] == 2
+
+
 def test_going_up_and_down_is_no_fall(lab):
     """The lowest of many epochs is always well below the first; ten epochs have to be low, and there have to be ten."""
     m = stopping(lab, [0.01] * 100, [0.3, 0.28, 0.32, 0.29] * 25)

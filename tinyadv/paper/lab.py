@@ -28,7 +28,7 @@ from ..models import Network, build, load_parameters
 from ..optim import SGD, schedule_of
 from ..progress import Progress, Silent
 from ..storage import StorageError, load_arrays, save_arrays
-from ..training import Objective, Stopping, Training, check_log, train
+from ..training import Objective, Stopping, Training, best_epoch, check_log, train
 from . import rounding
 from .fingerprint import training
 from .stage2 import Stage2, stage2
@@ -228,9 +228,8 @@ class Lab:
             model, log = self._read(recipe) or self._train(recipe)
             for path in self.folder.glob(f"{recipe.hash}.*.checkpoint"):
                 path.unlink(missing_ok=True)  # this training's; or of one killed when its network had just been written
-            watched = recipe.stop_on
-            best = min(log, key=lambda entry: entry[watched]) if watched else log[-1]
-            self._trained[recipe.hash] = Trained(model.to(self.device), log, best["epoch"])
+            epochs = best_epoch(log, recipe.stop_on) if recipe.stop_on else log[-1]["epoch"]
+            self._trained[recipe.hash] = Trained(model.to(self.device), log, epochs)
         return self._trained[recipe.hash]
 
     def stage2(self, recipe: Recipe) -> Stage2:

@@ -26,25 +26,30 @@ def publish(runs: Iterable[Path], published: Path = RESULTS) -> list[str]:
     Raises
     ------
     ResultsError
-        If a folder has no sound results, or some of claims that are not the paper's. Nothing is written then.
+        If a folder has no sound results, or some of claims that are not the paper's; or if a published file that they
+        go into is damaged. Nothing is written then.
     """
     read = [(folder, *load_results(folder / "results.json")) for folder in runs]
     for folder, results, _ in read:
         if others := [name for name in results if name not in claims() or name not in MEASURES]:
             raise ResultsError(f"{folder}: only claims of the paper can be published; found {', '.join(others)}")
-    said = []
+    said, files = [], dict[Path, tuple[dict[str, Result], dict[str, Any]]]()
     for _, results, manifest in read:
+        manifest |= {"command": _without_folder(manifest)}
         for profile in sorted({result.profile for result in results.values()}):
             path = published / f"{profile}.json"
-            old, before = load_results(path) if path.exists() else ({}, {})
+            if path not in files:
+                files[path] = load_results(path) if path.exists() else ({}, {})
+            old, before = files[path]
             new = {name: result for name, result in results.items() if result.profile == profile}
             kept = old.keys() - new.keys()  # whatever of earlier runs stays, their commands stay too
             for name, result in new.items():
                 new[name], how = _taken(old.get(name), result)
                 kept |= {name} if new[name] is not result else set()
                 said.append(f"{name}: {how}")
-            manifest |= {"command": _without_folder(manifest)}
-            save_results(path, merge(old, new), _of_both(before, manifest) if kept else manifest)
+            files[path] = merge(old, new), _of_both(before, manifest) if kept else manifest
+    for path, (results, manifest) in files.items():  # not earlier: all of them could be read
+        save_results(path, results, manifest)
     return said
 
 

@@ -5,12 +5,12 @@ And how that differs from L1 decay: for logistic regression, and in the first la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from math import isfinite, nan
 from typing import Any
 
-from numpy import append, sign
+from numpy import append, array, sign
 from numpy.linalg import norm
 
 from ... import metrics, ops
@@ -78,14 +78,14 @@ def logistic_exact(lab: Lab, seed: int, logistic: Trained, robust: Trained) -> M
     losses = ops.softplus(-y * model(fgsm(model, x, y, EPS)))
     closed_form = ops.softplus(EPS * abs(w.data).sum() - y * model(x))
     elsewhere = [ops.softplus(-y * model(x + eta)) for eta in _in_the_box(generator(seed, "points in the box"), x)]
-    excess = max(float(((other - losses) / losses).max()) for other in elsewhere)
+    excess = _largest(((other - losses) / losses).max() for other in elsewhere)
 
     # adversarial training with alpha = 0 = minimising the closed form
     J_fgsm, by_fgsm = adversarial_objective(model, x, y, None, eps=EPS, alpha=0.0)
     J = adversarial_logistic_loss(w, b, x, y, EPS)
-    loss_difference = max(float((abs(losses - closed_form) / closed_form).max()), abs(J_fgsm / J.item() - 1.0))
+    loss_difference = _largest([(abs(losses - closed_form) / closed_form).max(), abs(J_fgsm / J.item() - 1.0)])
     gradients = zip(by_fgsm, grad(J, parameters(model)), strict=True)
-    gradient_difference = max(float(norm(a - c) / norm(c)) for a, c in gradients)
+    gradient_difference = _largest(norm(a - c) / norm(c) for a, c in gradients)
 
     values = Values()
     values.values = {"loss_difference": loss_difference, "gradient_difference": gradient_difference}
@@ -95,7 +95,13 @@ def logistic_exact(lab: Lab, seed: int, logistic: Trained, robust: Trained) -> M
     values.add(attacked, error="adversarially_trained_error")
     training_difference = _training_difference(lab, seed, epochs=robust.epochs)
     values.values["training_difference"] = training_difference
-    return values.measurement(holds=max(loss_difference, gradient_difference, excess, training_difference) <= 1e-9)
+    largest = _largest([loss_difference, gradient_difference, excess, training_difference])
+    return values.measurement(holds=largest <= 1e-9)
+
+
+def _largest(numbers: Iterable[float]) -> float:
+    """The largest of some numbers; NaN if one of them is NaN, which `max` may pass over."""
+    return float(array(list(numbers)).max())
 
 
 def _training_difference(lab: Lab, seed: int, epochs: int) -> float:

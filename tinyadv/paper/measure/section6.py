@@ -160,7 +160,7 @@ def adv_train_error(lab: Lab, seed: int, small: Trained, large: Trained, unmaske
             values.add(by_exact, error=f"training_error_{name}{EXACT}")
     values.values["units"] = float(len(parameters(large.network)[0].data[0]))
     lowest, highest = values.intervals["training_error_240"][0], values.intervals["training_error_larger"][1]
-    return values.measurement(holds=lowest > max(0.0, highest), variations=varied)
+    return values.measurement(holds=lowest > highest, variations=varied)
 
 
 # ---------------------------------------------------------------------------------------------------------

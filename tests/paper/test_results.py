@@ -104,8 +104,11 @@ def test_two_seeds_that_differ_reproduce_nothing_by_their_spread():
     near = result(one(0.18, (0.17, 0.19)), one(0.176, (0.166, 0.186)))
     assert near.quantity_status(q) == "reproduced"
     assert result(one(0.18), one(0.19)).quantity_status(q) == "close"  # of images nothing is known
-    three = result(one(0.18, (0.17, 0.19)), one(0.34, (0.33, 0.35)), one(0.2, (0.19, 0.21)))
+    three = result(one(0.18, (0.17, 0.19)), one(0.26, (0.25, 0.27)), one(0.2, (0.19, 0.21)))
     assert three.quantity_status(q) == "reproduced"
+    apart = result(one(0.183, (0.17, 0.19)), one(0.335, (0.32, 0.35)), one(0.125, (0.12, 0.13)))
+    assert apart.interval("error")[1] > 0.4
+    assert apart.quantity_status(q) == "differs"
 
 
 def test_a_missing_or_undefined_seed_leaves_no_mean():
@@ -140,7 +143,10 @@ TOL = 0.02
         (0.874, (0.87, 0.878), "close"),
         (0.914 + 1e-6, (0.91, 0.918), "differs"),
         (0.874 - 1e-6, (0.87, 0.878), "differs"),
-        (0.5, (0.1, 0.9), "reproduced"),  # far, but our interval does not exclude it
+        (0.75, (0.6, 0.9), "reproduced"),  # far, but our interval does not exclude it
+        (0.8, (0.6, 1.0), "reproduced"),  # as wide as an interval may be, ten tolerances to either side
+        (0.8, (0.6 - 1e-6, 1.0), "differs"),
+        (0.89, (0.6, 1.1), "close"),
         (0.894, None, "close"),  # no interval: close at best, even where equal
         (0.95, None, "differs"),
         (NAN, (0.8, 0.9), "differs"),

@@ -24,6 +24,7 @@ STATUSES: tuple[Status, ...] = ("reproduced", "close", "differs", "not run")
 Interval = tuple[float, float]
 
 TRAINED_BY, MEASURED_BY = "trained by", "measured by"  # among a result's versions: see `fingerprint`
+WIDEST = 10  # tolerances to either side of the mean, beyond which an interval reproduces nothing
 _ROUNDING = 1e-12  # what adding and dividing in floating point may do at the very edge of a band
 
 
@@ -161,7 +162,8 @@ class Result:
         """What the measured number makes of the paper's; None for context, of which the paper says nothing.
 
         A number without an interval is *close* at best. Of two seeds the interval over test images decides: the one
-        over seeds, with t = 12.7, holds nearly every number.
+        over seeds, with t = 12.7, holds nearly every number. So does one of more than `WIDEST` tolerances to either
+        side, from seeds that disagree: it reproduces nothing.
         """
         if quantity.paper is None or quantity.tolerance is None:
             return None
@@ -170,7 +172,8 @@ class Result:
         of_two = len(self.measurements) == 2
         interval = self._interval_over_images(quantity.name) if of_two else self.interval(quantity.name)
         mean = self.mean(quantity.name)
-        if interval and interval[0] - _ROUNDING <= quantity.paper <= interval[1] + _ROUNDING:
+        says_little = interval and interval[1] - interval[0] > 2 * WIDEST * quantity.tolerance
+        if interval and not says_little and interval[0] - _ROUNDING <= quantity.paper <= interval[1] + _ROUNDING:
             return "reproduced"
         return "close" if abs(mean - quantity.paper) <= quantity.tolerance + _ROUNDING else "differs"
 
@@ -208,7 +211,7 @@ class Result:
 def status(claim: Claim, result: Result | None) -> Status:
     """What the result makes of the claim: that of its worst part.
 
-    *reproduced*: every published number lies within our 95 % interval, and the predicate, if the claim has one, holds
+    *reproduced*: every published number lies within our 95 % interval, which says something (`WIDEST`), and the predicate, if the claim has one, holds
     for every seed. *close*: the predicate holds, and every number is within its tolerance. *differs*: a number is
     outside or not a number, or the predicate fails for a seed. *not run*: nothing, or not all of it, was measured.
     """

@@ -85,7 +85,7 @@ def logistic_exact(lab: Lab, seed: int, logistic: Trained, robust: Trained) -> M
     J = adversarial_logistic_loss(w, b, x, y, EPS)
     loss_difference = _largest([(abs(losses - closed_form) / closed_form).max(), abs(J_fgsm / J.item() - 1.0)])
     gradients = zip(by_fgsm, grad(J, parameters(model)), strict=True)
-    gradient_difference = _largest(norm(a - c) / norm(c) for a, c in gradients)
+    gradient_difference = _largest(float(norm(a - c) / norm(c)) for a, c in gradients)
 
     values = Values()
     values.values = {"loss_difference": loss_difference, "gradient_difference": gradient_difference}

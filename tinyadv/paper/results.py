@@ -211,9 +211,10 @@ class Result:
 def status(claim: Claim, result: Result | None) -> Status:
     """What the result makes of the claim: that of its worst part.
 
-    *reproduced*: every published number lies within our 95 % interval, which says something (`WIDEST`), and the predicate, if the claim has one, holds
-    for every seed. *close*: the predicate holds, and every number is within its tolerance. *differs*: a number is
-    outside or not a number, or the predicate fails for a seed. *not run*: nothing, or not all of it, was measured.
+    *reproduced*: every published number lies within our 95 % interval, which says something (`WIDEST`), and the
+    predicate, if the claim has one, holds for every seed. *close*: the predicate holds, and every number is within its
+    tolerance. *differs*: a number is outside or not a number, or the predicate fails for a seed. *not run*: nothing, or
+    not all of it, was measured.
     """
     if result is None:
         return "not run"

@@ -199,6 +199,7 @@ def test_what_is_not_there_has_exit_code_1_and_a_class_is_no_student(tmp_path, m
     assert run("export", "week", "--lesson", "1", "--lesson", "2") == 0
     out = capsys.readouterr().out
     assert "requirements.txt asks pip for tinyadv" in out
+    assert out.endswith("tinyadv course grade SUBMISSION... --lesson 1 --lesson 2\n")
     assert len(list((tmp_path / "week" / "lessons").iterdir())) == 2
     assert run("solutions", "teacher", "--lesson", "2") == 0
     assert [path.name[:8] for path in (tmp_path / "teacher" / "lessons").iterdir()] == ["lesson02"]

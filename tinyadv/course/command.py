@@ -71,6 +71,9 @@ def export_command(
             f"\nBefore you hand it out: {folder / 'requirements.txt'} asks pip for tinyadv.\n"
             "Where your students' package index has none, put the path or the address of its wheel or repository there."
         )
+        if only:
+            lessons = " ".join(f"--lesson {number}" for number in only)
+            typer.echo(f"What comes back is graded by tinyadv course grade SUBMISSION... {lessons}")
 
 
 @app.command("solutions")

@@ -866,3 +866,21 @@ def test_methods_take_what_the_array_methods_take():
     assert np.array_equal(x.transpose(1, 0).data, x.data.T)
     assert np.array_equal(x.transpose().data, x.data.T)
     assert np.array_equal(x[np.int64(1)].data, x.data[1])
+
+
+def test_a_gradient_that_is_summed_changes_no_other():
+    """Formulas may hand on g itself, or a view of it; what is added up in place is a sum that only `grad` has."""
+    x0, w0, g0 = np.arange(6.0).reshape(2, 3), np.full((2, 3), 2.0), np.linspace(1.0, 2.0, 6).reshape(2, 3)
+    x, w, g = Tensor(x0.copy()), Tensor(w0.copy()), g0.copy()
+    h = x + w
+    y = x + h + x.reshape(3, 2).reshape(2, 3) + h * x + x
+    found = grad(y, [x, w, h, y], g)
+    wanted = [g0 * (4 + x0 + h.data), g0 * (1 + x0), g0 * (1 + x0), g0]
+    for got, right in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-14)
+    assert (g == g0).all()
+    assert (x.data == x0).all()
+    assert (w.data == w0).all()
+    again = grad(y, [x, w, h, y], Tensor(g0), create_graph=True)
+    for got, other in zip(found, again, strict=True):
+        assert (got == other.data).all()

@@ -271,6 +271,7 @@ def grad(
         needed.add(id(t))
         between.append((t.op, t))
     gradients = {id(y): cotangent if create_graph else raw(cotangent)}
+    sums = set[int]()  # of whom the gradient is a sum made here, an array that nobody else has: it is added to in place
     for op, t in reversed(between):
         g = gradients[id(t)] if id(t) in asked else gradients.pop(id(t))
         result: Value = t if create_graph else t._data
@@ -278,7 +279,13 @@ def grad(
         for i, a in enumerate(t.args):
             if id(a) in needed:
                 d = op.dL_darg(i, a, g, result, args, t.settings)
-                gradients[id(a)] = gradients[id(a)] + d if id(a) in gradients else d
+                if id(a) in sums and not create_graph:
+                    gradients[id(a)] += d
+                elif id(a) in gradients:
+                    gradients[id(a)] = gradients[id(a)] + d
+                    sums.add(id(a))
+                else:
+                    gradients[id(a)] = d
     for i, x in enumerate(xs):
         if id(x) not in gradients:
             if not allow_unused:

@@ -868,7 +868,7 @@ class CountingObjective:
 
 
 def counting(which):
-    """A network, an objective and an optimiser, of which one counts."""
+    """A network, an objective and an optimiser. One of them counts its calls."""
     model = network()
     objective = CountingObjective() if which == "objective.calls" else losses.clean_objective
     if which == "optimiser.squares.0":

@@ -6,6 +6,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,14 +76,14 @@ def read_networks(given: list[str], models: Sequence[str] = ()) -> dict[str, Any
     makes = [function("--model", model) for model in models]
     for text in given:
         stem = Path(text).stem
-        name = text if _is_embedded(text) or stem in found or stem in given else stem
-        found[name] = embedded(text) if _is_embedded(text) else _read(text, makes)
+        name = text if is_embedded(text) or stem in found or stem in given else stem
+        found[name] = embedded(text) if is_embedded(text) else _read(text, makes)
     return found
 
 
 def check_images(given: list[str], x: Any) -> None:
     """ValueError where pixels, x `(N, D)` within [0, 1], are meant for the package's network of whitened images."""
-    if any(_is_embedded(text) and text == "conv-maxout" for text in given) and x.min() >= 0 and x.max() <= 1:
+    if any(is_embedded(text) and text == "conv-maxout" for text in given) and x.min() >= 0 and x.max() <= 1:
         raise ValueError(
             "conv-maxout takes whitened images, those of datasets.cifar10(whitened=True); got pixels from 0 to 1"
         )
@@ -94,6 +95,12 @@ def in_precision_of(network: Any, x: Any) -> Any:
     return x.astype(weights[0].dtype, copy=False) if weights else x
 
 
+def check_units(eps: float, x: Any) -> None:
+    """ValueError for an eps above 1 where x are pixels from 0 to 1: it was meant for those from 0 to 255."""
+    if eps > 1 and x.min() >= 0 and x.max() <= 1:
+        raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most 1, got {eps:g}")
+
+
 def outputs_of(name: str, network: Any, x: Any) -> Any:
     """What a network gives for the first of the images x `(N, D)`; ValueError, with its name, where it takes others."""
     try:
@@ -102,7 +109,8 @@ def outputs_of(name: str, network: Any, x: Any) -> Any:
         raise ValueError(f"{name} does not take images of {x.shape[1]} numbers each: {error}") from error
 
 
-def _is_embedded(text: str) -> bool:
+def is_embedded(text: str) -> bool:
+    """Whether a network of the package is meant: a file of its name comes first."""
     return text in embedded_names() and not Path(text).exists()
 
 
@@ -111,13 +119,11 @@ def _read(path: str, makes: Sequence[Callable[[], Any]]) -> Any:
         return load(path)
     if not makes:
         raise ValueError(f"{path} holds a model of one's own: wanted --model MODULE:FUNCTION, which makes such a model")
-    for make in makes:
-        try:
+    *others, last = makes
+    for make in others:
+        with suppress(StorageError):
             return load(path, into=_made(make))
-        except StorageError:
-            if make is makes[-1]:
-                raise
-    return None
+    return load(path, into=_made(last))
 
 
 def _made(make: Callable[[], Any]) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 from numpy import errstate, flatnonzero, float16, float32, isfinite, ndarray, rint, stack, uint8
 
 from . import models
+from .by_name import is_embedded
 from .datasets import mnist
 from .layers import named_parameters
 from .storage import load_arrays, save_arrays, temporary_folder, write_atomically
@@ -129,7 +130,7 @@ def named(paths: Sequence[Path]) -> list[tuple[str, models.Network]]:
     """
     found: list[tuple[str, models.Network]] = []
     for path in paths:
-        if str(path) in models.embedded_names() and not path.exists():
+        if is_embedded(str(path)):
             found.append((str(path), models.embedded(str(path))))
             continue
         if "description" in load_arrays(path)[1]:

@@ -16,7 +16,7 @@ from numpy import savez_compressed
 from . import metrics
 from .attacks import check_eps, fgsm, pgd
 from .backend import generator
-from .by_name import check_images, in_precision_of, outputs_of, read_networks
+from .by_name import check_images, check_units, in_precision_of, outputs_of, read_networks
 from .datasets import Split, mnist, npz, pair
 from .machine import import_matplotlib
 from .storage import write_atomically
@@ -65,8 +65,7 @@ def attack_test_images(
     (network,) = read_networks([str(path)], [model] if model is not None else []).values()
     (x, y), names = _images(network, path, images, data)
     check_images([str(path)], x)
-    if eps > 1 and x.min() >= 0 and x.max() <= 1:
-        raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most 1, got {eps:g}")
+    check_units(eps, x)
     x_adv = metrics.in_batches(_attack(method, network, eps, clip), x, y)
     said: dict[str, Any] = {"said_clean": metrics.predict(network, x), "said_attacked": metrics.predict(network, x_adv)}
     sure = ""

@@ -130,17 +130,15 @@ def _student(uploads: list[Upload]) -> Student:
     archives = [upload for upload in gradable if upload.lesson is None]
     loose = [upload for upload in gradable if upload.lesson is not None]
     problem = ""
-    if archives and loose:
-        chosen, problem = gradable, "several files, of which the lessons may be in any"
-    elif archives:
-        chosen = _newest(archives)
+    if archives:
+        chosen = gradable if loose else _newest(archives)
+        if len(chosen) > 1:
+            problem = "several files, of which the lessons may be in any"
     else:
         numbers = dict.fromkeys(upload.lesson for upload in loose)
         chosen = [one for number in numbers for one in _newest([u for u in loose if u.lesson == number])]
         if len(chosen) > len(numbers):
             problem = "several files of one lesson"
-    if archives and len(chosen) > 1:
-        problem = problem or "several files, of which the lessons may be in any"
     note = ""
     if problem:
         given = ", ".join(upload.given or upload.path.name for upload in chosen)
@@ -206,10 +204,8 @@ def _take(path: Path, folder: Path) -> None:
             raise ValueError(f"{path.name} is a link: wanted the file itself")
         with path.open("rb") as file:
             (folder / name).write_bytes(file.read(LARGEST + 1))  # one byte more than is graded: it is said to be large
-    elif path.is_file() and zipfile.is_zipfile(path):
+    elif path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
         unpack(path, folder)
-    elif path.is_file() and path.suffix.lower() == ".zip":
-        raise ValueError(f"{path.name} cannot be unpacked: it is no zip file, or a damaged one")
     else:
         what = "no folder, no zip file and no lesson" if path.is_file() else "no folder and no file"
         raise ValueError(f"{path.name} is {what}: wanted one with the lessons that a student handed in")
@@ -306,8 +302,11 @@ def _contents(path: Path) -> list[str]:
     """Names of files in a folder, with those in its zip files, or in a zip file; a few at least."""
     if path.is_dir():
         files = list(islice(files_below(path), 100)) or sorted(path.iterdir())[:100]  # only what is passed over
-        zips = [file for file in files[:ZIPS] if file.suffix.lower() == ".zip" and not file.is_symlink()]
-        return [f.relative_to(path).as_posix() for f in files] + [name for file in zips for name in _contents(file)]
+        names = [file.relative_to(path).as_posix() for file in files]
+        for file in files[:ZIPS]:
+            if file.suffix.lower() == ".zip" and not file.is_symlink():
+                names += _contents(file)
+        return names
     with suppress(OSError, ValueError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
         return [member.filename for member in islice(archive.infolist(), 100)]
     return [path.name]

@@ -22,7 +22,7 @@ from typing import Any
 from .. import metrics
 from ..attacks import apgd, check_eps, fgsm, pgd, pgd_l2, square
 from ..backend import Array, conversion, generator, noise
-from ..by_name import in_precision_of, outputs_of
+from ..by_name import check_units, in_precision_of, outputs_of
 from ..datasets import mnist, npz, pair
 from ..ops import sign
 from .rounding import Rounded, can_be_rounded
@@ -158,8 +158,7 @@ def audit_networks(
         raise TypeError(f"networks take floating point numbers, got x of {x.dtype}: use x{conversion(x)}")
     for name, network in networks.items():
         outputs_of(name, network, x)
-    if effort.eps > 1 and x.min() >= 0 and x.max() <= 1:
-        raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most 1, got {effort.eps:g}")
+    check_units(effort.eps, x)
     if any(clips) and not (x.min() >= 0 and x.max() <= 1):
         raise ValueError(
             f"pixels are from 0 to 1, got some from {x.min()} to {x.max()}; images of another range are audited "

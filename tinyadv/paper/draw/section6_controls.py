@@ -35,8 +35,8 @@ def _in_order(rows: list[Row], names: Mapping[str, str]) -> list[Row]:
 @draws(
     "noise-sign",
     "Noise is no substitute for the attack",
-    "Errors on the test images of maxout networks that differ in what they were trained with, which the names under "
-    "the bars say; ±ε and U(−ε, ε) are noise of the attack's size. (By the published protocol the naive one has its "
+    "Errors on the test images of maxout networks. The names under the bars say what they were trained with: ±ε and "
+    "U(−ε, ε) are noise of the attack's size. (By the published protocol the naive one has its "
     "second stage too, on all training images.) Black lines are 95 % intervals. Right, where it was logged: the error "
     "under FGSM(0.25) on validation images after each epoch of training with noise, by the software's gradient. A thin "
     "line is the paper's number for a network, on test images.",

@@ -1,8 +1,8 @@
 """Section 6, adversarial training: a lower clean error, a much lower error under FGSM, and what PGD makes of it.
 
 Three maxout networks, alike but for the objective, serve the claims here: one trained naively, and two adversarially.
-The attack in training sees the network with this batch's masks, as the paper's software would have it; that is what the
-numbers are of. In the variation "unmasked" it sees the network without dropout; the paper does not say.
+The attack in training sees the network with this batch's masks, as the paper's software most likely had it; the numbers
+are of that. In the variation "unmasked" it sees the network without dropout; the paper does not say.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ... import metrics
 from ...backend import Array, generator, to_device
 from ...layers import parameters
 from ...models import Network
+from ...training import best_epoch
 from .. import audit, recipes
 from ..attacking import attack, software
 from ..audit import FGSM, NOISE, PGD_20, PGD_100
@@ -123,14 +124,10 @@ def adv_train_1600(lab: Lab, seed: int, trained: Trained, unmasked: Trained) -> 
     """Clean test error of the adversarially trained network, and the epoch that stopping on FGSM(0.25) chooses."""
     values = Values()
     values.add(metrics.evaluate(trained.network, *lab.data.test), error="clean_error")
-    values.values["epochs"] = _best_epoch(trained)
+    values.values["epochs"] = float(best_epoch(trained.log, "adversarial_error"))
     error = metrics.evaluate(unmasked.network, *lab.data.test).error
-    varied = {"unmasked": {"clean_error": error, "epochs": _best_epoch(unmasked)}}
+    varied = {"unmasked": {"clean_error": error, "epochs": float(best_epoch(unmasked.log, "adversarial_error"))}}
     return values.measurement(variations=varied, details={"logs": logged("error", trained=trained, unmasked=unmasked)})
-
-
-def _best_epoch(trained: Trained) -> float:
-    return float(min(trained.log, key=lambda entry: entry["adversarial_error"])["epoch"])
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -219,12 +219,7 @@ def test_a_network_that_travels_is_attacked_by_its_name(tmp_path):
 def test_a_model_with_one_output_is_shown_sevens_and_threes(tmp_path, monkeypatch):
     (tmp_path / "my_margin.py").write_text(MARGIN, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    namespace = {}
-    exec(MARGIN, namespace)
-    models.save(namespace["make"](), tmp_path / "margin.safetensors")
-    lines = attack_test_images(
-        tmp_path / "margin.safetensors", 0.1, "fgsm", 20, False, tmp_path, model="my_margin:make"
-    )
+    lines = attack_test_images("my_margin:make", 0.1, "fgsm", 20, False, tmp_path)
     with np.load(tmp_path / "attack.npz") as data:
         assert set(data["y"]) == {-1, 1}
         assert lines[2] == f"error attacked  {(data['said_attacked'] != data['y']).mean():.1%}"
@@ -263,16 +258,13 @@ def test_the_network_of_whitened_images_is_shown_no_pixels(tmp_path):
             r"make\(\) cannot make a model: KeyError: 'missing' \(.*my_maker\.py, line \d+\)",
         ),
         ("def make(): raise SystemExit", r"make\(\) cannot make a model: SystemExit"),
-        ("def make(): Margin()", r"make\(\) gives None: wanted a model"),
+        ("def make(): Margin()", r"make\(\) gives a NoneType, wanted a model, does it lack a return\?"),
         ("raise SystemExit", r"my_maker cannot be imported: SystemExit"),
     ],
 )
 def test_what_goes_wrong_in_one_s_own_code_is_a_line(code, said, tmp_path, monkeypatch):
-    namespace = {}
-    exec(MARGIN, namespace)
-    models.save(namespace["make"](), tmp_path / "margin.safetensors")
     (tmp_path / "my_maker.py").write_text(MARGIN + code + "\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_maker", raising=False)
     with pytest.raises(ValueError, match=said):
-        attack_test_images(tmp_path / "margin.safetensors", 0.1, "fgsm", 20, False, tmp_path, model="my_maker:make")
+        attack_test_images("my_maker:make", 0.1, "fgsm", 20, False, tmp_path)

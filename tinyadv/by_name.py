@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,43 +41,69 @@ def reason(error: BaseException) -> str:
     return said if place.filename == __file__ else f"{said} ({place.filename}, line {place.lineno})"
 
 
-def function(option: str, text: str) -> Callable[..., Any]:
-    """The function that `text` names as "module:function", which `option` asks for.
+def read_networks(given: list[str]) -> dict[str, Any]:
+    """Networks by the names of their files, by the names of those that travel with the package, or by a function.
 
-    Raises
-    ------
-    ValueError
-        If `text` has another form, or there is no such module or no such function in it.
-    """
-    module, _, name = text.partition(":")
-    if not module or not name:
-        raise ValueError(f"{option}: wanted MODULE:FUNCTION, as mine:make for make() in mine.py; got {text!r}")
-    found = getattr(imported(option, module), name, None)
-    if not callable(found):
-        raise ValueError(f"{option} {text}: the module {module} has no function {name!r}")
-    return found
-
-
-def read_networks(given: list[str], models: Sequence[str] = ()) -> dict[str, Any]:
-    """Networks by the names of their files, or by the names of those that travel with the package.
-
-    A file with a model of one's own is read into what one of `models` makes, the first that it fits: "mine:make" is the
-    function make of a module mine, called without arguments.
+    "mine:make" is the function make of a module mine, called without arguments: it gives a trained model of any kind.
 
     Raises
     ------
     StorageError
-        If a file is missing, damaged or not a network's, or holds another model than any of `models` makes.
+        If a file is missing, damaged or not a network's.
     ValueError
-        If a file holds a model of one's own, and `models` has none, or one that is no function, or makes no model.
+        If a file holds a model of one's own, which only its own code can make; if there is no such module or function,
+        or what it gives cannot be called.
     """
     found: dict[str, Any] = {}
-    makes = [function("--model", model) for model in models]
     for text in given:
         stem = Path(text).stem
-        name = text if is_embedded(text) or stem in found or stem in given else stem
-        found[name] = embedded(text) if is_embedded(text) else _read(text, makes)
+        if is_embedded(text):
+            found[text] = embedded(text)
+        elif _is_function(text):
+            found[text] = _made(text)
+        else:
+            found[text if stem in found or stem in given else stem] = _read(text)
     return found
+
+
+def _is_function(text: str) -> bool:
+    return re.fullmatch(r"[\w.]+:\w+", text) is not None and not Path(text).exists()
+
+
+def _made(text: str) -> Any:
+    module, _, name = text.partition(":")
+    make = getattr(imported("NETWORK", module), name, None)
+    if not callable(make):
+        raise ValueError(f"NETWORK {text}: the module {module} has no function {name!r}")
+    try:
+        model = make()
+    except StorageError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"NETWORK {text}: {name}() cannot make a model: {reason(error)}") from error
+    if _is_of_torch(model):
+        raise ValueError(
+            f"NETWORK {text}: {name}() gives a network of PyTorch, wanted TorchModel(net.eval(), shape=...) of "
+            "tinyadv.torch_model"
+        )
+    if not callable(model):
+        hint = ", does it lack a return?" if model is None else ""
+        raise ValueError(f"NETWORK {text}: {name}() gives a {type(model).__name__}, wanted a model{hint}")
+    return model
+
+
+def _is_of_torch(model: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def _read(path: str) -> Any:
+    if "description" in load_arrays(path)[1]:
+        raise ValueError(
+            f"{path} holds the numbers of a model of one's own, which its own code makes: wanted MODULE:FUNCTION, as "
+            f"mine:make for a function make() in mine.py that returns load({path!r}, into=...)"
+        )
+    return load(path)
 
 
 def check_images(given: list[str], x: Any) -> None:
@@ -112,29 +137,3 @@ def outputs_of(name: str, network: Any, x: Any) -> Any:
 def is_embedded(text: str) -> bool:
     """Whether a network of the package is meant: a file of its name comes first."""
     return text in embedded_names() and not Path(text).exists()
-
-
-def _read(path: str, makes: Sequence[Callable[[], Any]]) -> Any:
-    if "description" not in load_arrays(path)[1]:
-        return load(path)
-    if not makes:
-        raise ValueError(f"{path} holds a model of one's own: wanted --model MODULE:FUNCTION, which makes such a model")
-    *others, last = makes
-    for make in others:
-        with suppress(StorageError):
-            return load(path, into=_made(make))
-    return load(path, into=_made(last))
-
-
-def _made(make: Callable[[], Any]) -> Any:
-    try:
-        model = make()
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"--model: {_name(make)}() cannot make a model: {reason(error)}") from error
-    if model is None:
-        raise ValueError(f"--model: {_name(make)}() gives None: wanted a model, does it lack a return?")
-    return model
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", repr(function))

@@ -313,23 +313,15 @@ def _speaks_unicode() -> bool:
     return str(getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
 
 
-Model = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODULE:FUNCTION",
-        help="The function that makes your model, for a file with its weights, e.g. mine:make for make() in mine.py.",
-    ),
-]
-
-
 @app.command()
 def attack(
     network: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="NETWORK",
-            help="A trained network: a .safetensors file, e.g. from reproduce, or the name of one of the "
-            "package's own, e.g. maxout-naive; or the word googlenet.",
+            help="A trained network: a .safetensors file, e.g. from reproduce, the name of one of the package's own, "
+            "e.g. maxout-naive, or MODULE:FUNCTION, e.g. mine:make for make() in mine.py, which returns a model; "
+            "or the word googlenet.",
         ),
     ],
     eps: Annotated[
@@ -354,7 +346,6 @@ def attack(
             help="Images of one's own: an .npz with x (N, D) from 0 to 1 and y (N,); for googlenet a photograph.",
         ),
     ] = None,
-    model: Model = None,
     clip: Annotated[bool, typer.Option("--clip", help="Keep pixels within 0 and 1; the paper did not.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where attack.npz and attack.png are written.")] = Path("."),
 ) -> None:
@@ -364,20 +355,18 @@ def attack(
     """
     with work(), input_errors():
         check_folder(out, f"--out {out}")
-        if str(network) == "googlenet":
+        if network == "googlenet":
             from .photographs import GREY_LEVEL, attack_photograph
 
             if data is None:
                 raise ValueError("attack googlenet wants a photograph: --data PHOTO.jpg")
             if images is not None:
                 raise ValueError("--images is for test images of MNIST; googlenet is shown the photograph of --data")
-            if model is not None:
-                raise ValueError("--model is for a file with a model of one's own; googlenet is no file")
             lines = attack_photograph(data, GREY_LEVEL if eps is None else eps, method, clip, out)
         else:
             from .gallery import attack_test_images
 
-            lines = attack_test_images(network, 0.25 if eps is None else eps, method, images, clip, out, data, model)
+            lines = attack_test_images(network, 0.25 if eps is None else eps, method, images, clip, out, data)
         for line in lines:
             typer.echo(line)
 
@@ -404,7 +393,8 @@ def audit(
         list[str],
         typer.Argument(
             metavar="NETWORK",
-            help="Trained networks: .safetensors files, or names of the package's own, e.g. maxout-naive.",
+            help="Trained networks: .safetensors files, names of the package's own, e.g. maxout-naive, or "
+            "MODULE:FUNCTION, e.g. mine:make for make() in mine.py, which returns a model.",
         ),
     ],
     data: Annotated[
@@ -414,15 +404,6 @@ def audit(
     eps: Annotated[
         float, typer.Option(parser=real, metavar="EPS", help="How far each pixel may move, in the max norm.")
     ] = 0.25,
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="MODULE:FUNCTION",
-            help="The function that makes your model, for a file with its weights, e.g. mine:make for make() in "
-            "mine.py; may be repeated for several models.",
-        ),
-    ] = None,
     radius: Annotated[
         float, typer.Option(parser=real, metavar="R", help="How far an image may move, in the L2 norm.")
     ] = 2.0,
@@ -449,7 +430,7 @@ def audit(
 
         effort = robustness.Effort(eps=eps, radius=radius, restarts=restarts, queries=queries, seed=seed)
         robustness.check(effort)
-        read = read_networks(networks, models or [])
+        read = read_networks(networks)
         x, y = robustness.read_images(data, images, read)
         check_images(networks, x)
         clips = (False,) if unclipped else (False, True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,19 +27,17 @@ LARGEST_EPS = 255.0  # far beyond sense, and far from where float32 ends
 
 
 def attack_test_images(
-    path: Path,
+    name: str | os.PathLike[str],
     eps: float,
     method: str,
     images: int | None,
     clip: bool,
     out: Path,
     data: Path | None = None,
-    model: str | None = None,
 ) -> list[str]:
-    """Attack `images` images (10, by default) on the network at `path`; write `attack.npz` and `attack.png` into `out`.
+    """Attack `images` images (10, by default) on a network; write `attack.npz` and `attack.png` into `out`.
 
-    `path` may be the name of a network that travels with the package; `model` names the function that makes the model
-    of one's own that is at `path` (see `by_name.read_networks`).
+    `name` is its file's, that of a network of the package, or MODULE:FUNCTION (see `by_name.read_networks`).
 
     The images are the first of MNIST's test images, or of the file `data` (see `datasets.npz`). The labels to move away
     from are the true ones, as in the paper. The file written holds `x`, `x_adv` `(images, D)`, the true labels `y`,
@@ -50,21 +49,21 @@ def attack_test_images(
     ------
     ValueError
         For an unknown method, a bad eps, fewer than one image or more than there are, a network of other inputs or
-        classes, pixels for a network of whitened images, a model of one's own without `model`, or a `model` that names
-        no function.
+        classes, pixels for a network of whitened images, or a model of one's own that is not named as MODULE:FUNCTION
+        or cannot be made.
     StorageError, DataError
-        If there is no readable network at `path`, or another one than `model` makes, or no such data in `data`.
+        If there is no readable network of this name, or no such data in `data`.
     OSError
         If `out` cannot be written.
     """
-    largest = LARGEST_EPS if data is not None else 1.0
+    name, largest = str(name), LARGEST_EPS if data is not None else 1.0
     if check_eps(eps) > largest:
         raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most {largest:g}, got {eps:g}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
-    (network,) = read_networks([str(path)], [model] if model is not None else []).values()
-    (x, y), names = _images(network, path, images, data)
-    check_images([str(path)], x)
+    (network,) = read_networks([name]).values()
+    (x, y), names = _images(network, name, images, data)
+    check_images([name], x)
     check_units(eps, x)
     x_adv = metrics.in_batches(_attack(method, network, eps, clip), x, y)
     said: dict[str, Any] = {"said_clean": metrics.predict(network, x), "said_attacked": metrics.predict(network, x_adv)}
@@ -79,12 +78,12 @@ def attack_test_images(
         files[out / "attack.png"] = _picture(x, x_adv, y, said["said_clean"], said["said_attacked"], names)
     for target, content in files.items():
         write_atomically(target, content)
-    name = getattr(network, "builder", type(network).__name__)
+    kind = getattr(network, "builder", type(network).__name__)
     shown = f"{len(x)} test images of MNIST" if data is None else f"{len(x)} images of {data}"
     if x.min() < 0 or x.max() > 1:
         shown += f", whose pixels run from {x.min():g} to {x.max():g}"
     return [
-        f"{name}, {method}, eps {eps:g}{', clipped to [0, 1]' if clip else ''}, {shown}",
+        f"{kind}, {method}, eps {eps:g}{', clipped to [0, 1]' if clip else ''}, {shown}",
         f"error clean     {(said['said_clean'] != y).mean():.1%}",
         f"error attacked  {(said['said_attacked'] != y).mean():.1%}{sure}",
         f"written: {', '.join(map(str, files))}",
@@ -98,10 +97,10 @@ def _attack(method: str, network: Any, eps: float, clip: bool) -> Any:
     return partial(fgsm, network, eps=eps, clip=bounds)
 
 
-def _images(network: Any, path: Path, images: int | None, data: Path | None) -> tuple[Split, dict[int, int]]:
+def _images(network: Any, name: str, images: int | None, data: Path | None) -> tuple[Split, dict[int, int]]:
     """The images to attack, in the network's precision; and the digits that the labels of two classes stand for."""
     split, names = mnist().test if data is None else npz(data), dict[int, int]()
-    outputs = outputs_of(str(path), network, split.x)
+    outputs = outputs_of(name, network, split.x)
     if data is None and outputs.ndim == 1:
         split, names = pair(split, positive=7, negative=3), {-1: 3, 1: 7}
     images = min(10, len(split.x)) if images is None else images
@@ -109,7 +108,7 @@ def _images(network: Any, path: Path, images: int | None, data: Path | None) -> 
         raise ValueError(f"images is 1 to {len(split.x):,}, got {images}")
     if data is None and outputs.ndim == 2 and outputs.shape[1] != 10:
         raise ValueError(
-            f"{path} has {outputs.shape[1]} classes, MNIST has 10: give it images of its own by --data FILE.npz"
+            f"{name} has {outputs.shape[1]} classes, MNIST has 10: give it images of its own by --data FILE.npz"
         )
     return Split(in_precision_of(network, split.x[:images]), split.y[:images]), names
 

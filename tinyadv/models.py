@@ -13,8 +13,8 @@ A model of one's own with layers in a row is a `Network` too: `Network("mine", {
         def loss(self, outputs, y): return losses.softmax_cross_entropy(outputs, y)
         def probabilities(self, outputs): return ops.softmax(outputs)
 
-`save(model, path)` writes it, `load(path, into=Mine(rng))` reads it, and so do `tinyadv attack FILE --model mine:make`
-and `tinyadv audit FILE --model mine:make`, where make() in mine.py gives a new one.
+`save(model, path)` writes it, `load(path, into=Mine(rng))` reads it. `tinyadv attack mine:make` and `tinyadv audit
+mine:make` take the trained model that make() in mine.py returns; it may be one of PyTorch (see `torch_model`).
 """
 
 from __future__ import annotations

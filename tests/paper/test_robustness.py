@@ -1,7 +1,6 @@
 """`tinyadv audit`: attacks are counted on the same images, the worst of them is the headline, the forms agree."""
 
 import csv
-import importlib
 import json
 import math
 import sys
@@ -266,39 +265,6 @@ def test_files_of_one_name_are_told_apart_and_missing_ones_named(files):
         read_networks(["no-such-network"])
 
 
-def test_two_models_of_ones_own_are_told_by_what_they_fit(tmp_path, monkeypatch):
-    (tmp_path / "two_models.py").write_text(TWO, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    made = importlib.import_module("two_models")
-    models.save(made.small(), tmp_path / "small.st")
-    models.save(made.large(), tmp_path / "large.st")
-    both = ["two_models:small", "two_models:large"]
-    found = read_networks([str(tmp_path / "large.st"), str(tmp_path / "small.st")], both)
-    assert [type(network).__name__ for network in found.values()] == ["Large", "Small"]
-    with pytest.raises(StorageError, match="another model"):
-        read_networks([str(tmp_path / "large.st")], ["two_models:small"])
-    with pytest.raises(ValueError, match="wanted --model"):
-        read_networks([str(tmp_path / "large.st")])
-
-
-TWO = """
-from tinyadv import losses, ops
-from tinyadv.backend import generator
-from tinyadv.layers import Linear
-
-class Small:
-    units = 3
-    def __init__(self): self.layer = Linear(16, self.units, generator(0))
-    def __call__(self, x): return self.layer(x)
-    loss, probabilities = staticmethod(losses.softmax_cross_entropy), staticmethod(ops.softmax)
-
-class Large(Small):
-    units = 4
-
-small, large = Small, Large
-"""
-
-
 def test_what_would_be_audited_in_other_units_is_refused(data):
     x, y = data
     with pytest.raises(TypeError, match=r"got x of uint8: use x\.astype\("):
@@ -348,6 +314,7 @@ def test_names_that_latex_would_take_for_commands_are_harmless():
 OWN = """
 from tinyadv import losses, ops
 from tinyadv.backend import generator, uniform
+from tinyadv.models import load
 from tinyadv.tensor import Tensor
 
 class Mine:
@@ -355,8 +322,9 @@ class Mine:
     def __call__(self, x): return x @ self.W
     def loss(self, outputs, y): return losses.softmax_cross_entropy(outputs, y)
 
-def make(): return Mine()
-def wider(): return Mine(4)
+def make(): return load("mine.safetensors", into=Mine())
+def wider(): return load("mine.safetensors", into=Mine(4))
+def late(): Mine()
 number = 3
 """
 
@@ -370,7 +338,7 @@ def own(files, monkeypatch):
     (files / "mine.py").write_text(OWN, encoding="utf-8")
     namespace = {}
     exec(OWN, namespace)
-    model = namespace["make"]()
+    model = namespace["Mine"]()
     model.W.data = numbers = np.random.default_rng(3).normal(size=(16, K)).astype("float32")
     models.save(model, files / "mine.safetensors")
     yield numbers
@@ -381,36 +349,23 @@ def test_a_model_of_ones_own_is_audited_beside_a_network_of_the_package(own, fil
     x, y = (array[:20] for array in data)
     options = ["--data", "data.npz", "--images", "20", "--eps", "0.1", "--restarts", "1", "--queries", "20", "--json"]
     with pytest.raises(SystemExit) as ended:
-        main(["audit", "mine.safetensors", "first.safetensors", "--model", "mine:make", *options])
+        main(["audit", "mine:make", "first.safetensors", *options])
     assert not ended.value.code
     rows = {(row["network"], row["attack"]): row["error"] for row in json.loads(capsys.readouterr().out)["rows"]
             if not row["clipped"]}  # fmt: skip
-    assert rows["mine", "clean"] == ((x @ own).argmax(axis=1) != y).mean()
+    assert rows["mine:make", "clean"] == ((x @ own).argmax(axis=1) != y).mean()
     p = np.exp(x @ own)
     x_adv = x + np.float32(0.1) * np.sign((p / p.sum(axis=1, keepdims=True) - np.eye(K)[y]) @ own.T).astype("float32")
-    assert rows["mine", "fgsm"] == ((x_adv @ own).argmax(axis=1) != y).mean()
-    assert ("mine", "square") in rows
-    assert ("mine", "fgsm-rounded") not in rows
-    assert ("first", "from mine") in rows
+    assert rows["mine:make", "fgsm"] == ((x_adv @ own).argmax(axis=1) != y).mean()
+    assert ("mine:make", "square") in rows
+    assert ("mine:make", "fgsm-rounded") not in rows
+    assert ("first", "from mine:make") in rows
 
 
 def test_a_model_of_ones_own_is_attacked(own, data, capsys):
     x, y = (array[:20] for array in data)
     with pytest.raises(SystemExit) as ended:
-        main(
-            [
-                "attack",
-                "mine.safetensors",
-                "--model",
-                "mine:make",
-                "--data",
-                "data.npz",
-                "--images",
-                "20",
-                "--eps",
-                "0.1",
-            ]
-        )
+        main(["attack", "mine:make", "--data", "data.npz", "--images", "20", "--eps", "0.1"])
     assert not ended.value.code
     said = capsys.readouterr().out.splitlines()
     with np.load("attack.npz") as found:
@@ -424,19 +379,20 @@ def test_a_model_of_ones_own_is_attacked(own, data, capsys):
 
 @pytest.mark.parametrize("command", ["audit", "attack"])
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("name", "message"),
     [
-        ([], "mine.safetensors holds a model of one's own: wanted --model MODULE:FUNCTION, which makes such a model"),
-        (["--model", "mine"], "--model: wanted MODULE:FUNCTION, as mine:make for make() in mine.py; got 'mine'"),
-        (["--model", "mine.py:make"], "--model mine.py: wanted the name of a module, my.claims for my/claims.py"),
-        (["--model", "yours:make"], "--model yours cannot be imported: No module named 'yours'"),
-        (["--model", "mine:number"], "--model mine:number: the module mine has no function 'number'"),
-        (["--model", "mine:wider"], "mine.safetensors holds another model than the one given: it has "),
+        ("mine.safetensors", "mine.safetensors holds the numbers of a model of one's own, which its own code makes"),
+        ("mine:", "mine: does not exist"),
+        ("mine.py:make", "NETWORK mine.py: wanted the name of a module, my.claims for my/claims.py"),
+        ("yours:make", "NETWORK yours cannot be imported: No module named 'yours'"),
+        ("mine:number", "NETWORK mine:number: the module mine has no function 'number'"),
+        ("mine:wider", "mine.safetensors holds another model than the one given: it has "),
+        ("mine:late", "NETWORK mine:late: late() gives a NoneType, wanted a model, does it lack a return?"),
     ],
 )
-def test_what_is_wrong_with_a_model_of_ones_own_is_one_line(own, capsys, command, options, message):
+def test_what_is_wrong_with_a_model_of_ones_own_is_one_line(own, capsys, command, name, message):
     with pytest.raises(SystemExit) as ended:
-        main([command, "mine.safetensors", "--data", "data.npz", *options])
+        main([command, name, "--data", "data.npz"])
     assert ended.value.code == 2
     seen = capsys.readouterr()
     assert seen.out == ""

@@ -62,6 +62,8 @@ def function(option: str, text: str) -> Callable[..., Any]:
 def read_networks(given: list[str], models: Sequence[str] = ()) -> dict[str, Any]:
     """Networks by the names of their files, or by the names of those that travel with the package.
 
+    A file goes by its name without folder and ending; where two have the same, by the path that was given.
+
     A file with a model of one's own is read into what one of `models` makes, the first that it fits: "mine:make" is the
     function make of a module mine, called without arguments.
 

@@ -20,7 +20,8 @@ from .tensor import Alike, Tensor, Value, grad, raw
 def input_gradient(model: Any, x: Array, y: Array) -> Array:
     """grad_x J(theta, x, y) of each example by itself, `(N, D)`: row n does not depend on the other rows.
 
-    J is a mean over the batch; the cotangent N takes its factor 1 / N out again.
+    J is a mean over the batch; the cotangent N takes its factor 1 / N out again. TypeError if J is no Tensor: then the
+    model has computed past the engine.
     """
     X = Tensor(x)
     J = model.loss(model(X), y)
@@ -79,7 +80,8 @@ def fgsm(model: Any, x: Array, y: Array, eps: float, clip: tuple[float, float] |
         If eps is negative or not finite, x is empty or holds a NaN or an infinity, y are not its labels, or the bounds
         are out of order, or x is not within them.
     TypeError
-        If x is no array of floating point numbers.
+        If x is no array of floating point numbers, or of another dtype than the model's; or if the model's loss does
+        not remember x (see `input_gradient`).
     FloatingPointError
         If the gradient is not finite: the network has diverged, or overflows.
     """
@@ -103,7 +105,8 @@ def pgd(
 
     Not in the paper, but what its numbers are held against since: an attack that follows the gradient more than once.
     Each of the `steps` moves every entry by 2.5 eps / steps; with `rng` it starts anywhere in the box. The other
-    arguments, the result and the errors are those of `fgsm`.
+    arguments, the result and the errors are those of `fgsm`; `steps` below 1 are a ValueError too, and an `rng` that is
+    no generator a TypeError.
     """
     eps = check_eps(eps)
     _check_inputs(x)
@@ -128,7 +131,8 @@ def pgd_l2(
 
     Each of the `steps` is 2.5 radius / steps long; an example whose gradient is 0 stays. Where `clip` is given, a
     clipped point may end nearer than `radius`. The other arguments, the result and the errors are those of `fgsm`; an
-    x that is not `(N, D)` is a ValueError too, because the length of a perturbation is that of a row.
+    x that is not `(N, D)` is a ValueError too, because the length of a perturbation is that of a row; and so are
+    `steps` below 1, and a radius that is negative or not finite.
     """
     if not 0 <= radius < math.inf:
         raise ValueError(f"radius is how far an example may move: a finite number >= 0, got {radius}")
@@ -160,7 +164,7 @@ def apgd(
     its own step, 2 eps at first. At checkpoints, ever closer to each other, it is halved, and the example goes back to
     its best point, if no more than three quarters of the steps since the last one raised J, or if neither the step
     nor the best J has changed. With `rng` it starts anywhere in the box. The other arguments and the errors are those
-    of `fgsm`; an x that is not `(N, D)` is a ValueError too.
+    of `pgd`; an x that is not `(N, D)` is a ValueError too.
 
     Returns
     -------
@@ -260,7 +264,7 @@ def square(
     TypeError
         If x is not an array of floating point numbers, or `rng` is no generator.
     FloatingPointError
-        If an output is not finite.
+        If an output is NaN.
     """
     eps = check_eps(eps)
     _check_rows("square", x)
@@ -340,11 +344,9 @@ def rotate(model: Any, x: Array, y: Array, angle: float) -> Array:
     Raises
     ------
     ValueError
-        If the angle is not within 0 to pi, or x is not `(N, D)`, empty, or holds a NaN or an infinity.
-    TypeError
-        If x is not an array of floating point numbers.
-    FloatingPointError
-        If the gradient is not finite.
+        As `fgsm`, and if the angle is not within 0 to pi, or x is not `(N, D)`.
+    TypeError, FloatingPointError
+        As `fgsm`.
     """
     _check_rows("rotate", x)
     return rotated(x, finite_gradient(model, x, y), angle)
@@ -366,6 +368,11 @@ def rotated(x: Value, g: Value, angle: float) -> Alike:
     Returns
     -------
     like x; a row of x or of g that is 0, or a g parallel to x up to rounding, has no such plane: x stays
+
+    Raises
+    ------
+    ValueError
+        If the angle is not within 0 to pi.
     """
     if not 0 <= angle <= math.pi:
         raise ValueError(f"an angle is in radians, from 0 to pi; got {angle}")

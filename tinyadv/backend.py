@@ -2,7 +2,7 @@
 
 The one idea: nobody sets a backend, the array itself is asked. `array_module(x)` is `numpy` for a NumPy
 array and `cupy` for a CuPy array, so the same line of code runs on both, even side by side in one process.
-Outside of `bench` this is the only file that imports numpy at large, and the only one that ever imports cupy.
+Outside of `bench` this is the package's only file that imports numpy at large, and the only one that ever imports cupy.
 """
 
 from __future__ import annotations
@@ -103,7 +103,10 @@ def as_floats(x: Any) -> Array:
 
 
 def sharing_memory(arrays: dict[str, Array]) -> tuple[str, str] | None:
-    """Names of two NumPy arrays that lie in the same memory, if there are two."""
+    """Names of two NumPy arrays whose memory overlaps, from the first byte to the last; None if no two do.
+
+    Two columns of one array count too, although they share no entry.
+    """
     here = {name: a for name, a in arrays.items() if isinstance(a, np.ndarray) and a.size}
     ends = sorted((*np.lib.array_utils.byte_bounds(a), name) for name, a in here.items())
     for (_, end, name), (start, _, other) in pairwise(ends):
@@ -113,7 +116,7 @@ def sharing_memory(arrays: dict[str, Array]) -> tuple[str, str] | None:
 
 
 def full_like(x: Array, values: Any) -> Array:
-    """`values` (a number, or an array of the library of `x`) with the dtype of `x`; a number fills its shape."""
+    """`values` (an array of the library of `x`, or a number) with the dtype of `x`; a Python number fills its shape."""
     xp = array_module(x)
     if isinstance(values, (int, float)):
         return xp.full(x.shape, values, dtype=x.dtype)
@@ -231,7 +234,8 @@ def generator(seed: int, stream: str = "") -> Generator:
 
     Every stream has its own sequence of numbers, so that adding a consumer does not move the others. One seed always
     gives the same numbers; what is computed from them can differ in its last digits with the number of threads that
-    multiply matrices: see `machine.blas_threads`. TypeError for a seed that is no whole number.
+    multiply matrices: see `machine.blas_threads`. TypeError for a seed that is no whole number, ValueError for one
+    below 0.
     """
     sequence = np.random.SeedSequence(index(seed), spawn_key=(zlib.crc32(stream.encode()),))
     return np.random.Generator(np.random.SFC64(sequence))

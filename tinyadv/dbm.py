@@ -158,7 +158,7 @@ class DeepBoltzmannMachine:
         """J of multi-prediction, one number: what is hidden costs -log of the probability that is predicted for it.
 
         J = mean over N and D of M (-log p(V)) + 1/D mean over N of m (-log p(Y)), both after the last round. The
-        arguments are those of `predictions`.
+        arguments are those of `predictions`. ValueError for other shapes, or pixels outside [0, 1].
         """
         self._check_cost(V, Y, M, m)
         for z_v, z_y in islice(self.predictions(Tensor(V), Y, M, m), max(1, self.iterations - 1)):
@@ -168,7 +168,10 @@ class DeepBoltzmannMachine:
         return of_pixels + of_label * (1.0 / V.shape[1])
 
     def fill_in(self, V: Array, M: Array) -> tuple[Array, Array]:
-        """Probabilities of all pixels `(N, D)`, and of the classes `(N, K)`, where pixels with M = 1 are hidden."""
+        """Probabilities of all pixels `(N, D)`, and of the classes `(N, K)`, where pixels with M = 1 are hidden.
+
+        ValueError for pixels outside [0, 1].
+        """
         hidden = full_like(_check_pixels(V)[:, :1], 1.0)
         nothing = full_like(V[:, :1] * raw(self.b3), 0.0)
         for z_v, z_y in islice(self.predictions(V, nothing, M, hidden), max(1, self.iterations - 1)):
@@ -224,6 +227,13 @@ def multi_prediction_objective(model: Any, x: Array, y: Array, rng: Generator) -
 
     Drawn anew at every step: black or white pixels, white with the probability of the image's grey x `(N, D)`; and what
     is hidden, each pixel and each label with probability 1/2.
+
+    Raises
+    ------
+    ValueError
+        If pixels are outside [0, 1], or labels do not fit.
+    TypeError
+        If the network is another one, or `rng` no generator.
     """
     machine = machine_of(model)
     Y = losses.targets(y, x[:, :1] * raw(machine.b3))

@@ -36,8 +36,8 @@ def write(path: str | os.PathLike[str], networks: Sequence[tuple[str, models.Net
     ------
     ValueError
         If there is no network, one is not of the kinds that the page knows (`KNOWN`, for images of 784 pixels and ten
-        classes) or has a parameter that is NaN, infinite or too large for float16, or the page would be larger than
-        `LARGEST`.
+        classes), was changed since it was made, or has a parameter that is NaN, infinite or too large for float16, or
+        the page would be larger than `LARGEST`.
     OSError
         If it cannot be written.
     """

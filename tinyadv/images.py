@@ -22,7 +22,10 @@ Shape = tuple[int, ...]
 
 
 def from_rows(x: Value, shape: tuple[int, int, int]) -> Alike:
-    """Rows `(N, D)`, each an image of `shape` (channels, height, width) in that order, as images `(H, W, N, C)`."""
+    """Rows `(N, D)`, each an image of `shape` (channels, height, width) in that order, as images `(H, W, N, C)`.
+
+    ValueError for rows of another length.
+    """
     if x.ndim != 2 or x.shape[1] != math.prod(shape):
         raise ValueError(
             f"images of {shape[0]} channels, {shape[1]} x {shape[2]}, are rows of {math.prod(shape)} numbers; "
@@ -59,8 +62,10 @@ def conv2d(x: Value, w: Value, stride: int = 1, padding: int = 0) -> Alike:
 
     Raises
     ------
-    ValueError, TypeError
-        If shapes do not fit, the kernel is larger than the padded image, or dtypes differ.
+    ValueError
+        If shapes do not fit, the kernel is larger than the padded image, the stride is below 1, or the padding below 0.
+    TypeError
+        If dtypes differ.
     """
     _check_convolution(x, w, stride, padding)
     if w.shape[:2] == (1, 1) and stride == 1 and padding == 0:
@@ -309,7 +314,8 @@ def max_pool(x: Value, size: int, stride: int, padding: int = 0) -> Alike:
     Raises
     ------
     ValueError
-        If the window is larger than the padded image, or not larger than the padding.
+        If x is not `(H, W, N, C)`, the window is larger than the padded image, or not larger than the padding, or the
+        stride is below 1.
     """
     _check_pooling(x, size, stride, padding)
     H, W, N, C = x.shape
@@ -427,6 +433,7 @@ def local_response_normalisation(
 
     Krizhevsky, Sutskever, Hinton (2012), "ImageNet classification with deep convolutional neural networks", section
     3.3, with alpha divided by the size, as in Caffe. Channels beyond the first and the last count as 0.
+    ValueError if `size` is even or below 1, or x has other axes.
     """
     if x.ndim != 4 or size < 1 or size % 2 == 0:
         raise ValueError(

@@ -25,6 +25,8 @@ A network of such layers can be trained, attacked and evaluated: see `tinyadv.mo
 - Max-norm takes the last axis of a parameter for the weights that lead into a unit. A layer whose weights lie
   otherwise says so: `incoming_axes = {"W": 0}` for W `(inputs, units)`.
 - A function is a layer too: `ops.relu`, or `lambda x: 2.0 * x`.
+- A layer of this file raises ValueError for a size, a beta or a probability that cannot be, and TypeError for an `rng`
+  that is no generator.
 """
 
 from __future__ import annotations
@@ -240,7 +242,7 @@ class RBF:
     Parameters
     ----------
     mu : array `(units, inputs)`
-        The initial centres.
+        The initial centres, which are copied; float32 if `full`.
     beta : float
         The initial beta, the same in every direction.
     full : bool
@@ -269,12 +271,13 @@ class RBFUnits:
     """h_u = exp(-(x - mu_u)^T beta_u (x - mu_u)): RBF units as hidden units, `(N, inputs)` -> `(N, units)` in (0, 1].
 
     beta is a diagonal, e^s with `s` of shape `(units, inputs)`. The square is multiplied out, so that products of
-    matrices do the work: with many units an array `(N, units, inputs)` would be too large.
+    matrices do the work: with many units an array `(N, units, inputs)` would be too large. In float32 this rounds: near
+    a centre h may exceed 1 a little, and far from it h is 0.
 
     Parameters
     ----------
     mu : array `(units, inputs)`
-        The initial centres.
+        The initial centres, which are copied.
     beta : float
         The initial beta, the same in every direction.
     """

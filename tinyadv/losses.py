@@ -35,14 +35,17 @@ def softmax_cross_entropy(logits: Value, y: Array) -> Alike:
 
     Raises
     ------
-    ValueError, TypeError
-        If shapes do not fit, or labels are not integers in 0 ... K - 1.
+    ValueError
+        If shapes do not fit, there is no example, or labels are not integers in 0 ... K - 1.
     """
     return ops.softmax_cross_entropy(logits, targets(y, logits)).mean()
 
 
 def sigmoid_cross_entropy(logits: Value, y: Array) -> Alike:
-    """J of independent sigmoids: binary cross-entropy summed over the K classes, mean over the examples."""
+    """J of independent sigmoids: binary cross-entropy summed over the K classes, mean over the examples.
+
+    Takes logits `(N, K)`; labels and errors are those of `softmax_cross_entropy`.
+    """
     return _mean_of_sums(ops.binary_cross_entropy(logits, targets(y, logits)))
 
 
@@ -57,7 +60,7 @@ def rbf_cross_entropy(log_p: Value, y: Array) -> Alike:
 
 
 def rbf_log_likelihood(log_p: Value, y: Array) -> Alike:
-    """J = -mean_n log p_n[y_n] of RBF units on the log scale: only the true class's unit is trained."""
+    """J = -mean_n log p_n[y_n] of RBF units, from log p `(N, K)`: only the true class's unit is trained."""
     return _mean_of_sums(-targets(y, log_p) * log_p)
 
 
@@ -71,7 +74,10 @@ def rbf_squared_error(log_p: Value, y: Array) -> Alike:
 
 
 def logistic_loss(z: Value, y: Array) -> Alike:
-    """J = mean_n softplus(-y_n z_n), section 5: activations `(N,)`, labels -1 or 1, shape `(N,)`."""
+    """J = mean_n softplus(-y_n z_n), section 5: activations `(N,)`, labels -1 or 1, shape `(N,)`.
+
+    ValueError for other labels, 0 among them.
+    """
     return ops.softplus(-signs(y, z) * z).mean()
 
 
@@ -79,7 +85,8 @@ def adversarial_logistic_loss(w: Value, b: Value, x: Array, y: Array, eps: float
     """The closed form of section 5: J = mean_n softplus(eps ||w||_1 - y_n (w . x_n + b)).
 
     It equals `logistic_loss` at the worst x' within eps of x in the max norm, which for logistic regression is the
-    one that FGSM finds. (In print a sign slipped.) w `(D,)`, b `()`, x `(N, D)`, y -1 or 1 `(N,)`.
+    one that FGSM finds. (In print a sign slipped.) w `(D,)`, b `()`, x `(N, D)`, y -1 or 1 `(N,)`. ValueError for other
+    labels, or an eps that is negative or not finite.
     """
     z = x @ w + b
     return ops.softplus(check_eps(eps) * abs(w).sum() - signs(y, z) * z).mean()
@@ -234,7 +241,8 @@ def rubbish_objective(
     Raises
     ------
     ValueError
-        If that gives no sample for a batch as large as x, or there is no `rng` to draw from.
+        If that gives no sample for a batch as large as x, there is no `rng` to draw from, or the model has outputs
+        `(N,)`, for two classes.
     TypeError
         If the model has no `top`, as a `Network` has, that says what "no class" is.
     """

@@ -165,7 +165,19 @@ def evaluate(model: Any, x: Array, y: Array, size: int = 1000) -> Evaluation:
 
 @dataclass(frozen=True)
 class RubbishEvaluation:
-    """How a network takes inputs of no class: an error is any class above probability 1/2 (appendix)."""
+    """How a network takes N inputs of no class: an error is any class above probability 1/2 (appendix).
+
+    Attributes
+    ----------
+    n, wrong : int
+        Inputs tried, and those that some class claims.
+    confidence_on_mistakes : float
+        Mean largest class probability over these; NaN without any.
+    by_class : tuple of int
+        For each class, how many of these have it as their largest.
+    intervals : dict
+        95 % intervals, as of `Evaluation`.
+    """
 
     n: int
     wrong: int
@@ -251,6 +263,11 @@ def window_energy(filters: Array, window: int = 9) -> Array:
         Weights of square images, none of them all 0.
     window : int
         In pixels, at most the side.
+
+    Raises
+    ------
+    ValueError
+        If filters are not of this shape, or the window is below 1 or larger than the side.
     """
     e, side = _energy(filters)
     if not 1 <= window <= side:
@@ -262,7 +279,10 @@ def window_energy(filters: Array, window: int = 9) -> Array:
 
 
 def pixels_used(filters: Array) -> Array:
-    """The participation ratio (sum w^2)^2 / sum w^4 of each filter `(N,)`: k for k equal weights and no others."""
+    """The participation ratio (sum w^2)^2 / sum w^4 of each filter `(N,)`: k for k equal weights and no others.
+
+    Filters are those of `window_energy`, and so for `spread`: of one that is all 0 the result is NaN.
+    """
     e, _ = _energy(filters)
     return 1.0 / (e * e).sum(axis=(1, 2))
 

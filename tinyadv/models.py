@@ -15,6 +15,9 @@ A model of one's own with layers in a row is a `Network` too: `Network("mine", {
 
 `save(model, path)` writes it, `load(path, into=Mine(rng))` reads it. `tinyadv attack mine:make` and `tinyadv audit
 mine:make` take the trained model that make() in mine.py returns; it may be one of PyTorch (see `torch_model`).
+
+The functions that make the paper's networks raise ValueError for arguments that cannot be, and TypeError for an `rng`
+that is no generator. Their weights are float32, on the CPU.
 """
 
 from __future__ import annotations
@@ -79,6 +82,13 @@ class Network:
         Which J and which probabilities. The outputs themselves are unnormalised: logits, or log p for RBF units.
     inputs : int, optional
         The length of a row of x, which is then checked; by default `arguments["inputs"]`, if that is there.
+
+    Raises
+    ------
+    TypeError
+        If a layer cannot be called, or is a class instead of its object.
+    ValueError
+        If there is no such top, or the last layer is `ops.softmax` or `ops.sigmoid`: the top makes probabilities.
     """
 
     def __init__(
@@ -102,7 +112,8 @@ class Network:
     ) -> Alike:
         """The outputs for x `(N, inputs)`, an array for an array.
 
-        `after` has functions that the outputs of layers go through, by number.
+        `after` has functions that the outputs of layers go through, by number. TypeError for an x that is no array, or
+        of another dtype than the parameters; ValueError for another shape, or for a number that no layer has.
         """
         if not isinstance(x, Tensor) and not is_array(x):
             raise TypeError(f"{self.builder} takes an array or a Tensor, got {type(x).__name__}")
@@ -167,7 +178,8 @@ class Network:
     def to(self, device: str | None = None, dtype: str | None = None) -> Network:
         """This network, its parameters and state moved to "cpu" or "cuda", or turned into "float32" or "float64".
 
-        An optimiser is made afterwards: its velocities are where, and of what kind, the parameters were.
+        An optimiser is made afterwards: its velocities are where, and of what kind, the parameters were. ValueError for
+        another device or dtype, DeviceError where there is no GPU.
         """
         move(self, device, dtype)
         return self
@@ -250,7 +262,7 @@ def conv_maxout_network(
     *,
     rng: Generator,
 ) -> Network:
-    """The convolutional maxout network of CIFAR-10, sections 4 and 8, as its authors published it.
+    """The convolutional maxout network of CIFAR-10, section 4 and appendix, as its authors published it.
 
     Three layers of convolutional maxout, each with a max-pool: kernels of 8 x 8, 8 x 8 and 5 x 5, a dense maxout layer,
     a softmax; inputs are rows of three planes, `size` x `size`. Dropout on each layer's input, of pixels without
@@ -595,7 +607,7 @@ def embedded(name: str) -> Network:
 
 
 def provenance(name: str) -> dict[str, Any]:
-    """How an embedded network was trained: its recipe, log, versions, and its figures before the rounding to float16.
+    """How an embedded network was trained: its recipe, log, and its figures before any rounding to float16.
 
     Raises
     ------

@@ -475,7 +475,10 @@ softmax.gradients(lambda g, p, z: p * (g - (g * p).sum(axis=-1, keepdims=True)))
 
 @Op
 def softmax_cross_entropy(z: Array, t: Array) -> Array:
-    """J_n = -sum_k t_nk log softmax(z)_nk, for logits z `(N, K)` and targets t `(N, K)` (rows sum to 1) -> `(N,)`."""
+    """J_n = -sum_k t_nk log softmax(z)_nk, for logits z `(N, K)` and targets t `(N, K)` (rows sum to 1) -> `(N,)`.
+
+    ValueError for other shapes: labels become targets in `losses`.
+    """
     _check_alike(z, t)
     if z.ndim != 2:
         raise ValueError(f"logits are of shape (N, K), got {z.shape}: reshape them, and the targets")
@@ -508,7 +511,10 @@ def _difference(p: Value, t: Value) -> Alike:
 
 @Op
 def binary_cross_entropy(z: Array, t: Array) -> Array:
-    """J = -t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)) of each entry, logits z and targets t of one shape."""
+    """J = -t log sigmoid(z) - (1 - t) log(1 - sigmoid(z)) of each entry, logits z and targets t.
+
+    ValueError unless these have the same shape, `(...)`, which is also that of J.
+    """
     _check_alike(z, t)
     return t * softplus.forward(-z) + (1.0 - t) * softplus.forward(z)
 

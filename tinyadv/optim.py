@@ -31,7 +31,8 @@ class Schedule:
 
     The learning rate falls by the factor `decay` at every update, not below `floor`. Momentum goes linearly from
     `momentum` in epoch 1 to `final_momentum` in epoch `saturation`. Constant ones are
-    `Schedule(0.01, decay=1, momentum=0.9, final_momentum=0.9)`.
+    `Schedule(0.01, decay=1, momentum=0.9, final_momentum=0.9)`. ValueError unless the learning rate is above 0 and not
+    below `floor`, `decay` is at least 1, and momenta are in [0, 1).
     """
 
     learning_rate: float = 0.1
@@ -69,7 +70,8 @@ class LinearSchedule:
     Epoch e = 1, 2, ... has the learning rate learning_rate (1 - (1 - final_share) e / epochs), and every epoch after
     `epochs` has the last one, learning_rate final_share. Epoch 1 is already one step below `learning_rate`, as in the
     published software (pylearn2, `LinearDecayOverEpoch`). Momentum goes linearly from `momentum` in epoch 1 to
-    `final_momentum` in epoch `saturation`.
+    `final_momentum` in epoch `saturation`. ValueError unless the learning rate is above 0, `final_share` is in [0, 1],
+    `epochs` is at least 1, and momenta are in [0, 1).
     """
 
     learning_rate: float = 0.17
@@ -204,7 +206,8 @@ class SGD:
     def step(self, gradients: Sequence[Array], epoch: int = 1) -> None:
         """One update with dJ/dtheta, one array for each parameter, of its shape.
 
-        Momentum and `LinearSchedule` go by the `epoch`, counted from 1: a loop of one's own has to pass it.
+        Momentum and `LinearSchedule` go by the `epoch`, counted from 1: a loop of one's own has to pass it. ValueError
+        for gradients of other shapes.
         """
         gradients = [raw(g) for g in gradients]  # of a second-order objective they are Tensors
         wanted, given = [p.shape for p in self.parameters], [g.shape for g in gradients]

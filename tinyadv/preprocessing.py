@@ -31,7 +31,7 @@ def contrast(x: Array) -> tuple[Array, Array]:
 def normalise_contrast(x: Array, scale: float = SCALE) -> Array:
     """Global contrast normalisation: x `(N, D)` minus each image's mean, divided by its L2 norm, times `scale`.
 
-    The result doesn't depend on the units of the pixels.
+    The result doesn't depend on the units of the pixels. ValueError as of `contrast`.
     """
     mean, norm = contrast(x)
     return (x - mean) * (scale / norm)
@@ -59,7 +59,7 @@ class Whitening:
     scale: float = SCALE
 
     def __call__(self, x: Array) -> Array:
-        """Whiten images x `(N, D)` of pixels, floating point numbers; the dtype stays."""
+        """Whiten images x `(N, D)` of pixels, floating point numbers; the dtype stays. ValueError as of `contrast`."""
         xp = array_module(_checked(x))
         z = xp.empty_like(x)
         for rows in _blocks(len(x)):

@@ -261,7 +261,10 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], about: dict[str, Any]) -> None:
-    """Write NumPy arrays and a JSON-like description to `path`, atomically."""
+    """Write NumPy arrays and a JSON-like description to `path`, atomically.
+
+    TypeError for a description that JSON cannot hold, OSError if the file cannot be written.
+    """
     try:
         from safetensors.numpy import save
     except ImportError:  # its Rust part, in WebAssembly

@@ -162,8 +162,10 @@ class Op:
     """A differentiable operation: a forward on arrays, and a gradient formula for each argument.
 
     `y = op(*args, **settings)` with a Tensor among `args` gives a Tensor that remembers the call; without one it is
-    the forward itself. `op.gradients(...)` sets the formulas, in the order of the arguments. A formula computes from g,
-    y and the arguments alone: whatever else it kept would be a constant to the second derivative, silently wrong.
+    the forward itself. TypeError for a Tensor among the settings, and for an argument that would give the result
+    another dtype than a Tensor has. `op.gradients(...)` sets the formulas, in the order of the arguments. A formula
+    computes from g, y and the arguments alone: whatever else it kept would be a constant to the second derivative,
+    silently wrong.
     """
 
     def __init__(self, forward: Callable[..., Array]) -> None:
@@ -229,8 +231,8 @@ def grad(
         What to differentiate: a single number, unless `cotangent` is given.
     xs : list, tuple, generator, ... of Tensors
         With respect to what: inputs, or anything computed on the way to `y`.
-    cotangent : number, array or Tensor of the shape of `y`, optional
-        g = dL/dy; 1 by default. A Tensor where the gradient shall be differentiable in it.
+    cotangent : Python number, or array or Tensor of the shape of `y`, optional
+        g = dL/dy; 1 by default, a number for every entry. A Tensor where the gradient shall be differentiable in it.
     create_graph : bool
         Give Tensors, which can be differentiated again, instead of arrays.
     allow_unused : bool

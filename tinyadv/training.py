@@ -56,6 +56,7 @@ class Stopping:
     """Stop when `quantity` has not fallen for `patience` epochs, and keep the epoch where it was smallest.
 
     It is "loss", or one of what validation gives: an error or a cost, never an accuracy. NaN is worse than any number.
+    ValueError for a name such as "accuracy", and for a patience below 1.
     """
 
     quantity: str
@@ -69,7 +70,10 @@ class Stopping:
 
 @dataclass
 class Target:
-    """Stop after the first epoch in which `quantity` is at most `value`; the last epoch's parameters count."""
+    """Stop after the first epoch in which `quantity` is at most `value`; the last epoch's parameters count.
+
+    ValueError for a name such as "accuracy", and for a value that is not finite.
+    """
 
     quantity: str
     value: float
@@ -138,6 +142,8 @@ def train(
         Examples a step.
     validate : callable, optional
         `validate(model)` after every epoch gives named figures for the log, under names other than "epoch" and "loss".
+        With `stopping` it is asked once before the first epoch too, and with a checkpoint once before going on, only to
+        see which names it gives.
     stopping : Stopping or Target, optional
         Stop early, and give the network the parameters of its best epoch; or stop once a target is reached. Without a
         `Stopping` the network has the last epoch's.
@@ -169,10 +175,11 @@ def train(
         network's, or has made updates before a checkpoint is begun, inputs are not finite, labels do not fit, or
         stopping watches what validation does not give: all of it before the first update. After the first epoch, if
         validation gives an "epoch" or a "loss"; after any in which the model got other parameters, by another layer,
-        say.
+        say. At a step, if the objective's gradients have other shapes than the parameters.
     StorageError
-        If the checkpoint is damaged or another training's, its log has other figures than validation gives, or it was
-        stopped by another rule than `stopping` and lacks the parameters that this one would keep.
+        If the checkpoint is damaged or another training's, has more epochs than are wanted, its log has other figures
+        than validation gives, or it was stopped by another rule than `stopping` and lacks the parameters that this one
+        would keep.
     DivergedError
         If J, or a parameter, is no longer finite; the last checkpoint stays, and is named.
     """

@@ -151,6 +151,7 @@ def test_progress_names_network_and_attack(data):
         (Effort(radius=-1.0), "radius is how far .* a finite number >= 0, got -1"),
         (Effort(restarts=0), "restarts is at least 1, got 0"),
         (Effort(queries=0), "queries is at least 1, got 0"),
+        (Effort(pgd_steps=(20, 0)), "pgd_steps is at least 1, got 0"),
         (Effort(seed=-1), "a seed is at least 0, got -1"),
     ],
 )

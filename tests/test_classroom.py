@@ -12,11 +12,12 @@ from time import sleep
 
 import pytest
 
-from tinyadv.course import classroom, exercises, lessons
+from tinyadv.course import classroom, exercises, lessons, uploads
 from tinyadv.course.classroom import Graded, fingerprint, grade_class, mistakes, tables
 from tinyadv.course.export import export
 from tinyadv.course.grade import GradingError
 from tinyadv.course.scores import Check, Exercise
+from tinyadv.course.submissions import files_below
 from tinyadv.course.uploads import Student, class_in, student_of, students_of
 
 RIGHT = Exercise(1, "worst_change", (Check("test_a", 2.0, ""), Check("test_b", 1.0, "")))
@@ -484,3 +485,33 @@ def test_the_folder_in_which_one_stands_has_a_name(tmp_path, monkeypatch):
 def test_students_are_told_apart_where_capitals_are_not(tmp_path):
     (one,) = students_of([tmp_path / "Ada", tmp_path / "ada"])
     assert one.problem
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("Con", "student-Con"), ("aux.b", "student-aux.b"), ("Connie", "Connie")])
+def test_no_student_s_file_has_the_name_of_a_device(name, wanted, tmp_path):
+    """In Windows nul.txt is no file, and what is written there is gone."""
+    assert Student(name, "", tmp_path).file_name == wanted
+
+
+def test_names_that_windows_does_not_have_are_unpacked_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "WINDOWS", True)
+    with zipfile.ZipFile(tmp_path / "ada.zip", "w") as file:
+        file.writestr("what? /lesson01: mine.py", "x = 1")
+    uploads.unpack(tmp_path / "ada.zip", tmp_path / "out")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in files_below(tmp_path / "out")] == [
+        "what__/lesson01_ mine.py"
+    ]
+
+
+def test_a_file_and_a_folder_of_one_name_are_said(tmp_path, monkeypatch):
+    """Windows itself would say that it is forbidden."""
+
+    def forbidden(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_bytes", forbidden)
+    (tmp_path / "out" / "lesson01.py").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "ada.zip", "w") as file:
+        file.writestr("lesson01.py", "x = 1")
+    with pytest.raises(ValueError, match="a file and a folder of one name"):
+        uploads.unpack(tmp_path / "ada.zip", tmp_path / "out")

@@ -19,6 +19,7 @@ import typer
 import tinyadv
 from tinyadv import cli, course, models
 from tinyadv.backend import generator
+from tinyadv.command_line import check_folder
 from tinyadv.course.grade import grade
 from tinyadv.machine import cores
 from tinyadv.paper.claims import claims
@@ -717,3 +718,10 @@ def test_a_mistyped_folder_of_results_is_named(command, options):
     code, out, err = command("claims", "linear-growth", "--out", "nowhere", *options)
     assert (code, out) == (2, "")
     assert "--out nowhere: there is no such folder" in err
+
+
+def test_a_drive_that_is_not_there_is_said(tmp_path, monkeypatch):
+    """As Z: in Windows: nothing above the folder exists either."""
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    with pytest.raises(ValueError, match=r"^--out away: wanted a folder, but there is no "):
+        check_folder(Path("away"), "--out away")

@@ -220,6 +220,28 @@ def test_a_week_s_lessons_are_exported_alone(solutions, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_what_is_exported_has_the_same_bytes_on_every_system(tmp_path, monkeypatch):
+    write = Path.write_text
+
+    def as_in_windows(path, text, encoding=None, errors=None, newline=None):
+        return write(path, text, encoding, errors, "\r\n" if newline is None else newline)
+
+    monkeypatch.setattr(Path, "write_text", as_in_windows)
+    export.export(tmp_path / "mine", only=[1])
+    assert [path.name for path in (tmp_path / "mine").rglob("*.*") if b"\r" in path.read_bytes()] == []
+
+
+def test_a_student_of_each_system_reads_what_to_type(tmp_path):
+    export.export(tmp_path / "mine", only=[1])
+    text = (tmp_path / "mine" / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```(sh|bat)\n(.*?)```", text, re.S)
+    (unix, windows) = [block.splitlines() for kind, block in blocks if "venv" in block]
+    assert unix == [
+        "python3 -m venv .venv", "source .venv/bin/activate", "pip install -r requirements.txt", "tinyadv doctor"
+    ]  # fmt: skip
+    assert windows == ["py -m venv .venv", r".venv\Scripts\activate", *unix[2:]]
+
+
 @pytest.mark.parametrize("name", sorted(export.OF_THE_DESKTOP))
 def test_what_a_desktop_puts_into_folders_does_not_fill_them(name, tmp_path):
     (tmp_path / name).touch()

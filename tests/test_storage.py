@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -587,3 +588,118 @@ def test_a_temporary_folder_that_cannot_be_removed_is_no_error(error, tmp_path, 
             patch.setattr(os, function, refused)
     (left,) = tmp_path.iterdir()
     assert left.name.startswith("one.")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Windows, as far as another system can play it
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    monkeypatch.setattr(storage, "WINDOWS", True)
+    monkeypatch.setattr(storage, "HELD", 0.2)
+
+
+def refused_at_first(monkeypatch, function, times):
+    """Let a function of `os` fail so many times, as while a virus scanner has the file open."""
+    real, left = getattr(os, function), [times]
+
+    def change(*args):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise PermissionError(13, "The process cannot access the file because it is being used by another process")
+        real(*args)
+
+    monkeypatch.setattr(os, function, change)
+
+
+def test_a_file_that_a_scanner_holds_for_a_moment_is_replaced_after_it(path, windows, monkeypatch):
+    path.write_text("old")
+    refused_at_first(monkeypatch, "replace", 3)
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert names(path.parent) == [path.name]
+
+
+def test_a_file_that_stays_open_elsewhere_is_an_error_that_names_it(path, windows, monkeypatch):
+    path.write_text("old")
+    refused_at_first(monkeypatch, "replace", 10_000)
+    with pytest.raises(PermissionError, match=r"used by another process: '.*file'"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert names(path.parent) == [path.name]
+
+
+def test_other_systems_do_not_wait_for_what_is_forbidden(path, monkeypatch):
+    refused_at_first(monkeypatch, "replace", 1)
+    with pytest.raises(PermissionError):
+        write_atomically(path, "new")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_is_filled_when_scanners_have_let_go_of_it(tmp_path, windows, monkeypatch, there):
+    place = tmp_path / "site"
+    if there:
+        place.mkdir()
+    refused_at_first(monkeypatch, "rename", 2)
+
+    def write(new):
+        new.mkdir()
+        (new / "page").touch()
+
+    storage.fill_folder(place, write)
+    assert names(place) == ["page"]
+    assert names(tmp_path) == ["site"]
+
+
+def test_a_folder_is_removed_when_a_killed_process_has_let_go_of_it(tmp_path, windows, monkeypatch):
+    (tmp_path / "work" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "work" / "a" / "file").touch()
+    refused_at_first(monkeypatch, "rmdir", 2)
+    storage.remove_folder(str(tmp_path / "work"))
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_may_only_be_read_is_removed(tmp_path, windows, monkeypatch):
+    """Windows refuses that until the file may be written; what git makes in a folder has such files."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "file").touch(0o400)
+    unlink = os.unlink
+
+    def of_windows(path):
+        if not os.stat(path).st_mode & stat.S_IWUSR:
+            raise PermissionError(13, "Access is denied")
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", of_windows)
+    storage.remove_folder(str(tmp_path / "work"))
+    assert names(tmp_path) == []
+
+
+def test_what_lies_behind_a_junction_is_not_removed(tmp_path, monkeypatch):
+    """A submission may have made one that leads to its teacher's folder."""
+    (tmp_path / "work" / "junction").mkdir(parents=True)
+    (tmp_path / "work" / "junction" / "a teacher's").touch()
+    monkeypatch.setattr(storage, "is_junction", lambda entry: entry.name == "junction")
+    storage.remove_folder(str(tmp_path / "work"))
+    assert names(tmp_path / "work" / "junction") == ["a teacher's"]
+
+
+def test_a_junction_is_known_by_its_mark():
+    def entry(**found):
+        return SimpleNamespace(stat=lambda follow_symlinks: SimpleNamespace(**found))
+
+    assert storage.is_junction(entry(st_mode=0o40777, st_reparse_tag=0xA0000003))
+    assert not storage.is_junction(entry(st_mode=0o40777, st_reparse_tag=0))
+    assert not storage.is_junction(entry(st_mode=0o40777))
+
+
+def test_old_parts_are_removed_where_nobody_knows_which_processes_are_alive(tmp_path, windows, monkeypatch):
+    monkeypatch.setattr(os, "kill", pytest.fail)  # in Windows it would end the process
+    host = storage._writer().rpartition("+")[0]
+    old, new = (tmp_path / f".{name}.{host}+1.x.part" for name in ("old", "new"))
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    storage.remove_leftovers(tmp_path)
+    assert names(tmp_path) == [new.name]

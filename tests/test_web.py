@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import mimetypes
 import os
 import re
 import subprocess
@@ -254,6 +255,15 @@ def test_serve_gives_files_their_types_and_keeps_what_never_changes(tmp_path):
     assert found["page.js"] == (200, "text/javascript", "no-cache")
     assert found["python.wasm.0123456789ab.gzip"][1:] == ("application/octet-stream", "max-age=31536000, immutable")
     assert found["none"][0] == 404
+
+
+def test_serve_asks_no_registry_what_a_file_is_and_shares_no_port(tmp_path, monkeypatch):
+    """In Windows any program may have written there that a style is plain text, and two servers may have one port."""
+    monkeypatch.setattr(mimetypes, "guess_type", lambda *_, **__: ("text/plain", None))
+    handler = serve.Handler.__new__(serve.Handler)
+    found = {name: handler.guess_type(f"x.{name}") for name in ("html", "css", "js", "svg")}
+    assert found == {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+    assert serve.Server.allow_reuse_address == (os.name != "nt")
 
 
 def test_serve_refuses_what_is_no_site_and_a_port_that_is_taken(tmp_path, capsys):

@@ -103,7 +103,9 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
 def check_folder(out: Path, wanted_for: str) -> None:
     """ValueError unless `out` is a folder that can be written, or can become one; nothing is written to find out."""
-    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    there = next((path for path in (out, *out.absolute().parents) if path.exists()), None)
+    if there is None:
+        raise ValueError(f"{wanted_for}: wanted a folder, but there is no {out.absolute().anchor}")
     if not there.is_dir():
         raise ValueError(f"{wanted_for}: wanted a folder, but {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):

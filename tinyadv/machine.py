@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -49,6 +50,18 @@ def blas_threads(number: int) -> Iterator[None]:
 
     with threadpool_limits(number):
         yield
+
+
+FALSE_ALARM = "(divide by zero|overflow|invalid value) encountered in matmul"
+
+
+def silence_false_alarms() -> None:
+    """On a Mac have NumPy say nothing of errors in products of matrices, which are right all the same.
+
+    Apple's BLAS leaves flags of errors that have not happened, and NumPy up to 2.3 warns of them: numpy issue 28687.
+    """
+    if sys.platform == "darwin":
+        warnings.filterwarnings("ignore", FALSE_ALARM, RuntimeWarning)
 
 
 @cache

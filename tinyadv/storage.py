@@ -17,6 +17,7 @@ import secrets
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -27,6 +28,10 @@ from .backend import Array
 
 LONGEST = 1 << 25  # characters of JSON: ours have a few million, and what is parsed takes far more memory than text
 DEEPEST = 50  # levels of nesting: ours have ten, and deeper ones break whatever walks through them later
+WINDOWS = os.name == "nt"
+HELD = 2.0  # seconds for which another program may keep a file from us in Windows
+ABANDONED = 24 * 3600.0  # seconds after which a file that is still being written there is nobody's
+JUNCTION = 0xA0000003  # how Windows marks a folder that is a way to another one
 
 
 class StorageError(RuntimeError):
@@ -78,11 +83,27 @@ def _replace(path: Path, data: bytes, there: os.stat_result | None) -> None:
             with suppress(AttributeError, PermissionError):  # Windows has no owners; only root gives files away
                 os.chown(temporary, there.st_uid, there.st_gid)
             os.chmod(temporary, stat.S_IMODE(there.st_mode))
-        os.replace(temporary, path)
+        patiently(os.replace, temporary, path)
     except BaseException:
-        with suppress(FileNotFoundError):  # Ctrl-C may come when it has its name already
+        with suppress(OSError):  # Ctrl-C may come when it has its name already; a scanner may hold it
             os.unlink(temporary)
         raise
+
+
+def patiently(change: Callable[..., object], *args: object) -> None:
+    """Replace, move or remove a file; in Windows try again while it is refused, for at most HELD seconds.
+
+    There a file that any program has open stays where it is, and a virus scanner opens every new file for a moment.
+    """
+    until = time.monotonic() + (HELD if WINDOWS else 0.0)
+    while True:
+        try:
+            change(*args)
+            return
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.02)
 
 
 STANDARD_OUTPUT = 1
@@ -99,7 +120,7 @@ def descriptor(path: str | os.PathLike[str]) -> int | None:
         if path == "-" or (path in _DESCRIPTORS and os.path.lexists(path)):
             return _DESCRIPTORS[path]
         if found := re.fullmatch(rf"(?:/dev|/proc/(?:self|thread-self|{os.getpid()}))/fd/([0-9]+)", path):
-            return int(found[1]) if os.name == "posix" else None
+            return None if WINDOWS else int(found[1])
         if not os.path.islink(path):
             break
         path = os.path.join(os.path.dirname(path), os.readlink(path))
@@ -162,7 +183,7 @@ def fill_folder(folder: Path, write: Callable[[Path], object]) -> None:
         with temporary_folder(place.parent, f".{place.name}.") as temporary:
             write(temporary / "new")
             with naming(folder):
-                os.rename(temporary / "new", place)
+                patiently(os.rename, temporary / "new", place)
         return
     with temporary_folder(place, ".tinyadv-") as temporary:
         write(temporary / "new")
@@ -181,7 +202,7 @@ def fill_folder(folder: Path, write: Callable[[Path], object]) -> None:
 
 def _move(path: Path, folder: Path, moved: list[tuple[Path, Path]]) -> None:
     with naming(folder / path.name):
-        os.rename(path, folder / path.name)
+        patiently(os.rename, path, folder / path.name)
     moved.append((path, folder / path.name))
 
 
@@ -190,36 +211,51 @@ def remove_folder(folder: str) -> None:
 
     What cannot be removed stays, and is no error.
     """
+    with suppress(OSError):
+        patiently(_remove, folder, count())
 
+
+def _remove(folder: str, names: Iterator[int]) -> None:
     def is_folder(entry: os.DirEntry[str]) -> bool:
-        if there := entry.is_dir(follow_symlinks=False):
+        if there := entry.is_dir(follow_symlinks=False) and not is_junction(entry):
             os.chmod(entry.path, 0o700)
         return there
 
-    names = count()
-    with suppress(OSError):
-        while entries := [*os.scandir(folder)]:
-            for entry in entries:
-                if not is_folder(entry):
-                    os.unlink(entry.path)
-                    continue
-                for inner in [*os.scandir(entry.path)]:
-                    is_folder(inner)
-                    os.rename(inner.path, os.path.join(folder, f".{next(names)}"))
-                os.rmdir(entry.path)
-        os.rmdir(folder)
+    while entries := [*os.scandir(folder)]:
+        for entry in entries:
+            if not is_folder(entry):
+                if WINDOWS and entry.is_file(follow_symlinks=False):  # there a file's own rights keep it
+                    os.chmod(entry.path, 0o600)
+                os.unlink(entry.path)
+                continue
+            for inner in [*os.scandir(entry.path)]:
+                is_folder(inner)
+                os.rename(inner.path, os.path.join(folder, f".{next(names)}"))
+            os.rmdir(entry.path)
+    os.rmdir(folder)
+
+
+def is_junction(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a junction of Windows: it looks like a folder, and what is in it lies elsewhere."""
+    return getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0) == JUNCTION
 
 
 def remove_leftovers(folder: Path, pattern: str = "**/.*.part") -> None:
     """Remove, from `folder` and those below, the parts of files whose writers were killed; no one ever reads them.
 
-    Only those of this machine's processes, and only where the system can tell whether a process is alive.
+    Only those of this machine's processes. Windows does not tell whether a process is alive; there they have to be old.
     """
     host, _, _ = _writer().partition("+")
-    for path in folder.glob(pattern) if os.name == "posix" else ():
+    for path in folder.glob(pattern):
         part = re.fullmatch(rf"\..*\.{host}\+([0-9]+)\.[^.]*\.part", path.name, re.DOTALL)
-        if part and not _alive(int(part[1])):
+        if part and (_is_old(path) if WINDOWS else not _alive(int(part[1]))):
             path.unlink(missing_ok=True)
+
+
+def _is_old(path: Path) -> bool:
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime > ABANDONED
+    return False
 
 
 def _writer() -> str:

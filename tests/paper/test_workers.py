@@ -120,6 +120,21 @@ def test_a_process_is_told_the_fingerprint_instead_of_parsing_the_sources_again(
         assert executor.next().value == f"{fingerprint.training()} 0"
 
 
+class Interrupted(Parsed):
+    def work(self, lab):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        return "went on"
+
+
+def test_ctrl_c_does_not_get_to_a_process_of_windows_either(tmp_path, monkeypatch):
+    """Its terminal sends it to all, and signals cannot be blocked there."""
+    monkeypatch.setattr(tasks, "_without_interrupts", contextlib.nullcontext)
+    with contextlib.closing(tasks.Processes(1, tmp_path, "cpu")) as executor:
+        executor.submit(Interrupted())
+        assert executor.next().value == "went on"
+
+
 def run(measurings, executor):
     values, said = {}, []
     failed = run_tasks(

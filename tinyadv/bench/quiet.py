@@ -16,7 +16,7 @@ TICK = 0.01  # seconds; what the kernel counts in
 def busy() -> float | None:
     """Seconds that all processors together were at work, or taken away by a hypervisor, since the start; or None."""
     try:
-        with _STAT.open() as file:
+        with _STAT.open(encoding="utf-8") as file:
             user, nice, system, _idle, _waiting, irq, softirq, stolen = map(int, file.readline().split()[1:9])
     except (OSError, ValueError):
         return None

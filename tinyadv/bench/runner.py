@@ -104,10 +104,10 @@ class PeerProcess:
 
     def __init__(self, peer: Peer, job: Job, data: Path, threads: int, device: str = "cpu") -> None:
         self.peer, self.job, self.turns = peer, job, Turns()
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.process = subprocess.Popen(
             peer.worker(), env=peer.environment(threads),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, encoding="utf-8",
         )  # fmt: skip
         self.first_calls_seconds = 0.0
         try:
@@ -126,7 +126,7 @@ class PeerProcess:
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
             answer = self.process.stdout.readline()
-        except BrokenPipeError:
+        except OSError:  # a broken pipe, or to Windows an invalid argument
             answer = ""
         if not answer:
             self.errors.seek(0)

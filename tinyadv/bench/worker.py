@@ -42,7 +42,7 @@ def load_peer(name: str) -> Library:
 def peak_memory() -> float | None:
     """The most memory that this process has had, in MiB."""
     try:
-        with open("/proc/self/status") as file:
+        with open("/proc/self/status", encoding="utf-8") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
     except (OSError, StopIteration):
         return None
@@ -108,6 +108,6 @@ def serve(lines: TextIO, answers: TextIO) -> None:
 
 
 if __name__ == "__main__":
-    with os.fdopen(os.dup(1), "w") as answers:
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)
         serve(sys.stdin, answers)

@@ -8,7 +8,9 @@ words and beside the numbers of the registry of claims, and draws inside `figure
 from __future__ import annotations
 
 import ast
+import io
 import os
+import re
 import runpy
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..machine import silence_false_alarms
 from .notebook import described, in_notebook, show_picture, show_table, wants_dark
 
 if TYPE_CHECKING:
@@ -26,6 +29,14 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parents[1]
 PROFILE = "TINYADV_PROFILE"  # the environment variable in which a lesson finds how much work it does
 FIGURES = Path("tinyadv-results") / "lessons"  # where lessons save their figures, from where they are run
+
+
+# A lesson prints Greek letters. Run as a script, behind a pipe in Windows, it would end with a UnicodeEncodeError where
+# the system's encoding has none: another character is shown instead, as `tinyadv lesson` does.
+_SCRIPT = Path(sys.argv[0]).name if sys.argv else ""
+if re.fullmatch(r"lesson[0-9][0-9]_.*\.py", _SCRIPT) and isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="replace")
+silence_false_alarms()  # a student would look for the mistake
 
 
 def lessons() -> dict[int, Path]:

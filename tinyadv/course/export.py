@@ -32,20 +32,34 @@ raises `NotImplementedError`: write its body in place of that line. Nothing else
 
 ## Install
 
-Python 3.11 or newer, then in this folder:
+Python 3.11 or newer, then in this folder, on macOS and Linux:
 
 ```sh
-python -m venv .venv
-source .venv/bin/activate               # in Windows: .venv\\Scripts\\activate
+python3 -m venv .venv
+source .venv/bin/activate
 pip install -r requirements.txt
-tinyadv doctor                          # is everything in order?
+tinyadv doctor
 ```
+
+In Windows, in PowerShell or the command prompt:
+
+```bat
+py -m venv .venv
+.venv\\Scripts\\activate
+pip install -r requirements.txt
+tinyadv doctor
+```
+
+Where PowerShell refuses to run `activate`, use the command prompt (`cmd`). `tinyadv doctor` says whether everything is
+in order. In a new terminal activate `.venv` again.
 
 | lesson | exercises |
 |---|---|
 {rows}
 
 ## What to run
+
+What stands behind a `#` explains a line; some terminals take it for a part of the command, so do not type it.
 
 ```sh
 {run}
@@ -193,7 +207,7 @@ def write_tree(folder: Path, files: dict[str, str]) -> list[Path]:
         for name, text in files.items():
             (whole / name).parent.mkdir(parents=True, exist_ok=True)
             with naming(folder / name):
-                (whole / name).write_text(text, encoding="utf-8")
+                (whole / name).write_text(text, encoding="utf-8", newline="\n")
 
     fill_folder(folder, write)
     return [Path(name) for name in files]

@@ -57,7 +57,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from ..machine import cores, thread_caps
-from ..storage import remove_folder, temporary_folder
+from ..storage import WINDOWS, remove_folder, temporary_folder
 from . import PACKAGE
 from .exercises import exercises
 from .export import INI, graded_lessons, tests_folder
@@ -73,6 +73,10 @@ MEMORY = 2 << 30
 SAID = 4 << 20  # bytes that a process may say
 WRITTEN, ENTRIES = 64 << 20, 2000  # bytes that an exercise may write, and files and folders; looked at every PULSE s
 PULSE = 0.1
+# Ctrl-C is not for the processes that are graded, or their students would lose points. In Windows a group of its own
+# keeps a process from it; elsewhere a session does.
+APART = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+CRASHES = range(0xC0000000, 0xD0000000)  # exit codes with which Windows says how a process crashed
 
 
 class GradingError(RuntimeError):
@@ -234,9 +238,10 @@ def _tried(
     job["clock"] = PATIENCE * seconds
     with _in_memory() as said, _in_memory() as errors:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(Path(__file__).with_name("runner.py"))],
+            # UTF-8 everywhere: elsewhere than on Linux an answer that prints a Greek letter could fail
+            [sys.executable, "-I", "-B", "-X", "utf8", str(Path(__file__).with_name("runner.py"))],
             stdin=subprocess.PIPE, stdout=said, stderr=errors, cwd=work, env=_environment(work), bufsize=0,
-            start_new_session=os.name == "posix",
+            start_new_session=not WINDOWS, creationflags=APART,
         )  # fmt: skip
         running.add(process)
         ended = _end(process, json.dumps(job).encode(), seconds, work)
@@ -261,8 +266,13 @@ def _names_only(said: str, temporary: Path) -> str:
     ours = {PACKAGE.parent, tests_folder(), Path.home(), Path(tempfile.gettempdir()), temporary, Path(sys.prefix)}
     roots = {str(root) for path in ours for root in (path, path.resolve()) if len(path.parts) > 1}
     for root in sorted(roots, key=len, reverse=True):
-        said = re.sub(rf"{re.escape(root)}[\\/]+(?:[^\\/\s'\"]+[\\/]+)*", "", said)
+        said = re.sub(rf"{_written(root)}[\\/]+(?:[^\\/\s'\"]+[\\/]+)*", "", said)
     return said
+
+
+def _written(path: str) -> str:
+    r"""A pattern for a path as it stands in messages: in quotation marks Python writes "\\" for each "\" of Windows."""
+    return r"[\\/]+".join(map(re.escape, re.split(r"[\\/]+", path)))
 
 
 def _in_memory() -> Any:
@@ -311,7 +321,8 @@ def _is_library(entry: str, homes: set[str]) -> bool:
 def _environment(work: Path) -> dict[str, str]:
     """A fresh environment: nothing of the teacher's but what Python needs to start."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
-    places = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), str(work))
+    homes = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")  # the latter three are Windows's
+    places = dict.fromkeys((*homes, "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), str(work))
     return kept | places | thread_caps(1) | {"LC_ALL": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
@@ -321,7 +332,7 @@ def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float, work: Pat
     until = monotonic() + PATIENCE * seconds + GRACE
     assert pipe is not None
     try:
-        with suppress(BrokenPipeError):
+        with suppress(OSError):  # it has ended already: a broken pipe, or to Windows an invalid argument
             pipe.write(job + b"\n")  # the pipe stays open: its end tells the process that this one is gone
         while not (late or too_much) and process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
@@ -329,7 +340,7 @@ def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float, work: Pat
             too_much = _too_much(str(work))
             late = monotonic() > until and process.poll() is None
     finally:
-        if os.name == "posix":
+        if not WINDOWS:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
         process.kill()
@@ -344,6 +355,8 @@ def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float, work: Pat
         return f"it did not end within {limit}: is there an endless loop, or does it wait for something?"
     if ended_by == "SIGXCPU":
         return f"it took more than {seconds:g} s of processor time: is there an endless loop?"
+    if code in CRASHES:
+        ended_by = f"Windows with code {code:#x}"
     if ended_by:
         return f"the process was ended by {ended_by}: did it crash, or take too much memory?"
     return f"your code ended the process (exit code {code}) before the test was over"

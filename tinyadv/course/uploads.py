@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ..storage import temporary_folder
+from ..storage import WINDOWS, temporary_folder
 from .feedback import one_line
 from .submissions import LARGEST, files_below, find, lesson_named, passed_over
 
@@ -28,6 +28,9 @@ ZIPS = 20  # in a folder
 # What learning platforms call the files that they hand out, with the numbers that they want back
 _MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_(?P<kind>file|onlinetext)_?(?P<given>.*)", re.DOTALL)
 _CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<id>\d+)_(?P<number>\d+)_(?P<given>.*)", re.DOTALL)
+# Names that Windows keeps for devices, whatever their ending, and characters that it has in no name
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
+_UNKNOWN_TO_WINDOWS = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]+$')
 
 
 class Upload(NamedTuple):
@@ -91,7 +94,8 @@ class Student:
     def file_name(self) -> str:
         """What this student's files are called, without an ending."""
         name = f"{self.name}-{self.id}" if self.id else self.name
-        return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "student"
+        name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "student"
+        return f"student-{name}" if _DEVICE.fullmatch(name) else name
 
 
 def upload_of(path: Path) -> Upload:
@@ -244,6 +248,8 @@ def unpack(file: Path, folder: Path) -> None:
                 if size > UNPACKED:
                     raise ValueError(f"{file.name} has lessons of more than {UNPACKED:,} bytes")
                 place.parent.mkdir(parents=True, exist_ok=True)
+                if place.is_dir():
+                    raise IsADirectoryError  # Windows would only say that it is forbidden
                 place.write_bytes(content)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise ValueError(f"{file.name} cannot be unpacked: it has a file and a folder of one name") from error
@@ -264,7 +270,12 @@ def _place(member: zipfile.ZipInfo) -> PurePosixPath | None:
     outside = place.is_absolute() or ".." in place.parts or any(re.match("[A-Za-z]:", part) for part in place.parts)
     if outside or member.is_dir() or lesson_named(place.name) is None or any(map(passed_over, place.parent.parts)):
         return None
-    return place
+    return _named_for_windows(place) if WINDOWS else place
+
+
+def _named_for_windows(place: PurePosixPath) -> PurePosixPath:
+    """The same path with "_" for what Windows has in no name, as a question mark or a space at the end."""
+    return PurePosixPath(*(_UNKNOWN_TO_WINDOWS.sub("_", part) for part in place.parts))
 
 
 # ---------------------------------------------------------------------------------------------------------

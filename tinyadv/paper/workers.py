@@ -29,7 +29,7 @@ from ..backend import generator
 from ..by_name import imported
 from ..datasets import DataError
 from ..layers import parameters
-from ..machine import blas_threads, thread_caps
+from ..machine import blas_threads, silence_false_alarms, thread_caps
 from ..models import build
 from ..progress import Bars, Console, say
 from ..storage import StorageError, remove_leftovers
@@ -395,7 +395,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
     """A process that is started inside never sees Ctrl-C, which a terminal sends to all: this one stops it."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where `_serve` ignores it
         yield
         return
     resource_tracker.ensure_running()  # which the first start would do, and then unblock SIGINT
@@ -408,6 +408,8 @@ def _without_interrupts() -> Iterator[None]:
 
 def _serve(pipe: Connection, folder: Path, device: str) -> None:
     """What a process does until it is stopped: a task, an outcome, the next task."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # see `_without_interrupts`
+    silence_false_alarms()
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, tasks), daemon=True).start()
 

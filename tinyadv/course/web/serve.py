@@ -7,6 +7,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from ...storage import WINDOWS
+
 
 def server(folder: Path, port: int) -> ThreadingHTTPServer:
     """A server of the files in a folder, on this machine's loopback address.
@@ -21,9 +23,15 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
     if not 0 <= port < 1 << 16:
         raise ValueError(f"--port {port}: wanted a number from 0 to 65535")
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(folder)))
+        return Server(("127.0.0.1", port), partial(Handler, directory=str(folder)))
     except OSError as error:
         raise ValueError(f"--port {port}: {error.strerror}; --port 0 takes any that is free") from error
+
+
+class Server(ThreadingHTTPServer):
+    """One that gets its port for itself."""
+
+    allow_reuse_address = not WINDOWS  # elsewhere it means one that is free again; in Windows one that is in use
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -32,7 +40,10 @@ class Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     extensions_map = {  # noqa: RUF012  (as in the class above)
         **SimpleHTTPRequestHandler.extensions_map,
-        ".js": "text/javascript",  # some systems say something else
+        ".js": "text/javascript",  # some systems, as Windows by its registry, say something else
+        ".css": "text/css",
+        ".html": "text/html",
+        ".svg": "image/svg+xml",
         ".gzip": "application/octet-stream",
     }
 

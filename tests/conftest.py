@@ -22,7 +22,7 @@ import strict
 from mirrors import DATA_SCRIPTS
 
 from tinyadv.backend import DeviceError, check_device
-from tinyadv.machine import FALSE_ALARM, cores
+from tinyadv.machine import cores
 
 sys.path.insert(0, str(DATA_SCRIPTS))  # as for a script that is run: it finds its siblings
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -32,12 +32,6 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 def pytest_xdist_auto_num_workers(config):
     """One process more than there are processors: many tests wait for processes that they start."""
     return cores() + 1
-
-
-def pytest_configure(config):
-    """What is an error elsewhere is none where Apple's BLAS multiplies (see `silence_false_alarms`)."""
-    if sys.platform == "darwin":
-        config.addinivalue_line("filterwarnings", f"ignore:{FALSE_ALARM}:RuntimeWarning")
 
 
 if os.name == "nt":

@@ -148,12 +148,10 @@ def test_a_backend_that_is_there_is_kept():
     assert python(DRAW + "print(matplotlib.get_backend())", MPLBACKEND="svg").endswith("\nsvg\n")
 
 
-@pytest.mark.parametrize(("platform", "heard"), [("darwin", 1), ("linux", 2)])
-def test_a_mac_s_false_alarms_are_silenced_and_others_are_heard(platform, heard, monkeypatch):
-    monkeypatch.setattr(sys, "platform", platform)
+def test_false_alarms_of_products_are_silenced_and_others_are_heard():
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         machine.silence_false_alarms()
         warnings.warn("divide by zero encountered in matmul", RuntimeWarning, stacklevel=1)
         warnings.warn("divide by zero encountered in divide", RuntimeWarning, stacklevel=1)
-    assert len(said) == heard
+    assert [str(warning.message) for warning in said] == ["divide by zero encountered in divide"]

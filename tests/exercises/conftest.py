@@ -7,7 +7,6 @@ points are earned when it passes; where it has several cases, when all of them d
 import _thread
 import json
 import signal
-import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 from tinyadv.course.feedback import NOT_DONE
 from tinyadv.course.judging import first, lesson_number, verdict
 from tinyadv.course.submissions import find, loaded
-from tinyadv.machine import FALSE_ALARM
 
 HERE = Path(__file__).resolve().parent
 EXPORTED = (HERE.parent / "lessons").is_dir()  # a student's folder; in a checkout the lessons are higher up
@@ -29,8 +27,6 @@ SECONDS = 60  # for a test of an exercise; then it is stopped
 def pytest_configure(config):
     config.addinivalue_line("markers", "exercise(name, points): a test of this exercise of the lesson, and its worth")
     config.stash[SCORES], config.stash[SLOW] = {}, set()
-    if sys.platform == "darwin":
-        config.addinivalue_line("filterwarnings", f"ignore:{FALSE_ALARM}:RuntimeWarning")
 
 
 @pytest.fixture

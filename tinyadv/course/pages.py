@@ -40,7 +40,10 @@ WEEKS = {1: (1, 2, 3), 2: (4, 5, 6), 3: (7, 8, 9, 10), 4: (11, 12, 13, 14, 15, 1
 # What readers of the code meet first, in the order in which it is best read.
 MODULES = {
     "The engine": ["tensor", "ops", "backend", "gradcheck"],
-    "Networks, costs, attacks": ["layers", "images", "models", "losses", "attacks", "dbm", "googlenet", "photographs"],
+    "Networks, costs, attacks": [
+        "layers", "images", "models", "losses", "attacks", "dbm", "googlenet", "photographs",
+        "torch_model",
+    ],
     "Training and measuring": [
         "optim", "training", "metrics", "datasets", "preprocessing", "storage", "progress", "machine",
     ],

@@ -13,8 +13,10 @@ import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
+from fractions import Fraction
+from functools import cache, partial
 from io import StringIO
+from pathlib import PurePosixPath
 from textwrap import dedent
 from typing import NamedTuple
 
@@ -28,7 +30,7 @@ from tinyadv.gradcheck import gradcheck
 from tinyadv.layers import Dropout, Linear, Maxout, Relu, named_parameters, named_state, parameters
 from tinyadv.models import Network, load, move, save
 from tinyadv.optim import SGD, Schedule
-from tinyadv.owned import describe, incoming_axes
+from tinyadv.owned import constants, describe, incoming_axes
 from tinyadv.paper.attacking import software
 from tinyadv.paper.rounding import Rounded
 from tinyadv.storage import StorageError, save_arrays
@@ -1337,6 +1339,63 @@ def test_a_script_saves_what_an_import_of_it_loads(how, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("mine_as_script")
     load(tmp_path / "network.st", into=module.Mine())
+
+
+SLOPE = 0.5
+
+
+@cache
+def sloped(x: float, slope: float = SLOPE) -> float:
+    """A function
+    whose docstring Python 3.13 keeps without the indentation."""
+    return x * slope
+
+
+@dataclass
+class OfEveryVersion:
+    """Holds what versions of Python, or of NumPy, keep in different ways."""
+
+    path: PurePosixPath
+    third: Fraction = Fraction(1, 3)
+    remembered: object = sloped
+    universal: np.ufunc = np.tanh
+    builtin: object = dict.fromkeys
+
+    def __call__(self, x):
+        return [SLOPE * entry for entry in x], type(self).__name__
+
+
+def test_every_version_of_python_and_of_numpy_gives_the_same_description():
+    """Else a network that one wrote can't be loaded, nor a training gone on with, by another."""
+    owner = OfEveryVersion(PurePosixPath("a/b"))
+    wanted = {
+        "": "OfEveryVersion",
+        "path": "a/b",
+        "third": "Fraction",
+        "third._numerator": 1,
+        "third._denominator": 3,
+        "remembered": "_lru_cache_wrapper",
+        "remembered.__wrapped__": "test_own.sloped",
+        "remembered.__wrapped__.slope": 0.5,
+        "remembered.cache_parameters": "functools.lru_cache.<locals>.decorating_function.<locals>.<lambda>",
+        "remembered.cache_parameters.maxsize": None,
+        "remembered.cache_parameters.typed": False,
+        "universal": "ufunc tanh",
+        "builtin": "dict.fromkeys",
+    }
+    assert describe(owner, contents=True) == describe(owner) == wanted
+    assert constants(owner) == {".SLOPE": "0.5"}
+    assert constants([SlotsDataclass()]) == {}
+    assert constants([Row(1, 2)]) == {"0._fields": "('W', 'b')"}
+
+
+def test_a_path_that_was_looked_at_is_the_same_path():
+    """Python keeps a path's text, its parts and its hash, which is another in each process, in the path."""
+    path = PurePosixPath("a/b")
+    before = describe([path])
+    assert hash(path)
+    assert path.parts == ("a", "b")
+    assert describe([path]) == before == {"": "list", "0": "a/b"}
 
 
 def test_a_pickled_model_is_attacked_in_another_process(tmp_path, data):

@@ -19,7 +19,7 @@ from hashlib import sha256
 from io import IOBase
 from itertools import chain
 from math import isfinite
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -31,14 +31,19 @@ from types import (
 )
 from typing import Any, TypeAlias
 
+from numpy import ufunc
+
 from .backend import Array, Generator, as_array, is_array, is_array_type, once_a_type, to_device
 from .tensor import Op, Tensor, raw
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _PLAIN_TYPES = frozenset(_PLAIN)
-_NAMED = (ModuleType, type, Enum, Op, BuiltinFunctionType)  # what a name says all about: nothing in it is searched
+# What a name says all about: nothing in it is searched. What a path keeps in it changes when it is looked at.
+_NAMED = (ModuleType, type, Enum, Op, BuiltinFunctionType, ufunc, PurePath)
 _CONSTANT = (tuple, FunctionType, partial, MappingProxyType)  # what cannot be given other arrays
 _SEALED = (Set, KeysView, ValuesView, Iterator)  # without an order, or used up by looking
+# What `functools.wraps` copies from a function: it computes nothing, and later versions of Python copy more of it.
+_COPIED = {"__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__annotate__", "__type_params__"}
 
 
 Held: TypeAlias = tuple[str, Any, Any, Any]  # path, value, and where it is: holder, and the name or number there
@@ -358,6 +363,8 @@ def describe(owner: Any, contents: bool = False) -> dict[str, Any]:
     first: dict[int, str] = {}
     found = {"": _label(owner, "", contents)}
     for path, value, holder, _ in walk(owner):
+        if not _COPIED.isdisjoint(path.split(".")):
+            continue
         if isinstance(value, _PLAIN):
             found[path] = _label(value, path, contents)
         elif id(value) in first:
@@ -390,13 +397,15 @@ def _label(value: Any, path: str, contents: bool) -> Any:
         return f"generator {value.bit_generator.state}" if contents else "generator"
     if isinstance(value, FunctionType):
         name = f"{_module(value)}.{value.__qualname__}"
-        return f"{name} {_code(value)}" if value.__name__ == "<lambda>" else name
-    if isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, ModuleType | type | None):
-        if contents:
+        return f"{name} {_code(value)}" if value.__name__ == "<lambda>" and not _is_pythons(value) else name
+    if isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, ModuleType | None):
+        if contents and not isinstance(value.__self__, type):
             raise _unidentified(path, f"the method {value.__name__} of a {type(value.__self__).__name__}")
         return value.__qualname__
     if isinstance(value, Op) and not _is_ours(value):
         return f"{_module(value)}.{value.forward.__qualname__}"
+    if isinstance(value, ufunc):
+        return f"ufunc {value.__name__}"
     if isinstance(value, Enum | Op | BuiltinFunctionType | bytes | complex | int | str | range | slice):
         return repr(value)
     if isinstance(value, os.PathLike):
@@ -413,6 +422,11 @@ def _is_ours(value: Any) -> bool:
     return str(value.__module__).partition(".")[0] == __name__.partition(".")[0]
 
 
+def _is_pythons(value: Any) -> bool:
+    """Whether a function or a class is of the standard library: what it finds around it differs between versions."""
+    return str(value.__module__).partition(".")[0] in sys.stdlib_module_names
+
+
 def _module(value: Any) -> str:
     """The module of a function or a class, by the name that others import it by, also where it is run as a script."""
     if value.__module__ != "__main__":
@@ -425,7 +439,7 @@ def _module(value: Any) -> str:
 
 
 def constants(owner: Any) -> dict[str, Any]:
-    """What the functions and classes of an object, other than this package's, find around them, as plain data.
+    """What the functions and classes of an object, other than this package's and Python's, find around them.
 
     Numbers, texts, tuples of them, and arrays by the SHA-256 of their contents: those in a function's module that it
     names, and those that stand in a class. `describe` has none of them.
@@ -436,7 +450,7 @@ def constants(owner: Any) -> dict[str, Any]:
             found |= _named_by(value, path)
         elif not isinstance(value, (*_PLAIN, *_NAMED)):
             for kind in type(value).__mro__:
-                if kind is object or _is_ours(kind):
+                if _is_ours(kind) or _is_pythons(kind):
                     continue
                 for name, member in vars(kind).items():
                     if isinstance(member, FunctionType):
@@ -448,14 +462,16 @@ def constants(owner: Any) -> dict[str, Any]:
 
 def _named_by(function: FunctionType, path: str) -> dict[str, Any]:
     """The constants of its module that a function, or one inside it, names."""
-    if _is_ours(function):
+    if _is_ours(function) or _is_pythons(function):
         return {}
     codes, found = [function.__code__], dict[str, Any]()
     while codes:
         code = codes.pop()
         codes += [c for c in code.co_consts if isinstance(c, CodeType)]
         for name in code.co_names:
-            if name in function.__globals__ and _is_constant(value := function.__globals__[name]):
+            if name not in function.__globals__ or (name.startswith("__") and name.endswith("__")):
+                continue  # `__name__`, `__doc__` and `__file__` are a module's, and often another object's is meant
+            if _is_constant(value := function.__globals__[name]):
                 found[f"{path}.{name}"] = _constant_label(value)
     return found
 

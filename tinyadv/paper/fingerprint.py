@@ -170,8 +170,14 @@ def _plain(node: Any) -> Any:
             node
         ):
             fields["body"] = fields["body"][1:]
+        if isinstance(node, ast.JoinedStr):  # Python 3.12 ends the format in f"{x:>{width}}" with an empty text
+            fields["values"] = [part for part in node.values if not _is_empty_text(part)]
         listed = ((name, _plain(value)) for name, value in fields.items())
         return [type(node).__name__, *([name, value] for name, value in listed if value not in ([], None, "None"))]
     if isinstance(node, list):
         return [_plain(entry) for entry in node]
     return repr(node)
+
+
+def _is_empty_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == ""

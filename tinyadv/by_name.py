@@ -44,8 +44,8 @@ def reason(error: BaseException) -> str:
 def read_networks(given: list[str]) -> dict[str, Any]:
     """Networks by the names of their files, by the names of those that travel with the package, or by a function.
 
-    A file goes by its name without folder and ending; where two have the same, by the path that was given. "mine:make" is
-    the function make of a module mine, called without arguments: it gives a trained model of any kind.
+    A file goes by its name without folder and ending; where two have the same, by the path that was given. "mine:make"
+    is the function make of a module mine, called without arguments: it gives a trained model of any kind.
 
     Raises
     ------

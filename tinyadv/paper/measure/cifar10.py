@@ -22,7 +22,7 @@ from ..lab import EPS, EPS_WHITENED, Lab, Trained
 from ..profiles import Profile
 from ..results import Measurement
 from ..rounding import Rounded, certain
-from .common import Values, gaussian, measures, pictures
+from .common import Values, gaussian, logged, measures, pictures
 
 INPUTS = 3072
 RUBBISH = 1000  # samples, as in the paper
@@ -46,8 +46,10 @@ def the_network(profile: Profile, seed: int) -> dict[str, Any]:
 
 @measures("fgsm-conv-maxout", the_network, quick=False, missing=recipes.cifar10_missing)
 def fgsm_conv_maxout(lab: Lab, seed: int, conv: Trained) -> Measurement:
-    """FGSM(0.1) on the 10,000 whitened test images."""
-    return under_fgsm(conv.network, *lab.whitened("test"))
+    """FGSM(0.1) on the 10,000 whitened test images; and on validation images after each epoch, where that was logged."""
+    measurement = under_fgsm(conv.network, *lab.whitened("test"))
+    measurement.details.update(logged("error", "adversarial_error", "software_error", curves=conv))
+    return measurement
 
 
 def under_fgsm(network: Network, x: Array, y: Array) -> Measurement:

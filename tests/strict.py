@@ -70,6 +70,8 @@ def _inner(value):
     """The NumPy array inside an array of this library; numbers as they are; all else refused."""
     if isinstance(value, ndarray):
         return value._values
+    if isinstance(value, float) and np.min_scalar_type(value) == "float64":
+        return np.float64(value)  # CuPy 13 turns float32 into float64 beside a float beyond 3.4e38, NumPy does not
     if isinstance(value, NUMBERS):
         return value
     raise TypeError(f"Unsupported type {type(value)}")

@@ -120,6 +120,9 @@ def test_strict_computes_like_numpy_and_never_falls_out_of_itself():
         assert isinstance(ours, strict.ndarray)
         assert ours.dtype == theirs.dtype
         assert np.array_equal(ours.get(), theirs)
+    f = s.get().astype("float32")
+    for value, dtype in ((float(np.finfo("float32").max), "float64"), (3e38, "float32"), (-np.inf, "float32")):
+        assert strict.maximum(strict.asarray(f), value).dtype == dtype  # as CuPy 13 has it
     s[0] = 5.0
     assert a[0, 0] == 0.0  # strict has its own memory, as a device has
     s += 1.0

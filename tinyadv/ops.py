@@ -457,7 +457,7 @@ def log_softmax(z: Array) -> Array:
 def _not_below_all(log_p: Array) -> Array:
     """log p, at least the lowest number that there is: times a target of 0, minus infinity would be no number."""
     xp = array_module(log_p)
-    return xp.maximum(log_p, float(xp.finfo(log_p.dtype).min))
+    return xp.maximum(log_p, xp.finfo(log_p.dtype).min)  # of its dtype: as a float it would turn CuPy 13 to float64
 
 
 log_softmax.gradients(lambda g, y, z: g - softmax(z) * g.sum(axis=-1, keepdims=True))

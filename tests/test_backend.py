@@ -22,6 +22,7 @@ from tinyadv.backend import (
     full_like,
     generator,
     keep_mask,
+    sharing_memory,
     sparse_normal,
     sums,
     to_device,
@@ -58,6 +59,13 @@ def test_full_like(xp):
         assert array_module(y) is xp
         assert y.dtype == "float32"
         assert host(y).tolist() == np.full((2, 3), 1.5).tolist()
+
+
+def test_arrays_that_share_memory_are_found(xp):
+    x = xp.asarray(np.ones((4, 3)))
+    rows, column, apart = x[:2], x[:, 1], xp.asarray(np.ones(3))
+    assert sharing_memory({"column": column, "apart": apart, "none": x[:0]}) is None
+    assert sharing_memory({"column": column, "apart": apart, "rows": rows}) in [("rows", "column"), ("column", "rows")]
 
 
 # ---------------------------------------------------------------------------------------------------------

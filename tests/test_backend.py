@@ -190,6 +190,17 @@ def test_cuda_without_a_gpu_says_so(monkeypatch):
         check_device("cuda")
 
 
+def test_cuda_without_its_libraries_says_so_before_any_work(monkeypatch):
+    fake_cupy(monkeypatch, devices=1)
+
+    def without_nvrtc(a, b):
+        raise RuntimeError("CuPy failed to load libnvrtc.so.12")
+
+    monkeypatch.setattr(strict.ndarray, "__mul__", without_nvrtc)
+    with pytest.raises(DeviceError, match=r"needs CUDA's libraries.*'tinyadv\[cuda12\]'.*failed to load libnvrtc"):
+        check_device("cuda")
+
+
 def test_cuda_with_a_gpu_moves_there_and_back(monkeypatch):
     fake_cupy(monkeypatch, devices=1)
     check_device("cuda")

@@ -142,13 +142,23 @@ def to_device(x: Array, device: str) -> Any:
 
 
 def check_device(device: str) -> None:
-    """Raise what `to_device` would raise for `device`, before any work is done."""
-    if device != "cpu":
-        _cupy(device)
+    """Raise what `to_device` would raise for `device`, before any work is done; DeviceError too if it can't compute."""
+    if device == "cpu":
+        return
+    cupy = _cupy(device)
+    try:
+        a = cupy.asarray([1.0, 2.0])
+        float((a * a) @ a)
+    except Exception as error:  # a library is missing, or does not know this GPU: each has errors of its own
+        raise DeviceError(
+            "device 'cuda' has a GPU, but CuPy cannot compute on it: besides the driver it needs CUDA's libraries, "
+            f"which CuPy 14 brings with 'tinyadv[cuda12]' or 'tinyadv[cuda13]'; CuPy reports: {error}"
+        ) from error
 
 
 def gpus() -> str:
     """CuPy's version, CUDA's, and the GPUs' names, in words; DeviceError as of `check_device("cuda")`."""
+    check_device("cuda")
     cupy = _cupy("cuda")
     runtime = cupy.cuda.runtime
     names = [runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())]

@@ -13,6 +13,7 @@ uint8, uint16, uint32, uint64 = np.uint8, np.uint16, np.uint32, np.uint64
 bool_, int32, int64 = np.bool_, np.int32, np.int64
 float32, float64 = np.float32, np.float64
 NUMBERS = (bool, int, float, np.generic)
+looks = []  # an entry for each time that a program looked at numbers: it would have waited for a GPU
 
 
 class ndarray:  # noqa: N801  (as CuPy names it)
@@ -35,6 +36,7 @@ class ndarray:  # noqa: N801  (as CuPy names it)
 
     def get(self):
         """A NumPy copy: the one way out."""
+        looks.append(self.shape)
         return self._values.copy()
 
     shape = property(lambda a: a._values.shape)
@@ -60,16 +62,18 @@ class ndarray:  # noqa: N801  (as CuPy names it)
 
     def item(self):
         """The one number: a way out too."""
-        return self._values.item()
+        return self.get().item()
 
-    __len__, __bool__ = (lambda a: len(a._values)), (lambda a: bool(a._values))
-    __int__, __float__ = (lambda a: int(a._values)), (lambda a: float(a._values))
+    __len__, __bool__ = (lambda a: len(a._values)), (lambda a: bool(a.get()))
+    __int__, __float__ = (lambda a: int(a.get())), (lambda a: float(a.get()))
 
 
 def _inner(value):
     """The NumPy array inside an array of this library; numbers as they are; all else refused."""
     if isinstance(value, ndarray):
         return value._values
+    if isinstance(value, float) and np.min_scalar_type(value) == "float64":
+        return np.float64(value)  # CuPy 13 turns float32 into float64 beside a float beyond 3.4e38, NumPy does not
     if isinstance(value, NUMBERS):
         return value
     raise TypeError(f"Unsupported type {type(value)}")
@@ -191,6 +195,11 @@ def asarray(values, dtype=None):
     if isinstance(values, ndarray):
         return values if dtype in (None, values.dtype) else values.astype(dtype)
     return ndarray(np.array(values, dtype=dtype))
+
+
+def byte_bounds(a):
+    """Where an array begins and ends in memory."""
+    return np.lib.array_utils.byte_bounds(_inner(a))
 
 
 def asnumpy(values):

@@ -22,6 +22,7 @@ from tinyadv.backend import (
     full_like,
     generator,
     keep_mask,
+    sharing_memory,
     sparse_normal,
     sums,
     to_device,
@@ -58,6 +59,13 @@ def test_full_like(xp):
         assert array_module(y) is xp
         assert y.dtype == "float32"
         assert host(y).tolist() == np.full((2, 3), 1.5).tolist()
+
+
+def test_arrays_that_share_memory_are_found(xp):
+    x = xp.asarray(np.ones((4, 3)))
+    rows, column, apart = x[:2], x[:, 1], xp.asarray(np.ones(3))
+    assert sharing_memory({"column": column, "apart": apart, "none": x[:0]}) is None
+    assert sharing_memory({"column": column, "apart": apart, "rows": rows}) in [("rows", "column"), ("column", "rows")]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -120,6 +128,9 @@ def test_strict_computes_like_numpy_and_never_falls_out_of_itself():
         assert isinstance(ours, strict.ndarray)
         assert ours.dtype == theirs.dtype
         assert np.array_equal(ours.get(), theirs)
+    f = s.get().astype("float32")
+    for value, dtype in ((float(np.finfo("float32").max), "float64"), (3e38, "float32"), (-np.inf, "float32")):
+        assert strict.maximum(strict.asarray(f), value).dtype == dtype  # as CuPy 13 has it
     s[0] = 5.0
     assert a[0, 0] == 0.0  # strict has its own memory, as a device has
     s += 1.0
@@ -176,6 +187,17 @@ def test_cuda_without_a_gpu_says_so(monkeypatch):
         check_device("cuda")
     fake_cupy(monkeypatch, devices=None)
     with pytest.raises(DeviceError, match="needs an NVIDIA GPU and its driver; CuPy reports: cudaErrorInsufficient"):
+        check_device("cuda")
+
+
+def test_cuda_without_its_libraries_says_so_before_any_work(monkeypatch):
+    fake_cupy(monkeypatch, devices=1)
+
+    def without_nvrtc(a, b):
+        raise RuntimeError("CuPy failed to load libnvrtc.so.12")
+
+    monkeypatch.setattr(strict.ndarray, "__mul__", without_nvrtc)
+    with pytest.raises(DeviceError, match=r"needs CUDA's libraries.*'tinyadv\[cuda12\]'.*failed to load libnvrtc"):
         check_device("cuda")
 
 

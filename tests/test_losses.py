@@ -6,9 +6,11 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import strict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from placed import host_data as host
+from placed import place
 from scipy import special
 
 from tinyadv import layers, losses, models
@@ -405,6 +407,24 @@ def test_an_objective_changes_nothing_and_is_a_function_of_its_seed(attacked, gr
         results.append((loss, [host(g).tobytes() for g in gs]))
     assert results[0] == results[1] != results[2]
     assert [host(a).tobytes() for a in (x, *parameters(model))] == before
+
+
+@pytest.mark.parametrize(
+    ("objective", "looks"),
+    [
+        (losses.clean_objective, 1),  # at J
+        (partial(losses.adversarial_objective, attacked="training"), 2),  # at J of either half
+        (
+            partial(losses.adversarial_objective, attacked="inference"),
+            3,
+        ),  # and whether x and g are finite
+    ],
+    ids=["clean", "training", "inference"],
+)
+def test_an_objective_rarely_waits_for_a_gpu(objective, looks, x):
+    model, before = place(maxout((0.8, 0.5), "float32"), strict), len(strict.looks)
+    objective(model, strict.asarray(x.astype("float32")), strict.asarray(ONE_HOT.astype("float32")), generator(0))
+    assert len(strict.looks) == before + looks
 
 
 def test_labels_as_targets_give_the_same_objective(x):

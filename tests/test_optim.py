@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import strict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -173,6 +174,29 @@ def test_every_piece_of_every_maxout_unit_is_a_row_of_its_own_and_biases_are_lef
         np.testing.assert_allclose(np.linalg.norm(W[..., 1, :], axis=-1), NORM, rtol=1e-6)
         assert W[..., [0, 2], :].tobytes() == before[0][..., [0, 2], :].tobytes()
         assert (b == 5.0).all()
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("axes", [None, (0,)])
+def test_units_whose_squares_overflow_are_projected_too(axes, xp):
+    rows = np.array([[3e30, 4e30], [0.3, 0.4], [30, 40], [3e38, 0]], dtype="float32")
+    W = xp.asarray(rows if axes is None else np.ascontiguousarray(rows.T))
+    project_rows(W, 1.0, axes)
+    expected = np.array([[0.6, 0.8], [0.3, 0.4], [0.6, 0.8], [1, 0]])
+    np.testing.assert_allclose(host(W) if axes is None else host(W).T, expected, rtol=1e-6)
+    assert W.dtype == "float32"
+
+
+def test_an_update_never_waits_for_a_gpu():
+    layers = [Maxout(6, 3, 4, generator(0), scale=3.0), Linear(6, 3, generator(1), scale=3.0)]
+    for p in parameters(layers):
+        p.data = strict.asarray(p.data)
+    optimiser = SGD(layers, max_norm=NORM)
+    gradients = [strict.zeros(p.shape, dtype="float32") for p in parameters(layers)]
+    before = len(strict.looks)
+    optimiser.step(gradients)
+    assert len(strict.looks) == before
+    assert np.linalg.norm(host(parameters(layers)[0].data), axis=-1).max() <= NORM * (1 + 1e-6)
 
 
 def test_without_max_norm_rows_may_grow():

@@ -103,16 +103,22 @@ def as_floats(x: Any) -> Array:
 
 
 def sharing_memory(arrays: dict[str, Array]) -> tuple[str, str] | None:
-    """Names of two NumPy arrays whose memory overlaps, from the first byte to the last; None if no two do.
+    """Names of two arrays whose memory overlaps, from the first byte to the last; None if no two do.
 
     Two columns of one array count too, although they share no entry.
     """
-    here = {name: a for name, a in arrays.items() if isinstance(a, np.ndarray) and a.size}
-    ends = sorted((*np.lib.array_utils.byte_bounds(a), name) for name, a in here.items())
+    ends = sorted((*_byte_bounds(a), name) for name, a in arrays.items() if a.size)
     for (_, end, name), (start, _, other) in pairwise(ends):
         if start < end:
             return name, other
     return None
+
+
+def _byte_bounds(a: Array) -> tuple[int, int]:
+    """Where an array begins and ends in memory; addresses on a GPU are others than all on the CPU."""
+    library: ModuleType = np.lib.array_utils if array_module(a) is np else array_module(a)
+    start, end = library.byte_bounds(a)
+    return start, end
 
 
 def full_like(x: Array, values: Any) -> Array:
@@ -139,13 +145,23 @@ def to_device(x: Array, device: str) -> Any:
 
 
 def check_device(device: str) -> None:
-    """Raise what `to_device` would raise for `device`, before any work is done."""
-    if device != "cpu":
-        _cupy(device)
+    """Raise what `to_device` would raise for `device`, before any work is done; DeviceError too if it can't compute."""
+    if device == "cpu":
+        return
+    cupy = _cupy(device)
+    try:
+        a = cupy.asarray([1.0, 2.0])
+        float((a * a) @ a)
+    except Exception as error:  # a library is missing, or does not know this GPU: each has errors of its own
+        raise DeviceError(
+            "device 'cuda' has a GPU, but CuPy cannot compute on it: besides the driver it needs CUDA's libraries, "
+            f"which CuPy 14 brings with 'tinyadv[cuda12]' or 'tinyadv[cuda13]'; CuPy reports: {error}"
+        ) from error
 
 
 def gpus() -> str:
     """CuPy's version, CUDA's, and the GPUs' names, in words; DeviceError as of `check_device("cuda")`."""
+    check_device("cuda")
     cupy = _cupy("cuda")
     runtime = cupy.cuda.runtime
     names = [runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())]
@@ -219,10 +235,26 @@ def sums(a: list[Array], b: list[Array]) -> list[Array]:
     return a
 
 
-def row_norms(W: Array) -> Array:
-    """The L2 norms of the rows of W `(..., D)`, `(...)`, without a temporary of the size of W."""
-    xp = array_module(W)
-    return xp.sqrt(np.vecdot(W, W) if xp is np else xp.einsum("...i,...i->...", W, W))
+def on_gpu(x: Array) -> bool:
+    """Whether `x` is on a GPU: there it is quicker to compute what may not be needed than to wait for an answer."""
+    return array_module(x) is not np
+
+
+def unit_norms(W: Array, axes: tuple[int, ...] | None = None) -> Array:
+    """The L2 norms of the rows of W `(..., D)`, or of what lies along `axes`, which stay, at length 1.
+
+    On the CPU without a temporary of the size of W. On a GPU as float64, in which no square of a float32 overflows;
+    CuPy's einsum would be thousands of products of two vectors.
+    """
+    if on_gpu(W):
+        wide = W.astype("float64")
+        return array_module(W).sqrt((wide * wide).sum(axis=-1 if axes is None else axes, keepdims=True))
+    if axes is None:
+        return np.sqrt(np.vecdot(W, W))[..., None]
+    letters = "abcdefgh"[: W.ndim]
+    kept = "".join(letter for i, letter in enumerate(letters) if i not in axes)
+    squares = np.einsum(f"{letters},{letters}->{kept}", W, W)
+    return squares.reshape([1 if i in axes else n for i, n in enumerate(W.shape)]) ** 0.5
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -292,7 +324,7 @@ def keep_mask(rng: Generator, x: Array, keep: float, scale: float) -> Array:
     words = -(-x.size // 4)  # four 16-bit draws from each 64-bit word
     bits = (_random_words(rng, words) if xp is np else _counter_words(rng, words, xp)).view(xp.uint16)
     flat = mask.T.reshape(-1) if mask.flags.f_contiguous else mask.reshape(-1)  # a view, in memory order
-    xp.multiply(bits[: x.size] < round(keep * 65536), xp.asarray(scale, dtype=x.dtype), out=flat)
+    xp.multiply(bits[: x.size] < round(keep * 65536), x.dtype.type(scale), out=flat)
     return mask
 
 
@@ -305,8 +337,8 @@ def _counter_words(rng: Generator, n: int, xp: ModuleType) -> Array:
 
     Steele, Lea, Flood (2014), "Fast splittable pseudorandom number generators".
     """
-    seed = xp.asarray(rng.integers(0, 2**64 - 1, dtype=np.uint64, endpoint=True))
-    z = seed + xp.arange(1, n + 1, dtype=xp.uint64) * xp.asarray(0x9E3779B97F4A7C15, dtype=xp.uint64)
+    seed = rng.integers(0, 2**64 - 1, dtype=np.uint64, endpoint=True)
+    z = xp.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seed
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        z = (z ^ (z >> xp.asarray(shift, dtype=xp.uint64))) * xp.asarray(factor, dtype=xp.uint64)
-    return z ^ (z >> xp.asarray(31, dtype=xp.uint64))
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    return z ^ (z >> np.uint64(31))

@@ -329,7 +329,7 @@ def _squares_times(x: Value, beta: Value) -> Alike:
 
     A square is at most the largest number that there is: infinity would turn gradients of 0 into no number.
     """
-    most = float(array_module(raw(x)).finfo(x.dtype).max)
+    most = array_module(raw(x)).finfo(x.dtype).max  # of its dtype: as a float it would turn CuPy 13 to float64
     return ops.clip(x * x, 0.0, most) @ ops.transpose(beta)
 
 

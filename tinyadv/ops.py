@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache, reduce
 from typing import Any
 
-from .backend import Array, array_module, full_like
+from .backend import Array, array_module, full_like, on_gpu
 from .tensor import Alike, Op, Value, raw
 
 Axis = int | tuple[int, ...] | None
@@ -309,7 +309,11 @@ reduce_max.gradients(
 
 def _winners(x: Array, y: Array, axis: Axis) -> Array:
     """Where x is the maximum y over `axis`, as truth values; of several equal along it, the first alone."""
-    mask = x == y.reshape(_kept(x.shape, axis))
+    kept_shape = _kept(x.shape, axis)
+    mask = x == y.reshape(kept_shape)
+    if on_gpu(x) and isinstance(axis, int):  # without waiting to hear whether there are ties
+        places = array_module(x).arange(x.shape[axis]).reshape([-1, *[1] * (x.ndim - 1 - axis % x.ndim)])
+        return mask & (places == x.argmax(axis=axis).reshape(kept_shape))
     if array_module(mask).count_nonzero(mask) > y.size:  # ties are rare: only then is each looked for
         axes = _axes(x.ndim, axis)
         kept = tuple(i for i in range(x.ndim) if i not in axes)
@@ -457,7 +461,7 @@ def log_softmax(z: Array) -> Array:
 def _not_below_all(log_p: Array) -> Array:
     """log p, at least the lowest number that there is: times a target of 0, minus infinity would be no number."""
     xp = array_module(log_p)
-    return xp.maximum(log_p, float(xp.finfo(log_p.dtype).min))
+    return xp.maximum(log_p, xp.finfo(log_p.dtype).min)  # of its dtype: as a float it would turn CuPy 13 to float64
 
 
 log_softmax.gradients(lambda g, y, z: g - softmax(z) * g.sum(axis=-1, keepdims=True))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Protocol
 
-from .backend import Array, array_module, full_like, in_blocks, row_norms, sharing_memory
+from .backend import Array, array_module, full_like, in_blocks, on_gpu, sharing_memory, unit_norms
 from .owned import incoming_axes, named_parameters
 from .tensor import raw
 
@@ -241,20 +241,13 @@ def project_rows(W: Array, max_norm: float, axes: tuple[int, ...] | None = None)
 
     They are the rows of W `(..., inputs)`; or, if `axes` are given, what lies along these.
     """
-    xp, norms = array_module(W), _norms(W, axes)
+    xp, norms = array_module(W), unit_norms(W, axes)
+    if on_gpu(W):  # a unit that is short enough is multiplied by 1
+        W *= max_norm / xp.maximum(norms, max_norm)
+        return
     if norms.size and norms.max() == inf:  # squares overflowed: bring these units to where they can be squared
         largest = abs(W).max(axis=-1 if axes is None else axes, keepdims=True)
         W *= xp.where(norms == inf, max_norm / largest, xp.ones_like(norms))
-        norms = _norms(W, axes)
+        norms = unit_norms(W, axes)
     if norms.size and norms.max() > max_norm:
         W *= max_norm / xp.maximum(norms, max_norm)
-
-
-def _norms(W: Array, axes: tuple[int, ...] | None) -> Array:
-    """The L2 norm of each unit's incoming weights, with W's number of axes."""
-    if axes is None:
-        return row_norms(W)[..., None]
-    letters = "abcdefgh"[: W.ndim]
-    kept = "".join(letter for i, letter in enumerate(letters) if i not in axes)
-    squares = array_module(W).einsum(f"{letters},{letters}->{kept}", W, W)  # without a temporary of the size of W
-    return squares.reshape([1 if i in axes else n for i, n in enumerate(W.shape)]) ** 0.5

@@ -20,9 +20,9 @@ RUBBISH = (
 @draws(
     "fgsm-conv-maxout",
     "The convolutional network under the fast gradient sign method, as it trains",
-    "Validation images of CIFAR-10 after each epoch of training: the error under FGSM(0.1), along the gradient that the "
-    "paper's software computes and along the exact one, on the first 2,000 images, and the clean error, on all 10,000. "
-    "The thin line is the paper's error under FGSM, on test images.",
+    "Validation images of CIFAR-10 after each epoch of training: the error under FGSM(0.1), along the gradient that "
+    "the paper's software computes and along the exact one, on the first 2,000 images, and the clean error, on all "
+    "10,000. The thin line is the paper's error under FGSM, on test images.",
 )
 def _draw_epochs(canvas: Any, details: dict[str, Any]) -> None:
     axes = canvas.subplots()

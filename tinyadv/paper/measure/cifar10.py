@@ -46,7 +46,7 @@ def the_network(profile: Profile, seed: int) -> dict[str, Any]:
 
 @measures("fgsm-conv-maxout", the_network, quick=False, missing=recipes.cifar10_missing)
 def fgsm_conv_maxout(lab: Lab, seed: int, conv: Trained) -> Measurement:
-    """FGSM(0.1) on the 10,000 whitened test images; and on validation images after each epoch, where that was logged."""
+    """FGSM(0.1) on the 10,000 whitened test images; and what the log has of validation images after each epoch."""
     measurement = under_fgsm(conv.network, *lab.whitened("test"))
     measurement.details.update(logged("error", "adversarial_error", "software_error", curves=conv))
     return measurement

@@ -457,7 +457,7 @@ def test_export_into_the_folder_one_is_in_and_onto_a_link(way, tmp_path, monkeyp
 
 
 def test_a_full_disk_names_the_file_that_export_was_writing(tmp_path, monkeypatch):
-    def full(path, text, encoding):
+    def full(path, text, **options):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)

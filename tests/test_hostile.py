@@ -235,6 +235,7 @@ ALLOWED = {
     ("tinyadv/bench/peer_torch.py", "torch"),
     ("tinyadv/bench/peer_torch_compile.py", "torch"),
     ("tinyadv/bench/floor.py", "torch"),
+    ("tinyadv/torch_model.py", "torch"),
 }
 
 

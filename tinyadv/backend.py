@@ -22,6 +22,7 @@ import numpy as np
 from .array_type import Array as Array
 
 Generator: TypeAlias = np.random.Generator
+ufunc = np.ufunc  # np.exp, for one: what its name says all about
 T = TypeVar("T")
 
 

@@ -370,12 +370,11 @@ def cifar10(whitened: bool = False) -> CIFAR10:
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; its authors state no licence.
     """
     with _loading:
-        return _cifar10(whitened)
+        return _cifar10(data_folder() / "cifar10.bin", whitened)
 
 
 @cache
-def _cifar10(whitened: bool) -> CIFAR10:
-    path = data_folder() / "cifar10.bin"
+def _cifar10(path: Path, whitened: bool) -> CIFAR10:
     data = CIFAR10(read_cifar10(path), training=50_000)
     if whitened:
         fingerprint = sha256("".join(CIFAR10_BATCHES.values()).encode()).hexdigest()

@@ -31,9 +31,7 @@ from types import (
 )
 from typing import Any, TypeAlias
 
-from numpy import ufunc
-
-from .backend import Array, Generator, as_array, is_array, is_array_type, once_a_type, to_device
+from .backend import Array, Generator, as_array, is_array, is_array_type, once_a_type, to_device, ufunc
 from .tensor import Op, Tensor, raw
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))

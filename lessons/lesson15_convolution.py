@@ -352,8 +352,8 @@ if __name__ == "__main__":
             print(f"{count:4} of {len(noise)} samples are taken for: {name}")
 
 # %% [markdown]
-# The errors are even more unevenly spread over the classes than on MNIST. Networks differ in *which* class they see:
-# the paper's network saw frogs.
+# The errors are unevenly spread over the classes, as on MNIST. Networks differ in *which* class they see: the paper's
+# network saw frogs, and so does this one.
 
 # %%
 if __name__ == "__main__":
@@ -370,7 +370,7 @@ if __name__ == "__main__":
 # **Predict.** What share of the samples does one step of 0.1 turn into an airplane?
 #
 # - less than 1 %
-# - about a fifth
+# - about a tenth
 # - nearly all
 
 # %%

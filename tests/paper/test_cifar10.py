@@ -107,7 +107,7 @@ def test_what_is_measured_on_the_network_of_the_package_says_so(monkeypatch):
     assert MEASURES["rubbish-conv"].recipes(TINY, 0) == []  # nothing is to be trained
     found = Result("rubbish-conv", "tiny", "cpu", [0], [m])
     assert scale(claims()["rubbish-conv"], found) == [
-        "convolutional layers of 24, 64, 64 units (published: 96, 192, 192), trained for 8 epochs",
+        "convolutional layers of 24, 64, 64 units (published: 96, 192, 192), trained for 32 epochs",
         "measured on networks that came with the package",
     ]
     about = {"hash": "0", "recipe": {"network": "conv_maxout_network", "stage2": True}}

@@ -133,6 +133,9 @@ def full_like(x: Array, values: Any) -> Array:
 def to_device(x: Array, device: str) -> Any:
     """`x` on `device`, "cpu" or "cuda"; the same object if it is there already.
 
+    On a GPU CuPy takes float32 numbers below 1.2e-38 for 0, which NumPy does not: the gradient of a very sure network
+    may be 0 there alone.
+
     Raises
     ------
     ValueError

@@ -21,6 +21,7 @@ from tinyadv.optim import schedule_of
 from tinyadv.paper import recipes
 from tinyadv.paper.claims import claims
 from tinyadv.paper.draw import BLUE, GREY, ORANGE, drawings
+from tinyadv.paper.lab import Trained
 from tinyadv.paper.measure import MEASURES, cifar10
 from tinyadv.paper.profiles import PROFILES
 from tinyadv.paper.recipes import Packaged
@@ -192,6 +193,25 @@ def test_fgsm_is_made_on_the_whitened_test_images(monkeypatch):
     m = MEASURES["fgsm-conv-maxout"](lab, TINY, 0)
     assert asked == ["test"]
     assert m.values == cifar10.under_fgsm(lab.given[KIND], x.astype("float32"), y).values
+
+
+def test_the_errors_after_each_epoch_are_kept_and_drawn(monkeypatch):
+    lab, (x, y) = world(monkeypatch), images(20)
+    monkeypatch.setattr(lab, "whitened", lambda part: (x.astype("float32"), y), raising=False)
+    of_two = {"loss": [2.0, 1.0], "error": [0.5, 0.2], "adversarial_error": [0.99, 0.97], "software_error": [0.9, 0.8]}
+    log = [{"epoch": n + 1} | {name: values[n] for name, values in of_two.items()} for n in (0, 1)]
+    details = cifar10.fgsm_conv_maxout(lab, 0, Trained(lab.given[KIND], log, 2)).details
+    assert details == {"curves": {"epoch": [1, 2]} | {name: of_two[name] for name in [*of_two][1:]}}
+    assert cifar10.fgsm_conv_maxout(lab, 0, Trained(lab.given[KIND], [{"epoch": 1, "loss": 2.0}], 1)).details == {}
+    canvas = Canvas()
+    drawings()["fgsm-conv-maxout"].draw(canvas, details)
+    shown = {line.get_label(): [float(v) for v in line.get_ydata()] for line in canvas.axes[0].lines}
+    assert shown == {
+        "FGSM, exact gradient": [99.0, 97.0],
+        "FGSM, the software's gradient": [90.0, 80.0],
+        "clean": [50.0, 20.0],
+        "FGSM, the paper's": pytest.approx([87.15, 87.15]),
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ import contextlib
 import io
 import runpy
 import tempfile
+import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 import pytest
 
 from tinyadv.course import lessons
-from tinyadv.course.exercises import exercises, stub
+from tinyadv.course.exercises import exercises, parsed, stub
 from tinyadv.course.export import INI
 from tinyadv.course.judging import verdict
 
@@ -230,3 +232,21 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def test_two_threads_never_parse_at_once(monkeypatch):
+    """Where they do, CPython 3.11 now and then raises SystemError: a class is graded by several threads."""
+    parse, inside, most = ast.parse, [], []
+
+    def slowly(source):
+        inside.append(source)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.remove(source)
+        return parse(source)
+
+    monkeypatch.setattr(ast, "parse", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        trees = list(pool.map(parsed, [f"x = {n}" for n in range(8)]))
+    assert [tree.body[0].value.value for tree in trees] == [*range(8)]
+    assert max(most) == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from functools import lru_cache
+from threading import Lock
 from typing import NamedTuple
 
 from .feedback import TODO
@@ -79,7 +80,7 @@ def pieces(source: str) -> list[Piece]:
 def spans(source: str) -> list[tuple[int, int]]:
     """The first line (from 0) of each exercise's function or class, with the comments above it, and the line after."""
     lines, found = source.splitlines(), []
-    for node in ast.parse(source).body:
+    for node in parsed(source).body:
         end = node.end_lineno or len(lines)
         start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) - 1
         while start and lines[start - 1].startswith("#") and not lines[start - 1].startswith("# %%"):
@@ -123,7 +124,7 @@ def _blocks(source: str) -> list[tuple[str, int, int]]:
 def _owner(source: str, line: int) -> str:
     """The top-level function or class that a line (from 0) is in; the line has to be in a function."""
     try:
-        tree = _parsed(source)
+        tree = parsed(source)
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"the lesson is not Python: {type(error).__name__}: {error}") from error
     around = [
@@ -136,6 +137,14 @@ def _owner(source: str, line: int) -> str:
     return min(around, key=lambda node: node.lineno).name
 
 
+_parsing = Lock()
+
+
 @lru_cache(maxsize=1)  # a lesson has several blocks
-def _parsed(source: str) -> ast.Module:
-    return ast.parse(source)
+def parsed(source: str) -> ast.Module:
+    """The syntax tree of a source, by one thread at a time: with two at once CPython 3.11 now and then fails.
+
+    It then raises SystemError, "AST constructor recursion depth mismatch".
+    """
+    with _parsing:
+        return ast.parse(source)

@@ -59,7 +59,7 @@ from typing import Any
 from ..machine import cores, thread_caps
 from ..storage import WINDOWS, remove_folder, temporary_folder
 from . import PACKAGE
-from .exercises import exercises
+from .exercises import exercises, parsed
 from .export import INI, graded_lessons, tests_folder
 from .feedback import one_line
 from .scores import Check, Exercise
@@ -150,7 +150,7 @@ def _grade_all(
 def tests_of(number: int, names: list[str]) -> dict[str, dict[str, float]]:
     """A lesson's tests and their points, by exercise: read from the marks in the file, not by running it."""
     found: dict[str, dict[str, float]] = {name: {} for name in names}
-    for node in ast.parse(_test_file(number).read_text(encoding="utf-8")).body:
+    for node in parsed(_test_file(number).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef):
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.exercise":

@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 
 from tinyadv.course import lessons
-from tinyadv.course.exercises import exercises, parsed, stub
+from tinyadv.course.exercises import exercises, stub
+from tinyadv.course.exercises import parsed as one_at_a_time
 from tinyadv.course.export import INI
 from tinyadv.course.judging import verdict
 
@@ -247,6 +248,6 @@ def test_two_threads_never_parse_at_once(monkeypatch):
 
     monkeypatch.setattr(ast, "parse", slowly)
     with ThreadPoolExecutor(4) as pool:
-        trees = list(pool.map(parsed, [f"x = {n}" for n in range(8)]))
+        trees = list(pool.map(one_at_a_time, [f"x = {n}" for n in range(8)]))
     assert [tree.body[0].value.value for tree in trees] == [*range(8)]
     assert max(most) == 1

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from tinyadv.course import lessons
+from tinyadv.course.cells import parsed as one_at_a_time
 from tinyadv.course.exercises import exercises, stub
-from tinyadv.course.exercises import parsed as one_at_a_time
 from tinyadv.course.export import INI
 from tinyadv.course.judging import verdict
 

@@ -56,7 +56,8 @@ def attack_test_images(
     OSError
         If `out` cannot be written.
     """
-    name, largest = str(name), LARGEST_EPS if data is not None else 1.0
+    name = str(name)
+    largest = LARGEST_EPS if data is not None else 1.0
     if check_eps(eps) > largest:
         raise ValueError(f"eps is in units of pixels, which run from 0 to 1: at most {largest:g}, got {eps:g}")
     if method not in METHODS:

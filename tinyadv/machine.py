@@ -55,8 +55,8 @@ def blas_threads(number: int) -> Iterator[None]:
 def silence_false_alarms() -> None:
     """Have NumPy say nothing of errors in products of matrices, which are right all the same.
 
-    Some BLAS leave flags of errors that have not happened, of which NumPy then warns: Apple's (numpy issue 28687), and
-    now and then OpenBLAS with AVX-512. Products that are not finite are found by their values.
+    Some BLAS libraries set flags for errors that have not happened, and NumPy then warns of them: Apple's does (numpy
+    issue 28687), and now and then OpenBLAS with AVX-512. Products that are not finite are found by their values.
     """
     warnings.filterwarnings("ignore", ".* encountered in matmul", RuntimeWarning)
 

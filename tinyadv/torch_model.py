@@ -1,7 +1,7 @@
 """A PyTorch network as a model here: attacks, `metrics.evaluate` and `tinyadv audit` take it as they take all others.
 
 The one idea: how an operation computes its result is its own affair, if its formula gives the gradient. This one asks
-PyTorch for both. A network that was trained elsewhere is audited so, from a file mine.py:
+PyTorch for both. To audit a network that was trained elsewhere, write a file mine.py:
 
     import torch
     from tinyadv.torch_model import TorchModel
@@ -11,7 +11,7 @@ PyTorch for both. A network that was trained elsewhere is audited so, from a fil
         net.load_state_dict(torch.load("net.pt"))
         return TorchModel(net.eval(), shape=(1, 28, 28))
 
-    tinyadv audit mine:make --data images.npz
+and run `tinyadv audit mine:make --data images.npz`.
 """
 
 from __future__ import annotations

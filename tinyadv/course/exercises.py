@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 import re
 from functools import lru_cache
-from threading import Lock
 from typing import NamedTuple
 
+from .cells import parsed
 from .feedback import TODO
 
 # The conftest.py of folders that students have already got imports these two from here.
@@ -124,7 +124,7 @@ def _blocks(source: str) -> list[tuple[str, int, int]]:
 def _owner(source: str, line: int) -> str:
     """The top-level function or class that a line (from 0) is in; the line has to be in a function."""
     try:
-        tree = parsed(source)
+        tree = _parsed(source)
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"the lesson is not Python: {type(error).__name__}: {error}") from error
     around = [
@@ -137,14 +137,4 @@ def _owner(source: str, line: int) -> str:
     return min(around, key=lambda node: node.lineno).name
 
 
-_parsing = Lock()
-
-
-@lru_cache(maxsize=1)  # a lesson has several blocks
-def parsed(source: str) -> ast.Module:
-    """The syntax tree of a source, by one thread at a time: with two at once CPython 3.11 now and then fails.
-
-    It then raises SystemError, "AST constructor recursion depth mismatch".
-    """
-    with _parsing:
-        return ast.parse(source)
+_parsed = lru_cache(maxsize=1)(parsed)  # a lesson has several blocks

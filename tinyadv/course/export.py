@@ -59,7 +59,7 @@ in order. In a new terminal activate `.venv` again.
 
 ## What to run
 
-What stands behind a `#` explains a line; some terminals take it for a part of the command, so do not type it.
+Do not type what stands behind a `#`: it explains the line, and some terminals take it for a part of the command.
 
 ```sh
 {run}

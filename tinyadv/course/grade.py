@@ -59,7 +59,8 @@ from typing import Any
 from ..machine import cores, thread_caps
 from ..storage import WINDOWS, remove_folder, temporary_folder
 from . import PACKAGE
-from .exercises import exercises, parsed
+from .cells import parsed
+from .exercises import exercises
 from .export import INI, graded_lessons, tests_folder
 from .feedback import one_line
 from .scores import Check, Exercise

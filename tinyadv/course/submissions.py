@@ -25,7 +25,7 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from ..storage import parse_json
-from .cells import WORK
+from .cells import WORK, parsed
 from .feedback import CELL, failed, feedback
 
 LARGEST = 4 << 20  # bytes of a lesson's file
@@ -108,7 +108,7 @@ def _code(path: Path) -> str:
     try:
         for cell in cells(path, raw=True):
             with suppress(SyntaxError):
-                for statement in ast.parse(cell.code).body:
+                for statement in parsed(cell.code).body:
                     if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
                         statements.append(ast.dump(statement))
     except (ValueError, RecursionError, MemoryError):
@@ -199,7 +199,7 @@ def _python(text: str) -> str:
     if re.match(r"%%(time|capture)\b", first):  # what these measure or hide is the notebook's own code
         text = "\n" * (blank + 1) + rest
     try:
-        ast.parse(text)
+        parsed(text)
     except SyntaxError:
         try:
             from IPython.core.inputtransformer2 import TransformerManager
@@ -208,7 +208,7 @@ def _python(text: str) -> str:
         with suppress(SyntaxError, RuntimeError):
             transformer: Any = TransformerManager
             python: str = "\n" * blank + transformer().transform_cell(text)
-            ast.parse(python)
+            parsed(python)
             return python
     except (ValueError, RecursionError, MemoryError):
         pass

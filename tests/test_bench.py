@@ -456,21 +456,6 @@ def test_the_summary_has_a_line_for_each_job_with_times_ratios_and_the_floor():
     ]
 
 
-def test_the_summary_of_a_peer_s_own_work():
-    row = {
-        "job": "conv-small",
-        "peer": "ours",
-        "median_ms": 9000.0,
-        "ratio": 0.7,
-        "baseline": "torch",
-        "cpu_ms": 800.0,
-        "cpu_ratio": 0.25,
-    }
-    found = summary.summary(written(row), "work")
-    assert found.table()[1] == [["conv-small", "800 ms (0.25)", ""]]
-    assert "milliseconds of a peer's own work" in found.around
-
-
 @pytest.mark.parametrize(("disturbed", "said"), [((6, 3), "in 75% of the turns"), ((1, 0), "")])
 def test_the_summary_says_how_often_others_were_at_work(disturbed, said):
     rows = [
@@ -510,7 +495,7 @@ def test_committed_runs_can_be_read_and_drawn():
     assert summary.convolution_plot().startswith(b"\x89PNG")
     of_images = summary.committed_of_images()
     assert {line.job for line in of_images.lines} <= {name for name, job in JOBS.items() if job.of_images}
-    assert all({"ours", "torch"} <= line.ms.keys() for line in of_images.lines)
+    assert all({"ours", "torch", "torch-compile"} <= line.ms.keys() for line in of_images.lines)
 
 
 def test_a_peer_is_named_without_its_interpreter_unless_another_has_its_name():

@@ -9,14 +9,13 @@ import io
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..storage import StorageError, parse_json
 from . import convolution, growth
 from .growth import LABELS
 from .jobs import JOBS
 
-Clock = Literal["wall", "work"]
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = [name for name in LABELS if name != "floor"]
 
@@ -74,15 +73,15 @@ def committed(device: str = "cpu") -> Summary | None:
 
 
 def committed_of_images() -> Summary | None:
-    """The committed run of the jobs on images, in the peers' own work on one thread; None if there is none."""
+    """The committed run of the jobs on images; None if there is none."""
     path = RESULTS / "images-cpu.json"
-    return read(path, "work") if path.exists() else None
+    return read(path) if path.exists() else None
 
 
-def read(path: Path, clock: Clock = "wall") -> Summary:
+def read(path: Path) -> Summary:
     """The summary of a file; StorageError if `tinyadv bench --json` did not write it."""
     try:
-        return summary(_loaded(path), clock)
+        return summary(_loaded(path))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise StorageError(f"{path} is not what `tinyadv bench --json` wrote: {error!r:.500}") from error
 
@@ -91,19 +90,15 @@ def _loaded(path: Path) -> Any:
     return parse_json(path.read_text(encoding="utf-8"))
 
 
-def summary(results: dict[str, Any], clock: Clock = "wall") -> Summary:
-    """The summary of what `tinyadv bench --json` wrote: times by the clock, or what a peer's own threads worked.
-
-    The latter is for runs on one thread on a machine that others used meanwhile.
-    """
+def summary(results: dict[str, Any]) -> Summary:
+    """The summary of what `tinyadv bench --json` wrote."""
     around = results["surroundings"]
     words = [f"{around['processor']}, {around['threads']} thread{'s' * (around['threads'] != 1)}", around["gpu"] or ""]
-    words += ["milliseconds of a peer's own work"] if clock == "work" else []
     words += [f"Python {around['python']}, NumPy {around['numpy']}"]
     versions = {row["peer"]: row["version"] for row in results["rows"]}
     words += [versions[name] for name in ("torch", "jax", "autograd") if name in versions]
     words += _disturbance(results)
-    lines = [_line(name, [row for row in results["rows"] if row["job"] == name], clock) for name in JOBS]
+    lines = [_line(name, [row for row in results["rows"] if row["job"] == name]) for name in JOBS]
     return Summary("; ".join(word for word in words if word), [line for line in lines if line.ms])
 
 
@@ -115,17 +110,16 @@ def _disturbance(results: dict[str, Any]) -> list[str]:
     return [f"others at work on the machine in {share:.0%} of the turns"] if share > 0.1 else []
 
 
-def _line(job: str, rows: list[dict[str, Any]], clock: Clock) -> Line:
-    ms, ratio = ("median_ms", "ratio") if clock == "wall" else ("cpu_ms", "cpu_ratio")
+def _line(job: str, rows: list[dict[str, Any]]) -> Line:
     peers = {row["peer"]: row for row in rows if row["peer"] in COLUMNS}
     ours = peers.get("ours", {})
     return Line(
         job,
-        {name: float(row[ms]) for name, row in peers.items()},
+        {name: float(row["median_ms"]) for name, row in peers.items()},
         {
-            name: float(row[ratio])
+            name: float(row["ratio"])
             for name, row in peers.items()
-            if row[ratio] is not None and row["baseline"] == "torch"
+            if row["ratio"] is not None and row["baseline"] == "torch"
         },
         *(None if ours.get(name) is None else float(ours[name]) for name in ("of_floor", "peak_MiB")),
     )

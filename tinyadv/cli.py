@@ -36,14 +36,14 @@ OUT = Path("tinyadv-results")
 GREETING = f"""\
 tinyadv {__version__}: Explaining and Harnessing Adversarial Examples, from scratch
 
-  tinyadv lesson               the lessons, and the claim of the paper that each answers
-  tinyadv lesson 1             run the first
-  tinyadv explore              attacks to touch, in one page for a browser
+  tinyadv lesson               the lessons, and the claim of the paper that each ends at
+  tinyadv lesson 1             run the first lesson
+  tinyadv explore              a page to try attacks on, for a browser
   tinyadv course export DIR    the exercises, to be solved in DIR; `pytest` there says what is right
   tinyadv reproduce            measure the paper's claims on this machine, in minutes
-  tinyadv claims               what each claim became, and how it is measured
+  tinyadv claims               each claim: the paper's number, ours, and how it is measured
   tinyadv attack NETWORK       attack a network that reproduce has trained
-  tinyadv audit NETWORK        what many attacks together leave of it
+  tinyadv audit NETWORK        its error under many attacks together
   tinyadv course grade DIR     grade a student's exercises, or with --out a class's
   tinyadv course site DIR      the lessons as a site, with a page for teachers
   tinyadv doctor               is everything in order here?
@@ -161,7 +161,12 @@ def reproduce(
         int | None, typer.Option(parser=whole, metavar="N", help="How many seeds; by default the profile's number.")
     ] = None,
     first_seed: Annotated[
-        int, typer.Option(parser=whole, metavar="K", help="The first of the seeds, if others were measured elsewhere.")
+        int,
+        typer.Option(
+            parser=whole,
+            metavar="K",
+            help="The first seed; above 0 if the seeds before it are measured elsewhere.",
+        ),
     ] = 0,
     units: Annotated[
         int | None,
@@ -188,7 +193,7 @@ def reproduce(
     claims: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Measure one's own claims, in the form of claims.toml, by --module's functions."
+            metavar="FILE", help="Measure your own claims: a file in the form of claims.toml; needs --module."
         ),
     ] = None,
     module: Annotated[
@@ -259,11 +264,13 @@ def claims(
     as_latex: Annotated[bool, typer.Option("--latex", help="As a longtable in LaTeX.")] = False,
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="The folder of a run with our values; the others are the published ones."),
+        typer.Option(
+            metavar="DIR", help="The folder of a run, whose numbers are shown; all others are the published ones."
+        ),
     ] = OUT,
     own: Annotated[
         Path | None,
-        typer.Option("--claims", metavar="FILE", help="List one's own claims, in the form of claims.toml."),
+        typer.Option("--claims", metavar="FILE", help="List your own claims: a file in the form of claims.toml."),
     ] = None,
 ) -> None:
     """List the paper's claims. Each with the paper's value, ours where there is one, and how they compare."""
@@ -343,7 +350,7 @@ def attack(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Images of one's own: an .npz with x (N, D) from 0 to 1 and y (N,); for googlenet a photograph.",
+            help="Your own images: an .npz with x (N, D) from 0 to 1 and y (N,); for googlenet a photograph.",
         ),
     ] = None,
     clip: Annotated[bool, typer.Option("--clip", help="Keep pixels within 0 and 1; the paper did not.")] = False,
@@ -412,13 +419,14 @@ def audit(
     queries: Annotated[int, typer.Option(parser=whole, metavar="N", help="Queries of the square attack.")] = 5000,
     seed: Annotated[int, typer.Option(parser=whole, metavar="N", help="The seed of all random numbers.")] = 0,
     unclipped: Annotated[
-        bool, typer.Option("--unclipped", help="Never clip: for images of another range than 0 to 1, as whitened ones.")
+        bool,
+        typer.Option("--unclipped", help="Never clip: for images whose range is not 0 to 1, such as whitened ones."),
     ] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, shares instead of percent.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with shares from 0 to 1 instead of percent.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="As a LaTeX tabular.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the settings.")] = False,
 ) -> None:
-    """Audit networks by many attacks. An image counts as misclassified if one of them fools the network on it.
+    """Audit networks with many attacks. An image counts as misclassified if one of them fools the network on it.
 
     Each network is also shown the examples of the others. A network of 240 units takes minutes on two cores.
     """

@@ -33,17 +33,17 @@ def bench_command(
         str,
         typer.Option(
             metavar="LIST",
-            help="Peers, separated by commas, by default all that are installed; PEER@/path/to/python runs one in "
-            "another interpreter.",
+            help="Libraries to compare with, separated by commas; by default all that are installed. "
+            "NAME@/path/to/python runs one in another interpreter.",
         ),
     ] = "",
     job: Annotated[
         str, typer.Option(metavar="LIST", help=f"Jobs, separated by commas, or all: {', '.join(JOBS)}.")
     ] = "train240",
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
-    rounds: Annotated[int, typer.Option(metavar="N", help="How many turns each peer gets.")] = 6,
+    rounds: Annotated[int, typer.Option(metavar="N", help="How many turns each library gets.")] = 6,
     threads: Annotated[
-        int, typer.Option(metavar="N", help="Threads of each peer; by default (0) one for each processor.")
+        int, typer.Option(metavar="N", help="Threads of each library; by default (0) one for each processor.")
     ] = 0,
     patience: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long each job waits for a quiet machine.")
@@ -52,12 +52,13 @@ def bench_command(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results here; - is standard output.")
     ] = None,
     growth: Annotated[
-        bool, typer.Option("--growth", help="Time against units, pieces, batch and depth instead.")
+        bool, typer.Option("--growth", help="Measure instead how the time grows with units, pieces, batch and depth.")
     ] = False,
     convolution: Annotated[
         bool,
         typer.Option(
-            "--convolution", help="Time a convolution against kernel, channels and batch instead, on one thread."
+            "--convolution",
+            help="Measure instead how a convolution's time grows with kernel, channels and batch, on one thread.",
         ),
     ] = False,
     plot: Annotated[
@@ -68,7 +69,9 @@ def bench_command(
             "convolution.png.",
         ),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Compare results instead of times.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the libraries' results instead of their times.")
+    ] = False,
 ) -> None:
     """Time tinyadv beside other libraries on the paper's own job."""
     with input_errors():

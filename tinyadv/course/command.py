@@ -110,7 +110,8 @@ def site_command(
     runnable: Annotated[
         bool,
         typer.Option(
-            "--runnable", help="Exercises are checked and cells run on the pages, by Python in the browser (extra web)."
+            "--runnable",
+            help="Readers check exercises and run cells on the pages, with Python in the browser (extra web).",
         ),
     ] = False,
 ) -> None:
@@ -152,13 +153,15 @@ def grade_command(
     submissions: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SUBMISSION", help="A folder, a zip file or a lesson; for a class all of Moodle's or Canvas's."
+            metavar="SUBMISSION", help="A folder, a zip file or a lesson; for a class, all that Moodle or Canvas gives."
         ),
     ],
     only: OnlyLessons = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="For a class: where grades are written, and added to; one for each --lesson."),
+        typer.Option(
+            metavar="DIR", help="For a class: the folder for grades, which later runs add to; one for each --lesson."
+        ),
     ] = None,
     as_json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON; - is standard output.")
@@ -168,7 +171,10 @@ def grade_command(
         Path | None, typer.Option("--gradescope", metavar="FILE", help="Write Gradescope's results.json.")
     ] = None,
     fail_under: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Exit code 1 if a submission earns less of its points, in %.")
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Exit code 1 if a submission earns less than this share of its points, in %."
+        ),
     ] = None,
 ) -> None:
     """Grade a submission, or a class. Points and a line of feedback for each exercise, by the package's own tests.

@@ -440,7 +440,7 @@ def test_the_summary_has_a_line_for_each_job_with_times_ratios_and_the_floor():
     )
     assert found.around == "A processor, 2 threads; Python 3.11.0, NumPy 2.0.0; torch 9.9"
     assert found.table() == (
-        ["job", "tinyadv", "NumPy by hand", "PyTorch", "of floor", "peak MiB"],
+        ["job", "tinyadv", "NumPy by hand", "PyTorch", "products' share", "peak MiB"],
         [
             ["train240", "–", "10 ms", "–", "", ""],  # in the order of the jobs, not of the file
             ["softmax", "123 ms (0.50)", "–", "247 ms (1.00)", "16%", "216"],
@@ -449,11 +449,13 @@ def test_the_summary_has_a_line_for_each_job_with_times_ratios_and_the_floor():
     lines = summary.markdown(found).splitlines()
     assert lines[0].endswith("torch 9.9.")
     assert lines[2:] == [
-        "| job | tinyadv | NumPy by hand | PyTorch | of floor | peak MiB |",
+        "| job | tinyadv | NumPy by hand | PyTorch | products' share | peak MiB |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         "| `train240` | – | 10 ms | – |  |  |",
         "| `softmax` | 123 ms (0.50) | – | 247 ms (1.00) | 16% | 216 |",
     ]
+    said = summary.sentence(found, {"softmax", "train240"})
+    assert said == f"{found.around}: `train240` –, `softmax` 123 ms (0.50).\n"
 
 
 @pytest.mark.parametrize(("disturbed", "said"), [((6, 3), "in 75% of the turns"), ((1, 0), "")])

@@ -422,7 +422,7 @@ def test_the_published_benchmark_has_a_section_of_its_own(results, figures, monk
     shown = Page(part[: part.index("</section>") + len("</section>")])
     assert (Page(text).problems, shown.problems) == ([], [])
     assert "published with the package, on A <processor>, 2 threads." in shown.text
-    assert "job tinyadv PyTorch of floor peak MiB train<240> 21.4 ms (0.71) 30 ms (1.00) 35% 216" in shown.text
+    assert "job tinyadv PyTorch products' share peak MiB train<240> 21.4 ms (0.71) 30 ms (1.00) 35% 216" in shown.text
     (image,) = shown.all("img")
     assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == PNG
     assert image["alt"].startswith("Growth of the time with size. Microseconds per example")

@@ -220,13 +220,13 @@ Column = tuple[str, str, str]
 _TIME_COLUMNS: list[Column] = [
     ("peer", "peer", ""), ("median ms", "median_ms", ".2f"), ("p5", "p5_ms", ".2f"), ("p95", "p95_ms", ".2f"),
     ("ratio", "ratio", ".2f"), ("CPU ms", "cpu_ms", ".1f"), ("CPU ratio", "cpu_ratio", ".2f"),
-    ("of floor", "of_floor", ".0%"), ("first calls s", "first_calls_s", ".1f"),
+    ("products' share", "of_floor", ".0%"), ("first calls s", "first_calls_s", ".1f"),
     ("import s", "import_s", ".2f"), ("peak MiB", "peak_MiB", ".0f"), ("mean J", "mean_loss", ".3f"),
     ("disturbed turns", "turns_disturbed", "d"), ("version", "version", ""),
 ]  # fmt: skip
 _GROWTH_COLUMNS: list[Column] = [
     ("along", "axis", ""), ("size", "size", "d"), ("peer", "peer", ""), ("µs per example", "us_per_example", ".1f"),
-    ("ratio", "ratio", ".2f"), ("of floor", "of_floor", ".0%"), ("disturbed turns", "turns_disturbed", "d"),
+    ("ratio", "ratio", ".2f"), ("products' share", "of_floor", ".0%"), ("disturbed turns", "turns_disturbed", "d"),
 ]  # fmt: skip
 _CONVOLUTION_COLUMNS: list[Column] = [
     ("along", "axis", ""), ("size", "size", "d"), ("way", "way", ""), ("µs per example", "us_per_example", ".1f"),

@@ -50,7 +50,7 @@ class Summary:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Heading and rows as texts: each peer's median time with its ratio to PyTorch's."""
         floors = any(line.of_floor is not None for line in self.lines)
-        heading = ["job", *(LABELS[name] for name in self.peers), *(["of floor"] if floors else []), "peak MiB"]
+        heading = ["job", *(LABELS[name] for name in self.peers), *(["products' share"] if floors else []), "peak MiB"]
         rows = []
         for line in self.lines:
             cells = [_cell(line, name) for name in self.peers]
@@ -131,6 +131,12 @@ def markdown(result: Summary, jobs: Collection[str] | None = None) -> str:
     rows = [row for row in rows if jobs is None or row[0] in jobs]
     lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *([f"`{row[0]}`", *row[1:]] for row in rows)]
     return f"{result.around}.\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def sentence(result: Summary, jobs: Collection[str]) -> str:
+    """Our times of these jobs, with ratios to PyTorch's, in one sentence of Markdown that says what they ran on."""
+    times = [f"`{line.job}` {_cell(line, 'ours')}" for line in result.lines if line.job in jobs]
+    return f"{result.around}: {', '.join(times)}.\n"
 
 
 def convolution_plot() -> bytes | None:

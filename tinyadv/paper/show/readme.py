@@ -25,9 +25,10 @@ def updated(text: str) -> str:
     ValueError
         If the marks between which a table stands are missing.
     """
-    results, speed = committed(), summary.committed()
-    text = _between(text, "headline", headline(results))
-    return _between(text, "speed", summary.markdown(speed, SPEED) if speed else "")
+    speed, of_images = summary.committed(), summary.committed_of_images()
+    parts = [summary.markdown(speed, SPEED) if speed else "", summary.sentence(of_images, IMAGES) if of_images else ""]
+    text = _between(text, "headline", headline(committed()))
+    return _between(text, "speed", "\n".join(filter(None, parts)))
 
 
 def headline(results: Mapping[str, Result]) -> str:
@@ -62,7 +63,8 @@ HEADLINE = (
     ("transfer-both-wrong", "agreement_rbf_maxout", "RBF network and maxout, both wrong: same class"),
     ("ensemble-12", "error_ensemble", "twelve networks, attacked as a whole: error"),
 )
-SPEED = ("train240", "train1600", "fgsm100", "fgsm1000", "softmax")
+SPEED = ("train240", "train1600", "fgsm1000", "softmax")
+IMAGES = ("conv-full", "conv-fgsm", "googlenet16")
 
 
 def _between(text: str, name: str, table: str) -> str:

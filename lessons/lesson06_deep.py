@@ -93,6 +93,7 @@ def confidence_on_mistakes(p: np.ndarray, y: np.ndarray) -> float:
 # %%
 def attack(claim, model, x, y):
     """Attack the images x by FGSM, show the table of `claim`, and return the gradients `(N, 784)`."""
+    # in_batches takes a thousand images at a time, so that they fit into memory
     g = metrics.in_batches(lambda x, y: attacks.input_gradient(model, x, y), x, y)
     x_adv = x + EPS * np.sign(g)
     values = {"zero_gradient_share": float(np.mean(g == 0))}
@@ -206,7 +207,10 @@ def trace(model, x, y):
     eps = np.linspace(-10, 10, 401)
     z = np.array([model(start + eps[:, None] * way) for start, way in zip(x, directions, strict=True)])
     right = z.argmax(axis=2) == y[:, None]
-    exact = [len(pieces_along(model, start, way, -10, 10)[0]) - 1 for start, way in zip(x, directions, strict=True)]
+    exact = []  # the number of linear pieces of each line
+    for start, way in zip(x, directions, strict=True):
+        knots, _ = pieces_along(model, start, way, -10, 10)  # both ends of the line, and its kinks
+        exact.append(len(knots) - 1)
 
     W, b = parameters(model)[:2]
     points = x[0] + np.linspace(-10, 10, 2001)[:, None] * directions[0]
@@ -394,7 +398,8 @@ if __name__ == "__main__":
         "maxout": errors_by_angle(maxout, x[:2000], y[:2000], g_maxout[:2000]),
     }
     values = {"error_softmax_exact": errors["softmax"][-1], "error_maxout_exact": errors["maxout"][-1]}
-    compare("rotation-attack", values, holds=bool(np.minimum(*errors.values()).max() > 0.5))
+    on_both = np.minimum(errors["softmax"], errors["maxout"])  # at each angle, the error that both reach
+    compare("rotation-attack", values, holds=bool(on_both.max() > 0.5))
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":

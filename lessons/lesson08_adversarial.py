@@ -115,7 +115,8 @@ if __name__ == "__main__":
     some = x[:50].astype("float64"), y[:50]
     _, ours = adversarial_objective(model, *some, None, eps=EPS, alpha=0.3)
     _, package = losses.adversarial_objective(model, *some, None, eps=EPS, alpha=0.3)
-    assert all(map(partial(np.allclose, rtol=1e-9), ours, package)), "our objective is not the package's"
+    for by_us, by_package in zip(ours, package, strict=True):
+        assert np.allclose(by_us, by_package, rtol=1e-9), "our objective is not the package's"
     print("Our objective has the gradients of the package's.")
 
 # %% [markdown]
@@ -132,6 +133,7 @@ if __name__ == "__main__":
 # %%
 if __name__ == "__main__":
     naive240 = networks.network(recipes.maxout(size, 0, 240))
+    # "inference": in training the attack sees the network without dropout
     trained240 = networks.network(recipes.maxout(size, 0, 240, adversarial="inference"))
     errors = [metrics.evaluate(network, x, y).error for network in (naive240, trained240)]
     compare("adv-train-240", {"naive_error": errors[0], "adversarially_trained_error": errors[1]})
@@ -161,7 +163,8 @@ if __name__ == "__main__":
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `metrics.in_batches(partial(attacks.fgsm, source, eps=eps), x, y)` makes the examples a thousand at a time;
+# `metrics.in_batches(partial(attacks.fgsm, source, eps=eps), x, y)` makes the examples a thousand at a time. (Here
+# `partial` makes a function of the two arguments that are left, the images and their labels.)
 # `metrics.predict(target, x_adv)` gives the classes that a network answers.
 #
 # </details>
@@ -392,5 +395,5 @@ if __name__ == "__main__":
 # - Early stopping watches the error on *attacked* validation images.
 #
 # **What this cannot explain yet.** What exactly does the work here? Would training with noise of the same size be
-# enough? Would it help to train on an attack that has a derivative, or to perturb a hidden layer instead of the pixels?
+# enough? Would it help to train on an attack that has a derivative, or to attack a hidden layer instead of the pixels?
 # Lesson 9 changes one thing at a time.

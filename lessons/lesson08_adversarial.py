@@ -124,11 +124,10 @@ if __name__ == "__main__":
 #
 # The quick profile trains both networks for only a few epochs. The column *ours* has longer runs.
 #
-# **Predict.** After a short training, which network has the lower error on clean test images?
+# **Predict.** In the paper adversarial training lowers the error on clean test images. Does it after a short training?
 #
-# - the adversarially trained one, by half a percentage point or more
-# - the naive one, by half a percentage point or more
-# - neither: the difference is smaller than that
+# - yes, by half a percentage point or more
+# - no: it lowers the error by less than that, or not at all
 
 # %%
 if __name__ == "__main__":
@@ -139,9 +138,9 @@ if __name__ == "__main__":
     compare("adv-train-240", {"naive_error": errors[0], "adversarially_trained_error": errors[1]})
 
 # %% [markdown]
-# Neither. The paper's gain of 0.1 percentage points is ten of 10,000 images, after hundreds of epochs. After a short
-# training, chance alone moves an error of 3 % by 0.3 points in each direction, so a difference of 0.1 points could not
-# be seen at all.
+# No. The paper's gain of 0.1 percentage points is ten of 10,000 images, after hundreds of epochs. After a short
+# training, chance alone moves an error of 3 % by 0.3 points in each direction, so a gain of 0.1 points could not be
+# seen at all.
 #
 # ## Who fools whom?
 #

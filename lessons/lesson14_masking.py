@@ -356,7 +356,7 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # (The column *this lesson* is about the first 1,000 images only.) In the quick profile FGSM on the adversarially
-# trained network is weaker than its clipped version and than transfer, with scores of about 10. Scores that large are
+# trained network is weaker than its clipped version and than transfer, with scores far above 2. Scores that large are
 # not chance; a score below 2 may be. The network learned to resist one step of one size along its own gradient. A
 # shorter step, or one in another direction, still fools it, and small steps find the mistakes that one large step jumps
 # over. The text below the table says what our longer runs show.

@@ -46,8 +46,9 @@ DIMENSIONS = {"quick": 9, "lesson": 13, "paper": 17}
 # %% [markdown]
 # ## A linear model, and a small change
 #
-# A linear model has one weight for each input. It multiplies, adds up, and the sum is called the *activation*. The
-# weights $w$ and the input $x$ are both arrays of shape `(n,)`. After the change the activation is
+# A linear model has one weight for each input. It multiplies each input by its weight and adds up. The sum is called
+# the *activation*. Let the weights $w$ and the input $x$ both be arrays of shape `(n,)`. Then the activation is
+# $w^\top x = \sum_i w_i x_i$, and after the change it is
 #
 # $$w^\top \tilde x = w^\top x + w^\top \eta .$$
 #
@@ -262,7 +263,8 @@ if __name__ == "__main__":
     sizes = np.linspace(0, EPS, 26)
     by_worst = [error(w, b, test.x + away * worst_change(w, float(eps)), test.y) for eps in sizes]
     by_coins = [error(w, b, test.x + float(eps) * coins, test.y) for eps in sizes]
-    half = float(sizes[np.argmax(np.array(by_worst) > 0.5)])
+    first = np.argmax(np.array(by_worst) > 0.5)  # the first size at which more than half are wrong
+    half = float(sizes[first])
     print(f"Every pixel moved by {EPS}: {by_worst[-1]:.1%} are wrong after the worst change,")
     print(f"{by_coins[-1]:.1%} after a random one. Half are wrong once every pixel moves by {half:.2f}.")
 

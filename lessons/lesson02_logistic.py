@@ -24,6 +24,7 @@ needs, and for the pixels, where attacks will start. Both are checked by finite 
 # %%
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -274,6 +275,7 @@ def compare_with_quotients(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, li
 
 # %%
 if __name__ == "__main__":
+    # full_train has all 60,000 training images; lesson 1's train leaves out 10,000 of them (lesson 8 says what for)
     train = pair(mnist().full_train, positive=7, negative=3)
     test = pair(mnist().test, positive=7, negative=3)
     steps, central, one_sided = compare_with_quotients(train.x[:20].astype("float64"), train.y[:20].astype("float64"))
@@ -290,9 +292,9 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Read the figure from right to left. At first the errors fall as Taylor says, with slope 2 for the central quotient and
-# slope 1 for the one-sided one. Then they rise again: $f$ itself is rounded to 16 digits, and dividing by a tiny $h$
-# makes that rounding large. The best step is in between. There the central quotient agrees with our gradient to about
-# ten digits; the one-sided one never gets that close. A wrong gradient would be off by far more.
+# slope 1 for the one-sided one. Then they rise again: $f$ itself is rounded to the 16 digits of float64, and dividing
+# by a tiny $h$ makes that rounding large. The best step is in between. There the central quotient agrees with our
+# gradient to about ten digits; the one-sided one never gets that close. A wrong gradient would be off by far more.
 #
 # ## Training
 #
@@ -313,14 +315,14 @@ def engine_gradients(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray) -> l
 def descend(data: Split, epochs: int, gradients: Callable) -> tuple[np.ndarray, np.ndarray, list[float]]:
     """w, b and the cost after each epoch: w <- w - 0.2 dJ/dw, b likewise, over batches of 100 in random order."""
     rng = np.random.default_rng(0)
-    w, b = np.zeros_like(data.x[0]), np.zeros_like(data.y[0])
+    w, b = np.zeros_like(data.x[0]), np.zeros_like(data.y[0])  # 0, in float32 as the images and labels are
     costs = []
     for _ in range(epochs):
-        batches = -(-len(data.x) // 100)  # rounded up
+        batches = math.ceil(len(data.x) / 100)
         for rows in np.array_split(rng.permutation(len(data.x)), batches):
             dw, db = gradients(w, b, data.x[rows], data.y[rows])
             w, b = w - 0.2 * dw, b - 0.2 * db
-        costs.append(float(cost(w, b, *data)))
+        costs.append(float(cost(w, b, data.x, data.y)))
     return w, b, costs
 
 

@@ -116,7 +116,7 @@ if __name__ == "__main__":
 #
 # <details><summary>Hint 1</summary>
 #
-# The three lines of the cell above are half of the answer.
+# The first three lines of the cell above are half of the answer.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -190,7 +190,8 @@ if __name__ == "__main__":
         show_image(first, w, "the weights w", -np.abs(w).max(), np.abs(w).max(), "PuOr")
         show_image(second, np.sign(w), "sign(w)", -1, 1, "PuOr")
         for axes, images, title in ((third, x, "clean"), (fourth, x_adv, f"after FGSM, ε = {EPS}")):
-            mosaic = images[chosen].reshape(4, 5, 28, 28).swapaxes(1, 2).reshape(4 * 28, 5 * 28)
+            rows = images[chosen].reshape(4, 5, 28, 28)  # 4 rows of 5 images
+            mosaic = rows.swapaxes(1, 2).reshape(4 * 28, 5 * 28)  # as one picture
             axes.imshow(mosaic, cmap="gray", vmin=-EPS, vmax=1 + EPS)
             axes.set(xticks=[], yticks=[])
             axes.set_title(title)
@@ -258,7 +259,7 @@ def worst_cost(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: float
 # %%
 def largest_gap(model: models.Network, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[float, bool]:
     """How far the cost at the FGSM examples is from the formula, relatively; and whether no other point is worse."""
-    w, b = (p.data for p in parameters(model))
+    w, b = (p.data for p in parameters(model))  # of shape (1, D) and (1,)
     worst = worst_cost(w[0], b[0], x, y, EPS)
 
     def cost(x: np.ndarray) -> np.ndarray:

@@ -22,11 +22,13 @@ them, max-norm after each update. Its gradients must be the engine's, also where
 # later trains on its own adversarial examples. (A *unit* is one of the numbers that a layer computes for each image;
 # *maxout* and *dropout* are explained below.)
 #
-# You don't have to trust an autograd engine to train such a network. In this lesson we build it from five
-# rules, each of them an exercise. Then we put them together.
+# You don't have to trust an engine to train such a network. In this lesson we build it from five rules, each of them an
+# exercise. Then we put them together.
 
 # %%
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -50,8 +52,9 @@ LIMIT = 1.9365  # the longest that a row of weights may become (see max-norm), a
 #
 # ## Exercise 1 (easy): a linear layer backwards
 #
-# Return the gradients for the input, of shape `(N, D)`; for the weights, `(U, D)`; and for the bias, `(U,)`. The shapes
-# leave little choice.
+# Return the gradients for the input, of shape `(N, D)`; for the weights, `(U, D)`; and for the bias, `(U,)`, in this
+# order. The shapes leave little choice. (As in lesson 2, the results should be float32 if the arguments are. This holds
+# for all exercises of this lesson.)
 
 
 # %%
@@ -69,8 +72,8 @@ def linear_backward(g: np.ndarray, x: np.ndarray, W: np.ndarray) -> tuple[np.nda
 # ## Dropout
 #
 # A network with many units can learn its training images by heart. *Dropout* makes that harder: in each training step a
-# random part of the inputs of every layer is set to 0. The network has to find answers which do not hang on any single
-# unit.
+# random part of the inputs of every layer is set to 0. So the network has to find answers that do not depend on any
+# single unit.
 #
 # In formulas, $x$ is multiplied by a *mask* of the same shape: an entry is 1 with the probability `keep`, and 0
 # otherwise. The mask is a constant, so on the way back $g$ is multiplied by the same mask.
@@ -109,9 +112,10 @@ def dropout_mask(rng: np.random.Generator, shape: tuple, keep: float, rescale: b
 # All are positive, and each row adds up to 1. The cost is the mean of $-\log p$ of the true class $y_n$, as in lesson
 # 2: $J = -\frac1N \sum_n \log p_{n y_n}$. It is called the *cross-entropy*.
 #
-# For the gradient write the logarithm out: $\log p_{n y_n} = z_{n y_n} - \log\sum_j e^{z_{nj}}$. Let $t_{nk}$ be 1
-# for the true class, $k = y_n$, and 0 otherwise. The first term has the slope $t_{nk}$. The second has the slope
-# $e^{z_{nk}} / \sum_j e^{z_{nj}}$, which is $p_{nk}$ again. So
+# For the gradient write the logarithm out: $\log p_{n y_n} = z_{n y_n} - \log\sum_j e^{z_{nj}}$. Let the *target*
+# $t_{nk}$ be 1 for the true class, $k = y_n$, and 0 otherwise. How does each term change with the logit $z_{nk}$? The
+# first term has the slope $t_{nk}$. The sum in the second term gives the slope $e^{z_{nk}} / \sum_j e^{z_{nj}}$, which
+# is $p_{nk}$ again. So
 #
 # $$\frac{\partial J}{\partial z_{nk}} = \frac{p_{nk} - t_{nk}}{N} .$$
 #
@@ -149,7 +153,7 @@ if __name__ == "__main__":
 
 # %%
 def softmax_cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-    """J and dJ/dz `(N, K)`, for logits z `(N, K)` of any size.
+    """J and dJ/dz `(N, K)`, for logits z `(N, K)` of any size; float32 if z is.
 
     The labels y `(N,)` are integers from 0.
     """
@@ -307,8 +311,11 @@ def compare_with_engine(layers, x, y, rng):
     engine = grad(losses.softmax_cross_entropy(h, y), [*parameters, X])
 
     off = max(np.abs(g - d).max() / np.abs(d).max() for g, d in zip([*gradients, dx], engine, strict=True))
-    a = np.sort(forward(layers, masks, x)[1][0][1], axis=1)
-    print(f"{np.mean(a[:, -1] == a[:, -2]):.0%} of first units tie; gradients differ from the engine's by {off:.0e}.")
+    _, kept = forward(layers, masks, x)
+    _, a = kept[0]  # the pieces of the first layer
+    a = np.sort(a, axis=1)
+    tied = np.mean(a[:, -1] == a[:, -2])  # the two largest pieces are equal
+    print(f"Pieces of the first layer tie in {tied:.0%} of all cases; gradients differ from the engine's by {off:.0e}.")
 
     W = layers[0][0].copy()
     project_rows(W, 2.0)
@@ -346,11 +353,11 @@ def train(layers, epochs, x, y, rng):
     """Train in place, by batches of 100: momentum, dropout, max-norm."""
     moving = [(p, np.zeros_like(p)) for layer in layers for p in layer]
     for epoch in range(epochs):
-        batches = -(-len(x) // 100)  # rounded up
+        batches = math.ceil(len(x) / 100)
         for rows in np.array_split(rng.permutation(len(x)), batches):
             J, gradients, _ = backward(layers, masks_for(layers, len(rows), rng), x[rows], y[rows])
             for (p, v), g in zip(moving, gradients, strict=True):
-                v[...] = 0.5 * v - 0.1 * g
+                v[...] = 0.5 * v - 0.1 * g  # [...] writes into the array itself
                 p[...] = max_norm(p + v, LIMIT) if p.ndim > 1 else p + v
         print(f"epoch {epoch + 1} of {epochs}: J of the last batch {J:.3f}, with dropout")
 
@@ -393,7 +400,7 @@ if __name__ == "__main__":
     three, seven = x[y == 3][0], x[y == 7][0]
     along = np.linspace(0, 1, 100, dtype="float32")
     _, kept = forward(layers, [1.0] * 3, three + along[:, None] * (seven - three))
-    a = kept[0][1]
+    _, a = kept[0]  # the pieces of the first layer
     bends = (np.diff(a.argmax(axis=1), axis=0) != 0).sum(axis=0)  # how often each unit's winner changes
     with figure("lesson05_maxout.png", width=9, height=3.4) as canvas:
         for axes, unit in zip(canvas.subplots(1, 2), bends.argsort()[-2:], strict=True):
@@ -406,8 +413,8 @@ if __name__ == "__main__":
 # ## To think about
 #
 # *Softmax regression*, one linear layer with softmax on top, may start at $W = 0$. What are the gradients of *this*
-# network if all weights and biases start at 0,
-# and what would change if ties were shared equally? Why is a tiny random start enough?
+# lesson's network if all its weights and biases start at 0? What would change if ties were shared equally? Why is a
+# tiny random start enough?
 #
 # ### BEGIN SOLUTION
 # **For the teacher**, 3 points. 1: $h = 0$ and $W = 0$ make the top's $g^\top h$ and all of $g\,W$ zero: only the top's

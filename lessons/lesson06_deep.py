@@ -93,6 +93,7 @@ def confidence_on_mistakes(p: np.ndarray, y: np.ndarray) -> float:
 # %%
 def attack(claim, model, x, y):
     """Attack the images x by FGSM, show the table of `claim`, and return the gradients `(N, 784)`."""
+    # in_batches takes a thousand images at a time, so that they fit into memory
     g = metrics.in_batches(lambda x, y: attacks.input_gradient(model, x, y), x, y)
     x_adv = x + EPS * np.sign(g)
     values = {"zero_gradient_share": float(np.mean(g == 0))}
@@ -120,9 +121,9 @@ if __name__ == "__main__":
 # It works on almost all images, and the network is sure of its mistakes. Why does one gradient reach so far? That is
 # what the rest of the lesson is about.
 #
-# (The table has most rows twice. In the rows that say so, the attack follows the *exact* gradient, as this lesson does.
-# In their counterparts it follows the gradient *as the paper's software computed it*, with rounding. The two differ,
-# and the paper's 89.4 % depends on it: lesson 14 explains why.)
+# (Each table has the error and the confidence twice. In the rows that say so, the attack follows the *exact* gradient,
+# as this lesson does. In the rows above them it follows the gradient *as the paper's software computed it*, with
+# rounding. The two differ, and the paper's 89.4 % depends on it: lesson 14 explains why.)
 #
 # ## What the gradient promises
 #
@@ -206,7 +207,10 @@ def trace(model, x, y):
     eps = np.linspace(-10, 10, 401)
     z = np.array([model(start + eps[:, None] * way) for start, way in zip(x, directions, strict=True)])
     right = z.argmax(axis=2) == y[:, None]
-    exact = [len(pieces_along(model, start, way, -10, 10)[0]) - 1 for start, way in zip(x, directions, strict=True)]
+    exact = []  # the number of linear pieces of each line
+    for start, way in zip(x, directions, strict=True):
+        knots, _ = pieces_along(model, start, way, -10, 10)  # both ends of the line, and its kinks
+        exact.append(len(knots) - 1)
 
     W, b = parameters(model)[:2]
     points = x[0] + np.linspace(-10, 10, 2001)[:, None] * directions[0]
@@ -219,6 +223,9 @@ def trace(model, x, y):
         "correct_share_exact": right.mean(),
         "linear_pieces_exact": np.mean(exact),
     }
+    # along the gradient of the paper's software: rows of the table that only our longer runs have
+    for name in ("correct_share", "correct_share_up", "correct_share_down"):
+        values[name] = math.nan
     compare("fig4-eps-trace", values)
     return z, directions
 
@@ -249,14 +256,14 @@ if __name__ == "__main__":
             show_image(panel, image, f"ε = {e:g}: {maxout64(image[None]).argmax()}", -1, 2)
 
 # %% [markdown]
-# The logits are almost straight lines with one bend, at the image. About nine tenths of the kinks lie where
+# The logits are almost straight lines with one bend, at the image. More than four in five of the kinks lie where
 # $|\varepsilon| < 1$, and farther out hardly anything changes. Even at the bend a single kink is small: out of hundreds
 # of units only one changes its slope at a time, and the sum hardly notices.
 #
 # Below the curves are images on the line, each with its $\varepsilon$ and the network's answer. The network has an
 # opinion about every one of them. Uphill it is right only near $\varepsilon = 0$. The table says how often it is right
 # on each side of 0, on average over the hundred fours. (Here too the rows without the words "exact gradient" are about
-# the gradient of the paper's software.)
+# the gradient of the paper's software. This lesson does not measure them.)
 #
 # ## How much does the cost rise?
 #
@@ -394,7 +401,8 @@ if __name__ == "__main__":
         "maxout": errors_by_angle(maxout, x[:2000], y[:2000], g_maxout[:2000]),
     }
     values = {"error_softmax_exact": errors["softmax"][-1], "error_maxout_exact": errors["maxout"][-1]}
-    compare("rotation-attack", values, holds=bool(np.minimum(*errors.values()).max() > 0.5))
+    on_both = np.minimum(errors["softmax"], errors["maxout"])  # at each angle, the error that both reach
+    compare("rotation-attack", values, holds=bool(on_both.max() > 0.5))
 
 # %% tags=["hide-input"]
 if __name__ == "__main__":

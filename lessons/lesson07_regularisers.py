@@ -30,6 +30,8 @@ The paper's section 5: adversarial training of logistic regression as a formula,
 # gain on new images.
 
 # %%
+import math
+
 import numpy as np
 
 from tinyadv import Tensor, grad, losses, ops
@@ -86,8 +88,9 @@ def added_penalty(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: fl
 # So $r_n = \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) - \zeta(-m_n)$. It is never negative, because $\zeta$
 # only rises. And it is at most $\varepsilon\lVert w\rVert_1$, because the slope of $\zeta$ is at most 1. Two cases:
 #
-# - The answer is wrong, $m_n \ll 0$. The slope is near 1 all the way, and $r_n$ is near $\varepsilon\lVert w\rVert_1$.
-#   For such images adversarial training *is* L1 decay with $\lambda = \varepsilon$.
+# - The answer is wrong by far, $m_n \ll 0$. The slope is near 1 all the way, so $r_n$ is near $\varepsilon\lVert
+#   w\rVert_1$.
+#   For such images adversarial training acts like L1 decay with $\lambda = \varepsilon$.
 # - The answer is right, and the model is sure of it even after the attack, $m_n \gg \varepsilon\lVert w\rVert_1$. Both
 #   costs are near 0. The penalty *fades* like $e^{-(m_n - \varepsilon\lVert w\rVert_1)}$.
 #
@@ -186,8 +189,8 @@ def compare_with_engine(w, x, y):
         (adversarial_gradients, losses.logistic_loss(x_adv @ W + B, y)),
     ]
     for gradients, J in expected:
-        ours, engine = gradients(w, 0.1, x, y, EPS), grad(J, [W, B])
-        assert all(map(np.allclose, ours, engine)), "not the engine's gradients"
+        for ours, engine in zip(gradients(w, 0.1, x, y, EPS), grad(J, [W, B]), strict=True):
+            assert np.allclose(ours, engine), "not the engine's gradients"
 
 
 # %%
@@ -213,7 +216,7 @@ def descend(gradients, coefficient, data, epochs):
     rng = np.random.default_rng(0)
     w, b = np.zeros_like(data.x[0]), np.zeros_like(data.y[0])
     log = [0.5]  # at w = 0 and b = 0 every s is sigmoid(0)
-    batches = -(-len(data.x) // 100)  # rounded up
+    batches = math.ceil(len(data.x) / 100)
     for epoch in range(epochs):
         for i, rows in enumerate(np.array_split(rng.permutation(len(data.x)), batches)):
             rate = 0.2 * 0.01 ** ((epoch + i / batches) / epochs)
@@ -283,19 +286,22 @@ if __name__ == "__main__":
 #
 # Look at $w = 0$, with the $b$ that is best there. Let $g$ be the gradient of the clean cost for $w$. A small step of
 # $w_i$ away from 0 gains at most $|g_i|$ for each unit of its length, and L1 decay charges $\lambda$ for it. If all
-# $|g_i| \le \lambda$, no step pays, and the model stays at 0. With adversarial training: at $w = 0$ the attack changes
-# no margin. So the gain is again at most $|g_i|$, but the price is now $\lambda_{\rm eff}$. The model stays at 0 only
-# if all $|g_i| \le \lambda_{\rm eff}$. And $\lambda_{\rm eff}$ is smaller than $\varepsilon$: let $p$ be the share of
-# sevens. With the best $b$ the model gives every image the probability $p$ of being a seven. So $s_n$ is $1 - p$ for
-# the sevens and $p$ for the threes, the mean of $s$ is $2p(1 - p)$, and $\lambda_{\rm eff} = 2p(1 - p)\,\varepsilon$,
-# about $\varepsilon/2$.
+# $|g_i| \le \lambda$, no step pays, and the model stays at 0.
+#
+# Now the same with adversarial training. At $w = 0$ the attack changes no margin, so the gain is again at most $|g_i|$.
+# But the price is now $\lambda_{\rm eff}$: the model stays at 0 only if all $|g_i| \le \lambda_{\rm eff}$. How large is
+# $\lambda_{\rm eff}$ there? Let $p$ be the share of sevens. With the best $b$ the model gives every image the
+# probability $p$ of being a seven. So $s_n$ is $1 - p$ for the sevens and $p$ for the threes, and the mean of $s$ is
+# $2p(1 - p)$. Hence $\lambda_{\rm eff} = 2p(1 - p)\,\varepsilon$, about $\varepsilon/2$.
 
 # %%
 if __name__ == "__main__":
-    p = np.mean(train.y > 0)  # the share of sevens; at w = 0 the best b is log(p / (1 - p))
-    g = np.abs(l1_gradients(0 * double.x[0], np.log(p / (1 - p)), *double, 0.0)[0]).max()
-    limit = g / (2 * p * (1 - p))
-    print(f"w = 0 is the minimum for L1 decay from λ = {g:.3f} on, for adversarial training from ε = {limit:.3f} on.")
+    p = np.mean(train.y > 0)  # the share of sevens
+    best_b = np.log(p / (1 - p))  # at w = 0
+    g, _ = l1_gradients(np.zeros(784), best_b, double.x, double.y, 0.0)
+    lam = np.abs(g).max()
+    eps = lam / (2 * p * (1 - p))
+    print(f"w = 0 is the minimum for L1 decay from λ = {lam:.3f} on, for adversarial training from ε = {eps:.3f} on.")
     compare("logistic-3v7", {"clean_error": table["adversarial, ε"][0, 2], "error": table["adversarial, ε"][0, 3]})
 
 # %% [markdown]

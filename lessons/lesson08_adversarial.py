@@ -115,7 +115,8 @@ if __name__ == "__main__":
     some = x[:50].astype("float64"), y[:50]
     _, ours = adversarial_objective(model, *some, None, eps=EPS, alpha=0.3)
     _, package = losses.adversarial_objective(model, *some, None, eps=EPS, alpha=0.3)
-    assert all(map(partial(np.allclose, rtol=1e-9), ours, package)), "our objective is not the package's"
+    for by_us, by_package in zip(ours, package, strict=True):
+        assert np.allclose(by_us, by_package, rtol=1e-9), "our objective is not the package's"
     print("Our objective has the gradients of the package's.")
 
 # %% [markdown]
@@ -123,23 +124,23 @@ if __name__ == "__main__":
 #
 # The quick profile trains both networks for only a few epochs. The column *ours* has longer runs.
 #
-# **Predict.** After a short training, which network has the lower error on clean test images?
+# **Predict.** In the paper adversarial training lowers the error on clean test images. Does it after a short training?
 #
-# - the adversarially trained one, by half a percentage point or more
-# - the naive one, by half a percentage point or more
-# - neither: the difference is smaller than that
+# - yes, by half a percentage point or more
+# - no: it lowers the error by less than that, or not at all
 
 # %%
 if __name__ == "__main__":
     naive240 = networks.network(recipes.maxout(size, 0, 240))
+    # "inference": in training the attack sees the network without dropout
     trained240 = networks.network(recipes.maxout(size, 0, 240, adversarial="inference"))
     errors = [metrics.evaluate(network, x, y).error for network in (naive240, trained240)]
     compare("adv-train-240", {"naive_error": errors[0], "adversarially_trained_error": errors[1]})
 
 # %% [markdown]
-# Neither. The paper's gain of 0.1 percentage points is ten of 10,000 images, after hundreds of epochs. After a short
-# training, chance alone moves an error of 3 % by 0.3 points in each direction, so a difference of 0.1 points could not
-# be seen at all.
+# No. The paper's gain of 0.1 percentage points is ten of 10,000 images, after hundreds of epochs. After a short
+# training, chance alone moves an error of 3 % by 0.3 points in each direction, so a gain of 0.1 points could not be
+# seen at all.
 #
 # ## Who fools whom?
 #
@@ -161,7 +162,8 @@ if __name__ == "__main__":
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `metrics.in_batches(partial(attacks.fgsm, source, eps=eps), x, y)` makes the examples a thousand at a time;
+# `metrics.in_batches(partial(attacks.fgsm, source, eps=eps), x, y)` makes the examples a thousand at a time. (Here
+# `partial` makes a function of the two arguments that are left, the images and their labels.)
 # `metrics.predict(target, x_adv)` gives the classes that a network answers.
 #
 # </details>
@@ -392,5 +394,5 @@ if __name__ == "__main__":
 # - Early stopping watches the error on *attacked* validation images.
 #
 # **What this cannot explain yet.** What exactly does the work here? Would training with noise of the same size be
-# enough? Would it help to train on an attack that has a derivative, or to perturb a hidden layer instead of the pixels?
+# enough? Would it help to train on an attack that has a derivative, or to attack a hidden layer instead of the pixels?
 # Lesson 9 changes one thing at a time.

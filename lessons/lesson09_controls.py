@@ -23,8 +23,8 @@ The paper's section 6 once more, one thing changed at a time: noise of the attac
 # - **Noise instead of the attack.** Each pixel of a training image moves by $+\varepsilon$ or $-\varepsilon$ at random,
 #   or by a random number between the two. Is this enough to resist FGSM with $\varepsilon = 0.25$?
 # - **An attack with a derivative,** so that training can go *through* it. Does it regularise as FGSM does?
-# - **An attack on hidden activations** instead of pixels. The network answers by making the activations large. On the
-#   last hidden layer it *underfits*: it does badly even on its training images.
+# - **An attack on hidden activations** instead of pixels. The network answers by making the activations large. If the
+#   last hidden layer is attacked, it *underfits*: it does badly even on its training images.
 
 # %%
 from __future__ import annotations
@@ -48,9 +48,10 @@ SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # in "qui
 # ## Control 1: noise
 #
 # Let $g = \nabla_x J$ be the gradient for one image, of shape `(D,)`. Let the entries of the noise $\eta$ be
-# independent, with mean 0 and variance $s^2$. To first order the cost changes by $g^\top\eta$. Its mean is $\sum_i
-# g_i\,\mathbb E\,\eta_i = 0$, where $\mathbb E$ is the mean over the noise. If $\eta$ is as likely as $-\eta$, half
-# of all noise even makes the cost *fall*. The variance of the change is
+# independent, with mean 0 and variance $s^2$. *To first order*, that is, where the cost is replaced by its tangent
+# (lesson 6), it changes by $g^\top\eta$. The mean of this change is $\sum_i g_i\,\mathbb E\,\eta_i = 0$, where
+# $\mathbb E$ is the mean over the noise. If $\eta$ is as likely as $-\eta$, half of all noise even makes the cost
+# *fall*. The variance of the change is
 #
 # $$\mathbb E\,(g^\top\eta)^2 = \sum_{i, j} g_i g_j\,\mathbb E\,\eta_i\eta_j = s^2 \lVert g\rVert_2^2 ,$$
 #
@@ -70,7 +71,7 @@ SMALL = {"units": 60, "pieces": 2, "scale": 0.05, "keep": [0.9, 0.8]}  # in "qui
 def noise(rng: np.random.Generator, shape: tuple, eps: float, kind: str) -> np.ndarray:
     """float32 noise of this shape, each entry independent of the others.
 
-    kind "sign": +eps or -eps with equal probability; "uniform": anything between, U(-eps, eps).
+    kind "sign": +eps or -eps with equal probability; "uniform": any number from -eps to eps, all equally likely.
     """
     ### BEGIN SOLUTION
     eta = rng.choice([-eps, eps], shape) if kind == "sign" else rng.uniform(-eps, eps, shape)
@@ -128,8 +129,12 @@ def measured(network: models.Network, x: np.ndarray, y: np.ndarray) -> dict[str,
 # %%
 if __name__ == "__main__":
     m = {name: measured(network, x, y) for name, network in found.items()}
-    wanted = {name: f"{name}_exact" for name in ("error", "confidence_on_mistakes")} | {"clean_error": "clean_error"}
-    compare("noise-sign", {said: m["noise"][name] for name, said in wanted.items()})
+    of_noise = {
+        "clean_error": m["noise"]["clean_error"],
+        "error_exact": m["noise"]["error"],
+        "confidence_on_mistakes_exact": m["noise"]["confidence_on_mistakes"],
+    }
+    compare("noise-sign", of_noise)
     compare("noise-uniform")
 
 # %% [markdown]
@@ -267,8 +272,11 @@ def through_objective(model, x, y, rng, eps: float, alpha: float) -> tuple[float
 def compare_with_package(ours, package, x: np.ndarray, y: np.ndarray) -> None:
     """Two objectives have the same gradients in float64, on a small network without dropout."""
     model = models.maxout_network(8, 2, keep=(1.0, 1.0), scale=0.1, rng=generator(0)).to(dtype="float64")
-    pair = [f(model, x.astype("float64"), y, None, eps=EPS, alpha=0.3)[1] for f in (ours, package)]
-    assert all(map(partial(np.allclose, rtol=1e-9), *pair)), "our objective is not the package's"
+    x = x.astype("float64")
+    _, by_us = ours(model, x, y, None, eps=EPS, alpha=0.3)
+    _, by_package = package(model, x, y, None, eps=EPS, alpha=0.3)
+    for g, right in zip(by_us, by_package, strict=True):
+        assert np.allclose(g, right, rtol=1e-9), "our objective is not the package's"
 
 
 # %%
@@ -315,8 +323,8 @@ if __name__ == "__main__":
 #
 # ## Control 3: hidden layers
 #
-# Instead of pixels, perturb the activations $h$ of a hidden layer, of shape `(N, U)`:
-# $h + \varepsilon\operatorname{sign}(\nabla_h J)$.
+# Instead of pixels, *perturb* the activations $h$ of a hidden layer, of shape `(N, U)`, that is, change them as an
+# attacker would: $h + \varepsilon\operatorname{sign}(\nabla_h J)$.
 #
 # **Why hidden units grow.** Multiply the weights and biases of all maxout units of a layer by a number $r > 1$. Their
 # values are then multiplied by $r$ too, because $\max_p (r\,w_p^\top x + r\,b_p) = r \max_p (w_p^\top x + b_p)$. Divide
@@ -344,8 +352,16 @@ if __name__ == "__main__":
 #
 # <details><summary>Hint 1</summary>
 #
-# A function that stores what it is given and returns it unchanged: `lambda h: kept.setdefault("h", h)`, with a new
-# dictionary `kept = {}` in each call of your objective. Call the model with `Tensor(x)`, so that `h` is a Tensor.
+# Inside your objective make a dictionary, `kept = {}`, and a function that stores what it is given there and returns it
+# unchanged:
+#
+# ```python
+# def keep(h):
+#     kept["h"] = h
+#     return h
+# ```
+#
+# Call the model with `Tensor(x)`, so that `h` is a Tensor.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -364,9 +380,14 @@ def hidden_objective(model, x, y, rng, layer: int, eps: float, alpha: float) -> 
     both costs are computed with masks. The gradients are those for `parameters(model)`.
     """
     ### BEGIN SOLUTION
-    found: dict[str, Tensor] = {}
-    J = model.loss(model(Tensor(x), after={layer: lambda h: found.setdefault("h", h)}), y)
-    (g,) = grad(J, [found["h"]])
+    kept = {}
+
+    def keep(h):
+        kept["h"] = h
+        return h
+
+    J = model.loss(model(Tensor(x), after={layer: keep}), y)
+    (g,) = grad(J, [kept["h"]])
     perturbed = model(Tensor(x), rng=rng, after={layer: lambda h: h + eps * np.sign(g)})
     clean = model(Tensor(x), rng=rng)
     J = alpha * model.loss(clean, y) + (1 - alpha) * model.loss(perturbed, y)

@@ -237,10 +237,13 @@ if __name__ == "__main__":
     x, y = networks.data.test
     recipe = recipes.rbf_network(size, 0)
     others = recipes.rbf_otherwise(size, 0)
-    kinds = (recipe, others["cross_entropy"], others["true_class"])
-    models = {model.top: model for model in map(networks.network, kinds)}
+    models = {}
+    for kind in (recipe, others["cross_entropy"], others["true_class"]):
+        model = networks.network(kind)
+        models[model.top] = model
+    some = x[:20].astype("float64")
     for name, model in models.items():
-        some, mu, s = (a.astype("float64") for a in (x[:20], *(p.data for p in parameters(model))))
+        mu, s = (p.data.astype("float64") for p in parameters(model))
         full = np.exp(s)[:, None] * np.eye(784) + 1e-4 * rng.standard_normal((10, 784, 784))
         off = gap_to_engine(model, some, y[:20], mu, full)
         print(f"J {name!r}: gradients by hand and by the engine differ by {off:.0e}")
@@ -285,8 +288,9 @@ if __name__ == "__main__":
 # tiny slopes in the $a_k$ of these classes; the third cost does not contain these $a_k$ at all. What is left of
 # $\nabla_x J$ points along $\beta_y (x - \mu_y)$: away from the centre of the right class, and towards no other.
 #
-# **Noise alone.** The appendix of the paper shows networks 10,000 images of pure Gaussian noise, and counts how often a
-# network gives some class a probability of more than half.
+# **Noise alone.** The appendix of the paper shows networks 10,000 images of pure Gaussian noise: each pixel is an
+# independent normal number with mean 0 and variance 1. It counts how often a network gives some class a probability of
+# more than half.
 
 # %%
 if __name__ == "__main__":

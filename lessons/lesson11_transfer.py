@@ -17,8 +17,8 @@ The paper's section 8: examples of one network shown to others, agreement and it
 # ## The claims
 #
 # The paper (Goodfellow, Shlens and Szegedy 2015, sections 2 and 8) says that examples made on one network are often
-# misclassified by other networks too, even if these have another architecture or were trained on other images. And
-# often the other networks give the *same* wrong class.
+# misclassified by other networks too, even if these have another *architecture* (other kinds of layers and units) or
+# were trained on other images. And often the other networks give the *same* wrong class.
 #
 # Take the FGSM examples which a maxout network gets wrong. How often does softmax regression give them the maxout
 # network's wrong class, and how often does an RBF network? And how often, if we count only the examples that this
@@ -188,7 +188,10 @@ if __name__ == "__main__":
     for i, j in np.ndindex(6, 6):
         if i == j:
             continue
-        (same if i // 2 == j // 2 else other).append(error[i, j])
+        if i // 2 == j // 2:  # the two halves of one architecture
+            same.append(error[i, j])
+        else:
+            other.append(error[i, j])
         common.append(agreement(said[i, i], said[i, j], y[:1000], "both"))
     values = {
         "error_same_architecture_exact": np.mean(same),
@@ -249,7 +252,7 @@ if __name__ == "__main__":
 
 # %%
 def cosines(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The cosine `(N,)` of each row of u `(N, D)` with that row of v `(N, D)`.
+    """The cosine `(N,)` of each row of u `(N, D)` with that row of v `(N, D)`; float32 if u and v are.
 
     0 where either row is 0. The entries may be of any size.
     """
@@ -342,7 +345,7 @@ if __name__ == "__main__":
 def universal(g: np.ndarray, y: np.ndarray, eps: float) -> np.ndarray:
     """eta `(10, D)`, one change for each class, from input gradients g `(N, D)` and labels y `(N,)`.
 
-    0 for a class without images.
+    0 for a class without images. The result is float32 if g is.
     """
     ### BEGIN SOLUTION
     # a sum has the sign of the mean
@@ -362,7 +365,8 @@ if __name__ == "__main__":
     maxout = three[1]
     g = metrics.in_batches(lambda a, b: attacks.input_gradient(maxout, a, b), seen_x, seen_y)
     signs = np.random.default_rng(0).choice(np.array([-EPS, EPS], x.dtype), x.shape)
-    moved = {"error_common_exact": x + universal(g, seen_y, EPS)[y], "error_random": x + signs}
+    changes = universal(g, seen_y, EPS)[y]  # for each test image the change of its class
+    moved = {"error_common_exact": x + changes, "error_random": x + signs}
     errors = {name: np.mean(metrics.predict(maxout, images) != y) for name, images in moved.items()}
     compare("universal-direction", errors)
 

@@ -134,14 +134,16 @@ if __name__ == "__main__":
 
 # %%
 def shared(g: np.ndarray) -> np.ndarray:
-    """rho `(N,)` from the members' input gradients g `(M, N, D)`, M > 1.
+    """rho `(N,)` from the members' input gradients g `(M, N, D)`, M > 1; float32 if g is.
 
-    A row of 0 has the cosine 0 with the others.
+    A row of zeros has the cosine 0 with the others.
     """
     ### BEGIN SOLUTION
-    u, _, _ = attacks.unit(g)  # of a row of 0 it makes 0
-    squares, total = (u * u).sum(axis=2).sum(axis=0), u.sum(axis=0)
-    return ((total * total).sum(axis=1) - squares) / (len(g) * (len(g) - 1))
+    u, _, _ = attacks.unit(g)  # a row of zeros stays a row of zeros
+    M = len(g)
+    squares = (u * u).sum(axis=2).sum(axis=0)
+    total = u.sum(axis=0)
+    return ((total * total).sum(axis=1) - squares) / (M * (M - 1))
     ### END SOLUTION
 
 
@@ -153,8 +155,8 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Two random directions in 784 dimensions have a cosine of about 0.036 in size (lesson 11). The members share much more
-# than that. A step that follows the gradient $u_1$ of one member also climbs the costs of the others, since the product
-# of $u_1$ with each of their gradients is about $\rho$. So an example made on one member fools the others too.
+# than that. A step along the gradient $u_1$ of one member also raises the costs of the others, since the product of
+# $u_1$ with each of the other $u_m$ is about $\rho$. So an example made on one member fools the others too.
 #
 # ## Which cost does the attacker climb?
 #
@@ -190,7 +192,7 @@ if __name__ == "__main__":
 
 # %%
 def by_logit(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """dJ_z/dz `(M, N, K)` of each image's own cost.
+    """dJ_z/dz `(M, N, K)` of each image's own cost; float32 if z is.
 
     The logits z `(M, N, K)` may be of any size; the labels y are `(N,)`.
     """
@@ -231,7 +233,7 @@ def by_logit(z: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 # %%
 def by_probability(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """dJ_p/dz `(M, N, K)` of each image's own cost.
+    """dJ_p/dz `(M, N, K)` of each image's own cost; float32 if z is.
 
     The logits z `(M, N, K)` may be of any size; the labels y are `(N,)`.
     """
@@ -347,7 +349,7 @@ if __name__ == "__main__":
 # - the pixels $v$, of shape `(D,)`;
 # - two layers of *hidden* units, $h_1$ of shape `(n1,)` and $h_2$ of shape `(n2,)`, with which the machine describes
 #   the image;
-# - the label $y$, of shape `(K,)`, one-hot.
+# - the label $y$, of shape `(K,)`, *one-hot*: 1 for its class, and 0 for the others.
 #
 # It gives each state of all units an *energy*,
 #
@@ -487,8 +489,9 @@ def prediction_cost(
 
 
 # %% [markdown]
-# Both must agree with the package's machine, `tinyadv.dbm`, which the engine differentiates for training. A trained one
-# comes with the package: 200 and 200 hidden units, 20 passes over the images.
+# Our inference and our cost must agree with those of the package's machine, `tinyadv.dbm`, which the engine
+# differentiates for training. A trained one comes with the package: 200 and 200 hidden units, 20 passes over the
+# images.
 
 # %%
 if __name__ == "__main__":
@@ -501,6 +504,7 @@ if __name__ == "__main__":
     rng = np.random.default_rng(0)
     V, Y = (x[:100] > 0.5).astype("float32"), np.eye(10, dtype="float32")[y[:100]]
     M, m = (rng.random(V.shape) < 0.5).astype("float32"), (rng.random(100) < 0.5).astype("float32")
+    # one pair of logits for each round after the first; J asks for the last
     later_rounds = list(islice(machine.predictions(V, Y, M, m[:, None]), machine.iterations - 1))
     z_v, z_y = later_rounds[-1]
     cost = prediction_cost(z_v, z_y, V, Y, M, m)
@@ -555,9 +559,9 @@ if __name__ == "__main__":
     compare("mp-dbm", {"clean_error": clean.error, "error_exact": fooled.error, "confidence_on_mistakes_exact": sure})
 
 # %% [markdown]
-# It is fooled, although it models images, and although its units discuss the answer for many rounds. Inference is a
-# computation like any other, and the attacker differentiates it. (The paper's machine is larger, with 2,087 and 3,200
-# hidden units, and was trained for hundreds of passes.)
+# It is fooled, although it models images, and although its answer comes out of many rounds. Inference is a computation
+# like any other, and the attacker differentiates it. (The paper's machine is larger, with 2,087 and 3,200 hidden units,
+# and was trained for hundreds of passes.)
 
 # %% [markdown]
 # ## To think about

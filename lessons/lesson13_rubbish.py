@@ -66,8 +66,9 @@ def rubbish_error(p: np.ndarray) -> tuple[float, float, np.ndarray]:
     ### BEGIN SOLUTION
     largest = p.max(axis=1)
     claimed = largest > 0.5
+    confidence = largest[claimed].mean() if claimed.any() else math.nan
     by_class = np.bincount(p[claimed].argmax(axis=1), minlength=p.shape[1])
-    return claimed.mean(), largest[claimed].mean() if claimed.any() else math.nan, by_class
+    return claimed.mean(), confidence, by_class
     ### END SOLUTION
 
 
@@ -96,10 +97,11 @@ if __name__ == "__main__":
         largest[name] = p.max(axis=1)
         error, confidence, counts[name] = rubbish_error(p)
         package = metrics.evaluate_rubbish(network, x)
-        assert (error, *counts[name]) == (package.error, *package.by_class), "our count and the package's differ"
+        assert error == package.error, "our error and the package's differ"
+        assert np.array_equal(counts[name], package.by_class), "our counts and the package's differ"
         compare(claim, {"error": float(error), "confidence_on_mistakes": float(confidence)}, package.intervals)
-    of = counts["maxout"] / max(1, counts["maxout"].sum())
-    compare("rubbish-skew", {"share_fives": of[5], "share_eights": of[8], "share_most_frequent": of.max()})
+    share = counts["maxout"] / max(1, counts["maxout"].sum())
+    compare("rubbish-skew", {"share_fives": share[5], "share_eights": share[8], "share_most_frequent": share.max()})
 
 # %% [markdown]
 # Nobody had to search for these samples: the maxout network is sure about pure noise. Nor does it take a deep network:
@@ -109,8 +111,9 @@ if __name__ == "__main__":
 # ## Why a linear model sees something in noise
 #
 # Softmax regression has the logits $z = Wx + b$, with $W$ of shape `(K, D)` for D pixels. A sum of *independent* normal
-# numbers is normal, also if each has a factor. So the K logits are normal too, and we only need their means and
-# covariances. The *covariance* of two logits is the mean of the product of their deviations,
+# numbers is normal, also if each has a factor. So the K logits are normal too, and so is every sum of them. Then their
+# means and covariances say all about them. The *covariance* of two logits is the mean of the product of their
+# deviations,
 #
 # $$\mathbb E\bigl[(z_k - \mathbb E z_k)(z_l - \mathbb E z_l)\bigr] ,$$
 #
@@ -254,7 +257,8 @@ def fooling_step(model: models.Network, x: np.ndarray, k: int, eps: float, sign:
     if sign:
         return x - eps * np.sign(g)
     length = np.sqrt((g**2).sum(axis=1, keepdims=True))
-    return x - eps * math.sqrt(x.shape[1]) * g / (length + (length == 0))
+    length = np.where(length > 0, length, 1)
+    return x - eps * math.sqrt(x.shape[1]) * g / length
     ### END SOLUTION
 
 

@@ -29,6 +29,8 @@ spectra, all equal; then a trained convolutional maxout network, and what it see
 # %%
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinyadv import attacks, images, metrics, models, parameters
@@ -105,7 +107,7 @@ if __name__ == "__main__":
 #
 # <details><summary>Hint 1</summary>
 #
-# `-(-a // b)` is $a/b$, rounded up, for whole numbers.
+# `math.ceil(a / b)` is $a/b$, rounded up.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -124,7 +126,9 @@ def max_pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
     is at most H and W, and `stride` at most `size`. The result has the dtype of x.
     """
     ### BEGIN SOLUTION
-    P, Q = (-(-(n - size) // stride) + 1 for n in x.shape)
+    H, W = x.shape
+    P = math.ceil((H - size) / stride) + 1
+    Q = math.ceil((W - size) / stride) + 1
     y = np.zeros((P, Q), x.dtype)
     for p in range(P):
         for q in range(Q):
@@ -310,8 +314,8 @@ if __name__ == "__main__":
 # ## The network
 #
 # The convolutional maxout network has three layers of convolution, each followed by a maximum over two pieces (lesson
-# 5) and a max-pool, then a dense maxout layer and a softmax. The package carries a trained one. It is smaller than
-# the paper's and was trained for far fewer epochs; its file tells how.
+# 5) and a max-pool, then one maxout layer without convolution, and a softmax on top. The package carries a trained one.
+# It is smaller than the paper's and was trained for far fewer epochs; its file tells how.
 
 # %%
 if __name__ == "__main__":

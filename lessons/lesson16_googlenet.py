@@ -172,9 +172,9 @@ if __name__ == "__main__":
 
 # %%
 if __name__ == "__main__":
-    values, holds = {}, None
+    values = {}
     if at_hand:
-        (found,) = attack_each(model, photos[: PHOTOGRAPHS[profile()]])
+        (found,) = attack_each(model, photos[: PHOTOGRAPHS[profile()]])  # a list for each eps: here one, of GREY_LEVEL
         print(f"{'photograph':22} {'before':30} after")
         for each in found:
             print(f"{each.photograph.name[:20]:22} {each.before!s:30} {each.after!s}")
@@ -223,10 +223,11 @@ def step_towards(model, x: np.ndarray, target: int, eps: float) -> np.ndarray:
 
 # %%
 if __name__ == "__main__":
-    for levels in (1, 2, 4) if at_hand else ():
-        towards = step_towards(model, panda.x, GIBBON, levels / 255)
-        p = float(model.probabilities(model(towards))[0, GIBBON])
-        print(f"towards gibbon by {levels}/255: p(gibbon) = {p:.2%}, and the answer is {answer(model, towards)}")
+    if at_hand:
+        for levels in (1, 2, 4):
+            towards = step_towards(model, panda.x, GIBBON, levels / 255)
+            p = float(model.probabilities(model(towards))[0, GIBBON])
+            print(f"towards gibbon by {levels}/255: p(gibbon) = {p:.2%}, and the answer is {answer(model, towards)}")
 
 # %% [markdown]
 # One step towards a wanted class is a weaker attack than one step away from the true class. Several small steps, as in

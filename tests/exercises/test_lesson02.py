@@ -41,8 +41,8 @@ def asked(function, w, b, x, y, right=None):
 
 ORDER = "the arguments come in the order w, b, x, y: leave the first line, `def ...`, as it was given"
 COLUMN = (
-    "z has the shape (N, 1) here and y (N,), so y * z is an (N, N) matrix, each label with each image: z = x @ w + b, "
-    "with w of the shape (D,), is (N,)"
+    "z has the shape (N, 1) here and y (N,), so y * z is an (N, N) matrix, every label with every image: w has the "
+    "shape (D,), so z = x @ w + b has the shape (N,)"
 )
 
 
@@ -54,7 +54,7 @@ def test_it_is_the_mean_of_minus_log_p(lesson):
     mistakes = {
         "the sum over the images: J is their mean, divide by N": N * J,
         "the sign is wrong: this cost is small where the model is wrong; it is zeta(-y z)": engine(w, b, x, -y)[0],
-        "the labels are -1 and 1, this formula takes them for 0 and 1": np.mean(np.logaddexp(0, z) - y * z),
+        "the labels are -1 and 1, but this formula takes them for 0 and 1": np.mean(np.logaddexp(0, z) - y * z),
         "the bias b is missing": engine(w, 0.0, x, y)[0],
         COLUMN: np.mean(np.logaddexp(0, -y * z[:, None])),
         "the mean of p, not of -log p": np.mean(np.exp(-np.logaddexp(0, -y * z))),
@@ -72,14 +72,14 @@ def test_it_is_finite_for_every_activation(lesson):
     with np.errstate(all="ignore"):
         J = called(lesson.cost, w, 0.0, x, y)
     assert np.isfinite(J), (
-        "overflow: for an activation of 1000 e^z is infinite; np.logaddexp(0, a) is log(1 + e^a) safely"
+        "overflow: for an activation of 1000, e^1000 is infinite; np.logaddexp(0, a) computes log(1 + e^a) safely"
     )
     mistakes = [
         (ORDER, np.log(2)),
         ("the sum over the images: J is their mean, divide by N", 1000.0),
     ]
     if np.ndim(J) == 0 and 0 < J < 500:
-        mistakes.append(("clipped: for large activations the cost keeps growing, with the slope 1", J))
+        mistakes.append(("clipped: for large activations the cost should go on growing, with slope 1", J))
     judge(J, 500.0, mistakes)
 
 
@@ -93,7 +93,7 @@ def test_for_the_weights(lesson):
         "-y sigma(+y z) x: the weight of an image is the probability of the WRONG class, sigma(-y z)": -x.T
         @ (y * p)
         / N,
-        "the factor y of dz is missing: c = -y sigma(-y z)": -x.T @ (1 - p) / N,
+        "the label y is missing in c = -y sigma(-y z)": -x.T @ (1 - p) / N,
         "the slope of sigma stands where sigma itself should: c has sigma(-y z), the slope of the softplus": -x.T
         @ (y * p * (1 - p))
         / N,
@@ -148,9 +148,9 @@ def test_for_each_image_its_own(lesson):
     w, b, x, y = example()
     right, p = engine(w, b, x, y)[3], np.exp(-np.logaddexp(0, -y * (x @ w + b)))
     mistakes = {
-        "N times too small: an image's own cost has no 1/N, its batch-mates are no business of it": right / N,
+        "N times too small: an image's own cost has no factor 1/N, and no other image has a part in it": right / N,
         "the sign is wrong: this lowers the cost": -right,
-        "c_n x_n is the part of an image in the WEIGHTS' gradient: for the input, dz/dx is w": -(y * (1 - p))[:, None]
+        "c_n x_n is what an image adds to the WEIGHTS' gradient: for the input, dz/dx is w": -(y * (1 - p))[:, None]
         * x,
         "summed over the images: each image has its own gradient, shape (N, D)": right.sum(axis=0),
         "averaged over the images: each image has its own gradient, shape (N, D)": right.mean(axis=0),
@@ -182,9 +182,9 @@ def test_it_is_the_central_quotient_of_each_entry(lesson):
     # of v^3 the quotients are known exactly: 3 v^2 + h^2 is the central one
     right = 3 * before**2 + h**2
     mistakes = {
-        "a one-sided quotient: its error is of the order h; step to both sides, and divide by 2h": right
+        "a one-sided quotient, whose error is proportional to h: step to both sides, and divide by 2h": right
         + 3 * before * h,
-        "a one-sided quotient, backwards: its error is of the order h; step to both sides": right - 3 * before * h,
+        "a one-sided quotient, backwards, whose error is proportional to h: step to both sides": right - 3 * before * h,
         "twice too large: x + h and x - h are 2h apart, divide by 2h": 2 * right,
         "twice too small: has it been divided by 2 twice?": right / 2,
         "the quotient is not divided by the step": 2 * h * right,

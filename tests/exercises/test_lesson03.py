@@ -61,14 +61,14 @@ def test_the_cost_rises_as_far_as_it_can(lesson):
         "the result was clipped to [0, 1]: here, as in the paper, x_adv may leave the range of the pixels": np.clip(
             x - y[:, None] * up, 0, 1
         ),
-        "the attack moves away from the model's own answer: here it is the true label y, also where the model is "
-        "wrong": x - own * up,
+        "the attack moves away from the model's own answer: it should move away from the true label y, also where the "
+        "model is wrong": x - own * up,
     }
     for mistake, value in named.items():
         assert not np.allclose(x_adv, value), mistake
     assert not any(np.allclose(x_adv, value) for value in (x + up, x - up)), (
-        "all images move the same way: each has its own gradient, that of its own cost with its own label y; not that "
-        "of the output z, and not one for the whole batch"
+        "all images move the same way: each image has its own gradient, that of its own cost with its own label y; do "
+        "not use the gradient of the output z, or one gradient for the whole batch"
     )
     sizes = np.abs(move)
     weights = parameters(model)[0].data
@@ -78,7 +78,7 @@ def test_the_cost_rises_as_far_as_it_can(lesson):
     assert np.allclose(sizes, EPS), f"each pixel should move by eps = {EPS}, yours move by {sizes.max():.3g}"
     np.testing.assert_allclose(
         after, worst(model, x, y, EPS), rtol=1e-9,
-        err_msg="there is a point of the box with a higher cost: the change does not have the sign of the gradient",
+        err_msg="another change of this size raises the cost further: yours does not have the sign of the gradient",
     )  # fmt: skip
 
 
@@ -88,8 +88,8 @@ def test_each_image_has_its_own_change(lesson):
     together = attacked(lesson, model, x, y)
     alone = np.concatenate([attacked(lesson, model, x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
     assert np.allclose(together, alone), (
-        "an image's attack depends on the others of its batch: a gradient has the shape of x, (N, D), without any sum "
-        "or mean over the images"
+        "the attack on an image depends on the other images of its batch: the gradient has the shape of x, (N, D), "
+        "without any sum or mean over the images"
     )
 
 
@@ -114,7 +114,8 @@ def test_it_works_for_several_classes_too(lesson):
     (g,) = grad(model.loss(model(X), y), [X])
     np.testing.assert_allclose(
         attacked(lesson, model, x, y) - x, EPS * np.sign(g), atol=1e-9,
-        err_msg="right for logistic regression, wrong for softmax: ask `grad` instead of using a formula for one model",
+        err_msg="right for logistic regression, wrong for ten classes: ask `grad` instead of using a formula for one "
+        "model",
     )  # fmt: skip
 
 
@@ -128,8 +129,10 @@ def test_it_is_the_cost_at_the_worst_corner(lesson):
     z, l1, softplus = x @ w[0] + b[0], np.abs(w[0]).sum(), lambda a: np.logaddexp(0, a)
     named = {
         "this is the cost at the best corner: the sign before eps ||w||_1 is wrong": softplus(-EPS * l1 - y * z),
-        "the sign before the margin is wrong: y (w x + b) must be subtracted": softplus(EPS * l1 + y * z),
-        "this is what the paper prints, a slip: y must not multiply eps ||w||_1 too": softplus(y * (EPS * l1 - z)),
+        "the sign before y (w x + b) is wrong: it must be subtracted": softplus(EPS * l1 + y * z),
+        "this is what the paper prints, which is a slip: y must not multiply eps ||w||_1 too": (
+            softplus(y * (EPS * l1 - z))
+        ),
         "this is the cost without any attack: eps ||w||_1 is missing": softplus(-y * z),
         "this is the Euclidean norm of w: over the box it is the sum of the |w_i|, the L1 norm": softplus(
             EPS * np.sqrt((w[0] ** 2).sum()) - y * z
@@ -137,10 +140,13 @@ def test_it_is_the_cost_at_the_worst_corner(lesson):
         "this is the sum of the w_i, where the sum of their sizes |w_i| is wanted": softplus(EPS * w[0].sum() - y * z),
         "this is the cost without the bias b": softplus(EPS * l1 - y * (z - b[0])),
         "this is the softplus's argument: the softplus itself is missing": EPS * l1 - y * z,
-        "this is the mean of |w_i|, where their sum is wanted: a 1/D too much": softplus(EPS * l1 / 7 - y * z),
-        "eps ||w||_1 stands outside of the softplus, as L1 decay has it: the attack changes the softplus's "
-        "argument": softplus(-y * z) + EPS * l1,
-        "this is eps ||w||_1 times y: for both classes it makes the cost rise": softplus(-y * (z + EPS * l1)),
+        "this is the mean of |w_i|, where their sum is wanted: a factor 1/D too many": softplus(EPS * l1 / 7 - y * z),
+        "eps ||w||_1 stands outside of the softplus: the attack changes the argument of the softplus": (
+            softplus(-y * z) + EPS * l1
+        ),
+        "y must not multiply eps ||w||_1: for both classes the attack makes the cost rise": (
+            softplus(-y * (z + EPS * l1))
+        ),
     }
     for mistake, values in named.items():
         assert not np.allclose(given, values), mistake

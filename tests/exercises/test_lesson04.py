@@ -20,14 +20,14 @@ def test_repeated_entries_are_summed(lesson, shape):
     for axis in (0, 1, None):
         for kept in (True, False):
             mean = x.mean(axis=axis, keepdims=kept)
-            mistakes.append(("this is a mean: each of the N uses of an entry adds its part, so a sum is wanted", mean))
+            mistakes.append(("this is a mean: every use of an entry adds its part, so a sum is wanted", mean))
     mistakes += [
-        ("one of the N entries was taken, where their sum is wanted", x[0]),
-        ("one of the N entries was taken, where their sum is wanted", x[:, :1]),
+        ("one of the repeated entries was taken: their sum is wanted", x[0]),
+        ("one of the repeated entries was taken: their sum is wanted", x[:, :1]),
         ("an axis of length 1 got lost: where `shape` has a 1 it stays, keepdims=True", x.sum(axis=1)),
         ("an axis of length 1 got lost: where `shape` has a 1 it stays, keepdims=True", x.sum(axis=0)),
-        ("an axis too many is left: those that `shape` lacks go altogether", x.sum(axis=0, keepdims=True)),
-        ("all of it was summed, also the axes that were not repeated", x.sum()),
+        ("an axis too many is left: the axes that `shape` lacks in front go away", x.sum(axis=0, keepdims=True)),
+        ("everything was summed, also the axes that were not repeated", x.sum()),
     ]
     judge(called(lesson.unbroadcast, x, shape), ops.sum_to(x, shape), mistakes)
 
@@ -35,7 +35,7 @@ def test_repeated_entries_are_summed(lesson, shape):
 @pytest.mark.exercise("unbroadcast", points=1)
 def test_it_tells_axes_in_front_from_axes_of_length_1(lesson):
     x = np.random.default_rng(5).standard_normal((3, 3))
-    last = "the last axis was summed: NumPy adds missing axes in FRONT, so it is the first that was repeated"
+    last = "the last axis was summed: NumPy adds missing axes in FRONT, so the first axis was repeated"
     judge(called(lesson.unbroadcast, x, (3,)), ops.sum_to(x, (3,)), [(last, x.sum(axis=1))])
     x = np.random.default_rng(6).standard_normal((2, 3, 4))
     for shape in ((3, 1), (1, 4), (4,), (2, 1, 1)):
@@ -65,15 +65,17 @@ def test_both_parts(lesson):
     assert not swapped, "the two parts are swapped: first dL/da, then dL/db"
     judge(for_a, da, [
         ("dL/da: b has to be transposed: sum_l g_il b_jl runs over the second index of both", g @ b),
-        ("dL/da: the order of the factors is wrong: g (n, m) comes before what makes (n, k) of it", b.T @ g),
+        ("dL/da: the factors are in the wrong order: g (n, m) comes first, and the result has the shape (n, k)",
+         b.T @ g),
         ("dL/da is transposed: it has the shape of a", b @ g.T),
         ("dL/da: the g from above is missing", b.T),
         ("dL/da: the product was taken entry by entry: there is a sum over l, a matrix product", g * b),
-        ("dL/da has an a in it: y is linear in a, so what is left is g and b", g @ a.T),
+        ("dL/da has an a in it: y is linear in a, so only g and b are left", g @ a.T),
     ])  # fmt: skip
     judge(for_b, db, [
         ("dL/db: a has to be transposed: sum_i a_ij g_il runs over the first index of both", a @ g),
-        ("dL/db: the order of the factors is wrong: g (n, m) comes after what makes (k, m) of it", g @ a.T),
+        ("dL/db: the factors are in the wrong order: g (n, m) comes last, and the result has the shape (k, m)",
+         g @ a.T),
         ("dL/db is transposed: it has the shape of b", g.T @ a),
         ("dL/db: the g from above is missing", a.T),
         ("dL/db: the product was taken entry by entry: there is a sum over i, a matrix product", a * g),
@@ -94,13 +96,13 @@ def test_from_tensors_it_makes_tensors_that_remember(lesson):
         raise AssertionError(f"it fails with Tensors: use @ and .T, and not NumPy's functions ({error})") from error
     for name, given, array, used in zip("ab", answer, arrays, ((G, B), (A, G)), strict=True):
         assert isinstance(given, lesson.Tensor), (
-            f"dL/d{name}: from Tensors an array was made: its history is lost, and with it every second derivative; "
-            "use @ and .T, and not NumPy's functions or .data"
+            f"dL/d{name}: Tensors came in, and an array came out: its history is lost, and with it every second "
+            "derivative; use @ and .T, and not NumPy's functions or .data"
         )
         known = lesson.history(given)
         assert all(v in known for v in used), (
-            f"dL/d{name} does not remember all that it was computed from: .data was read, and the second derivative "
-            "will take that for a constant"
+            f"dL/d{name} does not remember everything that it was computed from: if you read .data, the second "
+            "derivative takes that for a constant"
         )
         judge(given.data, array)
 
@@ -120,7 +122,7 @@ def others_right(lesson, monkeypatch):
 
 
 IN_PLACE = "`+=` changes an array that others share: make a new one, gs[a] = gs[a] + part"
-NUMBER = "g has to be an array of the shape of y, not a number of Python: begin with np.ones_like(y.data), not with 1.0"
+NUMBER = "g has to be an array of the shape of y, not a Python number: begin with np.ones_like(y.data), not with 1.0"
 ONE_USE = "x was used twice, and each use adds its part: here only one of them was kept"
 
 
@@ -130,15 +132,15 @@ def asked(lesson, y, xs, **settings):
         answer = called(lesson.grad, y, xs, **settings)
     except KeyError as error:
         raise AssertionError(
-            "KeyError: the turn of a Tensor came before its g was there: go through the history from its end to its "
-            "beginning, so that all that was computed from a Tensor comes before it"
+            "KeyError: a Tensor had its turn before it had a g: go through the history from its end to its beginning, "
+            "so that everything computed from a Tensor has its turn before it"
         ) from error
     except ValueError as error:
         if "read-only" in str(error):
             raise AssertionError(IN_PLACE) from error
         raise
     except (AttributeError, TypeError) as error:
-        # what the lesson's formulas say when g is a number
+        # what the lesson's backward parts say when g is a number
         if re.search("'(float|int)' object", str(error)):
             raise AssertionError(NUMBER) from error
         raise
@@ -205,8 +207,8 @@ def test_with_create_graph_the_gradient_can_be_differentiated(lesson, others_rig
     assert isinstance(dx, lesson.Tensor), "with create_graph the gradients are Tensors"
     judge(dx.data, 3 * x.data**2)
     assert x in lesson.history(dx), (
-        "the gradient is a Tensor without a past: with create_graph the formulas have to be given Tensors, g, y and "
-        "the arguments, and not the arrays inside"
+        "the gradient is a Tensor without a history: with create_graph the backward parts have to be given Tensors (g, "
+        "y and the arguments), and not the arrays inside them"
     )
     (ddx,) = asked(lesson, dx.sum(), [x])
     judge(ddx, 6 * x.data)

@@ -73,10 +73,10 @@ def test_large_logits_float32_and_the_callers_array(lesson):
         J, g = called(lesson.softmax_cross_entropy, z, y)
     finite = np.isfinite(J) and np.isfinite(g).all()
     assert finite, (
-        "overflow: e^1000 is infinite, and the log of a p that was rounded to 0 too; subtract each row's maximum "
+        "overflow: e^1000 is infinite, and so is the log of a p that was rounded to 0; subtract each row's maximum "
         "first, and compute log p as z - log sum e^z"
     )
-    judge(J, 475.0, [("J is cut off: where p is rounded to 0, log p is still a number; z - log sum e^z", J)])
+    judge(J, 475.0, [("J is cut off: log p is a number also where p is rounded to 0; it is z - log sum e^z", J)])
     rows = np.array([[1000.0, 999.0, 0.0], [1.0, 0.0, -1.0]], "float32")  # of very different size
     with np.errstate(all="ignore"):
         J_rows, g_rows = called(lesson.softmax_cross_entropy, rows, y)
@@ -115,10 +115,10 @@ def test_the_three_gradients(lesson):
         ("dJ/dW is divided by N: the 1/N of the mean is in g already", dW / 4),
     ])  # fmt: skip
     judge(for_b, db, [
-        ("dJ/db: summed over the units: b is one number a unit, used by all N examples: axis 0", g.sum(axis=1)),
+        ("dJ/db: summed over the units: b has one number for each unit, used by all N examples: axis 0", g.sum(axis=1)),
         ("dJ/db: a mean over the examples: the 1/N of the mean is in g already, so this is a sum", g.mean(axis=0)),
         ("dJ/db: one for each example: b was repeated for N rows, so they are summed", g),
-        ("dJ/db: all of it summed: b is one number a unit", g.sum()),
+        ("dJ/db: everything was summed: b has one number for each unit", g.sum()),
         ("dJ/db has the shape (1, U), b has (U,): without keepdims", g.sum(axis=0, keepdims=True)),
     ])  # fmt: skip
 
@@ -149,14 +149,14 @@ def test_the_winner_gets_it(lesson):
     right = by_engine(g, a)
     judge(called(lesson.maxout_backward, g, a), right, [
         ("the axes of the result are in the wrong order: dJ/da is (N, P, U), as a is", np.swapaxes(right, 1, 2)),
-        ("every piece gets g: only the piece that is the largest has a part in h", np.repeat(g[:, None], 3, axis=1)),
+        ("every piece gets g: only the largest piece has a part in h", np.repeat(g[:, None], 3, axis=1)),
         ("the maximum over the units: the pieces are axis 1 of a (N, P, U)",
          g[:, None] * (a == a.max(axis=2)[..., None])),
         ("the smallest piece gets g: it is the largest that is passed on", g[:, None] * (a == a.min(axis=1)[:, None])),
-        ("the piece of largest size |a| gets g: it is the largest, of two negative ones that nearer to 0",
+        ("the piece of largest size |a| gets g: the largest a wins; of two negative pieces, the one nearer to 0",
          g[:, None] * (abs(a) == abs(a).max(axis=1)[:, None])),
         ("the g from above is missing: this is 1 for the winner", (a == a.max(axis=1)[:, None]).astype(float)),
-        ("times the piece itself: the slope of h with respect to its winner is 1", right * a),
+        ("g is multiplied by the piece itself: the slope of h with respect to its winner is 1", right * a),
         ("the pieces share g, as if h were their mean", np.repeat(g[:, None], 3, axis=1) / 3),
     ])  # fmt: skip
 
@@ -173,7 +173,8 @@ def test_of_several_winners_the_first_gets_all(lesson):
         ("ties share the gradient: here the rule is that the first winner gets all of it",
          g[:, None] * wins / wins.sum(axis=1, keepdims=True)),
         ("of several winners the last gets g: the rule is the first", g[:, None] * (wins & last)),
-        ("where pieces tie nobody gets g: the first winner gets it", g[:, None] * (wins & (wins.sum(1)[:, None] == 1))),
+        ("where pieces tie no piece gets g: the first winner gets it",
+         g[:, None] * (wins & (wins.sum(1)[:, None] == 1))),
     ])  # fmt: skip
 
 
@@ -194,12 +195,12 @@ def test_as_many_are_kept_as_keep_says(lesson):
     mask = called(lesson.dropout_mask, np.random.default_rng(5), (500, 40), 0.8, False)
     assert np.shape(mask) == (500, 40), f"the shape (500, 40) is wanted, your mask has {np.shape(mask)}"
     rows, columns = ((mask == mask[:1]).all(), (mask == mask[:, :1]).all())
-    assert not rows, "all examples have the same mask: each has its own"
-    assert not columns, "an example is kept or dropped as a whole: each entry for itself"
+    assert not rows, "all rows of the mask are the same: each entry is drawn by itself"
+    assert not columns, "each row of the mask is kept or dropped as a whole: each entry is drawn by itself"
     kept = float((np.asarray(mask) != 0).mean())
-    assert abs(kept - 0.2) > 0.02, "keep is the probability to KEEP an entry: here it is that of dropping one"
+    assert abs(kept - 0.2) > 0.02, "keep is the probability of KEEPING an entry: here it is that of dropping one"
     assert abs(kept - 0.5) > 0.02, "half are kept, whatever keep says"
-    assert abs(kept - 0.8) < 0.02, f"of 20,000 entries a share of .8 should be kept, it is {kept:.3f}"
+    assert abs(kept - 0.8) < 0.02, f"of 20,000 entries a share of 0.8 should be kept, it is {kept:.3f}"
     assert len(np.unique(mask)) == 2, "more than two values: the mask is 0 or 1, kept or dropped"
 
 
@@ -213,9 +214,9 @@ def test_what_is_rescaled_keeps_its_mean(lesson):
     top = float(np.max(scaled))
     mistakes = [
         ("rescale is forgotten: what is kept is divided by keep", 1.0),
-        ("times keep, not divided by it: the mean shall stay what it was without a mask", 0.4),
+        ("multiplied by keep, not divided by it: the mean should stay what it was without a mask", 0.4),
         (
-            "divided by 1 - keep, the probability of dropping: the mean of what is kept with probability keep is keep",
+            "divided by 1 - keep, which is the probability of dropping: divide by keep, the probability of keeping",
             1 / 0.6,
         ),
     ]
@@ -265,14 +266,14 @@ def test_only_rows_that_are_too_long_are_scaled(lesson):
         ("shorter rows were scaled up to the limit: they stay as they are", W * limit / norms),
         ("the limit is missing in the factor: it is limit / max(length, limit), 1 for a short row",
          W / np.maximum(norms, limit)),
-        ("the lengths of the rows were laid along the columns: keepdims=True",
+        ("each column was scaled by the length of a row: keepdims=True keeps the lengths beside their rows",
          W * np.minimum(1, limit / norms[:, 0])),
         ("columns were scaled: a unit's weights are a ROW of W, the last axis", projected(W.T, limit).T),
         ("the norm of the whole matrix: each row has its own", W * min(1.0, limit / np.sqrt(squares.sum()))),
         ("the square root is missing: the length is the root of the sum of squares",
          W * np.minimum(1, limit / squares.sum(axis=1, keepdims=True))),
         ("entries were clipped one by one: the row keeps its direction, all of it is scaled", W.clip(-limit, limit)),
-        ("the sum of sizes |w|, where the Euclidean length is wanted",
+        ("the length of a row was taken as the sum of its |w_i|: the Euclidean length is wanted",
          W * np.minimum(1, limit / abs(W).sum(axis=1, keepdims=True))),
         ("rows that are too long get length 1, not the limit", np.where(norms > limit, W / norms, W)),
     ])  # fmt: skip

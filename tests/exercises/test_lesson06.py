@@ -17,20 +17,20 @@ def test_it_is_the_slope_times_the_step(lesson):
     g, eps = np.random.default_rng(1).standard_normal((4, 4)), 0.3  # square: the wrong axis gives numbers, not an error
     right = (eps * np.sign(g) * g).sum(axis=1)
     judge(called(lesson.predicted_rise, g, eps), right, [
-        ("this is the sum of the g_i, where that of their sizes |g_i| is wanted: each pixel moves uphill",
+        ("this is the sum of the g_i: add up their sizes |g_i|, because each pixel moves uphill",
          eps * g.sum(axis=1)),
         ("this is the Euclidean norm of g: for the step eps sign(g) it is the sum of the |g_i|, the L1 norm",
          eps * np.sqrt((g * g).sum(axis=1))),
         ("this is the sum of squares, for a step eps g: FGSM's step is eps sign(g)", eps * (g * g).sum(axis=1)),
         ("this is the largest |g_i|: every pixel moves, so all of them count", eps * abs(g).max(axis=1)),
-        ("this is the mean of the |g_i|, where their sum is wanted: a 1/D too much", eps * abs(g).mean(axis=1)),
+        ("this is the mean of the |g_i|, where their sum is wanted: a factor 1/D too many", eps * abs(g).mean(axis=1)),
         ("eps is missing: this is ||g||_1", right / eps),
-        ("eps is there twice: the step has the size eps, the slope has nothing to do with it", right * eps),
+        ("eps is there twice: the step has the size eps, and the slope has no eps in it", right * eps),
         ("the sum runs over the images, axis 0: an image's own pixels are summed, axis 1", eps * abs(g).sum(axis=0)),
         ("this is one number, all images summed: each has its own rise, (N,)", right.sum()),
         ("this is one number, the mean over the images: each has its own rise, (N,)", right.mean()),
-        ("this is what each pixel adds, (N, D): summed over axis 1 it is the image's rise", eps * abs(g)),
-        ("this has the shape (N, 1), wanted is (N,): without keepdims", right[:, None]),
+        ("this is what each pixel adds, (N, D): sum over axis 1 to get the image's rise", eps * abs(g)),
+        ("this has the shape (N, 1), but (N,) is wanted: leave out keepdims", right[:, None]),
         ("the sign is wrong: FGSM makes the cost rise", -right),
     ])  # fmt: skip
 
@@ -42,7 +42,7 @@ def test_its_shape_and_float32(lesson):
     assert np.shape(given) == (3,), f"one number for each of 3 images is wanted, (3,); yours has {np.shape(given)}"
     assert not leaks(given), LEAK
     right = 0.25 * abs(g.astype("float64")).sum(axis=1)
-    divided = "right for as many images as pixels only: nothing here is divided or multiplied by N"
+    divided = "this is right only for as many images as pixels: nothing here is divided or multiplied by N"
     assert np.allclose(given, right, rtol=1e-5), divided
 
 
@@ -93,7 +93,7 @@ def test_it_turns_towards_the_gradient(lesson):
             g - inner / lengths**2 * x, axis=1, keepdims=True), c, s)),
         ("v: the part along x is g.x / x.x times x: divided by the SQUARE of the length", turn(x, unit(half), c, s)),
         ("v: the part along x is g.x / x.x times x: the division is missing", turn(x, unit(twice), c, s)),
-        ("the lengths are of the whole batch: each row has its own, axis=1 with keepdims", turn(
+        ("||x|| is that of the whole batch: each row has its own, axis=1 with keepdims", turn(
             x, u, c, s, np.linalg.norm(x))),
         ("all rows were taken together: g.x and x.x are sums over axis 1, one for each row", turn(
             x, unit(together), c, s)),
@@ -103,7 +103,7 @@ def test_it_turns_towards_the_gradient(lesson):
         ("this steps along u by tan(t) ||x||, and is longer than x: cos and sin keep the length",
          turn(x, u, 1.0, math.tan(ANGLE))),
         ("this steps along u by t ||x||, and is longer than x: cos and sin keep the length", turn(x, u, 1.0, ANGLE)),
-        ("the line to x + t ||x|| u, scaled back to the length: that turns by atan(t), not by t",
+        ("this is x + t ||x|| u, scaled back to the length of x: that turns by atan(t), not by t",
          lengths * unit(turn(x, u, 1.0, ANGLE))),
         ("this is the change alone: x' is wanted", turn(x, u, c, s) - x),
         ("nothing was turned: this is x", x),
@@ -122,7 +122,7 @@ def test_where_the_gradient_is_zero_x_stays(lesson):
         ("where g is 0, x became cos(t) x, and shorter: it has to stay", math.cos(ANGLE) * x[1]),
         ("where g is 0, x became 0: it has to stay", 0 * x[1]),
     ])  # fmt: skip
-    judge(given, right, [("because the g of one image is 0, no image was turned: each row is asked by itself", x)])
+    judge(given, right, [("because the g of one image is 0, no image was turned: look at each row by itself", x)])
 
 
 @pytest.mark.exercise("rotated", points=2)
@@ -178,9 +178,10 @@ def test_only_mistakes_count(lesson):
         ("this is the mean probability of the true class: confidence is the largest of the row", of_true[wrong].mean()),
         ("this is 1 minus the probability of the true class, another reading of the word: here it is the largest p",
          (1 - of_true[wrong]).mean()),
-        ("the sum over the mistakes is divided by all N images: by the number of mistakes", largest[wrong].sum() / 6),
+        ("the sum over the mistakes is divided by all N images: divide by the number of mistakes",
+         largest[wrong].sum() / 6),
         ("this is the sum over the mistakes: their mean is wanted", largest[wrong].sum()),
-        ("this is the share of mistakes, the error: wanted is how sure the network is of them", wrong.mean()),
+        ("this is the share of mistakes, the error: how sure the network is of them is wanted", wrong.mean()),
         ("this is the largest of all: the mean of each mistake's largest is wanted", largest[wrong].max()),
         ("this is the mean of all entries of p, 1/K: first the largest of each row, max(axis=1)", p[wrong].mean()),
         ("the largest was taken down the columns, axis 0: the classes of an image are axis 1",
@@ -202,7 +203,9 @@ def test_without_mistakes_there_is_no_number(lesson):
     except (ValueError, ZeroDivisionError) as error:
         raise AssertionError(f"without any mistake your function fails ({error}): NaN is wanted") from None
     assert given is not None, "without any mistake your function returns nothing: NaN is wanted"
-    assert given != 0, "without any mistake you give 0: that says that it was unsure of its mistakes; NaN is wanted"
+    assert given != 0, (
+        "without any mistake you give 0: that would say that the network was unsure of its mistakes; NaN is wanted"
+    )
     assert np.isnan(given), f"without any mistake NaN is wanted; your result is {given}"
 
 
@@ -228,11 +231,11 @@ def test_a_piece_ends_where_any_winner_changes(lesson):
     changed = winners[1:] != winners[:-1]
     by_units = a.argmax(axis=2)
     judge(called(lesson.count_pieces, a), 1 + changed.any(axis=1).sum(), [
-        ("one too few: n ends between them make n + 1 pieces", changed.any(axis=1).sum()),
+        ("one too few: n changes on the way make n + 1 pieces", changed.any(axis=1).sum()),
         ("each unit was counted by itself: where several change at once, one piece of the layer ends",
          1 + changed.sum()),
-        ("each unit was counted by itself, and the 1 is missing: n ends make n + 1 pieces", changed.sum()),
-        ("only where all units change at once was counted: the change of a single unit ends a piece",
+        ("each unit was counted by itself, and the 1 is missing: n changes make n + 1 pieces", changed.sum()),
+        ("only points where all units change were counted: the change of a single unit ends a piece",
          1 + changed.all(axis=1).sum()),
         ("the different patterns were counted: a line can come back to a pattern, in another piece",
          len(np.unique(winners, axis=0))),
@@ -242,14 +245,14 @@ def test_a_piece_ends_where_any_winner_changes(lesson):
          1 + (winners != winners[0]).any(axis=1).sum()),
         ("neighbouring units were compared, axis 1: the points of the line are axis 0",
          1 + np.diff(winners, axis=1).any(axis=1).sum()),
-        ("the units that ever change were counted: the places of the line at which any does are wanted",
+        ("the units that ever change were counted: count the points of the line at which any unit changes",
          1 + changed.any(axis=0).sum()),
-        ("the winner was taken among the units: the pieces are axis 1 of a (S, P, U)",
+        ("the winner was taken among the units: the pieces are axis 1 of a, which is (S, P, U)",
          1 + np.diff(by_units, axis=0).any(axis=1).sum()),
-        ("the piece of largest size |a| was taken for the winner: it is the largest, of negative ones that nearer to 0",
+        ("the piece of largest |a| was taken for the winner: the largest a wins; of negative ones, that nearest to 0",
          1 + np.diff(abs(a).argmax(axis=1), axis=0).any(axis=1).sum()),
-        ("every point was counted: it is the winning piece that has to change, not its activation", len(a)),
-        ("this says where a piece ends: how many pieces there are is wanted", changed.any(axis=1)),
+        ("every point was counted: the winner has to change, not its value", len(a)),
+        ("this says where a piece ends: the number of pieces is wanted", changed.any(axis=1)),
     ])  # fmt: skip
 
 

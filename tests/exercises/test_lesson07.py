@@ -47,7 +47,7 @@ def without_overflow(f):
     with np.errstate(all="ignore"):
         given = both(f, w, 0.0, x, y, 0.01)
     finite = all(np.isfinite(g).all() for g in given)
-    assert finite, "overflow: e^a is infinite for large a; ops.sigmoid(a) and np.logaddexp(0, a) do without it"
+    assert finite, "overflow: e^a is infinite for large a; ops.sigmoid(a) and np.logaddexp(0, a) avoid it"
     return given
 
 
@@ -82,19 +82,20 @@ def test_the_gradient_for_the_weights(lesson):
         ("dJ/dw: s multiplies eps sign(w) too: the penalty stands inside of the softplus",
          gradient(s, 0 * sign) + EPS * sign),
         ("dJ/dw: s is taken at the clean image: its argument is eps ||w||_1 - m, not -m", gradient(clean)),
-        ("dJ/dw: the sign of the penalty is wrong: the attack makes the margin fall, so the argument is "
-         "eps ||w||_1 - m and its slope +eps sign(w)", gradient(sigma(-EPS * l1 - m), -sign)),
+        ("dJ/dw: the sign of the penalty is wrong: the attack lowers the margin, so the argument is "
+         "eps ||w||_1 - m, with the slope +eps sign(w)", gradient(sigma(-EPS * l1 - m), -sign)),
         ("dJ/dw: eps sign(w) has the wrong sign: eps ||w||_1 is added to -m", gradient(s, -sign)),
-        ("dJ/dw: a label y stands before eps ||w||_1, as in print: for y = -1 that is the best case, not the worst",
+        ("dJ/dw: y multiplies eps ||w||_1, as in the paper's slip: for y = -1 that is the best case, not the worst",
          gradient(sigma(y * EPS * l1 - m), y[:, None] * sign)),
         ("dJ/dw: the penalty's part is N times too large: s eps sign(w) stands inside of the mean",
          right + (N - 1) * EPS * s.mean() * sign),
         ("dJ/dw: eps is missing before sign(w)", gradient(s, eps=1.0)),
         ("dJ/dw: eps is missing altogether: the attack has size 1", gradient(sigma(l1 - m), eps=1.0)),
-        ("dJ/dw: the slope of |w_i| is sign(w_i), not w_i: that is L2 decay", gradient(s, w)),
-        ("dJ/dw: the Euclidean norm of w: over the box it is the sum of the |w_i|, the L1 norm",
+        ("dJ/dw: the slope of |w_i| is sign(w_i), not w_i", gradient(s, w)),
+        ("dJ/dw: this is the Euclidean norm of w: it should be the sum of the |w_i|, the L1 norm",
          gradient(sigma(EPS * np.sqrt(w @ w) - m))),
-        ("dJ/dw: the sum of the w_i, where the sum of their sizes |w_i| is wanted", gradient(sigma(EPS * w.sum() - m))),
+        ("dJ/dw: this is the sum of the w_i: the sum of their sizes |w_i| is wanted",
+         gradient(sigma(EPS * w.sum() - m))),
         ("dJ/dw: the bias b is missing in the margin", gradient(sigma(EPS * l1 - m + y * b))),
         ("dJ/dw: the labels y are missing: -s y x", (s[:, None] * (EPS * sign - x)).mean(axis=0)),
         ("dJ/dw: softplus(a) stands where its slope sigma(a) should", gradient(softplus(EPS * l1 - m))),
@@ -120,8 +121,8 @@ def test_the_gradient_for_the_bias(lesson):
         ("dJ/db: the label y is missing: dm/db = y", -s.mean()),
         ("dJ/db: the label y is missing: dm/db = y", s.mean()),
         ("dJ/db: one for each image: b is one number, so this is their mean", -s * y),
-        ("dJ/db: the penalty has no b in it: eps ||w||_1 is constant for b", right + EPS * s.mean()),
-        ("dJ/db: b is not attacked: eps only enters through s", right * EPS),
+        ("dJ/db: the penalty has no b in it: eps ||w||_1 does not change with b", right + EPS * s.mean()),
+        ("dJ/db: there is no factor eps: eps enters only through s", right * EPS),
         ("dJ/db: the slope of sigma stands where sigma itself should", -(s * (1 - s) * y).mean()),
     ])  # fmt: skip
 
@@ -134,7 +135,7 @@ def test_a_weight_of_zero_is_not_pushed(lesson):
         given, _ = both(lesson.adversarial_gradients, w, b, x, y, EPS)
     assert np.isfinite(given).all(), "w / |w| is 0 / 0 where a weight is 0: np.sign(w) is 0 there"
     pushed = abs(given[1]) > 1e-12
-    assert not pushed, "a weight that is 0, of a pixel that is always dark, is pushed: the slope is to be 0 at w = 0"
+    assert not pushed, "a weight that is 0, of a pixel that is always dark, is pushed: at w_i = 0 the slope should be 0"
     judge(given, adversarial(w, b, x, y)[0])
 
 
@@ -164,14 +165,14 @@ def test_the_penalty_stands_outside(lesson):
     judge(given, right, [
         ("dJ/dw: the penalty lambda sign(w) is missing: this is the clean gradient", clean),
         ("dJ/dw: lambda is missing before sign(w)", clean + sign),
-        ("dJ/dw: this is L2 decay: the slope of |w_i| is sign(w_i), not w_i", clean + EPS * w),
-        ("dJ/dw: this is L2 decay: the slope of |w_i| is sign(w_i), not 2 w_i", clean + 2 * EPS * w),
+        ("dJ/dw: this penalty has squares: the slope of |w_i| is sign(w_i), not w_i", clean + EPS * w),
+        ("dJ/dw: this penalty has squares: the slope of |w_i| is sign(w_i), not 2 w_i", clean + 2 * EPS * w),
         ("dJ/dw: the sign of the penalty is wrong: decay makes weights smaller, this makes them grow",
          clean - EPS * sign),
         ("dJ/dw: lambda is divided by N: the penalty is added once, outside of the mean", clean + EPS * sign / n),
         ("dJ/dw: lambda is multiplied by N: the penalty is added once, outside of the mean", clean + EPS * sign * n),
         ("dJ/dw: this is adversarial training: L1 decay stands outside of the softplus", adversarial(w, b, x, y)[0]),
-        ("dJ/dw: this is the slope of |w_1 + ... + w_D|: of the sum of |w_i| each has its own sign",
+        ("dJ/dw: this is the slope of |w_1 + ... + w_D|: in the sum of the |w_i| each weight has its own sign",
          clean + EPS * np.sign(w.sum())),
         ("dJ/dw: this is the penalty ||w||_1 itself; its slope is sign(w)", clean + EPS * np.abs(w).sum()),
         ("dJ/dw: this is the penalty |w_i| itself; its slope is sign(w_i)", clean + EPS * np.abs(w)),
@@ -185,7 +186,7 @@ def test_the_penalty_stands_outside(lesson):
         ("dJ/db: lambda is in it: ||w||_1 has no b in it", for_b + EPS),
         ("dJ/db is N times too large: J is a mean over the images", n * for_b),
         ("dJ/db has the wrong sign: dm/db = y, and m is subtracted", -for_b),
-        ("dJ/db: this is adversarial training's: L1 decay has the clean sigma(-m)", adversarial(w, b, x, y)[1]),
+        ("dJ/db: this is that of adversarial training: L1 decay has the clean sigma(-m)", adversarial(w, b, x, y)[1]),
     ])  # fmt: skip
 
 
@@ -198,7 +199,7 @@ def test_at_zero_the_subgradient_is_zero(lesson):
     assert np.isfinite(given).all(), "w / |w| is 0 / 0 where a weight is 0: np.sign(w) is 0 there"
     right = decayed(w, b, x, y)[0]
     kink = (w == 0) * EPS
-    zero = "at w_i = 0 the subgradient 0 is wanted: `w > 0` or `w >= 0` makes it 1 or -1 there; np.sign(w) is 0"
+    zero = "at w_i = 0 the slope 0 is wanted: `w > 0` or `w >= 0` makes it -1 or 1 there; np.sign(w) is 0"
     judge(given, right, [(zero, right + kink), (zero, right - kink)])
 
 
@@ -223,31 +224,34 @@ def test_what_the_attack_adds_to_each_image(lesson):
     x_adv = x - EPS * y[:, None] * np.sign(w)
     right = softplus(-y * (x_adv @ w + b)) - softplus(-m)
     judge(called(lesson.added_penalty, w, b, x, y, EPS), right, [
-        ("this is the attacked cost: what the attack ADDS is less by the clean cost zeta(-m)", softplus(EPS * l1 - m)),
-        ("the sign is wrong: the attacked cost minus the clean one", -right),
+        ("this is the attacked cost: subtract the clean cost zeta(-m), to get what the attack ADDS",
+         softplus(EPS * l1 - m)),
+        ("the sign is wrong: it is the attacked cost minus the clean one", -right),
         ("this is L1 decay's penalty, the same for each image: this one is inside of the softplus",
          np.full(N, EPS * l1)),
         ("this is L1 decay's penalty, one number: this one is inside of the softplus", EPS * l1),
-        ("the softplus of the penalty alone: the margin m stands in its argument", softplus(EPS * l1)),
-        ("the softplus of the penalty alone: the margin m stands in its argument", np.full(N, softplus(EPS * l1))),
+        ("this is the softplus of eps ||w||_1 alone: the margin m belongs in its argument", softplus(EPS * l1)),
+        ("this is the softplus of eps ||w||_1 alone: the margin m belongs in its argument",
+         np.full(N, softplus(EPS * l1))),
         ("the mean over the images: one penalty for each image is wanted, (N,)", right.mean()),
         ("the sum over the images: one penalty for each image is wanted, (N,)", right.sum()),
         ("the margin's sign: m is subtracted, zeta(eps ||w||_1 - m) - zeta(-m)", softplus(EPS * l1 + m) - softplus(m)),
         ("the labels y are missing: m = y (w x + b)", softplus(EPS * l1 - z) - softplus(-z)),
-        ("a label y stands before eps ||w||_1, as in print: for y = -1 the attack would help",
+        ("y multiplies eps ||w||_1, as in the paper's slip: for y = -1 the attack would help",
          softplus(y * EPS * l1 - m) - softplus(-m)),
-        ("the sign before eps ||w||_1 is wrong: the attack makes the margin fall",
+        ("the sign before eps ||w||_1 is wrong: the attack lowers the margin",
          softplus(-EPS * l1 - m) - softplus(-m)),
         ("the bias b is missing in the margin", softplus(EPS * l1 - m + y * b) - softplus(-m + y * b)),
-        ("the Euclidean norm of w: over the box it is the sum of the |w_i|, the L1 norm",
+        ("this is the Euclidean norm of w: it should be the sum of the |w_i|, the L1 norm",
          softplus(EPS * np.sqrt(w @ w) - m) - softplus(-m)),
-        ("the sum of the w_i, where the sum of their sizes |w_i| is wanted",
+        ("this is the sum of the w_i: the sum of their sizes |w_i| is wanted",
          softplus(EPS * w.sum() - m) - softplus(-m)),
         ("eps is missing before ||w||_1", softplus(l1 - m) - softplus(-m)),
         ("the slope sigma stands where the softplus should", sigma(EPS * l1 - m) - sigma(-m)),
-        ("this is linear in the attack, eps ||w||_1 sigma(-m): the softplus bends on the way",
+        ("this is the slope at the clean image times eps ||w||_1: the softplus bends on the way, so subtract two costs",
          EPS * l1 * sigma(-m)),
-        ("this is the bound, eps ||w||_1 sigma(eps ||w||_1 - m), not the penalty", EPS * l1 * sigma(EPS * l1 - m)),
+        ("this is the slope at the attacked image times eps ||w||_1: the softplus bends on the way, so subtract two "
+         "costs", EPS * l1 * sigma(EPS * l1 - m)),
     ])  # fmt: skip
 
 

@@ -69,18 +69,18 @@ def test_both_costs_are_averaged_and_the_attack_is_a_constant(lesson):
     X = Tensor(x)
     (of_outputs,) = grad(model(X).sum(), [X])
     finite = np.isfinite(given).all()
-    assert finite, "g / |g| is 0 / 0 where a gradient is 0, as of a pixel without any weight: np.sign(g) is 0"
+    assert finite, "g / |g| is 0 / 0 where a gradient is 0: there np.sign(g) is 0"
     half = len(x) // 2
     mixed = np.concatenate([x[:half], attacks.fgsm(model, x, y, EPS)[half:]])
     average = ALPHA * clean + (1 - ALPHA) * adv
     judge(given, average, [
         ("alpha is the weight of the CLEAN cost: yours is that of the attacked one", (1 - ALPHA) * clean + ALPHA * adv),
-        ("the two costs are summed: they are averaged, alpha and 1 - alpha", clean + adv),
+        ("the two costs are summed: they should be averaged, with the weights alpha and 1 - alpha", clean + adv),
         ("half and half, whatever alpha says", (clean + adv) / 2),
         ("this is the attacked cost alone: the clean one is missing", adv),
         ("this is the weighted attacked cost alone: the clean one is missing", (1 - ALPHA) * adv),
         ("this is the clean cost alone: nothing was attacked", clean),
-        ("half of the batch is clean and half attacked: each image counts twice, once clean and once attacked",
+        ("half of the batch is clean and half attacked: each image should count twice, once clean and once attacked",
          cost(model, mixed, y)),
         ("the sign is wrong: these examples make the cost fall", ALPHA * clean + (1 - ALPHA) * best),
         ("the gradient's sign is missing: x moved along the gradient itself",
@@ -90,9 +90,9 @@ def test_both_costs_are_averaged_and_the_attack_is_a_constant(lesson):
         ("eps is missing: each entry moves by 1", ALPHA * clean + (1 - ALPHA) * cost(model, x + np.sign(g), y)),
         ("the attack is clipped to [0, 1]: here, as in the paper, it is not",
          ALPHA * clean + (1 - ALPHA) * cost(model, attacks.fgsm(model, x, y, EPS, (0.0, 1.0)), y)),
-        ("the attack moves away from the network's own prediction: here it is the true label y",
+        ("the attack moves away from the network's own prediction: it should move away from the true label y",
          ALPHA * clean + (1 - ALPHA) * cost(model, attacks.fgsm(model, x, metrics.predict(model, x), EPS), y)),
-        ("the change alone was shown: the examples are x plus the change",
+        ("the second cost is that of the change alone: the examples are x plus the change",
          ALPHA * clean + (1 - ALPHA) * cost(model, EPS * np.sign(g), y)),
         ("the clean half has no gradient: `model(x)` of an array records nothing, `model(Tensor(x))` does",
          np.r_[average[0], (1 - ALPHA) * adv[1:]]),
@@ -179,10 +179,10 @@ def test_rows_are_made_on_columns_are_shown_to(lesson):
         ("each network was shown its own examples, whichever they were made on", np.tile(np.diag(E), (3, 1)).T),
         ("the images were not attacked: these are the clean errors", np.tile(clean, (3, 1))),
         ("only the examples that fool their own network were counted: the error is over all images", of_mistakes),
-        ("compared with the answer on the clean image: the error compares with the true label y", changed),
-        ("compared with the answer of the network that they were made on: the error compares with y", agree),
+        ("compared with the answer on the clean image: compare with the true label y", changed),
+        ("compared with the answer of the network that they were made on: compare with the true label y", agree),
         ("the attack moved away from the network's own predictions: hand it the true labels y", by_prediction),
-        ("one error for each network: the matrix (K, K) has one for each pair", np.diag(E)),
+        ("one error for each network: the matrix (K, K) has one error for each pair", np.diag(E)),
     ])  # fmt: skip
 
 
@@ -215,10 +215,10 @@ def test_patience_counts_from_the_best(lesson):
         ("one epoch too early: `patience` epochs are trained AFTER the best", (5, 7)),
         ("one epoch too early: `patience` epochs are trained AFTER the best", (2, 4)),
         ("one epoch too late: after `patience` epochs without a new best it ends", (5, 9)),
-        ("looks into the future: epochs after the end were never trained", (11, 8)),
-        ("it stopped when the error rose once", (2, 3)),
-        ("never stopped: the list goes on, but `patience` epochs after the best training ends", (11, 12)),
-        ("the last epoch is kept: the best is that of the lowest error", (8, 8)),
+        ("this looks into the future: epochs after the end were never trained", (11, 8)),
+        ("it stopped when the error rose once: it should wait for `patience` epochs", (2, 3)),
+        ("it never stopped: the list goes on, but training ends `patience` epochs after the best", (11, 12)),
+        ("the last epoch is kept: the best epoch is that of the lowest error", (8, 8)),
     ])  # fmt: skip
 
 
@@ -226,9 +226,9 @@ def test_patience_counts_from_the_best(lesson):
 def test_compared_with_the_lowest_not_with_the_epoch_before(lesson):
     errors = [4.0, 1.0, 3.0, 2.9, 2.8, 2.7, 2.6, 0.5]
     judge(stopped(lesson, errors, 2), (2, 4), [
-        ("compared with the epoch before: the error has to fall below its LOWEST so far", (8, 8)),
-        ("compared with the epoch before: the error has to fall below its LOWEST so far", (7, 8)),
-        ("compared with the epoch before: the error has to fall below its LOWEST so far", (2, 8)),
+        ("compared with the epoch before: the error has to fall below the LOWEST so far", (8, 8)),
+        ("compared with the epoch before: the error has to fall below the LOWEST so far", (7, 8)),
+        ("compared with the epoch before: the error has to fall below the LOWEST so far", (2, 8)),
         ("one epoch too early: `patience` epochs are trained AFTER the best", (2, 3)),
         ("one epoch too late: after `patience` epochs without a new best it ends", (2, 5)),
     ])  # fmt: skip
@@ -245,7 +245,7 @@ def test_an_equal_error_is_not_lower(lesson):
 @pytest.mark.exercise("stop", points=1)
 def test_the_list_may_end_first_and_the_first_may_be_the_best(lesson):
     judge(stopped(lesson, [3.0, 2.0, 1.0], 100), (3, 3), [
-        ("the list ends before patience does: the last epoch is its last", (3, 103)),
+        ("the list ends before patience does: then its last epoch is the last one trained", (3, 103)),
     ])  # fmt: skip
     judge(stopped(lesson, [1.0, 2.0, 3.0, 4.0], 2), (1, 3), [
         ("the first epoch can be the best", (2, 4)),
@@ -274,22 +274,22 @@ def test_the_largest_share_of_squares_in_a_window(lesson):
     inner = [i for i, (r, c) in enumerate(starts) if r < side - b and c < side - b]
     sizes, signed = windows(abs(w))[1], windows(w)[1]
     judge(called(lesson.locality, w, 3), right, [
-        ("sizes |w| were summed: it is the squares w^2", sizes.max(axis=1) / abs(w).sum(axis=1)),
-        ("the weights were summed with their signs, so that they cancel: it is the squares w^2",
+        ("sizes |w| were summed: sum the squares w^2", sizes.max(axis=1) / abs(w).sum(axis=1)),
+        ("the weights were summed with their signs, so that they cancel: sum the squares w^2",
          signed.max(axis=1) / w.sum(axis=1)),
         ("the sum in the window is not divided by that over the whole filter: L is a share", squares.max(axis=1)),
-        ("divided by the sum of |w|: it is the squares, above and below", squares.max(axis=1) / abs(w).sum(axis=1)),
+        ("divided by the sum of |w|: both sums are of squares", squares.max(axis=1) / abs(w).sum(axis=1)),
         ("divided by the number of pixels: L is a share of the filter's own squares", squares.max(axis=1) / 49),
-        ("divided by all filters' squares: each filter for itself", squares.max(axis=1) / total.sum()),
-        ("windows side by side: B may lie anywhere, also across them", squares[:, apart].max(axis=1) / total),
+        ("divided by the squares of all filters: divide by each filter's own", squares.max(axis=1) / total.sum()),
+        ("windows side by side: B may lie anywhere, so windows overlap", squares[:, apart].max(axis=1) / total),
         ("the last row and column of windows are missing: there are side - window + 1", squares[:, inner].max(axis=1)
          / total),
-        ("the mean over the windows: L is that of the best", squares.mean(axis=1) / total),
-        ("the smallest share: L is the largest", squares.min(axis=1) / total),
+        ("this is the mean over the windows: L is the largest share", squares.mean(axis=1) / total),
+        ("this is the smallest share: L is the largest", squares.min(axis=1) / total),
         ("the window in the middle only: B is the best of all windows", squares[:, len(starts) // 2] / total),
         ("one number for all filters: each has its own", right.mean()),
         ("one number for all filters: each has its own", right.max()),
-        ("the root of the share", np.sqrt(right)),
+        ("this is the square root of the share: L is the share itself", np.sqrt(right)),
     ])  # fmt: skip
 
 

@@ -84,8 +84,8 @@ def drawn(lesson, kind, eps=EPS, shape=(60, 50), seed=1):
     eta = called(lesson.noise, np.random.default_rng(seed), shape, eps, kind)
     assert np.shape(eta) == shape, f"the shape {shape} is wanted, your noise has {np.shape(eta)}"
     if np.ndim(eta) == 2:
-        assert not (eta == eta[:1]).all(), "all images have the same noise: each entry is drawn for itself"
-        assert not (eta == eta[:, :1]).all(), "one number for all pixels of an image: each entry is drawn for itself"
+        assert not (eta == eta[:1]).all(), "all images have the same noise: each entry is drawn by itself"
+        assert not (eta == eta[:, :1]).all(), "one number for all pixels of an image: each entry is drawn by itself"
     return np.asarray(eta)
 
 
@@ -93,7 +93,7 @@ def drawn(lesson, kind, eps=EPS, shape=(60, 50), seed=1):
 def test_signs(lesson):
     eta = drawn(lesson, "sign")
     sizes = np.unique(np.abs(eta).round(6))
-    assert 0 not in sizes, "some entries are 0: a coin has two sides, + and -, and all entries move by eps"
+    assert 0 not in sizes, "some entries are 0: each is +eps or -eps"
     assert len(sizes) == 1, 'entries of different sizes: noise of the kind "sign" is +eps or -eps, nothing in between'
     assert not close(sizes[0], 1), "eps is missing: this is +1 or -1"
     judge(float(sizes[0]), EPS)
@@ -107,11 +107,15 @@ def test_uniform(lesson):
     eta = drawn(lesson, "uniform")
     assert len(np.unique(eta)) > 100, 'a few values only: noise of the kind "uniform" takes any value in between'
     assert eta.min() < 0, "no entry is negative: from -eps to eps"
-    assert np.abs(eta).max() <= EPS * 1.0001 or not close(np.abs(eta).max().round(1), 1), "eps is missing: U(-1, 1)"
-    assert np.abs(eta).max() <= EPS * 1.0001, "entries larger than eps: the noise shall stay in the box"
+    assert np.abs(eta).max() <= EPS * 1.0001 or not close(np.abs(eta).max().round(1), 1), (
+        "eps is missing: these numbers run from -1 to 1"
+    )
+    assert np.abs(eta).max() <= EPS * 1.0001, "entries larger than eps: uniform noise stays between -eps and eps"
     assert np.abs(eta).max() > 0.75 * EPS, "the noise does not reach eps: it runs from -eps to eps, 2 eps wide"
     assert abs(eta.mean()) < 0.1 * EPS, "the mean is not 0"
-    assert abs(eta.var() / (EPS**2 / 3) - 1) < 0.1, "the variance is not eps^2 / 3: values are not equally likely"
+    assert abs(eta.var() / (EPS**2 / 3) - 1) < 0.1, (
+        "the variance is not eps^2 / 3: not all values from -eps to eps are equally likely"
+    )
 
 
 @pytest.mark.exercise("noise", points=1)
@@ -144,12 +148,12 @@ def product(lesson, f, x, v):
     except (TypeError, ValueError) as error:
         if "does not depend" in str(error):
             raise AssertionError(
-                "g does not depend on the Tensor of the second grad: that is another Tensor than the one given to f "
-                "(make X = Tensor(x) once), or g has forgotten how it came about (.data)"
+                "g does not depend on the Tensor of the second grad: either this is not the Tensor that was given to f "
+                "(make X = Tensor(x) once, it must not be another Tensor), or g has lost its history (.data)"
             ) from None
         if "grad wants a Tensor as y" in str(error):
             raise AssertionError(
-                "g has forgotten how it came about, so it cannot be differentiated again: create_graph=True"
+                "g has no history, so it cannot be differentiated again: create_graph=True gives it one"
             ) from None
         raise
     assert not isinstance(given, Tensor), "an array is wanted, your function returns a Tensor"
@@ -170,14 +174,14 @@ def test_second_derivatives_times_a_vector(lesson):
     judge(product(lesson, f, x, v), H @ v, [
         ("v is missing: this is H times a vector of ones, the gradient of the sum of g", H.sum(axis=1)),
         ("this is the first derivative along v, g^T v: H v is its gradient", g @ v),
-        ("this is g times v, entry by entry: its SUM is what is differentiated once more", g * v),
+        ("this is g times v, entry by entry: differentiate its SUM once more", g * v),
         ("this is the gradient g itself", g),
-        ("this is H times x: x is where H is taken, v is what it is multiplied by", H @ x),
+        ("this is H times x: H is taken at x, but it is multiplied by v", H @ x),
         ("this is H times g", H @ g),
         ("this is the diagonal of H times v", np.diag(H) * v),
         ("this is v^T H v, one number: H v is (D,)", v @ H @ v),
-        ("this is the matrix H: wanted is H v, without ever making H", H),
-        ("v times H v: v stands outside of the derivative once more", v * (H @ v)),
+        ("this is the matrix H: H v is wanted, without ever making H", H),
+        ("this is v times H v: v should not stand outside of the second derivative too", v * (H @ v)),
         ("the sign is wrong", -(H @ v)),
     ])  # fmt: skip
 
@@ -187,7 +191,7 @@ def test_x_and_v_stay_and_it_is_exact(lesson):
     x, v = np.array([0.3, -0.2]), np.array([1.0, 2.0])
     given = product(lesson, lambda X: (X * X * X * X).sum() * 1e4, x, v)
     np.testing.assert_allclose(given, 12e4 * x**2 * v, rtol=1e-12, err_msg=(
-        "nearly right, like a difference quotient: the engine gives it exactly, with create_graph=True"
+        "nearly right, like a difference quotient: with create_graph=True the engine gives it exactly"
     ))  # fmt: skip
 
 
@@ -216,12 +220,13 @@ def test_the_gradient_goes_through_the_attack(lesson):
     constant = attacked(model, x, y, lambda g: x + c * (g / length(g)), through=False)
     adv = attacked(model, x, y, lambda g: x + c * (g / length(g)), alpha=0.0)
     judge(answered(lesson.through_objective, model, x, y, None, EPS, ALPHA), right, [
-        ("the attack is a constant here: the gradient shall go through it, create_graph=True and no .data", constant),
-        ("the length ||g|| is a constant here: it depends on the weights too, no .data",
+        ("the attack is a constant here: the gradient should go through it, with create_graph=True and without .data",
+         constant),
+        ("the length ||g|| is a constant here: it depends on the weights too, so do not read .data",
          attacked(model, x, y, lambda g: x + c * (g / length(g).data))),
-        ("the factor sqrt(D) is missing: the change shall be as long as FGSM's, eps sqrt(D)",
+        ("the factor sqrt(D) is missing: the change should be as long as FGSM's, eps sqrt(D)",
          attacked(model, x, y, lambda g: x + EPS * (g / length(g)))),
-        ("sqrt(N) where sqrt(D) is wanted: D is the number of pixels, x.shape[1], N that of images",
+        ("sqrt(N) where sqrt(D) is wanted: D is the number of pixels, x.shape[1], and N the number of images",
          attacked(model, x, y, lambda g: x + EPS * len(x) ** 0.5 * (g / length(g)))),
         ("times D, not its root: FGSM's change has the length eps sqrt(D)",
          attacked(model, x, y, lambda g: x + EPS * D * (g / length(g)))),
@@ -230,9 +235,9 @@ def test_the_gradient_goes_through_the_attack(lesson):
         ("the root is missing in the length: ||g|| is sqrt of the sum of squares",
          attacked(model, x, y, lambda g: x + c * (g / (g * g).sum(axis=1, keepdims=True)))),
         ("g is not divided by its length", attacked(model, x, y, lambda g: x + c * g)),
-        ("divided by the sum of sizes |g|: the length is the Euclidean one",
+        ("divided by the sum of the sizes |g_i|: the length is the square root of the sum of squares",
          attacked(model, x, y, lambda g: x + c * (g / abs(g).sum(axis=1, keepdims=True)))),
-        ("this is FGSM, whose sign has no derivative: here g / ||g|| stands in its place",
+        ("this is FGSM: in this attack g / ||g|| stands in the place of the sign",
          flat(*losses.adversarial_objective(model, x, y, None, EPS, ALPHA))),
         ("the sign is wrong: these examples make the cost fall",
          attacked(model, x, y, lambda g: x - c * (g / length(g)))),
@@ -281,26 +286,26 @@ def test_the_activations_move_and_stay_in_the_graph(lesson):
     at_input = flat(*losses.adversarial_objective(model, x, y, None, EPS, ALPHA))
     both = flat(*losses.hidden_objective(model, x, y, None, (0, 1), eps=EPS, alpha=ALPHA))
     mistakes = [
-        ("h is a constant in the attacked half, so that the layers below learn nothing there: add to h, not to h.data",
+        ("h is a constant in the perturbed cost, so the layers below learn nothing from it: add to h, not to h.data",
          averaged(lambda h, g: Tensor(h.data + EPS * np.sign(g)))),
         ("the sign is missing: h moved along the gradient itself", averaged(lambda h, g: h + EPS * g)),
         ("the sign is missing: h moved along the gradient itself", averaged(lambda h, g: h + EPS * len(x) * g)),
         ("the sign is wrong: this perturbation makes the cost fall", averaged(lambda h, g: h - EPS * np.sign(g))),
         ("eps is missing: each activation moves by 1", averaged(lambda h, g: h + np.sign(g))),
-        ("the change alone goes on: it is added to h", averaged(lambda h, g: 0.0 * h + EPS * np.sign(g))),
-        ("the sign of h, not of its gradient", averaged(lambda h, g: h + EPS * np.sign(h.data))),
+        ("the change alone goes on: add it to h", averaged(lambda h, g: 0.0 * h + EPS * np.sign(g))),
+        ("this follows the sign of h, not of its gradient", averaged(lambda h, g: h + EPS * np.sign(h.data))),
         ("the clean half has no gradient: `model(x)` of an array records nothing, `model(Tensor(x))` does",
          np.r_[right[0], averaged(move)[1:] - average(model, y, clean, None)[1:]]),
         ("alpha is the weight of the CLEAN cost: yours is that of the perturbed one", averaged(move, alpha=1 - ALPHA)),
         ("this is the perturbed cost alone: the clean one is missing", averaged(move, alpha=0.0)),
         ("this is the clean cost alone: nothing was perturbed", average(model, y, clean, None, 1.0)),
-        ("the input was perturbed: it stays, the activations of the layer move", at_input),
-        ("another layer was perturbed, or all of them: only `layer`", last),
-        ("another layer was perturbed, or all of them: only `layer`", both),
+        ("the input was perturbed: perturb the outputs of the layer instead", at_input),
+        ("another layer was perturbed, or all of them: perturb only `layer`", last),
+        ("another layer was perturbed, or all of them: perturb only `layer`", both),
     ]  # fmt: skip
     given = answered(lesson.hidden_objective, model, x, y, None, layer, EPS, ALPHA)
     finite = np.isfinite(given).all()
-    assert finite, "g / |g| is 0 / 0 where a gradient is 0, as of a unit that nothing listens to: np.sign(g) is 0"
+    assert finite, "g / |g| is 0 / 0 where a gradient is 0: there np.sign(g) is 0"
     judge(given, right, mistakes)
     judge(answered(lesson.hidden_objective, model, x, y, None, other, EPS, ALPHA), last, [
         ("right for the first hidden layer, which you take whatever `layer` says", right),

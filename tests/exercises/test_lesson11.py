@@ -48,16 +48,16 @@ def test_row_made_on_column_shown_to(lesson):
     judge(given, right, [
         ("rows and columns are swapped: entry i, j is made ON i and shown TO j", right.swapaxes(0, 1)),
         ("every network sees its own examples: j is shown those made on i", np.array([own] * 3)),
-        ("examples of examples: each attack starts from the clean x, not from what the last one left",
+        ("examples made of examples: each attack starts from the clean x, not from the last network's examples",
          said(made, chained)),
-        ("this is whether they err: the classes themselves are wanted", right != y),
-        ("this is whether they err: the classes themselves are wanted", (right != y).astype(int)),
-        ("errors, one number a pair: the classes themselves are wanted, (M, M, N)", (right != y).mean(axis=2)),
-        ("the clean images were shown: no attack is in it", said(made, [x] * 3)),
-        ("moved away from the network's own answer: the paper's attack moves away from the true label",
+        ("this says whether the answers are wrong: the classes themselves are wanted", right != y),
+        ("this says whether the answers are wrong: the classes themselves are wanted", (right != y).astype(int)),
+        ("one error for each pair: the classes themselves are wanted, (M, M, N)", (right != y).mean(axis=2)),
+        ("the clean images were shown: make FGSM examples first", said(made, [x] * 3)),
+        ("the attack moves away from the network's own answer: it should move away from the true label",
          said(made, by_answer)),
         ("eps is missing: each pixel moved by 1", said(made, [x + np.sign(e - x) for e in examples])),
-        ("the sign is wrong: x - eps sign(gradient) makes examples easier", said(made, [2 * x - e for e in examples])),
+        ("the sign is wrong: x - eps sign(gradient) makes the cost fall", said(made, [2 * x - e for e in examples])),
         ("clipped to [0, 1]: the paper's examples are not clipped", said(made, [e.clip(0, 1) for e in examples])),
     ])  # fmt: skip
     assert np.asarray(given).dtype.kind in "iu", "classes are integers"
@@ -85,16 +85,17 @@ def test_the_denominator(lesson, among):
     given = called(lesson.agreement, A.copy(), B.copy(), Y.copy(), among)
     judge(given, right, [
         (f'the denominator is another set: for "{among}" it is {swapped}', other),
-        ("agreement on right answers counts too: look at mistakes alone", SAME.mean()),
-        ("the denominator is all examples: it is the mistakes that are looked at", same / len(Y)),
-        ("the denominator is the examples where a OR b errs", same / ((A != Y) | (B != Y)).sum()),
+        ("agreement on right answers is counted too: look at mistakes alone", SAME.mean()),
+        ("the denominator is all examples: divide by the number of mistakes", same / len(Y)),
+        (f"the denominator is the examples where a OR b is wrong: it should be {swapped}",
+         same / ((A != Y) | (B != Y)).sum()),
         ("right answers that are the same are counted as agreement", SAME.sum() / wrong.sum()),
         ("right answers that are the same are counted as agreement", SAME.sum() / BOTH_WRONG.sum()),
-        ("the share that has DIFFERENT classes", 1 - right),
-        ("a count: a share is wanted", same),
-        ("the mistakes of b, where those of a are wanted", (SAME & (B != Y)).sum() / (B != Y).sum()),
-        ("the mistakes themselves: whether both err is not whether they say the same", BOTH_WRONG.sum() / wrong.sum()),
-        ("the mistakes themselves: whether both err is not whether they say the same", BOTH_WRONG.mean()),
+        ("this is the share with DIFFERENT classes: agreement is the share with the same class", 1 - right),
+        ("this is a count: a share is wanted", same),
+        (f"the denominator is the mistakes of b: it should be {swapped}", (SAME & (B != Y)).sum() / (B != Y).sum()),
+        ("this is how often both are wrong: count how often they give the same class", BOTH_WRONG.sum() / wrong.sum()),
+        ("this is how often both are wrong: count how often they give the same class", BOTH_WRONG.mean()),
     ])  # fmt: skip
 
 
@@ -106,8 +107,8 @@ def test_without_mistakes_there_is_no_share(lesson, among):
         try:
             given = called(lesson.agreement, Y.copy(), B.copy(), Y.copy(), among)
         except ZeroDivisionError:
-            raise AssertionError("0 mistakes: 0/0 stops your function; without mistakes the share is NaN") from None
-    assert np.isnan(given), f"without mistakes there is nothing to have a share of: NaN, not {given}"
+            raise AssertionError("0/0 stops your function: without mistakes the share is NaN") from None
+    assert np.isnan(given), f"without mistakes there is no share: NaN is wanted, not {given}"
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -132,17 +133,20 @@ def test_the_cosine_of_each_row(lesson):
         ("divided by one length: both u and v have one", products / lengths(v)),
         ("the square root is missing: a length is the root of the sum of squares",
          products / ((u * u).sum(axis=1) * (v * v).sum(axis=1))),
-        ("the size: a cosine has a sign, from -1 to 1", abs(right)),
-        ("the columns' cosines: each image is a ROW", (u * v).sum(axis=0) / (lengths(u.T) * lengths(v.T))),
-        ("every row with every row: u_n with v_n alone is wanted, (N,)",
+        ("this is the size of the cosine: a cosine has a sign, it lies between -1 and 1", abs(right)),
+        ("these are the cosines of the columns: each image is a ROW",
+         (u * v).sum(axis=0) / (lengths(u.T) * lengths(v.T))),
+        ("every row with every row: only row n of u with row n of v is wanted, (N,)",
          (u @ v.T) / (lengths(u)[:, None] * lengths(v))),
-        ("one number: each image has its own cosine, (N,)", right.mean()),
-        ("one number: each image has its own cosine, (N,)", (u * v).sum() / np.sqrt((u * u).sum() * (v * v).sum())),
-        ("the lengths of the whole arrays: each row has its own", products / np.sqrt((u * u).sum() * (v * v).sum())),
-        ("the lengths by the sum of sizes |u_i|: the Euclidean length is wanted",
+        ("this is one number: each image has its own cosine, (N,)", right.mean()),
+        ("this is one number: each image has its own cosine, (N,)",
+         (u * v).sum() / np.sqrt((u * u).sum() * (v * v).sum())),
+        ("divided by the lengths of the whole arrays: each row has its own length",
+         products / np.sqrt((u * u).sum() * (v * v).sum())),
+        ("the length was taken as the sum of the sizes |u_i|: it is the root of the sum of squares",
          products / (abs(u).sum(axis=1) * abs(v).sum(axis=1))),
-        ("1 minus the cosine is a distance: the cosine itself is wanted", 1 - right),
-        ("a mean over the entries instead of a sum", right / 4),
+        ("this is 1 minus the cosine: the cosine itself is wanted", 1 - right),
+        ("u . v is a sum over the entries, not their mean", right / 4),
     ])  # fmt: skip
 
 
@@ -152,8 +156,8 @@ def test_a_row_of_zeros_has_the_cosine_0(lesson):
     u[1], v[3] = 0, 0
     with np.errstate(all="ignore"):
         given = np.asarray(called(lesson.cosines, u, v))
-    assert not np.isnan(given).any(), "a row of 0 gave 0/0: it has no direction, its cosine shall be 0"
-    assert (abs(given[[1, 3]]) < 1e-12).all(), f"a row of 0 has the cosine 0, yours is {given[1]}"
+    assert not np.isnan(given).any(), "a row of zeros gave 0/0: it has no direction, and its cosine should be 0"
+    assert (abs(given[[1, 3]]) < 1e-12).all(), f"a row of zeros should have the cosine 0, yours is {given[1]}"
     kept = (u * v).sum(axis=1)[[0, 2, 4, 5]] / (lengths(u) * lengths(v))[[0, 2, 4, 5]]
     judge(given[[0, 2, 4, 5]], kept, [])
 
@@ -164,9 +168,10 @@ def test_tiny_and_large_gradients_in_float32(lesson):
     right = (u * v).sum(axis=1) / (lengths(u) * lengths(v))
     own = np.array([[1.0], [1e-30], [1e-6], [1e30], [1.0], [1e-15]])
     for size, words in (
-        (1e-6, "something that was added against 0/0 counts beside tiny gradients: leave it out, ask for 0 instead"),
-        (1e-30, "squares of tiny entries are rounded to 0: divide each row by its largest entry first"),
-        (1e30, "squares of large entries are infinite: divide each row by its largest entry first"),
+        (1e-6, "a small number was added against 0/0, and is not small beside tiny gradients: treat 0 by itself, with "
+               "np.where"),
+        (1e-30, "squares of tiny entries are rounded to 0: divide each row by its largest |entry| first"),
+        (1e30, "squares of large entries are infinite: divide each row by its largest |entry| first"),
         (own, "rows of very different size: one maximum for the whole batch does not help the small ones; each row has "
               "its own, max(axis=1, keepdims=True)"),
     ):  # fmt: skip
@@ -196,17 +201,18 @@ def test_the_sign_of_each_classs_mean(lesson):
         ("the sign is missing: this is eps times the mean gradient", EPS * means),
         ("the sign is missing: this is eps times the sum of the gradients", EPS * means * counts),
         ("eps is missing: each pixel moves by 1", np.sign(means)),
-        ("the mean of signs: each pixel should move by eps, yours by less", EPS * votes / counts),
-        ("the sign of the sum of signs: a vote of the images; the mean is of the gradients themselves",
+        ("this is the mean of the signs: each pixel should move by eps, yours moves by less", EPS * votes / counts),
+        ("this is the sign of the sum of the signs, a vote: take the mean of the gradients themselves first",
          EPS * np.sign(votes)),
         ("the mean over all images: each class has its own", EPS * np.sign(np.stack([g.mean(axis=0)] * 10))),
         ("the mean over all images: each class has its own", EPS * np.sign(g.mean(axis=0))),
-        ("one change an image: one for each class is wanted, (10, D)", EPS * np.sign(g)),
-        ("one change an image: one for each class is wanted, (10, D)", right[y]),
-        ("the sign is wrong: J shall rise", -right),
+        ("one change for each image: one for each class is wanted, (10, D)", EPS * np.sign(g)),
+        ("one change for each image: one for each class is wanted, (10, D)", right[y]),
+        ("the sign is wrong: J should rise", -right),
         ("label off by one: labels count from 0", np.roll(right, 1, axis=0)),
         ("label off by one: labels count from 0", np.roll(right, -1, axis=0)),
-        ("of each class the first image alone", EPS * np.sign(np.stack([g[y == c][0] for c in range(10)]))),
+        ("this looks at the first image of each class alone: take the mean over all of them",
+         EPS * np.sign(np.stack([g[y == c][0] for c in range(10)]))),
     ])  # fmt: skip
 
 

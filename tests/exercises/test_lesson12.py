@@ -54,16 +54,16 @@ def test_the_gradient_of_the_mean_probability(lesson):
         ("the sign is wrong: p - t, since J rises as the label's logit falls", -right),
         ("divided by N: it is each image's own cost", right / 4),
         ("r_m is p_my itself: divide by its sum over the members", of_label[:, :, None] * (p - t)),
-        ("r_m sums to 1 over the images here: it is to over the members",
+        ("here r_m sums to 1 over the images: it should sum to 1 over the members",
          (of_label / of_label.sum(axis=1, keepdims=True))[:, :, None] * (p - t)),
         ("r_m is upside down: members that believe in the label weigh more, not less",
          (1 / of_label / (1 / of_label).sum(axis=0))[:, :, None] * (p - t)),
         ("the mean probability stands where each member's own p_m should", r[:, :, None] * (p.mean(axis=0) - t)),
-        ("this is the gradient of the mean probability itself: the slope of -log, -1/p, is missing",
+        ("this is the gradient of the mean probability itself: J is minus its logarithm, which has the slope -1/p",
          of_label[:, :, None] * (t - p) / M),
-        ("this is the gradient of minus the mean probability: the slope of -log is -1/p",
+        ("this is the gradient of minus the mean probability: J is minus its logarithm, which has the slope -1/p",
          of_label[:, :, None] * (p - t) / M),
-        ("the softmax of the mean probability: each member has its own p_m, weighted by r_m",
+        ("this is (p - t) / M with the mean probability: each member has its own p_m, weighted by r_m",
          np.stack([(p.mean(axis=0) - t) / M] * M)),
         ("softmax over the wrong axis: classes are the last one", _weighted(over(z, 0), t)),
         ("softmax over the wrong axis: classes are the last one", _weighted(over(z, 1), t)),
@@ -88,7 +88,8 @@ def test_where_all_members_are_fooled(lesson):
         given = as_array(called(lesson.by_probability, z, y))
     assert np.isfinite(given).all(), "0/0: all p_my are rounded to 0; r_m is a softmax over the members of log p_my"
     assert np.abs(given).max() > 0.1, (
-        "0, since all p_my are rounded to 0: but someone is fooled least; r_m is a softmax over the members of log p_my"
+        "all results are 0, since all p_my are rounded to 0: but the member that is fooled least should weigh most; "
+        "r_m is a softmax over the members of log p_my"
     )
     log_p = ops.log_softmax(z.astype("float64"))
     right = over(log_p[:, 0, 0], 0)[:, None, None] * (np.exp(log_p) - np.eye(3)[y])
@@ -97,7 +98,7 @@ def test_where_all_members_are_fooled(lesson):
     with np.errstate(all="ignore"):
         moved = as_array(called(lesson.by_probability, z + np.array([[[1000]], [[-1000]]], "float32"), y))
     assert np.allclose(moved, right, atol=1e-3), (
-        "overflow: e^1000 is infinite, and e^-1000 rounded to 0; take each row's own maximum off first, as "
+        "overflow: e^1000 is infinite, and e^-1000 is rounded to 0; subtract each row's own maximum first, as "
         "ops.log_softmax does"
     )
 
@@ -115,14 +116,15 @@ def test_the_gradient_of_the_mean_logit(lesson):
         ("1/M is missing: each z_m is in the mean with a factor of 1/M", M * right),
         ("each member's own softmax: q is that of the mean logits", (p - t) / M),
         ("each member's own softmax, and without 1/M: this is the gradient of the summed losses", p - t),
-        ("the mean of the probabilities: q is the softmax of the mean logits",
+        ("this has the mean of the probabilities: q is the softmax of the mean logits",
          np.stack([(p.mean(axis=0) - t) / M] * M)),
-        ("the softmax of the SUM of logits: of their mean", np.stack([(ops.softmax(z.sum(axis=0)) - t) / M] * M)),
+        ("this has the softmax of the SUM of the logits: q is that of their mean",
+         np.stack([(ops.softmax(z.sum(axis=0)) - t) / M] * M)),
         ("the sign is wrong: q - t", -right),
         ("divided by N: it is each image's own cost", right / 4),
-        ("one gradient (N, K): every member has its own, (M, N, K), all alike", right[0]),
-        ("one gradient (N, K): every member has its own, (M, N, K), all alike, with 1/M", M * right[0]),
-        ("the mean over the images: it runs over the members, axis 0",
+        ("one gradient (N, K): every member has its own, so (M, N, K), all alike", right[0]),
+        ("one gradient (N, K): every member has its own, so (M, N, K), all alike, with 1/M", M * right[0]),
+        ("this is a mean over the images: it should be over the members, axis 0",
          np.stack([(ops.softmax(z.mean(axis=1)) - t) / M] * M)),
         ("softmax over the wrong axis: classes are the last one", np.stack([(over(z.mean(axis=0), 0) - t) / M] * M)),
         ("label off by one: labels count from 0", np.stack([(q - np.roll(t, 1, axis=1)) / M] * M)),
@@ -145,7 +147,7 @@ def test_large_logits_and_float32(lesson):
     with np.errstate(all="ignore"):
         given = as_array(called(lesson.by_logit, z.astype("float32"), y))
     assert np.isfinite(given).all(), (
-        "overflow: e^1000 is infinite, and e^-1000 rounded to 0; take each row's own maximum off first, as "
+        "overflow: e^1000 is infinite, and e^-1000 is rounded to 0; subtract each row's own maximum first, as "
         "ops.softmax does"
     )
     assert np.allclose(given, (ops.softmax(z.mean(axis=0)) - t) / 3, atol=1e-3), "wrong for logits of 1000"
@@ -172,18 +174,20 @@ def test_the_mean_cosine_of_different_members(lesson):
     c, apart = products(u), ~np.eye(M, dtype=bool)
     right = c[apart].mean(axis=0)
     judge(called(lesson.shared, g), right, [
-        ("each member with itself is counted too: its cosine is 1, the pairs are those with i different from j",
+        ("each member with itself is counted too, with the cosine 1: only pairs of different members are wanted",
          c.mean(axis=(0, 1))),
         ("the gradients are not divided by their lengths", products(g)[apart].mean(axis=0)),
-        ("a sum over the pairs: the mean is wanted, 1 / M(M - 1)", c[apart].sum(axis=0)),
+        ("this is a sum over the pairs: their mean is wanted, so divide by M(M - 1)", c[apart].sum(axis=0)),
         ("divided by M^2: there are M(M - 1) pairs of different members", c[apart].sum(axis=0) / M**2),
-        ("half of it: pairs i < j are M(M - 1)/2, pairs i, j with i different from j M(M - 1)", right / 2),
-        ("twice it: pairs i < j are M(M - 1)/2, pairs i, j with i different from j M(M - 1)", right * 2),
-        ("the size of each cosine: opposite directions count against each other", abs(c[apart]).mean(axis=0)),
-        ("the mean over the images too: one number for each image, (N,)", right.mean()),
+        ("half of the right value: there are M(M - 1)/2 pairs with i < j, but M(M - 1) with i different from j",
+         right / 2),
+        ("twice the right value: there are M(M - 1)/2 pairs with i < j, but M(M - 1) with i different from j",
+         right * 2),
+        ("this is the mean of the cosines' sizes: keep their signs", abs(c[apart]).mean(axis=0)),
+        ("this is a mean over the images too: one number for each image is wanted, (N,)", right.mean()),
         ("the first member with the others alone: all pairs are wanted", c[0, 1:].mean(axis=0)),
         ("only neighbours i, i + 1: all pairs are wanted", np.mean([c[i, i + 1] for i in range(M - 1)], axis=0)),
-        ("this is the length of the mean, squared: rho is left of it when 1/M is taken out",
+        ("this is the squared length of the mean of the u_m, which is rho + (1 - rho)/M: solve that for rho",
          (u.mean(axis=0) ** 2).sum(axis=1)),
         ("images stand where members should: g is (M, N, D)",
          _apart(products(u.swapaxes(0, 1)))),
@@ -204,14 +208,14 @@ def test_rows_of_zeros_tiny_rows_and_float32(lesson):
         given = np.asarray(called(lesson.shared, g))
     assert not np.isnan(given).any(), "a gradient of 0 gave 0/0: it has no direction, and the cosine 0 with all others"
     judge(given, right, [
-        ("a row of 0 has the cosine 0 with itself too: count what is there instead of M of 1",
-         ((u.sum(axis=0) ** 2).sum(axis=1) - 3) / 6),
-        ("a row of 0 was left out of the mean: its cosines are 0, and count",
+        ("M was subtracted, as if each member had the length 1: a row of zeros has the length 0, so subtract the sum "
+         "of the squares that are there", ((u.sum(axis=0) ** 2).sum(axis=1) - 3) / 6),
+        ("a row of zeros was left out of the mean: its cosines are 0, and they count",
          np.where(np.arange(5) == 2, 3 * right, right)),
     ])  # fmt: skip
     with np.errstate(all="ignore"):
         tiny = as_array(called(lesson.shared, (1e-30 * g).astype("float32")))
-    assert np.allclose(tiny, right, atol=1e-4), "squares of tiny entries are rounded to 0: `attacks.unit` sees to that"
+    assert np.allclose(tiny, right, atol=1e-4), "squares of tiny entries are rounded to 0: `attacks.unit` avoids that"
     sizes = 10.0 ** np.array([[0, -30, -15, 0, -30], [-30, 0, 0, -6, -30], [0, -15, 0, -30, -30]])[:, :, None]
     with np.errstate(all="ignore"):
         mixed = as_array(called(lesson.shared, (sizes * g).astype("float32")))
@@ -259,18 +263,20 @@ def test_the_error_of_the_whole_ensemble(lesson, which):
     right = error(said(made[which]).mean(axis=0))
     given = called(lesson.error_made_on, members, which, x, y, EPS)
     judge(given, right, [
-        ("the error of the member itself: the examples are shown to the whole ensemble", own[which]),
+        ("this is the error of the member itself: show the examples to the whole ensemble", own[which]),
         ("the mean of the members' errors: the ensemble answers once, by its mean probability", np.mean(singles)),
         ("the mean of the members' errors, each on its own examples: one member's are shown to all", np.mean(own)),
-        ("answered by the mean logit: by the mean probability", error(z.mean(axis=0))),
-        ("answered by a vote: by the mean probability", error(votes)),
-        ("the share that is right: the error is wanted", 1 - right),
-        ("made on the first member, whichever was asked for", error(said(made[0]).mean(axis=0))),
-        ("made on another member: `which` counts from 0", error(said(made[which - 1]).mean(axis=0))),
-        ("made on another member: `which` counts from 0", error(said(made[which + 1]).mean(axis=0))),
-        ("the clean images were shown: no attack is in it", error(said(x).mean(axis=0))),
-        ("made on the whole ensemble: on one member alone", error(said(x + EPS * np.sign(fooled)).mean(axis=0))),
-        ("the member that the examples were made on is left out: it is one of the ensemble",
+        ("the ensemble answers by the mean logit here: it should answer by the mean probability",
+         error(z.mean(axis=0))),
+        ("the ensemble answers by a vote here: it should answer by the mean probability", error(votes)),
+        ("this is the share that is right: the error is wanted", 1 - right),
+        ("the examples are made on the first member, whichever was asked for", error(said(made[0]).mean(axis=0))),
+        ("the examples are made on another member: `which` counts from 0", error(said(made[which - 1]).mean(axis=0))),
+        ("the examples are made on another member: `which` counts from 0", error(said(made[which + 1]).mean(axis=0))),
+        ("the clean images were shown: make FGSM examples first", error(said(x).mean(axis=0))),
+        ("the examples are made on the whole ensemble: make them on one member alone",
+         error(said(x + EPS * np.sign(fooled)).mean(axis=0))),
+        ("the member that the examples were made on is left out: it belongs to the ensemble too",
          error(said(made[which])[[k for k in range(4) if k != which]].mean(axis=0))),
         ("clipped to [0, 1]: the paper's examples are not clipped", error(said(made[which].clip(0, 1)).mean(axis=0))),
         ("a count, where a share is wanted", right * len(y)),
@@ -321,34 +327,35 @@ def test_the_label_after_some_rounds(lesson, rounds):
     given = called(lesson.infer, v, *weights, rounds)
     assert not isinstance(given, Tensor), "an array goes in, so an array is wanted: use the functions of `ops`"
     judge(given, right, [
-        ("one round too many: round 1 is the pass upwards, and a round's z is from the h2 of the round before",
+        ("one round too many: round 1 is the pass upwards, and a round computes z from the h2 of the round before",
          rounds_of(v, *weights, rounds + 1)),
         ("one round too few: round 1 is the pass upwards, then come rounds - 1 more",
          rounds_of(v, *weights, max(2, rounds - 1))),
-        ("in round 1 what comes from below counts twice, for h1 and for h2",
+        ("in round 1 what comes from below should count twice, for h1 and for h2",
          rounds_of(v, *weights, rounds, first1=1, first2=1)),
-        ("in round 1 what comes from below counts twice: for h1 it does not here",
+        ("in round 1 what comes from below should count twice: for h1 it does not here",
          rounds_of(v, *weights, rounds, first1=1)),
-        ("in round 1 what comes from below counts twice: for h2 it does not here",
+        ("in round 1 what comes from below should count twice: for h2 it does not here",
          rounds_of(v, *weights, rounds, first2=1)),
-        ("what comes from below counts twice in round 1 alone: later there is something above",
+        ("what comes from below should count twice in round 1 alone: later there is something above",
          rounds_of(v, *weights, rounds, later=2)),
         ("the biases count once in round 1 too: only what comes from below counts twice",
          rounds_of(v, *weights, rounds, bias1=2)),
         ("h1 is updated last: a round computes h1 and z from the old h2, and then h2 from both",
          rounds_of(v, *weights, rounds, first=False)),
-        ("h2 hears the h1 of the round before: a round computes h1 first, and then h2 from the new h1",
+        ("h2 is computed from the h1 of the round before: a round computes h1 first, and then h2 from the new h1",
          rounds_of(v, *weights, rounds, old=True)),
-        ("h1 hears only the pixels: W2^T h2 is missing", rounds_of(v, *weights, rounds, back=False)),
-        ("h2 does not hear the label: W3^T softmax(z) is missing", rounds_of(v, *weights, rounds, said="nothing")),
-        ("the label is one of K classes: softmax(z), not a sigmoid of each",
+        ("h1 depends only on the pixels here: W2^T h2 is missing", rounds_of(v, *weights, rounds, back=False)),
+        ("h2 does not depend on the label here: W3^T softmax(z) is missing",
+         rounds_of(v, *weights, rounds, said="nothing")),
+        ("the label is one of K classes: use softmax(z), not a sigmoid of each entry",
          rounds_of(v, *weights, rounds, said="sigmoid")),
-        ("h2 hears the label's probabilities, softmax(z), not the logits z",
+        ("h2 needs the label's probabilities, softmax(z), not the logits z",
          rounds_of(v, *weights, rounds, said="logits")),
         ("the softmax runs over the classes of an image, not over the images",
          rounds_of(v, *weights, rounds, said="images")),
-        ("the probabilities: the logits z are wanted, before their softmax", ops.softmax(right)),
-        ("this is the sum without b3: z = W3 h2 + b3", right - weights[5]),
+        ("these are the probabilities: the logits z are wanted, before their softmax", ops.softmax(right)),
+        ("b3 is missing: z = W3 h2 + b3", right - weights[5]),
     ])  # fmt: skip
 
 
@@ -401,14 +408,14 @@ def test_the_cost_of_what_was_hidden(lesson):
         ("the labels are divided by N alone: a label weighs as much as a pixel, 1/(N D)",
          pixels / (N * D) + labels / N),
         ("divided by N alone: the factor is 1/(N D)", (pixels + labels) / N),
-        ("a sum: divide by N D", pixels + labels),
-        ("black and white are exchanged: of a white pixel -log p is zeta(-z)",
+        ("this is a sum: divide it by N D", pixels + labels),
+        ("black and white are exchanged: for a white pixel -log p is zeta(-z)",
          ((M * np.logaddexp(0, (2 * V - 1) * z_v)).sum() + labels) / (N * D)),
-        ("of a black pixel too something is hidden: its cost zeta(z) is missing",
+        ("a hidden black pixel costs something too: its cost zeta(z) is missing",
          ((M * V * of_pixels).sum() + labels) / (N * D)),
         ("the labels' cost is missing", pixels / (N * D)),
         ("the pixels' cost is missing", labels / (N * D)),
-        ("each label's cost met the masks of all images: m and the labels' costs have the shape (N,)",
+        ("each label's cost was multiplied by the masks of all images: m and the labels' costs have the shape (N,)",
          (pixels + m.sum() * of_labels.sum()) / (N * D)),
         ("the sign is wrong: minus the logarithm of a probability is positive", -right),
     ])  # fmt: skip
@@ -421,7 +428,9 @@ def test_the_cost_is_finite_for_logits_of_any_size(lesson):
         given = float(np.asarray(called(lesson.prediction_cost, *arguments)).reshape(()))
     z_v, z_y, V, Y, M, m = (a.astype("float64") for a in arguments)
     right = ((M * np.logaddexp(0, (1 - 2 * V) * z_v)).sum() - (m[:, None] * Y * ops.log_softmax(z_y)).sum()) / V.size
-    assert np.isfinite(given), "logits of 1000: e^1000 is infinite, and the logarithm of a rounded 0 too; see lesson 2"
+    assert np.isfinite(given), (
+        "logits of 1000: e^1000 is infinite, and so is the logarithm of a p that was rounded to 0; see lesson 2"
+    )
     assert np.allclose(given, right, rtol=1e-4), (
         "logits of 1000: probabilities are rounded to 0 or 1 before the logarithm"
     )

@@ -18,14 +18,12 @@ def network(dtype="float64", seed=1):
     rng = np.random.default_rng(seed)
     for p in parameters(model.to(dtype=dtype)):
         p.data = rng.standard_normal(p.shape).astype(dtype)
-    parameters(model)[0].data[..., 3] = 0  # a pixel without any weight: of it the gradient is 0
+    parameters(model)[0].data[..., 3] = 0  # a pixel whose weights are all 0: its gradient is 0
     return model, rng.random((N, D)).astype(dtype), rng.integers(0, K, N), rng
 
 
 def finite(given):
-    assert np.isfinite(given).all(), (
-        "g / |g| is 0 / 0 where the gradient is 0, as of a pixel without any weight: np.sign(g) is 0 there"
-    )
+    assert np.isfinite(given).all(), "g / |g| is 0 / 0 where the gradient is 0: there np.sign(g) is 0"
     return given
 
 
@@ -74,17 +72,19 @@ def test_steps_and_projection(lesson):
         return x + eta * np.minimum(1, EPS / norm)
 
     judge(given, other(), [
-        ("the projection is missing, or its box is around the last point and never felt: after each step back into the "
-         "box around the clean x", other(free)),
-        ("projected once, at the end: it belongs after each step, where the next gradient is taken",
+        ("the way back into the box is missing, or the box is around the last point, where it changes nothing: after "
+         "each step clip to the box around the clean x", other(free)),
+        ("clipped to the box only once, at the end: clip after each step, before the next gradient is taken",
          home(other(free))),
-        ("the box is around the START here: it is around the clean x", other(box(start))),
-        ("the pixels were clipped to 0 to 1 in place of the box around x", other(lambda x_adv: x_adv.clip(0, 1))),
-        ("the pixels were clipped to 0 to 1 too: nothing is clipped here but to the box",
+        ("the box is around the START here: it should be around the clean x", other(box(start))),
+        ("the pixels were clipped to the range from 0 to 1 in place of the box around x",
+         other(lambda x_adv: x_adv.clip(0, 1))),
+        ("the pixels were clipped to the range from 0 to 1 too: clip only to the box",
          other(lambda x_adv: home(x_adv).clip(0, 1))),
-        ("the pixels were clipped to 0 to 1 too: nothing is clipped here but to the box", other().clip(0, 1)),
-        ("scaled back to a Euclidean ball: the box bounds each pixel by itself, so clip", other(length)),
-        ("downhill: the sign before the gradient is wrong, the cost has to rise", other(sign=-1.0)),
+        ("the pixels were clipped to the range from 0 to 1 too: clip only to the box", other().clip(0, 1)),
+        ("the change was scaled back to a Euclidean length: the box bounds each pixel by itself, so clip",
+         other(length)),
+        ("this goes downhill: the sign before the gradient is wrong, the cost has to rise", other(sign=-1.0)),
         ("the gradient is always taken at x: take it at x', where the last step ended", other(look=x)),
         ("the gradient is always taken at the start: take it at x', where the last step ended", other(look=start)),
         ("it starts at x here: the start is given", other(first=x)),
@@ -93,15 +93,15 @@ def test_steps_and_projection(lesson):
          other(a=EPS / steps)),
         ("steps of size 2.5 eps: divide by the number of steps", other(a=2.5 * EPS)),
         ("steps of size 2.5 / steps: eps is missing", other(a=2.5 / steps)),
-        ("a step too few", other(steps=steps - 1)),
-        ("a step too many", other(steps=steps + 1)),
+        ("one step too few", other(steps=steps - 1)),
+        ("one step too many", other(steps=steps + 1)),
         ("one step only: is `return` inside of the loop?", other(steps=1)),
         ("where the gradient is 0 the pixel moved: the sign of 0 is 0", walked_on(model, x, y, start, steps, a, home)),
         ("where the gradient is 0 the pixel moved: the sign of 0 is 0",
          walked_on(model, x, y, start, steps, a, home, -1.0)),
         ("this is FGSM: one step from x", attacks.fgsm(model, x, y, EPS)),
         ("this is the change alone: return x'", other() - x),
-        ("the start itself: nothing moved", start),
+        ("this is the start: nothing moved", start),
     ])  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def test_the_box_and_float32(lesson):
     start = x + rng.uniform(-EPS, EPS, x.shape).astype("float32")
     given = finite(called(lesson.pgd, model, x, y, EPS, 20, start))
     out = float(np.abs(given - x).max())
-    assert out < EPS + 1e-6, f"a pixel is {out:.3g} away from x: outside of the box of {EPS}"
+    assert out < EPS + 1e-6, f"a pixel is {out:.3g} away from x: that is outside of the box, since eps is {EPS}"
     assert not leaks(given), LEAK
 
 
@@ -132,16 +132,18 @@ def test_it_moves_away_from_the_own_answer(lesson):
     g = attacks.input_gradient(model, x, own)
     right = away(own)
     judge(finite(called(lesson.predicted_label_fgsm, model, x, EPS)), right, [
-        ("towards the predicted label: the cost of the network's answer has to rise, plus", 2 * x - right),
-        ("away from the class of SMALLEST output: predicted is the largest", away(least)),
-        ("away from the second largest: predicted is the largest", away(second)),
-        ("towards the class of smallest output, an attack with a target: move away from the predicted one",
+        ("this moves towards the network's answer: the cost of that answer has to rise, plus", 2 * x - right),
+        ("this moves away from the class of the SMALLEST output: the answer is the class of the largest", away(least)),
+        ("this moves away from the class of the second largest output: the answer is the class of the largest",
+         away(second)),
+        ("this moves towards the class of the smallest output, an attack with a target: move away from the answer",
          2 * x - away(least)),
-        ("towards the second largest, an attack with a target: move away from the predicted one",
-         2 * x - away(second)),
-        ("argmax over all entries: each image has its own, axis 1", away(np.full(N, z.argmax() % K))),
-        ("argmax over the images: of each image's K outputs the largest, axis 1", away(np.resize(z.argmax(axis=0), N))),
-        ("one answer for all images, the first one's: each has its own", away(np.full(N, own[0]))),
+        ("this moves towards the class of the second largest output, an attack with a target: move away from the "
+         "answer", 2 * x - away(second)),
+        ("argmax over all entries: each image has its own answer, axis 1", away(np.full(N, z.argmax() % K))),
+        ("argmax over the images: take the largest of each image's K outputs, axis 1",
+         away(np.resize(z.argmax(axis=0), N))),
+        ("one answer for all images, that of the first: each has its own", away(np.full(N, own[0]))),
         ("label off by one: classes count from 0", away((own + 1) % K)),
         ("label off by one: classes count from 0", away((own - 1) % K)),
         ("the sign is missing: the gradient itself was followed", x + EPS * g),
@@ -149,7 +151,7 @@ def test_it_moves_away_from_the_own_answer(lesson):
         ("where the gradient is 0 the pixel moved: the sign of 0 is 0", x + EPS * np.where(g >= 0, 1, -1)),
         ("where the gradient is 0 the pixel moved: the sign of 0 is 0", x + EPS * np.where(g > 0, 1, -1)),
         ("this is the change alone: return x plus the change", EPS * np.sign(g)),
-        ("clipped to 0 to 1: nothing is clipped here", right.clip(0, 1)),
+        ("clipped to the range from 0 to 1: nothing is clipped here", right.clip(0, 1)),
     ])  # fmt: skip
 
 
@@ -185,16 +187,16 @@ def test_it_is_the_gradient_without_its_size(lesson):
     judge(called(lesson.direction, z, y), right, [
         ("this is p - t, the gradient of J itself: 1 - p_y is still in it", p - t),
         ("this is (p - t) / N: 1 - p_y is still in it, and there is no mean here", (p - t) / 4),
-        ("divided by N: each image's own cost is differentiated, no mean", right / 4),
-        ("the sign is wrong: -1 for the label, q for the others, so that J rises along it", -right),
-        ("the sign of the label is wrong: it has -1", right + 2 * t),
-        ("the label has 0 here: it has -1", right + t),
+        ("divided by N: each image's own cost is differentiated, not a mean", right / 4),
+        ("the sign is wrong: it is -1 for the label, and q for the others", -right),
+        ("the sign of the label's entry is wrong: it should be -1", right + 2 * t),
+        ("the label has 0 here: it should have -1", right + t),
         ("divided by p_y: the factor to leave out is 1 - p_y", (p - t) / (p * t).sum(axis=1, keepdims=True)),
-        ("multiplied by 1 - p_y: it is to be divided by it", (p - t) * s),
-        ("q is a softmax over ALL classes here: the label's is left out of its sum", p * (1 - t) - t),
+        ("multiplied by 1 - p_y: divide by it", (p - t) * s),
+        ("q is a softmax over ALL classes here: leave the label out of its sum", p * (1 - t) - t),
         ("this is -1 for the label and 1 for the largest other class: q is a softmax over all others",
          (right - right.min()) * 0 + (np.arange(4) == np.where(t > 0, -np.inf, z).argmax(axis=1)[:, None]) - t),
-        ("the others have 1 each: they have q, a softmax over them", 1 - 2 * t),
+        ("the others have 1 each: they should have q, a softmax over them", 1 - 2 * t),
         ("label off by one: classes count from 0", exact(z, (y - 1) % 4)),
         ("label off by one: classes count from 0", exact(z, (y + 1) % 4)),
         ("softmax over the images, axis 0: each image has its own, axis 1", exact_over(z, y, 0)),
@@ -223,7 +225,7 @@ def test_it_survives_where_probabilities_round_to_0_or_1(lesson):
         assert not overflow, f"infinite or NaN {place}: e^z overflows, or 0/0; a softmax over the others needs no p_y"
         zero = not np.any(np.asarray(given)[np.arange(3) != y[:, None]])
         assert not zero, (
-            f"the others are all 0 {place}: this is what masks the gradient; take their own largest off first"
+            f"the others are all 0 {place}: this masks the gradient; subtract the largest of the others' logits first"
         )
         wanted = exact(np.where(np.eye(3) > 0, 0.0, z.astype("float64")), y)  # the label's logit does not matter
         label = np.asarray(given)[np.arange(3), y]
@@ -236,7 +238,7 @@ def test_a_label_with_tiny_p_and_float32(lesson):
     z, y = np.array([[-2000.0, 0.0, 1.0], [1.0, 0.0, -2000.0]], "float32"), np.array([0, 2])
     with np.errstate(all="ignore"):
         given = called(lesson.direction, z, y)
-    assert np.isfinite(given).all(), "not finite where the label's own logit is very small: it is no part of q"
+    assert np.isfinite(given).all(), "not finite where the label's own logit is very small: q does not contain it"
     q = 1 / (1 + math.e)
     judge(np.round(given, 5), np.round([[-1, q, 1 - q], [1 - q, q, -1]], 5))
     assert not leaks(given), LEAK
@@ -244,8 +246,8 @@ def test_a_label_with_tiny_p_and_float32(lesson):
     with np.errstate(all="ignore"):
         given = called(lesson.direction, z, y)
     assert np.isfinite(given).all(), (
-        "overflow where the others' logits are 1000, or 0/0 where those of another image are: each row's own largest, "
-        "the label's left out, comes off before e^z"
+        "overflow where the others' logits are 1000, or 0/0 where those of another image are: before e^z subtract from "
+        "each row its own largest logit, the label's left out"
     )
     wanted = np.array([[-1, q, 1 - q], [1 - q, q, -1], [q, 1 - q, -1]])
     assert np.allclose(given, wanted, atol=1e-3), "wrong where the others' logits are 1000"
@@ -267,9 +269,9 @@ def listed(lesson, wrong):
         with np.errstate(all="ignore"):
             found = called(lesson.violations, wrong)
     except KeyError as error:
-        raise AssertionError(f"KeyError: an attack that was not tried, {error}, leaves its pairs out") from error
+        raise AssertionError(f"KeyError: {error} was not tried, so leave out the pairs that it is in") from error
     except ZeroDivisionError as error:
-        said = "0/0: two attacks that agree on every image are no violation, and need no score"
+        said = "0/0: two attacks that fool the same images are no violation, so compute the score only where w > t"
         raise AssertionError(said) from error
     right = isinstance(found, list | tuple) and all(isinstance(row, list | tuple) and len(row) == 3 for row in found)
     assert right, "a list of (stronger, weaker, score) is wanted"
@@ -286,36 +288,39 @@ def test_which_pairs(lesson):
     reversed_pairs = [(weaker, stronger) for stronger, weaker in right]
     equal = ("FGSM", "transfer"), ("FGSM", "predicted label")
     holds = [pair for pair in lesson.ORDER if pair not in right and pair not in equal]
-    assert pairs != reversed_pairs, "each pair the wrong way round: (stronger, weaker, score)"
+    assert pairs != reversed_pairs, "each pair is the wrong way round: (stronger, weaker, score)"
     assert pairs != holds, "these are the pairs in which the order HOLDS: those in which it is broken are wanted"
     assert not set(pairs) & set(equal), (
         "two attacks that fool equally many images are no violation: the weaker has to fool MORE"
     )
     assert set(pairs) != set(lesson.ORDER), "every pair is in the list: only those whose weaker attack fools MORE"
-    assert pairs == right or sorted(pairs) != sorted(right), f"in the order of ORDER, please: {right}, yours {pairs}"
-    assert pairs == right, f"the broken pairs are {right}, yours {pairs}"
+    assert pairs == right or sorted(pairs) != sorted(right), (
+        f"the pairs should be in the order of ORDER: {right}; yours: {pairs}"
+    )
+    assert pairs == right, f"the broken pairs are {right}; yours: {pairs}"
 
 
 @pytest.mark.exercise("violations", points=2)
 def test_the_score(lesson):
     wrong = {"FGSM": attack(range(12)), "transfer": attack(range(3, 28))}  # only transfer: 16, only FGSM: 3, both: 9
     pairs, scores = listed(lesson, wrong)
-    assert pairs == [("FGSM", "transfer")], f"the broken pair is FGSM, transfer; yours {pairs}"
+    assert pairs == [("FGSM", "transfer")], f"the broken pair is FGSM, transfer; yours: {pairs}"
     p, q = 25 / 40, 12 / 40
     judge(scores[0], 13 / math.sqrt(19), [
-        ("the score's sign is wrong: w - t, the weaker attack's images first", -13 / math.sqrt(19)),
+        ("the score's sign is wrong: it begins with w - t, not with t - w", -13 / math.sqrt(19)),
         ("the score is w - t alone: divide it by its standard deviation", 13.0),
-        ("the score is the difference of errors: w - t, by its standard deviation", 13 / 40),
+        ("the score is the difference of errors: divide w - t by its standard deviation, sqrt(w + t)", 13 / 40),
         ("the score is divided by the variance w + t: its square root is wanted", 13 / 19),
-        ("the score is divided by sqrt(N): images on which both agree say nothing, sqrt(w + t)", 13 / math.sqrt(40)),
-        ("the score is divided by the square root of all mistakes: those on which both succeed say nothing",
+        ("the score is divided by sqrt(N): divide by sqrt(w + t), since images on which both agree say nothing",
+         13 / math.sqrt(40)),
+        ("the score is divided by the square root of all mistakes: images that both attacks fool say nothing",
          13 / math.sqrt(37)),
-        ("the score is divided by the square root of all mistakes: those on which both succeed say nothing",
+        ("the score is divided by the square root of all mistakes: images that both attacks fool say nothing",
          13 / math.sqrt(28)),
-        ("the score takes the two attacks for independent: they were tried on the same images, sqrt(w + t)",
-         (p - q) / math.sqrt((p * (1 - p) + q * (1 - q)) / 40)),
-        ("the score is divided by sqrt(w): the images of the stronger vary too, sqrt(w + t)", 13 / 4),
-        ("the score is w by sqrt(w + t): s is taken off first", 16 / math.sqrt(19)),
+        ("the score takes the two attacks for independent: they were tried on the same images, so divide by "
+         "sqrt(w + t)", (p - q) / math.sqrt((p * (1 - p) + q * (1 - q)) / 40)),
+        ("the score is divided by sqrt(w): divide by sqrt(w + t)", 13 / 4),
+        ("the score is w / sqrt(w + t) here: subtract t from w first", 16 / math.sqrt(19)),
     ])  # fmt: skip
 
 

@@ -31,8 +31,8 @@ def placed(function, *args):
         if not re.search("out of bounds|broadcast|inhomogeneous|same shape", str(error)):
             raise
         raise AssertionError(
-            "is a place outside of the image, or of the result? There are H - K + 1 along the first axis and W - J + 1 "
-            f"along the second. {error}"
+            "is one of your places outside of the image, or of the result? There are H - K + 1 places along the first "
+            f"axis and W - J + 1 along the second. {error}"
         ) from error
 
 
@@ -42,9 +42,12 @@ def test_the_kernel_is_laid_on_every_place(lesson):
     y = right(x, w)
     padded = np.pad(x, [(0, n - 1) for n in w.shape])
     mistakes = [
-        ("the kernel is mirrored: x at p + i meets w at i, not at K - 1 - i", right(x, w[::-1, ::-1])),
+        (
+            "the kernel is mirrored: the pixel at p + i belongs to the weight at i, not at K - 1 - i",
+            right(x, w[::-1, ::-1]),
+        ),
         ("rows and columns of the kernel are exchanged", right(x, w.T) if w.T.shape == w.shape else None),
-        ("the last row and column are missing: there are H - K + 1 places, range stops one earlier", y[:-1, :-1]),
+        ("the last row and column are missing: there are H - K + 1 places along the first axis", y[:-1, :-1]),
         ("as many places along the second axis as along the first: there are W - J + 1", np.pad(y, [(0, 0), (0, 2)])),
         ("as many places along the first axis as along the second: there are H - K + 1", y[:5]),
         ("the kernel sticks out of the image: only places where it lies inside are wanted", right(padded, w)),
@@ -78,10 +81,10 @@ def test_rows_are_windows(lesson):
     rows = sliding_window_view(x, (3, 2)).reshape(-1, 6)
     given = placed(lesson.windows, x, 3, 2)
     mistakes = [
-        ("windows are columns here: each window is to be a row", rows.T),
-        ("inside of a window the pixels go row by row, not column by column",
+        ("windows are columns here: each window should be a row", rows.T),
+        ("the pixels of a window should go row by row; yours go column by column",
          sliding_window_view(x, (3, 2)).swapaxes(2, 3).reshape(-1, 6)),
-        ("the windows go row by row, p before q; yours go column by column",
+        ("the windows should go row by row, with row number p Q + q; yours go column by column",
          sliding_window_view(x, (3, 2)).swapaxes(0, 1).reshape(-1, 6)),
         ("K and J are exchanged: a window has K rows and J columns", sliding_window_view(x, (2, 3)).reshape(-1, 6)),
         ("as many windows along the first axis as along the second: P is H - K + 1, and Q is W - J + 1",
@@ -119,16 +122,18 @@ def test_it_is_the_transform_of_the_filled_up_array(lesson):
         wanted = np.fft.fft2(a, (9, 6))
         filled = np.pad(a, [(0, 9 - a.shape[0]), (0, 6 - a.shape[1])])
         mistakes = [
-            ("the sign of the exponent is the other one: e^(-2 pi i u p / L)", np.conj(wanted)),
+            ("the sign of the exponent is wrong: it is e^(-2 pi i u p / L)", np.conj(wanted)),
             ("it is divided by L1 L2: that belongs to the way back", wanted / 54),
-            ("only one direction is transformed, along the columns", np.fft.fft(filled, axis=0)),
-            ("only one direction is transformed, along the rows", np.fft.fft(filled, axis=1)),
-            ("the real part alone: the spectrum is complex", wanted.real),
-            ("the size alone: the spectrum is complex", abs(wanted)),
-            ("the exponent lacks its 2 pi or its L: try one frequency by hand", _without(a, 9, 6)),
+            ("only one direction is transformed, axis 0: transform along axis 1 too", np.fft.fft(filled, axis=0)),
+            ("only one direction is transformed, axis 1: transform along axis 0 too", np.fft.fft(filled, axis=1)),
+            ("this is the real part alone: the spectrum is complex", wanted.real),
+            ("this is the absolute value: the spectrum is complex", abs(wanted)),
+            ("the exponent lacks its factor 2 pi: it is -2 pi i u p / L", _without(a, 9, 6)),
         ]  # fmt: skip
         if a is w:
-            mistakes.append(("not filled up: the exponent has L in it, not the size of the array", _own_size(a, 9, 6)))
+            mistakes.append(
+                ("the exponent is divided by the size of the array: divide it by L1 and L2", _own_size(a, 9, 6))
+            )
         with without_fft():
             given = called(lesson.spectrum, a, 9, 6)
         judge(given, wanted, mistakes)
@@ -169,8 +174,8 @@ def test_windows_that_stick_out_count_with_what_they_hold(lesson, size, stride):
     mistakes = [
         ("windows that stick out at the far edge are missing: they count with what they hold", inside.max(axis=(2, 3))),
         ("beyond the edge there are no zeros: a window holds what lies inside of the image", zeros),
-        ("the mean of each window: max-pooling keeps the largest", inside.mean(axis=(2, 3))),
-        ("the smallest of each window: max-pooling keeps the largest", -pooled(-x, size, stride)),
+        ("this is the mean of each window: max-pooling keeps the largest", inside.mean(axis=(2, 3))),
+        ("this is the smallest of each window: max-pooling keeps the largest", -pooled(-x, size, stride)),
         ("the stride is ignored: a window starts every `stride` pixels", pooled(x, size, 1)),
         ("windows start every `size` pixels here: they start every `stride` pixels", pooled(x, size, size)),
     ]  # fmt: skip

@@ -17,7 +17,7 @@ def network(dtype="float64", seed=1):
     rng = np.random.default_rng(seed)
     for p in parameters(model.to(dtype=dtype)):
         p.data = rng.standard_normal(p.shape).astype(dtype)
-    parameters(model)[0].data[..., 3] = 0  # an input without any weight: of it the gradient is 0
+    parameters(model)[0].data[..., 3] = 0  # an input whose weights are all 0: its gradient is 0
     return model, rng.random((N, D)).astype(dtype)
 
 
@@ -36,11 +36,12 @@ def test_units_of_the_weights(lesson):
         ("the image was turned upside down: the colours are axis 1", x[:, :, ::-1] * 255 - mean),
         ("the image was mirrored: the colours are axis 1", x[..., ::-1] * 255 - mean),
         ("the images were put in another order: the colours are axis 1", x[::-1] * 255 - mean),
-        ("still from 0 to 1: times 255", x[:, ::-1] - mean),
-        ("still from 0 to 1, and the mean in grey levels: times 255", x[:, ::-1] - mean / 255),
+        ("the pixels are still from 0 to 1: times 255", x[:, ::-1] - mean),
+        ("pixels and means are both divided by 255: the weights expect them from 0 to 255, so times 255",
+         x[:, ::-1] - mean / 255),
         ("the means were added: subtract them", x[:, ::-1] * 255 + mean),
         ("the means are missing", x[:, ::-1] * 255),
-        ("times 256: white is 255", x[:, ::-1] * 256 - mean),
+        ("this is times 256: white is 255, so times 255", x[:, ::-1] * 256 - mean),
         ("the mean was subtracted before the units changed: it is in grey levels", (x[:, ::-1] - mean) * 255),
         ("the means lie along the last axis, the columns of pixels: the colours are axis 1, so reshape the means to "
          "(1, 3, 1, 1)", x[:, ::-1] * 255 - np.array(MEAN)),
@@ -72,17 +73,19 @@ def test_the_target_becomes_more_probable(lesson):
     own = model(x).argmax(axis=1)
     given = called(lesson.step_towards, model, x, target, EPS)
     finite = np.isfinite(given).all()
-    assert finite, "g / |g| is 0 / 0 where the gradient is 0, as of an input without any weight: np.sign(g) is 0 there"
+    assert finite, "g / |g| is 0 / 0 where the gradient is 0: there np.sign(g) is 0"
     judge(given, right, [
-        ("away from the target: its cost has to fall, minus", x + EPS * np.sign(g)),
-        ("away from the network's own answer: the labels are the target", x + EPS * np.sign(gradient(own))),
-        ("towards the network's own answer: the labels are the target", x - EPS * np.sign(gradient(own))),
+        ("this moves away from the target: its cost has to fall, so minus", x + EPS * np.sign(g)),
+        ("this moves away from the network's own answer: the labels should be the target",
+         x + EPS * np.sign(gradient(own))),
+        ("this moves towards the network's own answer: the labels should be the target",
+         x - EPS * np.sign(gradient(own))),
         ("where the gradient is 0 the input moved: the sign of 0 is 0", x - EPS * np.where(g >= 0, 1, -1)),
         ("where the gradient is 0 the input moved: the sign of 0 is 0", x - EPS * np.where(g > 0, 1, -1)),
         ("the sign is missing: the gradient itself was followed", x - EPS * g),
         ("eps is missing: each entry moved by 1", x - np.sign(g)),
         ("this is the change alone: return x plus the change", -EPS * np.sign(g)),
-        ("clipped to 0 to 1: nothing is clipped here", right.clip(0, 1)),
+        ("clipped to the range from 0 to 1: nothing is clipped here", right.clip(0, 1)),
         ("label off by one: classes count from 0", x - EPS * np.sign(gradient(np.full(N, (target + 1) % K)))),
         ("label off by one: classes count from 0", x - EPS * np.sign(gradient(np.full(N, (target - 1) % K)))),
         ("nothing moved", x),
@@ -106,17 +109,17 @@ def test_whole_grey_levels_in_range(lesson):
     x[0, :4] = [-0.3, 1.3, 0.4 / 255, 254.6 / 255]
     right = np.rint(x * 255).clip(0, 255) / 255
     judge(called(lesson.after_saving, x), right, [
-        ("rounded down: to the nearer grey level", np.floor(x * 255).clip(0, 255) / 255),
-        ("rounded down: to the nearer grey level", np.trunc(x * 255).clip(0, 255) / 255),
-        ("rounded up: to the nearer grey level", np.ceil(x * 255).clip(0, 255) / 255),
-        ("values outside of 0 to 1 are still there: clip them", np.rint(x * 255) / 255),
-        ("values outside of 0 to 1 went round: clip before the numbers become bytes",
+        ("rounded down: round to the nearer grey level", np.floor(x * 255).clip(0, 255) / 255),
+        ("rounded down: round to the nearer grey level", np.trunc(x * 255).clip(0, 255) / 255),
+        ("rounded up: round to the nearer grey level", np.ceil(x * 255).clip(0, 255) / 255),
+        ("values below 0 and above 1 are still there: clip them", np.rint(x * 255) / 255),
+        ("values below 0 came back near 1, and values above 1 near 0: clip before the numbers become bytes",
          (np.rint(x * 255) % 256) / 255),
         ("clipped, and not rounded to whole grey levels", x.clip(0, 1)),
-        ("still grey levels from 0 to 255: divide by 255", np.rint(x * 255).clip(0, 255)),
-        ("256 levels are 0 to 255: times 255, not 256", np.rint(x * 256).clip(0, 255) / 256),
-        ("256 levels are 0 to 255: times 255, not 256", np.rint(x * 256).clip(0, 256) / 256),
-        ("rounded to 0 and 1: first times 255", np.rint(x).clip(0, 1)),
+        ("these are still grey levels from 0 to 255: divide by 255", np.rint(x * 255).clip(0, 255)),
+        ("256 levels run from 0 to 255: times 255, not 256", np.rint(x * 256).clip(0, 255) / 256),
+        ("256 levels run from 0 to 255: times 255, not 256", np.rint(x * 256).clip(0, 256) / 256),
+        ("rounded to 0 and 1: multiply by 255 first", np.rint(x).clip(0, 1)),
         ("nothing was rounded", x),
     ])  # fmt: skip
 
@@ -126,4 +129,6 @@ def test_saving_keeps_float32_and_a_photograph(lesson):
     photo = (np.random.default_rng(4).integers(0, 256, (2, 9)) / 255).astype("float32")
     given = called(lesson.after_saving, photo)
     assert not leaks(given), LEAK
-    assert np.abs(np.asarray(given) - photo).max() < 1e-6, "a photograph has whole grey levels already: nothing changes"
+    assert np.abs(np.asarray(given) - photo).max() < 1e-6, (
+        "your function changes a photograph that has whole grey levels already: nothing should change there"
+    )

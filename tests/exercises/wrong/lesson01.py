@@ -95,7 +95,7 @@ def typical_change(w, eps):
 def typical_change(w, eps):
     return float(eps * np.sqrt((w**2).mean()))
 """,
-            "a 1/n too much",
+            "a factor 1/n too many",
         ),
         (
             "eps forgotten",

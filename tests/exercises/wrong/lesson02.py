@@ -145,7 +145,7 @@ def gradients(w, b, x, y):
     c = -sigmoid(-y * (x @ w + b))
     return x.T @ c / len(x), c.mean()
 """,
-            "the factor y",
+            "the label y is missing",
         ),
         (
             "the bias's gradient not averaged",

@@ -80,7 +80,7 @@ def fgsm(model, x, y, eps):
     w = parameters(model)[0].data
     return x - eps * y[:, None] * np.sign(w[:1])
 """,
-            "right for logistic regression, wrong for softmax",
+            "right for logistic regression, wrong for",
         ),
         (
             "a step of training as well",
@@ -162,7 +162,7 @@ def worst_cost(w, b, x, y, eps):
 def worst_cost(w, b, x, y, eps):
     return np.logaddexp(0, eps * np.abs(w).sum() + y * (x @ w + b))
 """,
-            "the sign before the margin",
+            "the sign before y (w x + b)",
         ),
         (
             "the paper's slip",

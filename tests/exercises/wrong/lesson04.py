@@ -48,7 +48,7 @@ def unbroadcast(x, shape):
             x = x.take([0], axis=i)
     return x
 """,
-            "one of the N entries",
+            "one of the repeated entries",
         ),
         (
             "missing axes taken for the last ones",
@@ -77,7 +77,7 @@ def matmul_backward(g, y, a, b):
 def matmul_backward(g, y, a, b):
     return g @ b.T, g @ a.T
 """,
-            "the order of the factors is wrong",
+            "the factors are in the wrong order",
         ),
         (
             "swapped",
@@ -118,7 +118,7 @@ def matmul_backward(g, y, a, b):
     g, a, b = map(raw, (g, a, b))
     return np.matmul(g, b.T), np.matmul(a.T, g)
 """,
-            "from Tensors an array was made",
+            "Tensors came in, and an array came out",
         ),
         (
             "an argument as a constant",
@@ -126,7 +126,7 @@ def matmul_backward(g, y, a, b):
 def matmul_backward(g, y, a, b):
     return g @ raw(b).T, raw(a).T @ g
 """,
-            "does not remember all",
+            "does not remember everything",
         ),
         (
             "one part alone",
@@ -240,7 +240,7 @@ def grad(y, xs, create_graph=False):
                     gs[a] = gs[a] + part if a in gs else part
     return [Tensor(gs[x]) if create_graph else gs[x] for x in xs]
 """,
-            "a Tensor without a past",
+            "a Tensor without a history",
         ),
         (
             "always Tensors",

@@ -283,7 +283,7 @@ def maxout_backward(g, a):
     first = a.argmax(axis=1)[:, None]
     return g[:, None] * a * (np.arange(a.shape[1])[:, None] == first)
 """,
-            "times the piece itself",
+            "multiplied by the piece itself",
         ),
         (
             "float64 by an array without a dtype",
@@ -334,7 +334,7 @@ def dropout_mask(rng, shape, keep, rescale):
     mask = np.zeros(shape, "float32") + (rng.random(shape[1:]) < keep)
     return (mask / keep if rescale else mask).astype("float32")
 """,
-            "all examples have the same mask",
+            "all rows of the mask are the same",
         ),
         (
             "times keep",
@@ -343,7 +343,7 @@ def dropout_mask(rng, shape, keep, rescale):
     mask = (rng.random(shape) < keep).astype("float32")
     return mask * keep if rescale else mask
 """,
-            "times keep, not divided by it",
+            "multiplied by keep, not divided by it",
         ),
         (
             "never rescaled",

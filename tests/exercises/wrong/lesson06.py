@@ -32,7 +32,7 @@ def predicted_rise(g, eps):
 def predicted_rise(g, eps):
     return eps * np.abs(g).mean(axis=1)
 """,
-            "a 1/D too much",
+            "a factor 1/D too many",
         ),
         (
             "eps forgotten",
@@ -92,7 +92,7 @@ def predicted_rise(g, eps):
 def predicted_rise(g, eps):
     return eps * len(g) * np.abs(g).mean(axis=1)
 """,
-            "for as many images as pixels only",
+            "only for as many images as pixels",
         ),
     ],
     "rotated": [
@@ -390,7 +390,7 @@ def count_pieces(a):
     winners = a.argmax(axis=1)
     return 1 + int((winners[1:] != winners[:-1]).all(axis=1).sum())
 """,
-            "only where all units change",
+            "only points where all units change",
         ),
         (
             "different patterns",
@@ -439,7 +439,7 @@ def count_pieces(a):
 def count_pieces(a):
     return 1 + int(np.diff(a.max(axis=1), axis=0).any(axis=1).sum())
 """,
-            "not its activation",
+            "not its value",
         ),
     ],
 }

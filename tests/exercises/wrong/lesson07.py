@@ -63,7 +63,7 @@ def adversarial_gradients(w, b, x, y, eps):
     s = ops.sigmoid(y * (eps * np.abs(w).sum() - x @ w - b))
     return eps * (s * y).mean() * np.sign(w) - x.T @ (s * y) / len(x), -(s * y).mean()
 """,
-            "as in print",
+            "as in the paper's slip",
         ),
         (
             "L2 in place of L1",
@@ -72,7 +72,7 @@ def adversarial_gradients(w, b, x, y, eps):
     s = ops.sigmoid(eps * np.abs(w).sum() - y * (x @ w + b))
     return eps * s.mean() * w - x.T @ (s * y) / len(x), -(s * y).mean()
 """,
-            "that is L2 decay",
+            "is sign(w_i), not w_i",
         ),
         (
             "the bias is clean",
@@ -168,7 +168,7 @@ def l1_gradients(w, b, x, y, lam):
     s = ops.sigmoid(-y * (x @ w + b))
     return 2 * lam * w - x.T @ (s * y) / len(x), -(s * y).mean()
 """,
-            "this is L2 decay",
+            "this penalty has squares",
         ),
         (
             "the sign of the penalty",
@@ -222,7 +222,7 @@ def l1_gradients(w, b, x, y, lam):
     s = ops.sigmoid(-y * (x @ w + b))
     return lam * np.where(w > 0, 1, -1) - x.T @ (s * y) / len(x), -(s * y).mean()
 """,
-            "the subgradient 0 is wanted",
+            "the slope 0 is wanted",
         ),
         (
             "w divided by its size",
@@ -297,7 +297,7 @@ def added_penalty(w, b, x, y, eps):
     z = x @ w + b
     return np.logaddexp(0, y * (eps * np.abs(w).sum() - z)) - np.logaddexp(0, -y * z)
 """,
-            "as in print",
+            "as in the paper's slip",
         ),
         (
             "the batch's mean",
@@ -314,7 +314,7 @@ def added_penalty(w, b, x, y, eps):
 def added_penalty(w, b, x, y, eps):
     return eps * np.abs(w).sum() * ops.sigmoid(-y * (x @ w + b))
 """,
-            "this is linear in the attack",
+            "this is the slope at the clean image",
         ),
         (
             "no labels",

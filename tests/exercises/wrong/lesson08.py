@@ -475,7 +475,7 @@ def locality(w, window):
     inside = np.lib.stride_tricks.sliding_window_view(squares, (window, window), axis=(1, 2)).sum(axis=(3, 4))
     return inside.max(axis=(1, 2)) / squares.sum()
 """,
-            "each filter for itself",
+            "divide by each filter's own",
         ),
     ],
 }

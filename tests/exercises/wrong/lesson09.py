@@ -123,7 +123,7 @@ def hessian_vector(f, x, v):
     (Hv,) = grad((Tensor(g.data) * v).sum(), [X])
     return Hv
 """,
-            "has forgotten how it came about",
+            "has lost its history",
         ),
         (
             "v forgotten",
@@ -154,7 +154,7 @@ def hessian_vector(f, x, v):
     (g,) = grad(f(X), [X], create_graph=True)
     return grad((g * v).sum(), [X])[0] * v
 """,
-            "v stands outside",
+            "v should not stand outside",
         ),
         (
             "times x",
@@ -164,7 +164,7 @@ def hessian_vector(f, x, v):
     (g,) = grad(f(X), [X], create_graph=True)
     return grad((g * x).sum(), [X])[0]
 """,
-            "v is what it is multiplied by",
+            "it is multiplied by v",
         ),
         (
             "times g",
@@ -398,7 +398,7 @@ def hidden_objective(model, x, y, rng, layer, eps, alpha):
     J = alpha * model.loss(model(Tensor(x), rng=rng), y) + (1 - alpha) * model.loss(z, y)
     return J.item(), grad(J, parameters(model))
 """,
-            "h is a constant in the attacked half",
+            "h is a constant in the perturbed cost",
         ),
         (
             "no sign",

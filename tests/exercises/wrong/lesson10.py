@@ -36,7 +36,7 @@ def rbf(x, mu, beta):
     d = x - mu[:, None]
     return -((d @ beta) * d).sum(axis=2)
 """,
-            "the examples in rows",
+            "the images should be the rows",
         ),
         (
             "beta d squared",
@@ -44,7 +44,7 @@ def rbf(x, mu, beta):
 def rbf(x, mu, beta):
     return -(((x - mu[:, None]) @ beta) ** 2).sum(axis=2).T
 """,
-            "not (beta d) squared",
+            "this is (beta d) squared",
         ),
         (
             "the diagonal alone",
@@ -91,7 +91,7 @@ def signal(a, y, J):
 def signal(a, y, J):
     return np.exp(a) - (y[:, None] == np.arange(a.shape[1]))
 """,
-            "RBF units are not normalised",
+            "need not add up to 1",
         ),
         (
             "a sign",
@@ -111,7 +111,7 @@ def signal(a, y, J):
     p, t = np.exp(a), y[:, None] == np.arange(a.shape[1])
     return 2 * (p - t) * p if J == "rbf-squared" else -t.astype(a.dtype)
 """,
-            "the others are missing",
+            "the other classes are missing",
         ),
         (
             "dJ/dp for cross-entropies",

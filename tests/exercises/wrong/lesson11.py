@@ -20,7 +20,7 @@ def answers(networks, x, y, eps):
             "its own examples",
         ),
         (
-            "examples of examples",
+            "examples made of examples",
             """
 def answers(networks, x, y, eps):
     rows = []
@@ -29,7 +29,7 @@ def answers(networks, x, y, eps):
         rows.append([metrics.predict(other, x) for other in networks])
     return np.array(rows)
 """,
-            "examples of examples",
+            "examples made of examples",
         ),
         (
             "errors",
@@ -38,7 +38,7 @@ def answers(networks, x, y, eps):
     made = [attacks.fgsm(m, x, y, eps) for m in networks]
     return np.array([[np.mean(metrics.predict(m, x_adv) != y) for m in networks] for x_adv in made])
 """,
-            "one number a pair",
+            "one error for each pair",
         ),
         (
             "away from the network's own answer",
@@ -104,7 +104,7 @@ def agreement(a, b, y, among):
 def agreement(a, b, y, among):
     return float((a == b).mean())
 """,
-            "agreement on right answers counts too",
+            "agreement on right answers is counted too",
         ),
         (
             "or instead of and",
@@ -113,7 +113,7 @@ def agreement(a, b, y, among):
     looked_at = (a != y) | (b != y)
     return float((a == b)[looked_at].mean()) if looked_at.any() else np.nan
 """,
-            "a OR b errs",
+            "a OR b is wrong",
         ),
         (
             "common mistakes counted",
@@ -122,7 +122,7 @@ def agreement(a, b, y, among):
     wrong = a != y
     return float(((b != y) & wrong).sum() / wrong.sum()) if wrong.any() else np.nan
 """,
-            "whether they say the same",
+            "how often they give the same class",
         ),
         (
             "0 without mistakes",
@@ -131,7 +131,7 @@ def agreement(a, b, y, among):
     looked_at = (a != y) & (b != y) if among == "both" else a != y
     return float((a == b)[looked_at].mean()) if looked_at.any() else 0.0
 """,
-            "nothing to have a share of",
+            "without mistakes there is no share",
         ),
         (
             "0/0 without mistakes",
@@ -166,7 +166,7 @@ def cosines(u, v):
 def cosines(u, v):
     return (u * v).sum(axis=1) / (np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1))
 """,
-            "a row of 0 gave 0/0",
+            "a row of zeros gave 0/0",
         ),
         (
             "something added against 0/0",
@@ -192,7 +192,7 @@ def cosines(u, v):
 def cosines(u, v):
     return (u * v).sum(axis=0) / (np.linalg.norm(u, axis=0) * np.linalg.norm(v, axis=0))
 """,
-            "the columns' cosines",
+            "the cosines of the columns",
         ),
         (
             "every row with every row",
@@ -261,12 +261,12 @@ def universal(g, y, eps):
             "eps is missing",
         ),
         (
-            "the mean of signs",
+            "the mean of the signs",
             """
 def universal(g, y, eps):
     return eps * np.stack([np.sign(g[y == c]).mean(axis=0) for c in range(10)])
 """,
-            "the mean of signs",
+            "the mean of the signs",
         ),
         (
             "a vote",
@@ -274,7 +274,7 @@ def universal(g, y, eps):
 def universal(g, y, eps):
     return eps * np.sign(np.stack([np.sign(g[y == c]).sum(axis=0) for c in range(10)]))
 """,
-            "a vote of the images",
+            "the sum of the signs, a vote",
         ),
         (
             "one for all classes",
@@ -290,7 +290,7 @@ def universal(g, y, eps):
 def universal(g, y, eps):
     return eps * np.sign(np.stack([g[y == c].sum(axis=0) for c in range(10)]))[y]
 """,
-            "one change an image",
+            "one change for each image",
         ),
         (
             "a class without images",

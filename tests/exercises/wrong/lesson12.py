@@ -56,7 +56,7 @@ def by_probability(z, y):
     of_label = p[:, t]
     return (of_label / (of_label.sum(axis=0) + np.float32(1e-12)))[:, :, None] * (p - t)
 """,
-            "someone is fooled least",
+            "the member that is fooled least",
         ),
         (
             "weights over the images",
@@ -104,7 +104,7 @@ def by_probability(z, y):
     t = y[:, None] == np.arange(z.shape[2])
     return np.stack([(ops.softmax(z).mean(axis=0) - t) / len(z)] * len(z))
 """,
-            "the softmax of the mean probability",
+            "with the mean probability",
         ),
         (
             "a logarithm of a softmax without its maximum",
@@ -164,7 +164,7 @@ def by_logit(z, y):
     t = y[:, None] == np.arange(z.shape[2])
     return np.stack([(ops.softmax(z.sum(axis=0)) - t) / len(z)] * len(z))
 """,
-            "the SUM of logits",
+            "the SUM of the logits",
         ),
         (
             "one for all",
@@ -268,7 +268,7 @@ def shared(g):
     M = len(g)
     return sum((u[i] * u[j]).sum(axis=1) for i in range(M) for j in range(i)) / (M * (M - 1))
 """,
-            "half of it",
+            "half of the right value",
         ),
         (
             "one number",
@@ -305,7 +305,7 @@ def shared(g):
     u, _, _ = attacks.unit(g)
     return ((u.sum(axis=0) ** 2).sum(axis=1) - len(g)) / (len(g) * (len(g) - 1))
 """,
-            "count what is there",
+            "a row of zeros has the length 0",
         ),
         (
             "squares of tiny entries",
@@ -447,7 +447,7 @@ def infer(v, W1, W2, W3, b1, b2, b3, rounds):
         h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(z) @ W3 + b2)
     return z
 """,
-            "counts twice, for h1 and for h2",
+            "should count twice, for h1 and for h2",
         ),
         (
             "h2 is not doubled",
@@ -474,7 +474,7 @@ def infer(v, W1, W2, W3, b1, b2, b3, rounds):
         h2 = ops.sigmoid(h1 @ W2.T + ops.softmax(h2 @ W3.T + b3) @ W3 + b2)
     return h2 @ W3.T + b3
 """,
-            "a round's z is from the h2 of the round before",
+            "a round computes z from the h2 of the round before",
         ),
         (
             "the label is not heard",
@@ -488,7 +488,7 @@ def infer(v, W1, W2, W3, b1, b2, b3, rounds):
         h2 = ops.sigmoid(h1 @ W2.T + b2)
     return z
 """,
-            "h2 does not hear the label",
+            "h2 does not depend on the label",
         ),
         (
             "biases doubled",
@@ -635,7 +635,7 @@ def prediction_cost(z_v, z_y, V, Y, M, m):
     of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
     return ((M * of_pixels).sum() + (m[:, None] * of_labels).sum()) / V.size
 """,
-            "met the masks of all images",
+            "was multiplied by the masks of all images",
         ),
         (
             "logarithms of rounded probabilities",

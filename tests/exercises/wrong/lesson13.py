@@ -54,7 +54,7 @@ def rubbish_error(p):
     by_class = np.bincount(p[claimed].argmax(axis=1), minlength=p.shape[1])
     return claimed.mean(), largest.mean(), by_class
 """,
-            "only those that some class claims",
+            "only errors count",
         ),
         (
             "a confidence of 0 without errors",
@@ -65,7 +65,7 @@ def rubbish_error(p):
     by_class = np.bincount(p[claimed].argmax(axis=1), minlength=p.shape[1])
     return claimed.mean(), largest[claimed].sum() / max(1, claimed.sum()), by_class
 """,
-            "a mean of nothing is no number",
+            "there is nothing to average",
         ),
         (
             "classes of all samples",
@@ -76,7 +76,7 @@ def rubbish_error(p):
     by_class = np.bincount(p.argmax(axis=1), minlength=p.shape[1])
     return claimed.mean(), largest[claimed].mean() if claimed.any() else math.nan, by_class
 """,
-            "only the errors are",
+            "count only the errors",
         ),
         (
             "no minlength",
@@ -174,7 +174,7 @@ def logits_on_noise(W, b):
 def logits_on_noise(W, b):
     return b, np.sqrt((W**2).sum(axis=1)), W.T @ W
 """,
-            "the covariance of pixels",
+            "W^T W has the shape (D, D)",
         ),
         (
             "independent logits",
@@ -183,7 +183,7 @@ def logits_on_noise(W, b):
     variances = (W**2).sum(axis=1)
     return b, np.sqrt(variances), np.diag(variances)
 """,
-            "they are correlated",
+            "need not be 0",
         ),
         (
             "rows and columns",
@@ -191,7 +191,7 @@ def logits_on_noise(W, b):
 def logits_on_noise(W, b):
     return b, np.sqrt((W**2).sum(axis=0)), W @ W.T
 """,
-            "a class's weights are a ROW",
+            "the weights of a class are a ROW",
         ),
         (
             "correlations",
@@ -200,7 +200,7 @@ def logits_on_noise(W, b):
     sd = np.sqrt((W**2).sum(axis=1))
     return b, sd, W @ W.T / np.outer(sd, sd)
 """,
-            "these are correlations",
+            "divided by the standard deviations",
         ),
     ],
     "fooling_step": [
@@ -259,7 +259,7 @@ def fooling_step(model, x, k, eps, sign=True):
     g = attacks.input_gradient(model, x, np.full(len(x), k))
     return x - eps * (np.sign(g) if sign else g)
 """,
-            "divided by its length first",
+            "not divided by its length",
         ),
         (
             "one length for the batch",

@@ -11,7 +11,7 @@ def pgd(model, x, y, eps, steps, start):
         x_adv = x_adv + 2.5 * eps / steps * np.sign(attacks.input_gradient(model, x_adv, y))
     return x_adv
 """,
-            "the projection is missing",
+            "the way back into the box is missing",
         ),
         (
             "projected at the end",
@@ -22,7 +22,7 @@ def pgd(model, x, y, eps, steps, start):
         x_adv = x_adv + 2.5 * eps / steps * np.sign(attacks.input_gradient(model, x_adv, y))
     return x_adv.clip(x - eps, x + eps)
 """,
-            "projected once",
+            "only once, at the end",
         ),
         (
             "the box around the start",
@@ -46,7 +46,7 @@ def pgd(model, x, y, eps, steps, start):
         x_adv = (x_adv + 2.5 * eps / steps * np.sign(g)).clip(x_adv - eps, x_adv + eps)
     return x_adv
 """,
-            "around the last point and never felt",
+            "around the last point, where it changes nothing",
         ),
         (
             "pixels clipped in place of the box",
@@ -141,7 +141,7 @@ def pgd(model, x, y, eps, steps, start):
         x_adv = x + eta * np.minimum(1, eps / norm)
     return x_adv
 """,
-            "Euclidean ball",
+            "a Euclidean length",
         ),
         (
             "a float64 step",
@@ -187,7 +187,7 @@ def pgd(model, x, y, eps, steps, start):
 def predicted_label_fgsm(model, x, eps):
     return x - eps * np.sign(attacks.input_gradient(model, x, model(x).argmax(axis=1)))
 """,
-            "towards the predicted label",
+            "towards the network's answer",
         ),
         (
             "the least likely class",
@@ -244,7 +244,7 @@ def predicted_label_fgsm(model, x, eps):
     g = attacks.input_gradient(model, x, model(x).argmax(axis=1))
     return (x + eps * np.sign(g)).clip(0, 1)
 """,
-            "clipped to 0 to 1",
+            "clipped to the range from 0 to 1",
         ),
         (
             "in the caller's array",

@@ -89,7 +89,7 @@ def by_loops(x, w):
             y[p, q] = (x[p : p + K, q : q + J] * w).sum()
     return y
 """,
-            "a place outside of the image",
+            "outside of the image, or of the result",
         ),
         (
             "places exchanged",
@@ -103,7 +103,7 @@ def by_loops(x, w):
             y[p, q] = (x[p : p + K, q : q + J] * w).sum()
     return y
 """,
-            "a place outside of the image",
+            "outside of the image, or of the result",
         ),
     ],
     "windows": [
@@ -114,7 +114,7 @@ def windows(x, K, J):
     P, Q = x.shape[0] - K + 1, x.shape[1] - J + 1
     return np.stack([x[i : i + P, j : j + Q].reshape(-1) for i in range(K) for j in range(J)])
 """,
-            "each window is to be a row",
+            "each window should be a row",
         ),
         (
             "column by column inside",
@@ -123,7 +123,7 @@ def windows(x, K, J):
     P, Q = x.shape[0] - K + 1, x.shape[1] - J + 1
     return np.stack([x[i : i + P, j : j + Q].reshape(-1) for j in range(J) for i in range(K)], axis=1)
 """,
-            "row by row, not column by column",
+            "the pixels of a window should go row by row",
         ),
         (
             "columns of places first",
@@ -132,7 +132,7 @@ def windows(x, K, J):
     P, Q = x.shape[0] - K + 1, x.shape[1] - J + 1
     return np.stack([x[p : p + K, q : q + J].reshape(-1) for q in range(Q) for p in range(P)])
 """,
-            "p before q",
+            "the windows should go row by row",
         ),
         (
             "exchanged",
@@ -168,7 +168,7 @@ def windows(x, K, J):
     n = x.shape[0] - K + 1
     return np.array([x[p : p + K, q : q + J].reshape(-1) for p in range(n) for q in range(n)])
 """,
-            "a place outside of the image",
+            "outside of the image, or of the result",
         ),
         (
             "as many windows along both axes, too few",
@@ -194,12 +194,12 @@ def windows(x, K, J):
         ),
     ],
     "spectrum": [
-        ("sign", _spectrum("A @ x @ B.T", "2j * np.pi"), "the other one"),
+        ("sign", _spectrum("A @ x @ B.T", "2j * np.pi"), "the sign of the exponent is wrong"),
         ("divided", _spectrum("A @ x @ B.T / (L1 * L2)"), "the way back"),
         ("real", _spectrum("(A @ x @ B.T).real"), "the spectrum is complex"),
         ("size", _spectrum("abs(A @ x @ B.T)"), "the spectrum is complex"),
         ("no 2 pi", _spectrum("A @ x @ B.T", "-1j"), "2 pi"),
-        ("own size", _spectrum("A @ x @ B.T", size="H", other="W"), "not filled up"),
+        ("own size", _spectrum("A @ x @ B.T", size="H", other="W"), "divide it by L1 and L2"),
         (
             "one direction",
             """

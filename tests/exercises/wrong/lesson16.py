@@ -126,7 +126,7 @@ def after_saving(x):
 def after_saving(x):
     return np.rint(x * 255) / 255
 """,
-            "outside of 0 to 1 are still there",
+            "values below 0 and above 1 are still there",
         ),
         (
             "bytes go round",
@@ -134,7 +134,7 @@ def after_saving(x):
 def after_saving(x):
     return (np.rint(x * 255).astype("int64").astype("uint8") / 255).astype(x.dtype)
 """,
-            "went round",
+            "came back near 1",
         ),
         (
             "only clipped",

@@ -3,7 +3,12 @@
 import re
 from pathlib import Path
 
-from tinyadv.paper.show.readme import updated
+import numpy as np
+from PIL import Image
+
+from tinyadv.paper.draw import draw_figure
+from tinyadv.paper.results_file import RESULTS, committed
+from tinyadv.paper.show.readme import FIGURE, updated
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -20,6 +25,15 @@ def test_the_snippet_is_short_and_runs(capsys):
 def test_the_table_is_current():
     text = README.read_text(encoding="utf-8")
     assert updated(text) == text, "the committed results changed: run python -m tinyadv.paper.show.readme"
+
+
+def test_the_figure_is_current(tmp_path):
+    """Fonts may differ by a little where it is drawn; examples and curves do not."""
+    drawn = draw_figure(committed()[FIGURE], tmp_path)
+    files = drawn, RESULTS / "figures" / drawn.name
+    assert files[1].relative_to(README.parent).as_posix() in README.read_text(encoding="utf-8")
+    small = [np.asarray(Image.open(file).convert("L").resize((320, 150)), float) for file in files]
+    assert abs(small[0] - small[1]).mean() < 2, "the committed results changed: run python -m tinyadv.paper.show.readme"
 
 
 def test_every_path_that_it_names_exists():

@@ -302,7 +302,7 @@ def claims(
         elif as_latex:
             typer.echo(latex_table(results, asked), nl=False)
         elif as_markdown:
-            typer.echo(markdown_page(results, asked if ids else None), nl=False)
+            typer.echo(markdown_page(results, asked if ids or own else None), nl=False)
         else:
             console = Console()
             table(results, console, asked, context=bool(ids or own))

@@ -213,6 +213,10 @@ def test_claims_lists_ones_own_with_their_numbers(tmp_path, typed):
         assert "1 claim: 1 reproduced." in said
         assert "fgsm-softmax (" not in said
     assert "half-the-size,4,error,FGSM(0.125) error,percent,,,0.875" in typed("--claims", "own_claims.toml", "--csv")
+    for form in ("--json", "--csv", "--markdown", "--latex"):
+        said = typed("--claims", "own_claims.toml", form)
+        assert "half-the-size" in said
+        assert "fgsm-maxout" not in said
 
 
 def test_claims_says_whose_numbers_it_shows(tmp_path, typed):

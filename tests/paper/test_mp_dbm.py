@@ -208,6 +208,10 @@ def test_the_figure(found):
     curves = {"attacked": ([0.5, 0.75], 0.975), "clean": (details["logs"]["clean"]["error"], 0.0088)}
     assert shown == [pytest.approx([100 * e or math.nan for e in each], nan_ok=True)
                      for curve, paper in curves.values() for each in (curve, [paper] * 2)]  # fmt: skip
+    none = {"images": 0, "clean": [], "attacked": []}
+    drawings()["mp-dbm"].draw(canvas := Canvas(), details | {"probabilities": none})
+    assert canvas.axes[0].get_title() == "the attack fools no image"
+    assert not canvas.axes[0].get_lines()
     (picture,) = halves.get_images()
     second = pixels(details["filled_in"]["right"]["filled"][1]).reshape(28, 28)
     np.testing.assert_allclose(picture.get_array()[31:59, 28:56], second)

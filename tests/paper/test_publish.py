@@ -1,18 +1,22 @@
 """Publishing: results of runs come among those of the package, seeds of the same networks together."""
 
+import math
+
+import numpy as np
 import pytest
 
 from tinyadv.paper.publish import publish
-from tinyadv.paper.results import Measurement, Result
+from tinyadv.paper.results import Measurement, Result, encoded
 from tinyadv.paper.results_file import ResultsError, load_results, save_results
 
 COMMAND = "tinyadv reproduce --profile lesson --only fgsm-softmax --out here --seeds 1"
 
 
-def run(folder, seed, claim="fgsm-softmax", epochs=20, **more):
+def run(folder, seed, claim="fgsm-softmax", epochs=20, error=0.5, **more):
     """The folder of a run that measured one seed of one claim."""
     network = {"hash": "a", "recipe": {"network": "softmax_regression", "epochs": epochs, "seed": seed}}
-    measurement = Measurement({"error": seed / 10}, networks={"softmax": network})
+    values = {"error": error, "confidence_on_mistakes": math.nan}
+    measurement = Measurement(values, networks={"softmax": network}, details={"images": encoded(np.eye(2))})
     result = Result(claim, more.get("profile", "lesson"), "cpu", [seed], [measurement], 1.0)
     save_results(folder / "results.json", {claim: result}, {"command": more.get("command", COMMAND), "seconds": 2.0})
     return folder
@@ -48,8 +52,8 @@ def test_profiles_go_into_files_of_their_own_and_other_claims_stay(tmp_path):
 def test_the_manifest_has_the_commands_of_the_results_that_are_there(tmp_path):
     published = tmp_path / "published"
     found = []
-    for name, claim in (("a", "fgsm-softmax"), ("b", "fgsm-maxout"), ("c", "fgsm-maxout")):
-        publish([run(tmp_path / name, 0, claim, command=f"reproduce {name} --out={name}")], published)
+    for name, claim, error in (("a", "fgsm-softmax", 0.5), ("b", "fgsm-maxout", 0.5), ("c", "fgsm-maxout", 0.6)):
+        publish([run(tmp_path / name, 0, claim, error=error, command=f"reproduce {name} --out={name}")], published)
         manifest = load_results(published / "lesson.json")[1]
         found.append((manifest["command"], manifest["seconds"]))
     wanted = [("reproduce a", 2.0), ("reproduce a; reproduce b", 4.0), ("reproduce a; reproduce b; reproduce c", 6.0)]
@@ -58,10 +62,28 @@ def test_the_manifest_has_the_commands_of_the_results_that_are_there(tmp_path):
 
 def test_seeds_that_come_together_keep_the_commands_of_both(tmp_path):
     published = tmp_path / "published"
-    for name, seed in (("a", 0), ("b", 1), ("c", 1)):
-        publish([run(tmp_path / name, seed, command=f"reproduce {name}")], published)
+    for name, seed, error in (("a", 0, 0.5), ("b", 1, 0.5), ("c", 1, 0.6)):
+        publish([run(tmp_path / name, seed, error=error, command=f"reproduce {name}")], published)
     manifest = load_results(published / "lesson.json")[1]
     assert (manifest["command"], manifest["seconds"]) == ("reproduce a; reproduce b; reproduce c", 6.0)
+
+
+def test_a_run_that_is_published_twice_counts_once(tmp_path):
+    published = tmp_path / "published"
+    first, second = (run(tmp_path / name, seed) for name, seed in (("a", 0), ("b", 1)))
+    publish([first, second], published)
+    before = (published / "lesson.json").read_bytes()
+    assert publish([second, first], published) == [
+        "fgsm-softmax: seed 1 already there",
+        "fgsm-softmax: seed 0 already there",
+    ]
+    assert (published / "lesson.json").read_bytes() == before
+    # beside something new only that is new
+    results, manifest = load_results(second / "results.json")
+    other = load_results(run(tmp_path / "c", 1, claim="fgsm-maxout") / "results.json")[0]
+    save_results(second / "results.json", results | other, manifest)
+    assert publish([second], published) == ["fgsm-softmax: seed 1 already there", "fgsm-maxout: new, seed 1"]
+    assert load_results(published / "lesson.json")[0]["fgsm-softmax"].seconds == 2.0
 
 
 def test_a_folder_that_cannot_be_published_changes_nothing(tmp_path):

@@ -242,8 +242,10 @@ def test_the_manifest_is_told_in_full(results, figures):
         "versions: numpy 2.4.6",
         "machine: cpu some & processor",
         "cores 2",
+        "seconds 131.2",
     ):
         assert fact in text
+    assert "seconds 41,144 " in Page(page(results, MANIFEST | {"seconds": 41144.0}, figures)).text
     assert "a1b2c3 d4e5f6" in text
 
 
@@ -344,6 +346,14 @@ def test_variations_of_several_seeds_are_means_over_those_that_have_them(figures
     assert "at the end of the first stage (of 1 of 2 seeds) 50.0 % 1" in text
 
 
+def test_the_epochs_of_a_variation_are_shown_where_the_claim_has_that_number(figures):
+    numbers = {"clean_error": 0.011, "epochs": 90.0}
+    m = Measurement({"clean_error": 0.009, "epochs": 120.0}, variations={"unmasked": numbers})
+    text, _ = under(Result("adv-train-1600", "quick", "cpu", [0], [m]), figures)
+    assert "variation clean error, mean of seeds epochs chosen as defined 0.900 % 120 the attack in training" in text
+    assert "sees the network without dropout 1.100 % 90" in text
+
+
 def test_no_variations_are_no_table(figures):
     assert "Variations" not in under(varied({}), figures)[0]
 
@@ -355,11 +365,23 @@ def test_the_audit_stands_under_the_claim(figures):
     assert "[nan" not in text
     broken = ["naive", "fgsm", "noise", 10_000, 0.1, 0.25]
     text, parsed = under(varied({}, {}, violations=((), (broken,))), figures)
-    said = "naive: random signs 25.0 %, FGSM 10.0 % only, on the same 10,000 images"
+    said = "naive: random signs 25.00 %, FGSM 10.00 % only, on the same 10,000 images"
     assert f"Masking audit, mean of 2 seeds ⚠ order broken , seed 1: {said} Network" in text
     assert "holds everywhere" not in text
     assert "naive FGSM 10,000 91.0 % [" in text
     assert [a["class"] for a in parsed.all("ul")] == ["violations"]
+    close = ["naive", "fgsm", "noise", 10_000, 0.1791, 0.1793]
+    assert "random signs 17.93 %, FGSM 17.91 % only" in under(varied({}, violations=((close,),)), figures)[0]
+
+
+def test_audits_of_other_attacks_have_no_mean(results, figures):
+    result = varied({}, {})
+    for key in (0, 1, 2):
+        table = result.measurements[1].details["audit"]
+        result.measurements[1].details["audit"] = table | {"rows": [[*row] for row in table["rows"]]}
+        result.measurements[1].details["audit"]["rows"][0][key] = 7 if key == 2 else "another"
+        assert "Masking audit" not in page({result.claim: result}, MANIFEST, figures)
+        result = varied({}, {})
 
 
 @pytest.mark.parametrize("details", [{}, {"audit": "nonsense"}, {"audit": None}])

@@ -1,6 +1,7 @@
 """Results: the status of a claim at every boundary, intervals, and seeds of several runs put together."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,11 @@ def result(*measurements, claim="fgsm-softmax", **more):
 
 def one(value, interval=None, holds=None, name="error"):
     return Measurement({name: value}, {name: interval} if interval else {}, holds)
+
+
+def of_networks(hashes, m):
+    """This measurement of each of these networks."""
+    return [replace(m, networks={"naive": {"hash": name}}) for name in hashes]
 
 
 # --- means and intervals --------------------------------------------------------------------------------------
@@ -82,9 +88,9 @@ def test_seeds_give_students_interval(stats):
 
 def test_the_interval_is_never_narrower_than_the_images_interval_of_the_mean(stats):
     """Identical seeds say nothing about images; and the images' intervals need not be symmetric."""
-    same = result(*[one(0.5, (0.4, 0.52))] * 4)
+    same = result(*of_networks("abcd", one(0.5, (0.4, 0.52))))
     assert same.interval("error") == pytest.approx((0.5 - 0.1 / 2, 0.5 + 0.02 / 2))
-    none_wrong = result(*[one(0.0, (0.0, 0.0004))] * 4)
+    none_wrong = result(*of_networks("abcd", one(0.0, (0.0, 0.0004))))
     assert none_wrong.interval("error") == pytest.approx((0, 0.0002), abs=1e-15)
     # seeds that differ more than images do decide alone
     wide = [one(0.2, (0.199, 0.201)), one(0.4, (0.399, 0.401))]
@@ -92,6 +98,20 @@ def test_the_interval_is_never_narrower_than_the_images_interval_of_the_mean(sta
     # where one seed's images are not known there is no such bound
     partly = result(one(0.5, (0.0, 1.0)), one(0.5))
     assert partly.interval("error") == (0.5, 0.5)
+
+
+def test_what_the_same_network_gives_again_makes_the_interval_no_narrower():
+    """A network that came with the package is the same for every seed, and so are the test images."""
+    again = result(*of_networks("aaa", one(0.87, (0.86, 0.88))))
+    assert again.interval("error") == pytest.approx((0.86, 0.88))
+    assert result(*of_networks("aa", one(0.87, (0.86, 0.88)))).interval("error") == pytest.approx((0.86, 0.88))
+    assert again.quantity_status(quantity(0.8785, TOL)) == "reproduced"
+    varied = {"longer": {"hash": "b", "varied": True}}
+    again.measurements[0].networks |= varied
+    assert again.interval("error") == pytest.approx((0.86, 0.88))
+    # other samples, as of noise, are news
+    others = result(*of_networks("aa", one(0.9, (0.88, 0.92))), *of_networks("aa", one(0.9, (0.89, 0.92))))
+    assert others.interval("error") == pytest.approx((0.9 - 0.015 / 2**0.5, 0.9 + 0.02 / 2**0.5))
 
 
 def test_two_seeds_that_differ_reproduce_nothing_by_their_spread():

@@ -251,6 +251,12 @@ def signed(path, change):
             lambda d: d["results"][0]["measurements"][0].update(details={"audit": {}}),
             "details: wanted a list, got None",
         ),
+        (
+            lambda d: d["results"][0]["measurements"][0].update(
+                details={"audit": {"rows": [], "violations": [["naive", "fgsm", "noise", 10, None, 0.1]]}}
+            ),
+            "details: wanted a number, got None",
+        ),
     ],
 )
 def test_a_stranger_s_file_is_checked_entry_by_entry(saved, change, message):

@@ -18,6 +18,7 @@ from tinyadv.metrics import wilson
 from tinyadv.paper import robustness
 from tinyadv.paper.robustness import Effort, audit_networks, read_images
 from tinyadv.paper.rounding import Rounded
+from tinyadv.paper.show.numbers import format_share
 from tinyadv.storage import StorageError
 from tinyadv.tensor import raw
 
@@ -199,15 +200,15 @@ def test_the_forms_hold_the_same_numbers(files, capsys):
     assert run(files, "--latex") == 0
     latex = capsys.readouterr().out
     assert latex.startswith("\\begin{tabular}{lrrrr}")
-    worst = [f"{100 * row['error']:.1f}" for n in ("first", "second") for row in rows
+    worst = [format_share(row["error"]).removesuffix(" %") for n in ("first", "second") for row in rows
              if row["attack"] == "worst" and row["network"] == n]  # fmt: skip
     assert f"worst of these, image by image & {' & '.join(worst)} \\\\" in latex
     assert "FGSM examples from first & -- & -- & " in latex
     assert run(files) == 0
     seen = capsys.readouterr()
     assert "first: 20 images, eps 0.1\n" in seen.out
-    of_first = [100 * row["error"] for row in rows if (row["network"], row["attack"]) == ("first", "worst")]
-    headline = "misclassified after at least one of the attacks: {:.1f} % (not clipped), {:.1f} % (clipped to [0, 1])"
+    of_first = [format_share(row["error"]) for row in rows if (row["network"], row["attack"]) == ("first", "worst")]
+    headline = "misclassified after at least one of the attacks: {} (not clipped), {} (clipped to [0, 1])"
     assert headline.format(*of_first) in seen.out.splitlines()
     lines = [line for line in seen.out.splitlines() if line.startswith("  ")]
     assert "not clipped" in lines[0]
@@ -307,6 +308,14 @@ def test_names_that_latex_would_take_for_commands_are_harmless():
     latex = robustness.as_latex(rows, Effort())
     assert "none & 10.0 \\\\" in latex
     assert "\\hline\nattack & a\\textbackslash{}b\\_\\{1\\}\\textasciitilde{}c \\\\" in latex
+
+
+def test_a_few_images_that_no_attack_fools_are_not_rounded_away():
+    row = robustness.Row("net", "worst", False, 10_000, 0.9997, *wilson(9997, 10_000))
+    text = robustness.as_text([row], Effort())
+    assert "misclassified after at least one of the attacks: 99.97 % (not clipped)" in text
+    assert text.endswith(" 99.97 % [99.91, 99.99]")
+    assert "worst of these, image by image & 99.97 " in robustness.as_latex([row], Effort())
 
 
 # ---------------------------------------------------------------------------------------------------------

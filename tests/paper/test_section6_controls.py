@@ -487,6 +487,12 @@ def test_bars_stand_in_a_fixed_order_with_their_intervals(claim, names, keys):
         assert axes.get_ylim()[1] > max(max(end) for end in ends)
 
 
+def test_large_activations_are_written_out():
+    rows = [share(name, 0.1, 0.1, 0.1, activation=[0.123, 1234.5]) for name in ("naive", "input", "hidden")]
+    panel, *_ = drawn("hidden-additive", {"rows": rows})
+    assert [text.get_text() for text in panel.texts] == ["0.12"] * 3 + ["1,234"] * 3
+
+
 def test_nothing_wrong_at_all_is_drawn_too():
     rows = [share(name, 0.0, 0.0, 0.0) for name in ("naive", "sign", "uniform", "fgsm")]
     assert bars(drawn("noise-sign", {"rows": rows})[0]) == [0, 0, 0, 0]

@@ -191,3 +191,8 @@ def test_the_figure_of_deep_networks(monkeypatch):
         assert [bar.get_width() for bar in container] == [100 * row[key] for row in details["networks"]]
     assert {to_hex(bar.get_facecolor()).upper() for bar in axes.patches} == {BLUE, ORANGE, GREY}
     assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b (resists)", "shallow RBF (resists)", "maxout"]
+    details["networks"][0]["confidence_on_mistakes"] = None  # no mistakes: there is no number, and it is not 0
+    drawings()["rbf-deep"].draw(canvas := Canvas(), details)
+    texts = [text.get_text() for text in canvas.axes[0].texts]
+    shares = [row[key] for key in keys for row in details["networks"]]
+    assert texts == ["—" if share is None else f"{100 * share:.1f}" for share in shares]

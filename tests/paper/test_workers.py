@@ -173,6 +173,20 @@ def test_a_task_whose_process_dies_is_tried_again_so_many_times(measurings, deat
     assert len(said) == min(deaths, TRIES)
 
 
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        (-9, "was killed by SIGKILL, for want of memory perhaps"),
+        (-40, "was killed by signal 40"),  # a real-time signal, which has no name
+        (3, "ended with code 3"),
+    ],
+)
+def test_how_a_process_ended_is_told(code, how):
+    worker = object.__new__(tasks._Worker)
+    worker.process = SimpleNamespace(exitcode=code, join=lambda seconds: None)
+    assert worker._ending() == f"its process {how}"
+
+
 def test_what_would_fail_everywhere_stops_the_run(measurings):
     executor = Scripted(1, **{LONG.hash: [{"error": "No space left on device", "fatal": True}]})
     with pytest.raises(OSError, match=r"^No space left on device$"):

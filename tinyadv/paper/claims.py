@@ -257,14 +257,17 @@ def parse(text: str, file: str = "claims.toml") -> dict[str, Claim]:
 
 
 def _tables(text: str, file: str) -> dict[str, Any]:
-    if max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
-        raise ValueError(f"lines have at most {_LONGEST_LINE:,} characters: longer keys take tomllib for ever")
+    if (longest := max(map(len, text.splitlines()), default=0)) > _LONGEST_LINE:
+        raise ValueError(
+            f"{file}: a line has at most {_LONGEST_LINE:,} characters, because tomllib takes longer keys for ever; "
+            f"got one of {longest:,}"
+        )
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{file} is not TOML: {error}") from error
     except RecursionError as error:
-        raise ValueError("claims are nested too deeply") from error
+        raise ValueError(f"{file}: tables or lists are nested too deeply to be read") from error
 
 
 def _claim(name: str, table: Any) -> Claim:
@@ -319,7 +322,8 @@ def _quantity(where: str, name: str, table: Any) -> Quantity:
 
 def _label(where: str, value: Any) -> str:
     label = _text(where, value)
-    if not {"0", "1", "epochs"} >= set(placeholders(label)) or ("{1}" in label and "{0}" not in label):
+    known = {"0", "1", "epochs"} >= set(placeholders(label)) and not ("{1}" in label and "{0}" not in label)
+    if not known or re.search("[{}]", _PLACEHOLDER.sub("", label)):
         raise ValueError(f"{where}: a label has the placeholders {{0}}, {{1}} and {{epochs}}, got {label!r}")
     return label
 

@@ -2,7 +2,7 @@
 
 Each result goes into results/PROFILE.json. Where that has the same claim with other seeds, of networks by the same
 recipes, the seeds are put together: they may come from several machines. Otherwise the new result takes the old one's
-place. README's tables are then written anew.
+place. README's tables and its figure are then made anew.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .claims import claims
 from .measure import MEASURES
-from .results import Result, joined, merge
-from .results_file import RESULTS, ResultsError, load_results, save_results
+from .results import Measurement, Result, joined, merge
+from .results_file import RESULTS, ResultsError, load_results, save_results, to_json
 from .show import readme, seeds
 
 
@@ -47,6 +48,8 @@ def publish(runs: Iterable[Path], published: Path = RESULTS) -> list[str]:
                 new[name], how = _taken(old.get(name), result)
                 kept |= {name} if new[name] is not result else set()
                 said.append(f"{name}: {how}")
+            if all(new[name] is old.get(name) for name in new):
+                continue  # nor does the manifest count the run twice
             files[path] = merge(old, new), _of_both(before, manifest) if kept else manifest
     for path, (results, manifest) in files.items():  # not earlier: all of them could be read
         save_results(path, results, manifest)
@@ -57,6 +60,8 @@ def _taken(old: Result | None, new: Result) -> tuple[Result, str]:
     """The result to publish, and how it came about."""
     if old is None:
         return new, f"new, {seeds(new)}"
+    if _published(old, new):
+        return old, f"{seeds(new)} already there"
     try:
         both = joined(old, new)
     except ValueError as error:
@@ -64,6 +69,24 @@ def _taken(old: Result | None, new: Result) -> tuple[Result, str]:
     if both is new:
         return new, f"{seeds(new)} anew"
     return both, f"{seeds(new)} beside {seeds(old)}"
+
+
+def _published(old: Result, new: Result) -> bool:
+    """Whether the old result has all measurements of the new one already, made by the same programs on such a machine.
+
+    Details do not count: images are kept of the first seed alone.
+    """
+    known = dict(zip(old.seeds, old.measurements, strict=True))
+
+    def plain(seed: int, m: Measurement) -> dict[str, Any]:
+        return to_json(replace(new, seeds=[seed], measurements=[replace(m, details={})]))
+
+    return (
+        old.device == new.device
+        and all(text in old.versions.get(key, "").split("; ") for key, text in new.versions.items())
+        and known.keys() >= set(new.seeds)
+        and all(plain(seed, known[seed]) == plain(seed, m) for seed, m in zip(new.seeds, new.measurements, strict=True))
+    )
 
 
 def _of_both(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

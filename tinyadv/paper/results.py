@@ -135,7 +135,8 @@ class Result:
 
         Of one seed: the one over test images. Of k seeds: Student's t over the seeds, to either side at least as wide
         as the images' own intervals, averaged and divided by sqrt(k). (The same test images serve every seed, so the
-        paper's value, measured on the same images, is held to the narrower of the two readings.)
+        paper's value, measured on the same images, is held to the narrower of the two readings.) Seeds that gave the
+        same again, of the same networks, count as one in k.
         """
         mean, k, over_images = self.mean(name), len(self.measurements), self._interval_over_images(name)
         if math.isnan(mean) or k == 1:
@@ -154,8 +155,10 @@ class Result:
         if k == 1:
             return images[0]
         values = [m.values[name] for m in self.measurements]
-        below = math.fsum(v - low for v, (low, _) in zip(values, images, strict=True)) / k**1.5
-        above = math.fsum(high - v for v, (_, high) in zip(values, images, strict=True)) / k**1.5
+        outcomes = {(m.values[name], m.intervals[name], _hashes(m)) for m in self.measurements}
+        narrower = k * math.sqrt(len(outcomes))
+        below = math.fsum(v - low for v, (low, _) in zip(values, images, strict=True)) / narrower
+        above = math.fsum(high - v for v, (_, high) in zip(values, images, strict=True)) / narrower
         return mean - below, mean + above
 
     def quantity_status(self, quantity: Quantity) -> Status | None:
@@ -202,6 +205,11 @@ class Result:
                 label = claim.variation_label(key, values.get("epochs")) if claim else key
             found.append(Variation(key, label, values, len(same)))
         return found
+
+
+def _hashes(m: Measurement) -> frozenset[str]:
+    """The networks of a measurement, by their hashes; those that only vary a choice do not count."""
+    return frozenset(str(about.get("hash", "")) for about in m.networks.values() if not about.get("varied"))
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -283,7 +283,7 @@ def _interval(value: Any) -> Interval:
 
 
 _AUDITED = (_text, _text, _integer, _number, _number, _number)
-_VIOLATION = (_text, _text, _text, _integer, _number, _number)
+_VIOLATION = (_text, _text, _text, _integer, _finite, _finite)
 
 
 def _details(value: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ..by_name import check_units, in_precision_of, outputs_of
 from ..datasets import mnist, npz, pair
 from ..ops import sign
 from .rounding import Rounded, can_be_rounded
+from .show.numbers import format_share
 from .show.text import latex
 
 CLIPPED = (0.0, 1.0)
@@ -292,22 +293,17 @@ def as_text(rows: list[Row], effort: Effort) -> str:
         of_network = [row for row in rows if row.network == network]
         clips = list(dict.fromkeys(row.clipped for row in of_network))
         heads = ["clipped to [0, 1]" if clipped else "not clipped" for clipped in clips]
-        worst = [100 * row.error for row in of_network if row.attack == WORST]
-        fooled = ", ".join(f"{error:.1f} % ({head})" for error, head in zip(worst, heads, strict=True))
+        worst = [format_share(row.error) for row in of_network if row.attack == WORST]
+        fooled = ", ".join(f"{error} ({head})" for error, head in zip(worst, heads, strict=True))
         lines.append(f"{network}: {of_network[0].images:,} images, eps {effort.eps:g}")
         lines += [f"misclassified after at least one of the attacks: {fooled}", ""]
         lines.append(f"  {'attack':<{width}}" + "".join(f"{head:>26}" for head in heads))
         for attack in dict.fromkeys(row.attack for row in of_network):
-            cells = [_cell(row) for row in of_network if row.attack == attack]
+            found = [row for row in of_network if row.attack == attack]
+            cells = [format_share(row.error, None if math.isnan(row.low) else (row.low, row.high)) for row in found]
             lines.append(f"  {label(attack, effort):<{width}}" + "".join(f"{cell:>26}" for cell in cells))
         lines.append("")
     return "\n".join(lines).rstrip()
-
-
-def _cell(row: Row) -> str:
-    if math.isnan(row.low):
-        return f"{100 * row.error:.1f} %"
-    return f"{100 * row.error:.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})"
 
 
 def as_csv(rows: list[Row]) -> str:
@@ -332,7 +328,7 @@ def as_latex(rows: list[Row], effort: Effort) -> str:
     lines = [f"\\begin{{tabular}}{{l{'r' * len(networks) * len(clips)}}}", "\\hline"]
     heads = [f"{latex(n)}{', clipped' if clipped else ''}" for n in networks for clipped in clips]
     lines += [" & ".join(["attack", *heads]) + r" \\", "\\hline"]
-    cells = {(row.network, row.attack, row.clipped): f"{100 * row.error:.1f}" for row in rows}
+    cells = {(row.network, row.attack, row.clipped): format_share(row.error).removesuffix(" %") for row in rows}
     for attack in dict.fromkeys(row.attack for row in rows):
         line = [cells.get((n, attack, clipped), "--") for n in networks for clipped in clips]
         lines.append(" & ".join([latex(label(attack, effort)), *line]) + r" \\")

@@ -8,6 +8,7 @@ minimiser: `pip install scipy`.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from .. import metrics
@@ -36,7 +37,8 @@ def softmax_by_conjugate_gradients(
     batch, steps : int
         Images that J is minimised on at a time, and steps of conjugate gradients on each batch.
     patience, least : int, float
-        Stop when the validation error has not fallen by the share `least` within `patience` epochs: as pylearn2 does.
+        Stop when it is `patience` epochs since the validation error fell by the share `least` of what it was when it
+        last did: as pylearn2 does.
     epochs : int
         At most so many passes over the training images.
 
@@ -56,6 +58,7 @@ def softmax_by_conjugate_gradients(
     theta = parameters(model)
     flat = best = _flat([p.data for p in theta])
     log: list[dict[str, Any]] = []
+    lowest, last_fall = inf, 0  # the validation error when it last fell by enough, and after which epoch
     for epoch in range(1, epochs + 1):
         for start in range(0, len(train.x), batch):
             rows = slice(start, start + batch)
@@ -73,8 +76,9 @@ def softmax_by_conjugate_gradients(
         if not log or error < min(entry["error"] for entry in log):
             best = flat
         log.append({"epoch": epoch, "loss": loss, "error": error})
-        errors = [entry["error"] for entry in log]
-        if epoch > patience and min(errors[-patience:]) > (1.0 - least) * min(errors[:-patience]):
+        if error < (1.0 - least) * lowest:
+            lowest, last_fall = error, epoch
+        if epoch - last_fall == patience:
             break
     _set(model, best)
     return model, log

@@ -369,7 +369,8 @@ class _Worker:
     def _ending(self) -> str:
         self.process.join(5)
         code = self.process.exitcode or 0
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        names = {known.value: known.name for known in signal.Signals}  # most real-time signals have none
+        how = f"was killed by {names.get(-code, f'signal {-code}')}" if code < 0 else f"ended with code {code}"
         return f"its process {how}" + (", for want of memory perhaps" if code == -9 else "")
 
     def stop(self) -> None:

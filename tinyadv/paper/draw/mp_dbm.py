@@ -30,14 +30,17 @@ def _draw_machine(canvas: Any, details: dict[str, Any]) -> None:
 
 def _draw_beliefs(axes: Any, found: dict[str, Any]) -> None:
     for name, colour, style in (("clean", BLUE, "o-"), ("attacked", ORANGE, "s--")):
-        if not found[name]:  # no image was fooled
+        if not found["images"]:
             continue
         rounds = range(1, len(found[name]) + 1)
         low, middle, high = zip(*found[name], strict=True)
         axes.plot(rounds, middle, style, color=colour, label=name, markersize=4, clip_on=False)
         axes.fill_between(rounds, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.set(xlabel="round of mean field", ylabel="p of the true class", ylim=(0, 1), xticks=(1, 5, 10, 14))
-    axes.legend(frameon=False, loc="center right", fontsize=9)
+    if found["images"]:
+        axes.legend(frameon=False, loc="center right", fontsize=9)
+    else:
+        axes.set_title("the attack fools no image")
 
 
 def _draw_errors(axes: Any, found: dict[str, Any]) -> None:

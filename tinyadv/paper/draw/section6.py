@@ -64,8 +64,8 @@ def _label_errors(axes: Any) -> None:
     "adv-stopping",
     "What to watch: the validation error is flat, the adversarial one is not",
     "The adversarially trained network after every epoch: its error on the 10,000 validation images, clean and under "
-    "FGSM(0.25), by the exact gradient, on a logarithmic scale. Rings mark where each is lowest; from the grey line "
-    "on the clean error is within 0.1 point of its lowest.",
+    "FGSM(0.25), by the exact gradient, on a logarithmic scale. Rings mark where each is lowest. The grey line is at "
+    "the first epoch whose clean error is within 0.1 point of its lowest.",
 )
 def _draw_stopping(canvas: Any, details: dict[str, Any]) -> None:
     axes = canvas.subplots(subplot_kw={"yscale": "log"})

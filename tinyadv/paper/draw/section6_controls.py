@@ -93,7 +93,7 @@ def _draw_additive(canvas: Any, details: dict[str, Any]) -> None:
         places = [i + 0.38 * (layer - 0.5) for i in range(len(rows))]
         sizes = [row["activation"][layer] for row in rows]
         bars = panels[0].bar(places, sizes, width=0.36, color=colour, hatch=hatch, edgecolor="white", label=label)
-        panels[0].bar_label(bars, [f"{size:.2g}" for size in sizes])
+        panels[0].bar_label(bars, [f"{size:,.0f}" if size >= 10 else f"{size:.2g}" for size in sizes])
     panels[0].set(ylabel="mean absolute activation", xticks=range(len(rows)))
     panels[0].set_xticklabels([names[row["network"]] for row in rows])
     panels[0].legend(frameon=False)

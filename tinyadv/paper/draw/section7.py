@@ -60,10 +60,12 @@ def _draw_deep(canvas: Any, details: dict[str, Any]) -> None:
         (0.0, "error", "FGSM error", ORANGE, "//"),
         (0.2, "confidence_on_mistakes", "confidence on mistakes", GREY, ".."),
     ):
-        shares = [100 * (row[key] if row[key] is not None else 0.0) for row in rows]
+        shares = [row[key] for row in rows]  # no mistakes, no confidence
+        widths = [0.0 if share is None else 100 * share for share in shares]
         places = [i + offset for i in range(len(rows))]
-        bars = axes.barh(places, shares, 0.2, color=colour, hatch=mark, edgecolor="black", linewidth=0.5, label=label)
-        axes.bar_label(bars, [f"{s:.1f}" for s in shares], padding=2, fontsize=9)
+        bars = axes.barh(places, widths, 0.2, color=colour, hatch=mark, edgecolor="black", linewidth=0.5, label=label)
+        texts = ["—" if share is None else f"{100 * share:.1f}" for share in shares]
+        axes.bar_label(bars, texts, padding=2, fontsize=9)
     labels = [f"{name}{' (resists)' if row['resists'] else ''}" for name, row in zip(names, rows, strict=True)]
     axes.set(xlabel="%", xlim=(0, 112), yticks=range(len(rows)), yticklabels=labels)
     axes.invert_yaxis()

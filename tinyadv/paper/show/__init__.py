@@ -62,10 +62,11 @@ class Entry:
     def variations(self) -> tuple[list[str], list[list[str]]]:
         """The table of variations: its head, and a line for each, the definition first; empty without any."""
         found = self.result.variations() if self.result else []
-        names = list(dict.fromkeys(name for variation in found for name in variation.values if name != "epochs"))
+        known = {q.name: q for q in self.claim.quantities}  # "epochs" is also how long a variation was trained
+        names = dict.fromkeys(name for variation in found for name in variation.values if name in known)
         if not self.result or not names:
             return [], []
-        quantities = [self.claim.quantity(name) for name in names]
+        quantities = [known[name] for name in names]
         defined = [format_value(q, self.result.mean(q.name)) for q in quantities]
         lines = [["as defined", *defined]] if "—" not in defined else []
         for v in found:

@@ -1,6 +1,6 @@
-"""Writes the tables in README.md from the committed results: `python -m tinyadv.paper.show.readme`.
+"""Writes the tables in README.md from the committed results, and its figure: `python -m tinyadv.paper.show.readme`.
 
-A test checks that README is what this would write, so no number in it is typed.
+Tests check that README is what this would write, so no number in it is typed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from pathlib import Path
 from ...bench import summary
 from ...storage import write_atomically
 from ..claims import claims
+from ..draw import draw_figure
 from ..results import Result, statuses
-from ..results_file import committed
+from ..results_file import RESULTS, committed
 from . import gradients, tally
 from .text import markdown
 
@@ -63,6 +64,7 @@ HEADLINE = (
     ("transfer-both-wrong", "agreement_rbf_maxout", "RBF network and maxout, both wrong: same class"),
     ("ensemble-12", "error_ensemble", "twelve networks, attacked as a whole: error"),
 )
+FIGURE = "fgsm-maxout"  # the claim whose figure it shows
 SPEED = ("train240", "train1600", "fgsm1000", "softmax")
 IMAGES = ("conv-full", "conv-fgsm", "googlenet16")
 
@@ -78,9 +80,10 @@ def _between(text: str, name: str, table: str) -> str:
 
 
 def write() -> None:
-    """Write README's tables anew, in the checkout that this file is in."""
+    """Write README's tables anew, in the checkout that this file is in, and draw its figure."""
     readme = Path(__file__).parents[3] / "README.md"
     write_atomically(readme, updated(readme.read_text(encoding="utf-8")))
+    draw_figure(committed()[FIGURE], RESULTS / "figures")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from ..results import Measurement, Result, Status, statuses
 from ..results_file import CONTROL
 from . import GRADIENTS, GRADIENTS_TITLE, Entry, duration, entry, gradients, nearer, seeds, tally
 from .costs import PROGRAMS, UNKNOWN, costs
-from .numbers import format_value
+from .numbers import digits, format_share
 
 PAPER = "https://arxiv.org/abs/1412.6572"
 TITLE = "Explaining and Harnessing Adversarial Examples, measured again"
@@ -58,7 +58,6 @@ _CONVOLUTION = (
     "the kernel, the channels (there are twice as many kernels) and the batch: by spectra, by windows, as chosen, and "
     "in PyTorch. What is not on the axis is 5 x 5, 32 channels, 32 images of 16 x 16; all axes logarithmic."
 )
-_SHARE = Quantity("", "", None, None, "percent")
 
 
 def write_report(
@@ -195,18 +194,19 @@ def _audit(result: Result) -> dict[str, Any] | None:
     """The lines of the audit's table, means over seeds, and what breaks the order of attacks; None without any."""
     tables = [m.details.get("audit") for m in result.measurements]
     sound = [table for table in tables if isinstance(table, dict) and table.get("rows")]
-    if len(sound) < len(tables) or len({len(table["rows"]) for table in sound}) != 1:
+    rows = {tuple(tuple(row[:3]) for row in table["rows"]) for table in sound}
+    if len(sound) < len(tables) or len(rows) != 1:
         return None  # there is none, or it is not the same for all seeds
     lines, broken = [], []
     for same in zip(*(table["rows"] for table in sound), strict=True):
         network, attack, images = same[0][:3]
         one = [Measurement({"": _finite(row[3])}, {"": (_finite(row[4]), _finite(row[5]))}) for row in same]
         of_row = Result(result.claim, result.profile, result.device, result.seeds, one)
-        error = format_value(_SHARE, of_row.mean(""), of_row.interval(""))
+        error = format_share(of_row.mean(""), of_row.interval(""))
         lines.append([network, audit.label(attack), f"{images:,}", error])
     for seed, table in zip(result.seeds, sound, strict=True):
         for network, stronger, weaker, images, more, less in table.get("violations", []):
-            weak, strong = (f"{audit.label(name)} {100 * e:.1f} %" for name, e in ((weaker, less), (stronger, more)))
+            weak, strong = (f"{audit.label(name)} {100 * e:.2f} %" for name, e in ((weaker, less), (stronger, more)))
             of_seed = f", seed {seed}" if len(sound) > 1 else ""
             broken.append(f"{of_seed}: {network}: {weak}, {strong} only, on the same {images:,} images")
     return {"lines": lines, "broken": broken, "seeds": len(sound)}
@@ -276,7 +276,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         elif isinstance(part, list | tuple):
             flat[f"{prefix}{key}"] = ", ".join(map(str, part))
         else:
-            flat[f"{prefix}{key}"] = f"{part:.4g}" if isinstance(part, float) else str(part)
+            flat[f"{prefix}{key}"] = digits(part) if isinstance(part, float) else str(part)
     return flat
 
 

@@ -312,7 +312,7 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # First look at the clean errors. A network that guesses among ten classes is wrong on 90 %. In the quick profile the
-# one trained through the scaled gradient is no better than that: its training *diverged*. The costs above say so.
+# one trained through the scaled gradient is hardly better: its training *diverged*. The costs above say so.
 # Guessing costs $\log 10 = 2.3$, and the $J$ of this network is a hundred times as large. It learned for about 150
 # steps; then the gradient grew until a step threw the weights far away, and it never came back. The second term is the
 # cause: with $g$ as a constant, the same training succeeds. None of the other errors of such a network means anything.

@@ -305,20 +305,17 @@ def plain(value: Any, known: set[type]) -> Any:
             f"the result is a {kind.__name__}, which decides itself what it is equal to: an array is wanted, a number, "
             "or a list or tuple of them"
         )
-    if kind not in known:  # a number, text or array, without what its class makes of it
-        for basic, as_basic in ((ndarray, _as_array), (float, float.__pos__), (int, int.__pos__), (str, str.__str__)):
+    if issubclass(kind, ndarray):
+        if kind is not ndarray:  # NumPy's own kinds too: what is masked in a masked array is equal to anything
+            value = ndarray.view(value, ndarray)
+    elif kind not in known:  # a number or text, without what its class makes of it
+        for basic, as_basic in ((float, float.__pos__), (int, int.__pos__), (str, str.__str__)):
             if issubclass(kind, basic) and not issubclass(kind, generic):
                 value = as_basic(value)
                 kind = type(value)
-    if issubclass(kind, ndarray) and value.dtype.hasobject:
+    if type(value) is ndarray and value.dtype.hasobject:
         raise TamperedError("the result is an array of objects: an array of numbers is wanted")
     return value
-
-
-def _as_array(value: Any) -> Any:
-    from numpy import ndarray  # the job says where it is
-
-    return ndarray.view(value, ndarray)
 
 
 def _decides(kind: type) -> bool:

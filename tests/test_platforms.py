@@ -35,6 +35,16 @@ def solved():
         yield module
 
 
+def test_a_check_that_is_stopped_is_stopped():
+    """Stop in Jupyter, while an answer loops."""
+
+    def worst_change(w, eps):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(worst_change)
+
+
 def test_check_says_what_pytest_says(solved, capsys):
     check(solved.worst_change)
     assert capsys.readouterr().out.startswith("worst_change: right, ")

@@ -131,6 +131,8 @@ def tested(
         code = pytest.main([*options, *quiet, str(path)], plugins=[Answers()])
     finally:
         os.environ.update(alone)
+    if code == pytest.ExitCode.INTERRUPTED:  # Ctrl-C, or Stop in Jupyter
+        raise KeyboardInterrupt
     if set(said) != set(points) or not points:
         raise RuntimeError(f"lesson {number}, {name}: the tests cannot be run: pytest ended with {code!r}")
     return points, said

@@ -397,8 +397,10 @@ def test_judging_names_the_mistake_or_the_worst_entry():
         judging.judge(np.ma.masked_equal([[1.0, 9.0], [3.0, 4.0]], 9.0), right)
     with pytest.raises(AssertionError, match="returns nothing"):
         judging.judge(None, right)
-    with pytest.raises(AssertionError, match="return a, b"):
-        judging.several(right[0, 0], "a, b")
+    assert judging.several(np.array([3.0, 5.0]), "a, b") == [3.0, 5.0]
+    for other in (right[0, 0], np.array(1.0), np.ones(3)):
+        with pytest.raises(AssertionError, match="return a, b"):
+            judging.several(other, "a, b")
     with pytest.raises(AssertionError, match="say `return`"):
         judging.judge((row for row in right), right)
 

@@ -81,10 +81,11 @@ def as_array(given: Any) -> Any:
 
 
 def several(answer: Any, names: str) -> Any:
-    """An answer of several arrays, checked to be as many as there are names between commas."""
-    fits = isinstance(returned(answer), tuple | list) and len(answer) == names.count(",") + 1
+    """An answer of several arrays or numbers, checked to be as many as there are names between commas."""
+    listed = list(answer) if isinstance(answer, ndarray) and answer.ndim else returned(answer)
+    fits = isinstance(listed, tuple | list) and len(listed) == names.count(",") + 1
     assert fits, f"return {names}"
-    return answer
+    return listed
 
 
 def called(function: Callable[..., Any], *args: Any, **options: Any) -> Any:

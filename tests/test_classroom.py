@@ -130,8 +130,9 @@ def test_an_exercise_whose_points_have_changed_has_one_column():
     assert text.splitlines()[0] == "name,id,late,1: worst_change (3),total (3),open questions (0)"
 
 
-def test_grades_beside_the_submissions_are_no_submission(tmp_path, graded, monkeypatch):
+def test_what_lies_beside_the_submissions_is_no_submission(tmp_path, graded, monkeypatch):
     folder(tmp_path, "ada")
+    (tmp_path / "Thumbs.db").touch()
     monkeypatch.chdir(tmp_path)
     for _ in range(2):  # the second time the star finds them
         grade_class(sorted(Path().iterdir()), Path("grades"), [1])

@@ -25,7 +25,7 @@ from typing import Any
 from .. import __version__
 from ..storage import parse_json, write_atomically
 from .answers import Answer, answers
-from .export import chosen_lessons
+from .export import OF_THE_DESKTOP, chosen_lessons
 from .feedback import one_line
 from .grade import grade, test_file
 from .scores import Check, Exercise, total
@@ -62,7 +62,7 @@ def grade_class(
     `class.csv` one for each student, `moodle.csv` and `canvas.csv` the forms that these import, `mistakes.csv` what
     the class got wrong, `open-questions.csv` a line for each answer that a teacher marks, and `answers-lessonNN.md`
     these answers. The tables are of all students who have a file in `out`, also of those graded earlier. `out` itself
-    is no submission.
+    is no submission, nor are the files that desktops put into folders.
 
     Returns
     -------
@@ -78,7 +78,8 @@ def grade_class(
     GradingError
         If the tests themselves cannot be run.
     """
-    paths = [path for path in paths if path.resolve() != out.resolve()]  # `*`, where grades lie beside submissions
+    # a star finds these too, where grades lie beside the submissions, or a desktop was there
+    paths = [path for path in paths if path.resolve() != out.resolve() and path.name not in OF_THE_DESKTOP]
     if not paths:
         raise ValueError("wanted at least one submission, a folder or a zip file")
     students = sorted(students_of(paths), key=lambda student: student.file_name.casefold())

@@ -540,6 +540,14 @@ def test_students_are_told_apart_where_capitals_are_not(tmp_path):
     assert one.problem
 
 
+def test_a_long_name_stops_nobody_and_is_told_apart(tmp_path, graded):
+    """A letter of many scripts has three bytes, and systems count those."""
+    names = [f"{chr(0x930) * 80}{end}" for end in "ab"]
+    grade_class([folder(tmp_path, name) for name in names], tmp_path / "out", [1])
+    assert [row["name"] for row in rows_of(tmp_path / "out" / "class.csv")] == names
+    assert len(list((tmp_path / "out").glob("*.txt"))) == 2
+
+
 def test_students_are_told_apart_by_their_accents_however_these_are_written(tmp_path):
     """macOS writes é as two characters, and the vowels of many scripts are such marks of their own."""
     composed, parted = "Jos\u00e9", "Jose\u0301"

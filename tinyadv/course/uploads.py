@@ -6,6 +6,7 @@ becomes a folder in which the lessons can be found, and nothing that it holds is
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import re
 import unicodedata
@@ -26,6 +27,7 @@ from .submissions import LARGEST, files_below, find, largest, lesson_named, pass
 FOLDERS = "tinyadv-grade-"
 MEMBERS, UNPACKED = 2000, 64 * LARGEST  # lessons in a zip file that are looked at, and bytes that they may have
 ZIPS = 20  # in a folder
+LONGEST = 150  # bytes of a name: systems take 255, and it gets longer while its file is written
 # What learning platforms call the files that they hand out, with the numbers that they want back
 _MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_(?P<kind>file|onlinetext)_?(?P<given>.*)", re.DOTALL)
 _CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<id>\d+)_(?P<number>\d+)_(?P<given>.*)", re.DOTALL)
@@ -98,6 +100,9 @@ class Student:
         # marks belong to the letters before them: many scripts write vowels so
         kept = "".join(c if c.isalnum() or c in "_.-" or unicodedata.category(c)[0] == "M" else " " for c in name)
         name = "-".join(kept.split()).strip("-.") or "student"
+        if len(name.encode()) > LONGEST:
+            begin = name.encode()[:LONGEST].decode(errors="ignore")
+            name = f"{begin}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         return f"student-{name}" if _DEVICE.fullmatch(name) else name
 
 

@@ -13,6 +13,7 @@ from time import sleep
 import pytest
 
 from tinyadv.course import classroom, exercises, lessons, uploads
+from tinyadv.course.answers import answers
 from tinyadv.course.classroom import Graded, fingerprint, grade_class, mistakes, tables
 from tinyadv.course.export import export
 from tinyadv.course.grade import GradingError
@@ -103,6 +104,39 @@ def test_what_was_graded_is_not_graded_again_unless_it_changed(tmp_path, graded)
     (tmp_path / "out" / "right.json").write_text("{damaged", "utf-8")
     grade_class(paths[:2], tmp_path / "out", [1])
     assert graded == ["right"]
+
+
+def test_where_tests_have_changed_all_that_is_given_is_graded_again(tmp_path, graded, monkeypatch):
+    ada, bob = folder(tmp_path, "ada"), folder(tmp_path, "bob")
+    grade_class([ada, bob], tmp_path / "out", [1])
+    tests = tmp_path / "test_lesson01.py"
+    tests.write_text("# other points", "utf-8")
+    monkeypatch.setattr(classroom, "test_file", lambda number: tests)
+    graded.clear()
+    said: list[str] = []
+    grade_class([ada], tmp_path / "out", [1], said.append)
+    assert graded == ["ada"]
+    assert "bob.json has grades by other tests than these: give this submission again" in said
+    said.clear()
+    grade_class([ada, bob], tmp_path / "out", [1], said.append)
+    assert graded == ["ada", "bob"]
+    assert not any("other tests" in line for line in said)
+
+
+def test_an_exercise_whose_points_have_changed_has_one_column():
+    changed = Exercise(1, "worst_change", (Check("test_a", 5.0, ""),))
+    class_of = [Graded(Student(str(i), "", Path()), (e,)) for i, e in enumerate((changed, RIGHT, WRONG))]
+    text = tables(class_of)["class.csv"]
+    assert text.splitlines()[0] == "name,id,late,1: worst_change (3),total (3),open questions (0)"
+
+
+def test_what_lies_beside_the_submissions_is_no_submission(tmp_path, graded, monkeypatch):
+    folder(tmp_path, "ada")
+    (tmp_path / "Thumbs.db").touch()
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time the star finds them
+        grade_class(sorted(Path().iterdir()), Path("grades"), [1])
+    assert [row["name"] for row in rows_of(Path("grades/class.csv"))] == ["ada"]
 
 
 def test_errors_come_before_any_work(tmp_path, graded):
@@ -434,6 +468,21 @@ def test_answers_to_open_questions_wait_for_a_teacher_whose_marks_stay(tmp_path,
     assert [row["total (3)"] for row in rows_of(out / "class.csv")] == ["3", "3", "3"]
 
 
+@pytest.mark.parametrize(
+    ("there", "here", "wanted"),
+    [
+        ("3 points):\n#\n# …", "3 points): the *sign*.", "the *sign*."),
+        ("(your teacher gives it up to 3 points):\n#\n# …", "the sign: eps", "the sign: eps"),
+        ("# …\n", "# So:\n\n# %%\nprint(1)\n\n# %% [markdown]\n# therefore.\n", "So:\n\ntherefore."),
+    ],
+)  # fmt: skip
+def test_an_answer_is_found_where_students_write_it(there, here, wanted, tmp_path):
+    text = exercises.stub(lessons()[1].read_text("utf-8"))
+    assert there in text
+    (found,) = answers(folder(tmp_path, "ada", text.replace(there, here)), [1])
+    assert found.text == wanted
+
+
 def test_marks_are_never_lost(tmp_path, graded):
     out = tmp_path / "out"
     path = folder(tmp_path, "ada_0007_8_x")
@@ -445,6 +494,10 @@ def test_marks_are_never_lost(tmp_path, graded):
     assert (out / "open-questions.csv").read_text() == text
     assert (out / "open-questions~2.csv").exists()
     assert any("has marks for ada" in line for line in said)
+    marked = (out / "open-questions~2.csv").read_text("utf-8-sig").replace("3,0,", "3,0,2")
+    (out / "open-questions.csv").write_text(f"{marked}bob,1,,1,1,3,0\n")  # Excel leaves out the last comma
+    grade_class([path], out, [1])
+    assert [row["mark"] for row in rows_of(out / "open-questions.csv")] == ["2"]
     (out / "open-questions.csv").write_text("who,what\nada,3\n")
     with pytest.raises(ValueError, match="has a teacher's marks and cannot be read"):
         grade_class([path], out, [1])
@@ -485,6 +538,24 @@ def test_the_folder_in_which_one_stands_has_a_name(tmp_path, monkeypatch):
 def test_students_are_told_apart_where_capitals_are_not(tmp_path):
     (one,) = students_of([tmp_path / "Ada", tmp_path / "ada"])
     assert one.problem
+
+
+def test_a_long_name_stops_nobody_and_is_told_apart(tmp_path, graded):
+    """A letter of many scripts has three bytes, and systems count those."""
+    names = [f"{chr(0x930) * 80}{end}" for end in "ab"]
+    grade_class([folder(tmp_path, name) for name in names], tmp_path / "out", [1])
+    assert [row["name"] for row in rows_of(tmp_path / "out" / "class.csv")] == names
+    assert len(list((tmp_path / "out").glob("*.txt"))) == 2
+
+
+def test_students_are_told_apart_by_their_accents_however_these_are_written(tmp_path):
+    """macOS writes é as two characters, and the vowels of many scripts are such marks of their own."""
+    composed, parted = "Jos\u00e9", "Jose\u0301"
+    names = [composed, parted, "Jose", "\u0930\u093e\u092e", "\u0930\u0947\u092e"]
+    found = {student.file_name: student for student in students_of([tmp_path / name for name in names])}
+    assert list(found) == [composed, *names[2:]]
+    assert [name for name, student in found.items() if student.problem] == [composed]
+    assert student_of(tmp_path / f"{parted}_7_assignsubmission_file").name == composed
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("Con", "student-Con"), ("aux.b", "student-aux.b"), ("Connie", "Connie")])

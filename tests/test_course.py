@@ -387,12 +387,20 @@ def test_judging_names_the_mistake_or_the_worst_entry():
         answer[1, 0] = wrong
         with pytest.raises(AssertionError, match=rf"^entry 1, 0: {wrong} should be 3$"):
             judging.judge(answer, right)
+    with pytest.raises(AssertionError, match=r"^entry 1, 1: 4\.00004 should be 4$"):
+        judging.judge(right * [1, 1.00001], right)
+    with pytest.raises(AssertionError, match=r"^0\.333329\d* should be 0\.333330\d*: was float64 rounded to float32"):
+        judging.judge(0.33332999, 0.33333044)
     with pytest.raises(AssertionError, match=r"shape \(2, 2\) is wanted, your result has \(4,\)"):
         judging.judge(right.ravel(), right)
+    with pytest.raises(AssertionError, match=r"^entry 0, 1: 9 should be 2$"):
+        judging.judge(np.ma.masked_equal([[1.0, 9.0], [3.0, 4.0]], 9.0), right)
     with pytest.raises(AssertionError, match="returns nothing"):
         judging.judge(None, right)
-    with pytest.raises(AssertionError, match="return a, b"):
-        judging.several(right[0, 0], "a, b")
+    assert judging.several(np.array([3.0, 5.0]), "a, b") == [3.0, 5.0]
+    for other in (right[0, 0], np.array(1.0), np.ones(3)):
+        with pytest.raises(AssertionError, match="return a, b"):
+            judging.several(other, "a, b")
     with pytest.raises(AssertionError, match="say `return`"):
         judging.judge((row for row in right), right)
 

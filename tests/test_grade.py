@@ -206,6 +206,7 @@ def course(tmp_path, monkeypatch):
         monkeypatch.setattr(grading, "PATIENCE", 900.0)  # where other work leaves little of the processor to this
         monkeypatch.setattr(grading, "tests_folder", lambda: tests)
         monkeypatch.setattr(grading, "graded_lessons", lambda: {1: tmp_path / "lesson01_one.py"})
+        monkeypatch.setattr(grading, "chosen_lessons", lambda _: {1: tmp_path / "lesson01_one.py"})
         return handed_in.parent
 
     return make
@@ -323,7 +324,11 @@ def test_points_are_the_tests_and_all_cases_of_a_test_have_to_pass(course):
             "lesson01_two.py, and they differ: keep the one that counts",
         ),
         (lambda file: (file.unlink(), file.symlink_to(SOLUTION)), "is a link"),
-        (lambda file: file.write_bytes(b"#" * (grading.LARGEST + 1)), "wanted at most 4,194,304"),
+        (lambda file: file.write_bytes(b"#" * ((4 << 20) + 1)), "wanted at most 4,194,304"),
+        (
+            lambda file: file.rename(file.with_suffix(".ipynb")).write_bytes(b"#" * ((16 << 20) + 1)),
+            "lesson01_one.ipynb has 16,777,217 bytes: wanted at most 16,777,216; clear its outputs",
+        ),
     ],
 )
 def test_files_that_are_not_even_run(spoil, words, course, monkeypatch):
@@ -350,9 +355,44 @@ def test_a_notebook_is_graded_too(course):
     ]
     (folder / "lessons" / "lesson01_one.ipynb").write_text(json.dumps({"cells": handed_in}), encoding="utf-8")
     assert grade(folder)[0].earned == 2
+    handed_in[1]["outputs"] = [{"output_type": "stream", "text": "x" * (5 << 20)}]  # pictures, or a flood
+    (folder / "lessons" / "lesson01_one.ipynb").write_text(json.dumps({"cells": handed_in}), encoding="utf-8")
+    assert grade(folder)[0].earned == 2
     (folder / "lessons" / "lesson01_one.ipynb").write_text('{"cells": [{}]}', encoding="utf-8")
     with pytest.raises(ValueError, match=r"lesson01_one\.ipynb cannot be read: KeyError: 'cell_type'"):
         cells(find(folder, 1))
+
+
+def test_an_exercise_without_tests_is_worth_nothing_and_a_mark_of_no_exercise_is_named(course):
+    folder = course("f", "g")
+    tests = folder.parent / "tests" / "test_lesson01.py"
+    text = tests.read_text(encoding="utf-8")
+    hand_in(folder, lesson_of({"f": RIGHT, "g": RIGHT}))
+    tests.write_text(text.partition('@pytest.mark.exercise("g"')[0], encoding="utf-8")
+    assert [(e.name, e.earned) for e in grade(folder)] == [("f", 2)]
+    for mark in ('"h", points=2', '"g"', '"g", points=2 * two'):
+        tests.write_text(text.replace('"g", points=2', mark), encoding="utf-8")
+        with pytest.raises(ValueError, match=r"test_lesson01\.py, line \d+: wanted .*lesson \(f, g\), found ") as error:
+            grade(folder)
+        assert str(error.value).replace("'", '"').endswith(f"pytest.mark.exercise({mark})")
+
+
+def test_what_is_masked_is_not_right():
+    import numpy as np
+
+    masked = np.ma.masked_equal([1.0, 9.0], 9.0)
+    assert bool((masked == [1.0, 2.0]).all()), "what a test would hear of it"
+    (seen,) = runner.plain((masked,), runner.every_class())
+    assert type(seen) is np.ndarray
+    assert seen.tolist() == [1.0, 9.0]
+
+
+def test_a_plot_waits_for_nobody(course):
+    """One that a student has left in an exercise, to look at what it computes."""
+    folder = course("f")
+    plot = "import matplotlib.pyplot as plt\n    plt.plot([x, 2])\n    plt.savefig('f.png')\n    plt.show()"
+    hand_in(folder, lesson_of({"f": f"{plot}\n    return 2 if plt.get_backend() == 'agg' else 0"}))
+    assert grade(folder, seconds=120.0)[0].feedback == ""  # where Matplotlib has to look for fonts first
 
 
 def test_tests_that_cannot_run_are_not_the_students_fault(course):
@@ -385,7 +425,7 @@ def test_the_courses_own_solutions_have_full_marks(tmp_path):
     from tinyadv.course.export import export
 
     export(tmp_path / "teacher", solutions=True)
-    graded = grade(tmp_path / "teacher", only=[1])
+    graded = grade(tmp_path / "teacher", only=[1, 1])  # who names a lesson twice wants its points once
     assert {e.lesson for e in graded} == {1}
     assert [e.name for e in graded] == ["worst_change", "typical_change"]
     assert total(graded) == (6, 6)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 
@@ -35,6 +36,16 @@ def solved():
         yield module
 
 
+def test_a_check_that_is_stopped_is_stopped():
+    """Stop in Jupyter, while an answer loops."""
+
+    def worst_change(w, eps):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(worst_change)
+
+
 def test_check_says_what_pytest_says(solved, capsys):
     check(solved.worst_change)
     assert capsys.readouterr().out.startswith("worst_change: right, ")
@@ -48,6 +59,9 @@ def test_check_says_what_pytest_says(solved, capsys):
     assert "right" not in said
     with pytest.raises(ValueError, match="there is no exercise 'nonsense'"):
         check("nonsense")
+    for answer, called in ((lambda w, eps: w, "<lambda>"), (partial(worst_change, eps=1.0), "partial")):
+        with pytest.raises(ValueError, match=f"there is no exercise '{called}': wanted an exercise's name, in quot"):
+            check(answer)
     with pytest.raises(ValueError, match="is not defined here yet"):
         check("typical_change")
     with pytest.raises(ValueError, match="has no test 'test_nonsense'"):

@@ -292,6 +292,15 @@ def test_the_site_takes_no_place_that_is_taken(what, tmp_path, monkeypatch, caps
     assert list(tmp_path.iterdir()) == [place]
 
 
+def test_what_a_desktop_puts_into_the_folder_of_a_site_is_nobody_s(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    (tmp_path / ".DS_Store").touch()
+    site._check(tmp_path, runnable=False)
+    (tmp_path / ".tinyadv-site").write_text("tinyadv 0.1.0\n.tinyadv-site\nindex.html\n")
+    (tmp_path / "index.html").touch()
+    site._check(tmp_path, runnable=False)
+
+
 def test_a_site_is_not_built_over_what_no_build_has_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,17 @@ def test_trials_cost_nothing_here_either(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with loaded(script(tmp_path, f"{TRIALS[name]}\n\n{F}")) as lesson:
         assert lesson.f(1) == 2
+
+
+def test_what_a_lesson_asks_of_numpy_and_of_warnings_is_not_for_its_tests_nor_for_the_next_lesson(tmp_path):
+    """In the tests' own formulas np.exp(-1000.0) is 0, and no error."""
+    asks = "import warnings\nimport numpy as np\nnp.seterr(all='raise')\nwarnings.simplefilter('error')\n"
+    asks += "def f(a):\n    np.seterr(over='ignore')\n"
+    before, filters = np.geterr(), list(warnings.filters)
+    with loaded(script(tmp_path, asks)) as lesson:
+        assert (np.geterr(), warnings.filters) == (before, filters)
+        lesson.f(1)
+    assert np.geterr() == before
 
 
 def test_an_interruption_is_none_of_these(tmp_path):
@@ -196,6 +208,39 @@ def test_a_script_is_read_as_python_reads_it(text, tmp_path):
         assert (lesson.who, lesson.f(1)) == ("größer", 2)
 
 
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_only_what_ends_a_line_in_python_ends_one_here(end, tmp_path):
+    """Such characters come along when a text is copied from a page or a PDF file."""
+    text = f"# copied:{end}and more\n{F}\n\ndef g(a):\n    # so:{end}a = (\n    return '{end}'\n"
+    with loaded(script(tmp_path, text)) as lesson:
+        assert (lesson.f(1), lesson.g(1)) == (2, end)
+    with loaded(script(tmp_path, f"{text}\n\ndef h(a) return 1\n")) as lesson:  # what cannot be read is cut by lines
+        assert (lesson.f(1), lesson.g(1)) == (2, end)
+
+
+def test_a_notebook_s_lines_may_end_as_in_windows(tmp_path):
+    with loaded(notebook(tmp_path, f"def g(a) return 1\r\n\r\n{F}".replace("\n", "\r\n"))) as lesson:
+        assert lesson.f(1) == 2
+
+
+def test_a_notebook_of_an_older_format_is_named(tmp_path):
+    path = script(tmp_path, '{"nbformat": 3, "worksheets": []}', "lesson01_one.ipynb")
+    for read in (cells, submissions.texts):
+        with pytest.raises(ValueError, match=r"lesson01_one\.ipynb cannot be read: .*wanted a notebook of format 4"):
+            read(path)
+
+
+def test_a_cell_that_does_work_does_none_and_defines_what_it_defines(tmp_path):
+    """Jupyter hands the mark on when a cell is split, or joined with another one."""
+    path = notebook(tmp_path, f"from math import pi\nwork = 1 / 0\nloot = []\n\n{F}", "def g(a):\n    return pi * f(a)")
+    book = json.loads(path.read_text("utf-8"))
+    book["cells"][0]["metadata"]["tags"] = ["work"]
+    path.write_text(json.dumps(book), "utf-8")
+    with loaded(path) as lesson:
+        assert lesson.g(1) == 2 * np.pi
+        assert not hasattr(lesson, "loot")
+
+
 def test_a_notebook_with_a_mark_at_its_start(tmp_path):
     path = notebook(tmp_path, F)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
@@ -289,6 +334,34 @@ def test_a_pair_of_one_code_is_one_lesson(tmp_path):
     script(tmp_path, F, "lessons/lesson01_one (1).py")
     with loaded(find(tmp_path, 1)) as lesson:
         assert lesson.f(1) == 2
+
+
+def test_a_lesson_and_the_notebook_made_of_it_are_one_lesson(tmp_path):
+    pytest.importorskip("jupytext", reason="makes notebooks: pip install 'tinyadv[course]'")
+    script(tmp_path, SOLVED, "lesson01_linear.py")
+    script(tmp_path, export.notebook(SOLVED), "lesson01_linear.ipynb")
+    assert find(tmp_path, 1).name == "lesson01_linear.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("code", "other", "same"),
+    [
+        (f"%matplotlib inline\n{F}", f"%matplotlib inline\n{F.replace('1', '2')}", False),
+        (f"%%time\n{F}", f"%%time\n{F.replace('1', '2')}", False),
+        (f"x = = 1\n{F}", f"x = = 1\n{F.replace('1', '2')}", False),
+        (f"%matplotlib inline\n{F}", f"# %matplotlib inline\n{F}", True),
+        ("%%bash\nls", "%%html\n<b>", True),
+        ("x = = 1", "x = = 1", True),
+    ],
+)
+def test_copies_are_compared_in_cells_that_are_no_python_too(code, other, same, tmp_path):
+    notebook(tmp_path, code)
+    notebook(tmp_path, other, name="lesson01_one (1).ipynb")
+    if same:
+        find(tmp_path, 1)
+    else:
+        with pytest.raises(ValueError, match="and they differ"):
+            find(tmp_path, 1)
 
 
 def test_several_that_differ_are_named_with_what_to_do(tmp_path):

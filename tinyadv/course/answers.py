@@ -10,9 +10,10 @@ from pathlib import Path
 
 from . import lessons
 from .exercises import open_questions, stub
-from .submissions import LARGEST, find, texts, texts_of
+from .submissions import find, largest, texts, texts_of
 
-HERE = re.compile(r"^[ \t]*\*\*Your answer\*\*.*$", re.MULTILINE)  # the line below which `exercises.stub` wants it
+# What `exercises.stub` writes before the place for an answer. Some students answer on the same line.
+HERE = re.compile(r"^[ \t]*\*\*Your answer\*\*(?: \([^)\n]*\))?:?", re.MULTILINE)
 LONGEST = 20_000  # characters of an answer
 
 
@@ -41,11 +42,12 @@ def answers(folder: Path, numbers: Iterable[int]) -> tuple[Answer, ...]:
 def _written(folder: Path, number: int, source: str) -> list[str]:
     """The answers in a lesson's file, one for each place; none if the file is missing or cannot be read.
 
-    An answer goes on through the cells of text that its student added below, until one that was there before.
+    An answer goes on through the cells that its student added below, until a text that was there before. Code in it is
+    passed over.
     """
     try:
         path = find(folder, number)
-        if path.is_symlink() or path.stat().st_size > LARGEST:
+        if path.is_symlink() or path.stat().st_size > largest(path.name):
             return []
         cells = texts(path)
     except (ValueError, OSError):
@@ -58,9 +60,9 @@ def _written(folder: Path, number: int, source: str) -> list[str]:
         if below:
             inside = True
             found += [[text] for text in below]
-        elif _words(cell) in given:
+        elif cell and _words(cell) in given:
             inside = False
-        elif inside:
+        elif cell and inside:
             found[-1].append(cell)
     return [_plain("\n\n".join(part.strip() for part in parts)) for parts in found]
 

@@ -35,7 +35,7 @@ def check(answer: Callable[..., Any] | str, test: str | None = None) -> None:
     ValueError
         If there is no such exercise, or no such test of it, or pytest is not installed.
     """
-    name = answer if isinstance(answer, str) else answer.__name__
+    name = answer if isinstance(answer, str) else getattr(answer, "__name__", type(answer).__name__)
     number = _lesson_of(name)
     lesson = _here(name, answer)
     points, said = tested(number, name, lambda: nullcontext(lesson))
@@ -54,7 +54,7 @@ def _lesson_of(name: str) -> int:
     for number, path in graded_lessons().items():
         if name in exercises(path.read_text(encoding="utf-8")):
             return number
-    raise ValueError(f"there is no exercise {name!r}")
+    raise ValueError(f"there is no exercise {name!r}: wanted an exercise's name, in quotation marks, or its function")
 
 
 def _here(name: str, answer: Callable[..., Any] | str) -> ModuleType:
@@ -131,6 +131,8 @@ def tested(
         code = pytest.main([*options, *quiet, str(path)], plugins=[Answers()])
     finally:
         os.environ.update(alone)
+    if code == pytest.ExitCode.INTERRUPTED:  # Ctrl-C, or Stop in Jupyter
+        raise KeyboardInterrupt
     if set(said) != set(points) or not points:
         raise RuntimeError(f"lesson {number}, {name}: the tests cannot be run: pytest ended with {code!r}")
     return points, said

@@ -25,9 +25,9 @@ from typing import Any
 from .. import __version__
 from ..storage import parse_json, write_atomically
 from .answers import Answer, answers
-from .export import graded_lessons
+from .export import OF_THE_DESKTOP, chosen_lessons
 from .feedback import one_line
-from .grade import grade
+from .grade import grade, test_file
 from .scores import Check, Exercise, total
 from .uploads import Student, nothing_in, opened, refuse_class, student_of, students_of
 
@@ -57,11 +57,12 @@ def grade_class(
     """Grade submissions, each a folder, a zip file or lessons' files, and write what came out into the folder `out`.
 
     A student's file is written when it is known, `NAME.json` for programs and `NAME.txt` to hand back; a file of the
-    same submission, lessons and version that is there already is taken as it is. A text that somebody changed stays,
-    and the new one is written beside it. In the end `questions.csv` has a line for each student and exercise,
+    same submission, lessons, tests and version that is there already is taken as it is. A text that somebody changed
+    stays, and the new one is written beside it. In the end `questions.csv` has a line for each student and exercise,
     `class.csv` one for each student, `moodle.csv` and `canvas.csv` the forms that these import, `mistakes.csv` what
     the class got wrong, `open-questions.csv` a line for each answer that a teacher marks, and `answers-lessonNN.md`
-    these answers. The tables are of all students who have a file in `out`, also of those graded earlier.
+    these answers. The tables are of all students who have a file in `out`, also of those graded earlier. `out` itself
+    is no submission, nor are the files that desktops put into folders.
 
     Returns
     -------
@@ -77,12 +78,12 @@ def grade_class(
     GradingError
         If the tests themselves cannot be run.
     """
+    # a star finds these too, where grades lie beside the submissions, or a desktop was there
+    paths = [path for path in paths if path.resolve() != out.resolve() and path.name not in OF_THE_DESKTOP]
     if not paths:
         raise ValueError("wanted at least one submission, a folder or a zip file")
     students = sorted(students_of(paths), key=lambda student: student.file_name.casefold())
-    lessons = sorted(set(graded_lessons() if only is None else only))
-    if unknown := [number for number in lessons if number not in graded_lessons()]:
-        raise ValueError(f"there are no exercises of lesson {unknown[0]}")
+    lessons = list(chosen_lessons(only))
     if len(paths) == 1:
         refuse_class(paths[0])
     _refuse_other_lessons(out, lessons)
@@ -108,7 +109,10 @@ def grade_class(
             for task in tasks:
                 task.cancel()
     everyone = dict(found)
+    tests = _tests(lessons)
     for path, record in _records(out, say).items():
+        if path.stem not in everyone and (record.get("version"), record.get("tests")) != (__version__, tests):
+            say(f"{path.name} has grades by other tests than these: give this submission again")
         everyone.setdefault(path.stem, _of_record(record))
     ordered = [everyone[name] for name in sorted(everyone, key=str.casefold)]
     for name, text in (tables(ordered, marks) | answer_sheets(ordered)).items():
@@ -136,7 +140,7 @@ def _graded(student: Student, out: Path, lessons: list[int]) -> tuple[Graded, st
 
     Also the name of the file that its letter went to, where the usual one was changed by hand; else "".
     """
-    said: dict[str, Any] = {"format": FORM, "lessons": lessons, **_about(student)}
+    said: dict[str, Any] = {"format": FORM, "lessons": lessons, "tests": _tests(lessons), **_about(student)}
     when = said.pop("when")
     path = out / f"{student.file_name}.json"
     record = _record(path)
@@ -194,6 +198,11 @@ def _free(out: Path, name: str, text: str, letters: Mapping[str, str]) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _tests(lessons: list[int]) -> str:
+    """A hash of these lessons' tests, which a teacher may change."""
+    return _hash("".join(test_file(number).read_text(encoding="utf-8") for number in lessons))
 
 
 def about(submission: Path) -> dict[str, Any]:
@@ -288,11 +297,15 @@ def letter(one: Graded) -> str:
 def tables(graded: Sequence[Graded], marks: Mapping[Mark, str] | None = None) -> dict[str, str]:
     """The class's tables as CSV, by file name; `marks` are a teacher's for the answers to open questions."""
     marks = marks or {}
-    names = list(dict.fromkeys((e.lesson, e.name, e.points) for one in graded for e in one.exercises))
+    known = Counter((e.lesson, e.name, e.points) for one in graded for e in one.exercises)
+    worth: dict[tuple[int, str], float] = {}
+    for (lesson, name, points), _ in known.most_common():  # where tests have changed, what counts for most students
+        worth.setdefault((lesson, name), points)
+    names = list(dict.fromkeys((lesson, name) for lesson, name, _ in known))
     names.sort(key=lambda exercise: exercise[0])  # as the lessons are; in one of them as it has them
     earned = [{(e.lesson, e.name): e.earned for e in one.exercises} for one in graded]
-    heads = [f"{lesson}: {name} ({points:g})" for lesson, name, points in names]
-    whole = sum(points for _, _, points in names)
+    heads = [f"{lesson}: {name} ({worth[lesson, name]:g})" for lesson, name in names]
+    whole = sum(worth.values())
     open_points = sum({(a.lesson, a.question): a.points for one in graded for a in one.answers}.values())
     questions = [
         [one.student.name, one.student.id, _late(one), e.lesson, e.name, e.earned, e.points, e.feedback]
@@ -303,8 +316,8 @@ def tables(graded: Sequence[Graded], marks: Mapping[Mark, str] | None = None) ->
     for one, of in zip(graded, earned, strict=True):
         who = [one.student.name, one.student.id]
         sum_of = sum(of.values())
-        points = [of.get((lesson, name), 0.0) for lesson, name, _ in names]
-        rows.append([*who, _late(one), *points, sum_of, _marked(one, marks)])
+        each = [of.get(exercise, 0.0) for exercise in names]
+        rows.append([*who, _late(one), *each, sum_of, _marked(one, marks)])
         participant = f"Participant {one.student.id}" if one.student.id else ""
         said = one.problem or "; ".join(f"{e.name}: {e.feedback}" for e in one.exercises if e.feedback)
         moodle.append([participant, one.student.name, sum_of, whole, said])
@@ -373,7 +386,7 @@ def _marks(path: Path) -> dict[Mark, str]:
     found: dict[Mark, str] = {}
     try:
         for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=separator):
-            if mark := row["mark"].strip():
+            if mark := (row["mark"] or "").strip():  # Excel leaves out the commas before cells that are empty
                 found[row["name"], row["id"], int(row["lesson"]), int(row["question"])] = mark
     except (KeyError, ValueError, AttributeError, csv.Error) as error:
         raise ValueError(

@@ -61,10 +61,10 @@ from ..storage import WINDOWS, remove_folder, temporary_folder
 from . import PACKAGE
 from .cells import parsed
 from .exercises import exercises
-from .export import INI, graded_lessons, tests_folder
+from .export import INI, chosen_lessons, graded_lessons, tests_folder
 from .feedback import one_line
 from .scores import Check, Exercise
-from .submissions import LARGEST, find
+from .submissions import find, largest
 from .uploads import FOLDERS, opened
 
 SECONDS = 20.0  # of processor time for an exercise
@@ -104,12 +104,13 @@ def grade(
     Returns
     -------
     list of Exercise
-        In the order of the lessons; what is missing or cannot be run has earned nothing and says why.
+        In the order of the lessons, those that have tests; what is missing or cannot be run has earned nothing and
+        says why.
 
     Raises
     ------
     ValueError
-        If there is no such folder or lesson, or pytest is not installed.
+        If there is no such folder or lesson, a mark in the tests is wrong, or pytest is not installed.
     GradingError
         If the tests themselves cannot be run.
     OSError
@@ -117,14 +118,11 @@ def grade(
     """
     if find_spec("pytest") is None:
         raise ValueError("grading needs pytest, which is not installed: pip install 'tinyadv[course]'")
-    there = graded_lessons()
-    chosen = list(there if only is None else only)
-    if unknown := [number for number in chosen if number not in there]:
-        raise ValueError(f"there are no exercises of lesson {unknown[0]}: there are of {', '.join(map(str, there))}")
     jobs = [
         (number, name, tests)
-        for number in chosen
-        for name, tests in tests_of(number, exercises(there[number].read_text(encoding="utf-8"))).items()
+        for number, path in chosen_lessons(only).items()
+        for name, tests in tests_of(number, exercises(path.read_text(encoding="utf-8"))).items()
+        if tests
     ]
     with opened(folder) as place:
         return _grade_all(place, jobs, seconds, memory)
@@ -149,18 +147,32 @@ def _grade_all(
 
 
 def tests_of(number: int, names: list[str]) -> dict[str, dict[str, float]]:
-    """A lesson's tests and their points, by exercise: read from the marks in the file, not by running it."""
+    """A lesson's tests and their points, by exercise: read from the marks in the file, not by running it.
+
+    Raises
+    ------
+    ValueError
+        If a mark is not `@pytest.mark.exercise("name", points=number)`, or there is no exercise of this name.
+    """
     found: dict[str, dict[str, float]] = {name: {} for name in names}
-    for node in parsed(_test_file(number).read_text(encoding="utf-8")).body:
+    for node in parsed(test_file(number).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef):
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.exercise":
-                    points = {keyword.arg: keyword.value for keyword in mark.keywords}["points"]
-                    found[ast.literal_eval(mark.args[0])][node.name] = ast.literal_eval(points)
+                    try:
+                        points = {keyword.arg: keyword.value for keyword in mark.keywords}["points"]
+                        found[ast.literal_eval(mark.args[0])][node.name] = ast.literal_eval(points)
+                    except (LookupError, ValueError) as error:
+                        raise ValueError(
+                            f"{test_file(number).name}, line {mark.lineno}: wanted @pytest.mark.exercise(name, "
+                            f"points=number) with the name of an exercise of the lesson ({', '.join(names)}), "
+                            f"found {ast.unparse(mark)}"
+                        ) from error
     return found
 
 
-def _test_file(number: int) -> Path:
+def test_file(number: int) -> Path:
+    """The file with a lesson's tests."""
     return tests_folder() / f"test_lesson{number:02}.py"
 
 
@@ -187,8 +199,10 @@ def _submitted(folder: Path, number: int) -> Path:
     path = find(folder, number)
     if folder.resolve() not in path.resolve().parents or path.resolve().name != path.name:
         raise ValueError(f"{path.name} is a link: wanted the file itself")
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes: wanted at most {LARGEST:,}")
+    size, most = path.stat().st_size, largest(path.name)
+    if size > most:
+        how = "; clear its outputs" if path.suffix.lower() == ".ipynb" else ""
+        raise ValueError(f"{path.name} has {size:,} bytes: wanted at most {most:,}{how}")
     return path
 
 
@@ -298,7 +312,7 @@ def _job(submission: Path, number: int, name: str, tests: dict[str, float]) -> d
     return {
         "exercise": name,
         "names": list(tests),
-        "file": str(_test_file(number)),
+        "file": str(test_file(number)),
         "tests": str(folder),
         "ini": str(submission.parents[2] / "pytest.ini"),
         "folder": str(submission.parents[1]),
@@ -324,7 +338,9 @@ def _environment(work: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
     homes = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")  # the latter three are Windows's
     places = dict.fromkeys((*homes, "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), str(work))
-    return kept | places | thread_caps(1) | {"LC_ALL": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    # where there is a screen, plt.show() would open a window and wait for somebody to close it
+    others = {"LC_ALL": "C.UTF-8", "MPLBACKEND": "agg", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return kept | places | thread_caps(1) | others
 
 
 def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float, work: Path) -> str:

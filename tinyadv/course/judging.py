@@ -30,7 +30,8 @@ LEAK = "float64 leak: float32 went in, float64 came out; which array was made wi
 
 def close(given: Any, value: Any) -> bool:
     """Whether both have one shape and, to rounding in float64, the same numbers."""
-    return bool(shape(given) == shape(value) and allclose(given, value, rtol=1e-6, atol=1e-9))
+    given = asarray(given)  # the numbers themselves, also of a masked array
+    return bool(given.shape == shape(value) and allclose(given, value, rtol=1e-6, atol=1e-9))
 
 
 def judge(given: Any, right: Any, mistakes: Iterable[tuple[str, Any]] = ()) -> None:
@@ -51,7 +52,9 @@ def judge(given: Any, right: Any, mistakes: Iterable[tuple[str, Any]] = ()) -> N
     off = nan_to_num(absolute(given - right), nan=inf)
     worst = unravel_index(argmax(off), off.shape)
     where = f"entry {', '.join(map(str, worst))}: " if worst else ""
-    raise AssertionError(f"{where}{given[worst]:.6g} should be {right[worst]:.6g}")
+    yours, wanted = f"{given[worst]:.6g}", f"{right[worst]:.6g}"
+    assert yours != wanted, f"{where}{given[worst]:.12g} should be {right[worst]:.12g}: was float64 rounded to float32?"
+    raise AssertionError(f"{where}{yours} should be {wanted}")
 
 
 def returned(given: Any) -> Any:
@@ -78,10 +81,11 @@ def as_array(given: Any) -> Any:
 
 
 def several(answer: Any, names: str) -> Any:
-    """An answer of several arrays, checked to be as many as there are names between commas."""
-    fits = isinstance(returned(answer), tuple | list) and len(answer) == names.count(",") + 1
+    """An answer of several arrays or numbers, checked to be as many as there are names between commas."""
+    listed = list(answer) if isinstance(answer, ndarray) and answer.ndim else returned(answer)
+    fits = isinstance(listed, tuple | list) and len(listed) == names.count(",") + 1
     assert fits, f"return {names}"
-    return answer
+    return listed
 
 
 def called(function: Callable[..., Any], *args: Any, **options: Any) -> Any:

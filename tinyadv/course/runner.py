@@ -19,6 +19,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -60,7 +61,9 @@ UNNEEDED = [
     "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "logging", "pastebin",
     "setuponly", "setupplan", "stepwise", "threadexception", "unittest", "unraisableexception",
 ]  # fmt: skip
-OURS = tuple(f"{Path(__file__).resolve().parents[1] / name}.py" for name in ("layers", "models"))
+# Files whose code looks up its own functions with `inspect`, and hands nothing on: a layer its arguments, a plot more
+LAYERS = tuple(f"{Path(__file__).resolve().parents[1] / name}.py" for name in ("layers", "models"))
+OF_MATPLOTLIB = ("backend_bases", "pyplot", "scale")
 LARGEST, OPEN = 8 << 20, 64  # bytes of a file, and how many files at a time
 
 
@@ -305,20 +308,17 @@ def plain(value: Any, known: set[type]) -> Any:
             f"the result is a {kind.__name__}, which decides itself what it is equal to: an array is wanted, a number, "
             "or a list or tuple of them"
         )
-    if kind not in known:  # a number, text or array, without what its class makes of it
-        for basic, as_basic in ((ndarray, _as_array), (float, float.__pos__), (int, int.__pos__), (str, str.__str__)):
+    if issubclass(kind, ndarray):
+        if kind is not ndarray:  # NumPy's own kinds too: what is masked in a masked array is equal to anything
+            value = ndarray.view(value, ndarray)
+    elif kind not in known:  # a number or text, without what its class makes of it
+        for basic, as_basic in ((float, float.__pos__), (int, int.__pos__), (str, str.__str__)):
             if issubclass(kind, basic) and not issubclass(kind, generic):
                 value = as_basic(value)
                 kind = type(value)
-    if issubclass(kind, ndarray) and value.dtype.hasobject:
+    if type(value) is ndarray and value.dtype.hasobject:
         raise TamperedError("the result is an array of objects: an array of numbers is wanted")
     return value
-
-
-def _as_array(value: Any) -> Any:
-    from numpy import ndarray  # the job says where it is
-
-    return ndarray.view(value, ndarray)
 
 
 def _decides(kind: type) -> bool:
@@ -380,6 +380,9 @@ def arm(job: dict[str, Any]) -> None:
     readable = (*map(realpath, job["readable"]), folder)
     hidden = tuple(map(realpath, job["hidden"]))
     state = threading.local()
+    matplotlib = find_spec("matplotlib")
+    drawing = [] if matplotlib is None else matplotlib.submodule_search_locations or []
+    harmless = LAYERS + tuple(os.path.join(place, f"{name}.py") for place in drawing for name in OF_MATPLOTLIB)
 
     def below(path: str, roots: tuple[str, ...]) -> bool:
         return any(path == root or path.startswith(root + os.sep) for root in roots)
@@ -399,7 +402,7 @@ def arm(job: dict[str, Any]) -> None:
                 if not below(realpath(os.fsdecode(path)), (folder,)):
                     raise PermissionError(f"an exercise may not change {path!r}")
         elif event in REFUSED_TO_ITS_CODE and not (event == "compile" and _nameless(args[1])):  # noqa: SIM102
-            if _asks(sys._getframe(2), job["folder"] + os.sep):
+            if _asks(sys._getframe(2), job["folder"] + os.sep, harmless):
                 raise PermissionError(f"an exercise may not do this: {event}")
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -419,8 +422,11 @@ def _nameless(file: Any) -> bool:
     return isinstance(file, str) and file.startswith("<") and not file.startswith("<frozen")
 
 
-def _asks(frame: FrameType | None, folder: str) -> bool:
-    """Whether code from the submission's folder asks, itself or through a module that would hand it what it gets."""
+def _asks(frame: FrameType | None, folder: str, harmless: tuple[str, ...]) -> bool:
+    """Whether code from the submission's folder asks, itself or through a module that would hand it what it gets.
+
+    Not where one of the files in `harmless` stands between them.
+    """
     assert frame is not None
     handed = str(frame.f_globals.get("__name__")).partition(".")[0] in HAND_OUT
     while frame is not None:
@@ -429,7 +435,7 @@ def _asks(frame: FrameType | None, folder: str) -> bool:
             return True
         if not handed or name.startswith("<frozen importlib"):  # what a module does while it is imported
             return False
-        if name.startswith(OURS):  # a layer looks up its own arguments with `inspect`, and hands nothing on
+        if name in harmless:
             return False
         frame = frame.f_back
     return False

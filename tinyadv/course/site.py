@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from .. import __version__, explore
 from ..storage import fill_folder, write_atomically
 from . import FIGURES, PACKAGE, lessons
+from .export import OF_THE_DESKTOP
 from .notebook import DARK
 from .pages import MODULES, claims_details, downloads, filled, lesson_page, module_page
 from .web import build as web
@@ -93,11 +94,12 @@ def _check(folder: Path, runnable: bool) -> None:
         raise ValueError(f"--runnable needs {', '.join(missing)}, not installed here: pip install 'tinyadv[web]'")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: wanted a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).exists():
+    there = {path.name for path in folder.iterdir()} - OF_THE_DESKTOP if folder.is_dir() else set()
+    if there and _MARK not in there:
         raise ValueError(f"{folder} holds something else than a site: wanted a new folder, an empty one, or a site's")
-    if (folder / _MARK).exists():
+    if there:
         _, *ours = (folder / _MARK).read_text(encoding="utf-8").splitlines()
-        if ours and (strange := sorted(path.name for path in folder.iterdir() if path.name not in ours)):
+        if ours and (strange := sorted(there.difference(ours))):
             raise ValueError(
                 f"{folder} holds {', '.join(strange[:5])}, which no build of the site has written: a new build would "
                 "remove it; move it away first"

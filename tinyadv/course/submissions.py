@@ -14,6 +14,7 @@ import linecache
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache, reduce
@@ -24,17 +25,27 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
+from numpy import errstate
+
 from ..storage import parse_json
-from .cells import WORK, parsed
+from .cells import WORK, parsed, works
 from .feedback import CELL, failed, feedback
 
 LARGEST = 4 << 20  # bytes of a lesson's file
-
-
+OF_A_NOTEBOOK = 16 << 20  # of one that holds pictures, too
 LOOKED_AT = 20_000  # files and folders of a submission: more than a course's folder has, and soon looked through
 # Folders in which no answer is looked for: what installers, editors and systems make, and the exported tests
 PASSED_OVER = {"__MACOSX", "__pycache__", "env", "node_modules", "site-packages", "tests", "venv"}
 _LESSON = re.compile(r"lesson[ _-]?0*(?P<number>[0-9]{1,2})(?![0-9]).*\.(?:py|ipynb)", re.IGNORECASE | re.DOTALL)
+# In a notebook: a line that only Jupyter understands, and the first line of a cell in another language
+_COMMAND = re.compile(r"^[ \t]*(?:[\w, ]+ = )?[%!?].*", re.MULTILINE)
+_OTHER_LANGUAGE = re.compile(r"\s*%%(?!time\b|capture\b)")
+_DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+
+
+def largest(name: str) -> int:
+    """How many bytes a lesson's file of this name may have."""
+    return OF_A_NOTEBOOK if name.lower().endswith(".ipynb") else LARGEST
 
 
 def lesson_named(name: str) -> int | None:
@@ -101,27 +112,50 @@ def _lessons_in(place: Path, number: int) -> list[Path]:
 
 
 def _code(path: Path) -> str:
-    """What a file does, however it is laid out: its statements without comments, texts and what is no Python."""
-    if path.stat().st_size > LARGEST:
+    """What of a file is graded, however it is laid out: no comments and texts, no work, no commands of Jupyter."""
+    if path.stat().st_size > largest(path.name):
         return f"too long to be compared: {path}"
-    statements: list[str] = []
     try:
-        for cell in cells(path, raw=True):
-            with suppress(SyntaxError):
-                for statement in parsed(cell.code).body:
-                    if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
-                        statements.append(ast.dump(statement))
+        return "\n".join(statement for cell in cells(path, raw=True) for statement in _statements(cell))
     except (ValueError, RecursionError, MemoryError):
         return f"unreadable: {path}"
-    return "\n".join(statements)
+
+
+def _statements(cell: Cell) -> list[str]:
+    """The statements of a cell that count: of one that does work its definitions alone."""
+    if _OTHER_LANGUAGE.match(cell.code):
+        return []
+    code = cell.code
+    try:
+        parsed(code)
+    except SyntaxError:
+        code = _COMMAND.sub("", code)
+    try:
+        body = parsed(code).body
+        guarded = works(code)
+    except SyntaxError:
+        return [re.sub(r"^#.*\n?", "", code, flags=re.MULTILINE).strip()]
+    if guarded and isinstance(body[0], ast.If):
+        body = body[0].body
+    if guarded or cell.works:
+        body = [statement for statement in body if isinstance(statement, _DEFINITIONS)]
+    return [
+        ast.dump(statement)
+        for statement in body
+        if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+    ]
 
 
 class Cell(NamedTuple):
-    """A piece of a lesson: its code, the line (from 1) at which it begins, and the name that Python knows it by."""
+    """A piece of a lesson: its code, the line (from 1) at which it begins, and the name that Python knows it by.
+
+    `works` says that a notebook has marked it as one that does work.
+    """
 
     code: str
     line: int
     file: str
+    works: bool = False
 
 
 def _text(path: Path, decode: Callable[[bytes], str] = decode_source) -> str:
@@ -151,31 +185,43 @@ def _utf_8(content: bytes) -> str:
 def cells(path: Path, raw: bool = False) -> list[Cell]:
     """The cells of a notebook, or of a script, which "# %%" begins: those that hold code, as Python unless `raw`."""
     if path.suffix.lower() != ".ipynb":
-        lines = _text(path).splitlines()
+        lines = _text(path).split("\n")  # what else may end a line elsewhere does not in Python
         starts = [0, *(i for i, line in enumerate(lines) if i and line.startswith("# %%"))]
         ends = [*starts[1:], len(lines)]
         return [Cell("\n".join(lines[i:j]), i + 1, str(path)) for i, j in zip(starts, ends, strict=True)]
+    found = [cell for cell in _notebook(path) if cell.kind == "code"]
+    return [
+        Cell(cell.text if raw else _python(cell.text), 1, f"{path}{CELL}{i}", cell.works)
+        for i, cell in enumerate(found, 1)
+    ]
+
+
+class _NotebookCell(NamedTuple):
+    kind: str  # "code", "markdown" or "raw"
+    text: str
+    works: bool
+
+
+def _notebook(path: Path) -> list[_NotebookCell]:
     text = _text(path, _utf_8)
     try:
-        book = parse_json(text)
-        found = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
-        texts = [
-            "" if WORK in cell.get("metadata", {}).get("tags", []) else "".join(cell["source"])
-            for cell in found  # as importing a script leaves its work undone
+        return [
+            _NotebookCell(
+                cell["cell_type"],
+                io.StringIO("".join(cell["source"]), newline=None).read(),  # each line ends with one character
+                WORK in (cell.get("metadata", {}).get("tags") or []),
+            )
+            for cell in parse_json(text)["cells"]
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
-    return [Cell(text if raw else _python(text), 1, f"{path}{CELL}{i}") for i, text in enumerate(texts, 1)]
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path.name} cannot be read: {why}; wanted a notebook of format 4, with `cells`") from error
 
 
 def texts(path: Path) -> list[str]:
     """The cells of text of a notebook, or of a script, in which they are comments; an empty one before each of code."""
     if path.suffix.lower() == ".ipynb":
-        try:
-            found = parse_json(_text(path, _utf_8))["cells"]
-            return ["".join(cell["source"]) if cell["cell_type"] == "markdown" else "" for cell in found]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path.name} cannot be read: {type(error).__name__}: {error}") from error
+        return [cell.text if cell.kind == "markdown" else "" for cell in _notebook(path)]
     return texts_of(_text(path))
 
 
@@ -183,7 +229,7 @@ def texts_of(source: str) -> list[str]:
     """The cells of text of a script; "" stands for one of code."""
     found: list[list[str]] = [[]]
     markdown = False
-    for line in source.splitlines():
+    for line in source.split("\n"):
         if line.startswith("# %%"):
             markdown = "[markdown]" in line
             found.append([])
@@ -236,9 +282,11 @@ def loaded(path: Path) -> Iterator[ModuleType]:
     module.__dict__["__getattr__"] = missing
     try:
         flags = 0
-        for cell in cells(path):
-            flags = _run(cell, module.__dict__, flags)
-        yield module
+        with warnings.catch_warnings(), errstate():  # what a lesson asks for there is not for its tests, nor the next
+            for cell in cells(path):
+                flags = _run(cell, module.__dict__, flags)
+        with errstate():
+            yield module
     finally:
         if sys.modules.get(name) is module:
             del sys.modules[name]
@@ -265,6 +313,8 @@ def _run(cell: Cell, space: dict[str, Any], flags: int) -> int:
     if source != given:  # part of it cannot be read: the likeliest reason why something else is missing
         failed[cell.file] = _unreadable(given, place)
     for statement, code in statements:
+        if cell.works and not isinstance(statement, _DEFINITIONS):
+            continue  # as importing a script leaves its work undone; but a student may define something there
         try:
             if isinstance(code, Exception):
                 raise code
@@ -282,7 +332,7 @@ def _run(cell: Cell, space: dict[str, Any], flags: int) -> int:
 def _unreadable(source: str, place: str) -> str:
     """What Python says of code that it cannot read."""
     try:
-        compile(source, "", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        parsed(source)
     except SyntaxError as error:
         return f"{type(error).__name__} {_said(error, place)}"
     return ""
@@ -296,7 +346,7 @@ def _said(error: SyntaxError, place: str) -> str:
 def _compiled(source: str, file: str, flags: int) -> tuple[list[tuple[ast.stmt, CodeType | Exception]], int]:
     """Each statement of a cell with its code, or with why there is none; and the flags that hold after the last."""
     found: list[tuple[ast.stmt, CodeType | Exception]] = []
-    for statement in compile(source, file, "exec", ast.PyCF_ONLY_AST | flags, dont_inherit=True).body:
+    for statement in parsed(source).body:
         try:
             code = compile(ast.Module([statement], []), file, "exec", flags, dont_inherit=True)
         except Exception as error:
@@ -333,11 +383,11 @@ def mended(source: str, place: str = "") -> str:
     """
     for _ in range(50):
         try:
-            compile(source, "", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+            parsed(source)
         except SyntaxError as error:
-            if (lines := _without(source.splitlines(), error, place)) is None:
+            if (lines := _without(source.split("\n"), error, place)) is None:
                 break
-            source = "\n".join(lines) + "\n"
+            source = "\n".join(lines)
         except (ValueError, RecursionError, MemoryError):  # a null byte, or more than Python's parser can take
             break
         else:

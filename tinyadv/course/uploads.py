@@ -6,8 +6,10 @@ becomes a folder in which the lessons can be found, and nothing that it holds is
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import re
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter
@@ -20,11 +22,12 @@ from typing import NamedTuple
 
 from ..storage import WINDOWS, temporary_folder
 from .feedback import one_line
-from .submissions import LARGEST, files_below, find, lesson_named, passed_over
+from .submissions import LARGEST, files_below, find, largest, lesson_named, passed_over
 
 FOLDERS = "tinyadv-grade-"
 MEMBERS, UNPACKED = 2000, 64 * LARGEST  # lessons in a zip file that are looked at, and bytes that they may have
 ZIPS = 20  # in a folder
+LONGEST = 150  # bytes of a name: systems take 255, and it gets longer while its file is written
 # What learning platforms call the files that they hand out, with the numbers that they want back
 _MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_(?P<kind>file|onlinetext)_?(?P<given>.*)", re.DOTALL)
 _CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<id>\d+)_(?P<number>\d+)_(?P<given>.*)", re.DOTALL)
@@ -94,19 +97,27 @@ class Student:
     def file_name(self) -> str:
         """What this student's files are called, without an ending."""
         name = f"{self.name}-{self.id}" if self.id else self.name
-        name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "student"
+        # marks belong to the letters before them: many scripts write vowels so
+        kept = "".join(c if c.isalnum() or c in "_.-" or unicodedata.category(c)[0] == "M" else " " for c in name)
+        name = "-".join(kept.split()).strip("-.") or "student"
+        if len(name.encode()) > LONGEST:
+            begin = name.encode()[:LONGEST].decode(errors="ignore")
+            name = f"{begin}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         return f"student-{name}" if _DEVICE.fullmatch(name) else name
 
 
 def upload_of(path: Path) -> Upload:
-    """What the name of a file or folder tells: Moodle's and Canvas's are understood, any other is the student's."""
-    if found := _MOODLE.fullmatch(path.name):
+    """What the name of a file or folder tells: Moodle's and Canvas's are understood, any other is the student's.
+
+    A letter with an accent is one character in it, also where macOS has made two of it.
+    """
+    name = unicodedata.normalize("NFC", path.name or path.resolve().name)  # "." is called as the folder is
+    if found := _MOODLE.fullmatch(name):
         return Upload(path, found["name"].strip(), found["id"], found["given"], typed=found["kind"] == "onlinetext")
-    if found := _CANVAS.fullmatch(path.name):
+    if found := _CANVAS.fullmatch(name):
         late = found["late"] is not None
         return Upload(path, found["name"].strip(), found["id"], found["given"], int(found["number"]), late)
-    name = path.name or path.resolve().name  # "." is called as the folder is
-    return Upload(path, path.stem if path.suffix.lower() == ".zip" else name, given=name)
+    return Upload(path, Path(name).stem if path.suffix.lower() == ".zip" else name, given=name)
 
 
 def student_of(path: Path) -> Student:
@@ -206,8 +217,8 @@ def _take(path: Path, folder: Path) -> None:
     if path.is_file() and lesson_named(name) is not None:
         if path.is_symlink():
             raise ValueError(f"{path.name} is a link: wanted the file itself")
-        with path.open("rb") as file:
-            (folder / name).write_bytes(file.read(LARGEST + 1))  # one byte more than is graded: it is said to be large
+        with path.open("rb") as file:  # one byte more than is graded: it is said to be too large
+            (folder / name).write_bytes(file.read(largest(name) + 1))
     elif path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
         unpack(path, folder)
     else:
@@ -242,8 +253,8 @@ def unpack(file: Path, folder: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             for member in islice((m for m in archive.infolist() if _place(m) is not None), MEMBERS):
                 place = folder / (_place(member) or "")
-                with archive.open(member) as packed:
-                    content = packed.read(LARGEST + 1)  # one byte more than is graded: it is said to be too large
+                with archive.open(member) as packed:  # one byte more than is graded, as above
+                    content = packed.read(largest(place.name) + 1)
                 size += len(content)
                 if size > UNPACKED:
                     raise ValueError(f"{file.name} has lessons of more than {UNPACKED:,} bytes")

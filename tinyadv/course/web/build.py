@@ -64,11 +64,11 @@ LONG = {
     6: {"maxout = networks": 1},
     8: {"trained240 = networks": 2},
     9: {"recipes.noise_control(size": 1, 'control("through-attack"': 1, 'control("hidden-layer"': 1},
-    10: {"models = {model.top": 4, "networks.network(recipes.quadratic": 1},
+    10: {"kind in (recipe, others": 4, "networks.network(recipes.quadratic": 1},
     11: {"three = [networks": 2, "recipe in halves": 1},
     12: {"members = [networks": 1},
     13: {"trained[name] = networks": 4},
-    14: {"pair = [networks": 3},
+    14: {"naive = networks.network": 3},
 }
 
 

@@ -104,7 +104,7 @@ def pgd(model, x, y, eps, steps, start):
         x_adv = (x_adv + eps * np.sign(attacks.input_gradient(model, x_adv, y))).clip(x - eps, x + eps)
     return x_adv
 """,
-            "steps of size eps",
+            "steps of size eps:",
         ),
         (
             "return inside of the loop",

@@ -668,7 +668,7 @@ def prediction_cost(z_v, z_y, V, Y, M, m):
     of_labels = -(Y * (z - np.log(np.exp(z).sum(axis=1, keepdims=True)))).sum(axis=1)
     return float(((M * of_pixels).sum() + (m * of_labels).sum()) / V.size)
 """,
-            "logits of 1000",
+            "np.logaddexp and ops.log_softmax avoid both",
         ),
     ],
 }

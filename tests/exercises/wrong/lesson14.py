@@ -285,7 +285,7 @@ def direction(z, y):
     p = p / p.sum(axis=1, keepdims=True)
     return (p - t) / (1 - (p * t).sum(axis=1, keepdims=True))
 """,
-            "0/0",
+            "was rounded to 0 and then divided by",
         ),
         (
             "p - t, then divided by the sum of the others",

@@ -57,7 +57,7 @@ def grey_levels(x, mean_bgr):
 def grey_levels(x, mean_bgr):
     return x[:, ::-1] * 255 - np.array(mean_bgr, dtype=x.dtype)
 """,
-            "the colours are axis 1",
+            "the means lie along the last axis",
         ),
     ],
     "step_towards": [

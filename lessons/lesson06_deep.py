@@ -121,9 +121,9 @@ if __name__ == "__main__":
 # It works on almost all images, and the network is sure of its mistakes. Why does one gradient reach so far? That is
 # what the rest of the lesson is about.
 #
-# (Each table has the error and the confidence twice. In the rows that say so, the attack follows the *exact* gradient,
-# as this lesson does. In the rows above them it follows the gradient *as the paper's software computed it*, with
-# rounding. The two differ, and the paper's 89.4 % depends on it: lesson 14 explains why.)
+# (Without clipping each table has two rows for the error, and two for the confidence. In the first of the two the
+# attack follows the gradient *as the paper's software computed it*, with rounding. In the second it follows the *exact*
+# gradient, as this lesson does. The two differ, and the paper's 89.4 % depends on it: lesson 14 explains why.)
 #
 # ## What the gradient promises
 #

@@ -88,9 +88,8 @@ def added_penalty(w: np.ndarray, b: float, x: np.ndarray, y: np.ndarray, eps: fl
 # So $r_n = \zeta\bigl(\varepsilon\lVert w\rVert_1 - m_n\bigr) - \zeta(-m_n)$. It is never negative, because $\zeta$
 # only rises. And it is at most $\varepsilon\lVert w\rVert_1$, because the slope of $\zeta$ is at most 1. Two cases:
 #
-# - The answer is wrong by far, $m_n \ll 0$. The slope is near 1 all the way, so $r_n$ is near $\varepsilon\lVert
-#   w\rVert_1$.
-#   For such images adversarial training acts like L1 decay with $\lambda = \varepsilon$.
+# - The answer is wrong by far, $m_n \ll 0$. The slope is near 1 all the way, so $r_n$ is near
+#   $\varepsilon\lVert w\rVert_1$. For such images adversarial training acts like L1 decay with $\lambda = \varepsilon$.
 # - The answer is right, and the model is sure of it even after the attack, $m_n \gg \varepsilon\lVert w\rVert_1$. Both
 #   costs are near 0. The penalty *fades* like $e^{-(m_n - \varepsilon\lVert w\rVert_1)}$.
 #

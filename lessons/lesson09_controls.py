@@ -24,7 +24,7 @@ The paper's section 6 once more, one thing changed at a time: noise of the attac
 #   or by a random number between the two. Is this enough to resist FGSM with $\varepsilon = 0.25$?
 # - **An attack with a derivative,** so that training can go *through* it. Does it regularise as FGSM does?
 # - **An attack on hidden activations** instead of pixels. The network answers by making the activations large. If the
-#   last hidden layer is attacked, it *underfits*: it does badly even on its training images.
+#   last hidden layer is attacked, the network *underfits*: it does badly even on its training images.
 
 # %%
 from __future__ import annotations

@@ -126,8 +126,8 @@ if __name__ == "__main__":
 # <details><summary>Hint 1</summary>
 #
 # The formula above, solved for the sum over $i \ne j$: the squared length of $\sum_m u_m$ minus the squares of the
-# $u_m$. `attacks.unit(g)` divides each row by its length, and makes 0 of a row of zeros; the first of what it returns
-# is $u$.
+# $u_m$. `attacks.unit(g)` divides each row by its length, and leaves a row of zeros as it is; the first of the three
+# arrays that it returns is $u$.
 #
 # </details>
 

@@ -111,9 +111,9 @@ if __name__ == "__main__":
 # ## Why a linear model sees something in noise
 #
 # Softmax regression has the logits $z = Wx + b$, with $W$ of shape `(K, D)` for D pixels. A sum of *independent* normal
-# numbers is normal, also if each has a factor. So the K logits are normal too, and so is every sum of them. Then their
-# means and covariances say all about them. The *covariance* of two logits is the mean of the product of their
-# deviations,
+# numbers is normal, also if each has a factor. So the K logits are normal too, and so is every sum of them, with any
+# factors. For such numbers the means and covariances determine everything else. The *covariance* of two logits is the
+# mean of the product of their deviations,
 #
 # $$\mathbb E\bigl[(z_k - \mathbb E z_k)(z_l - \mathbb E z_l)\bigr] ,$$
 #

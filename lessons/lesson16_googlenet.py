@@ -174,7 +174,7 @@ if __name__ == "__main__":
 if __name__ == "__main__":
     values = {}
     if at_hand:
-        (found,) = attack_each(model, photos[: PHOTOGRAPHS[profile()]])  # a list for each eps: here one, of GREY_LEVEL
+        (found,) = attack_each(model, photos[: PHOTOGRAPHS[profile()]])  # a list for each eps; here only GREY_LEVEL
         print(f"{'photograph':22} {'before':30} after")
         for each in found:
             print(f"{each.photograph.name[:20]:22} {each.before!s:30} {each.after!s}")

@@ -36,9 +36,9 @@ OUT = Path("tinyadv-results")
 GREETING = f"""\
 tinyadv {__version__}: Explaining and Harnessing Adversarial Examples, from scratch
 
-  tinyadv lesson               the lessons, and the claim of the paper that each ends at
+  tinyadv lesson               the lessons, and the claim of the paper that each leads to
   tinyadv lesson 1             run the first lesson
-  tinyadv explore              a page to try attacks on, for a browser
+  tinyadv explore              a page for your browser, to try attacks on
   tinyadv course export DIR    the exercises, to be solved in DIR; `pytest` there says what is right
   tinyadv reproduce            measure the paper's claims on this machine, in minutes
   tinyadv claims               each claim: the paper's number, ours, and how it is measured

@@ -132,8 +132,8 @@ def asked(lesson, y, xs, **settings):
         answer = called(lesson.grad, y, xs, **settings)
     except KeyError as error:
         raise AssertionError(
-            "KeyError: a Tensor had its turn before it had a g: go through the history from its end to its beginning, "
-            "so that everything computed from a Tensor has its turn before it"
+            "KeyError: a Tensor has no g yet: either its first part was added to a sum that does not exist (begin the "
+            "sum with it), or its turn came too early (go through the history from its end to its beginning)"
         ) from error
     except ValueError as error:
         if "read-only" in str(error):

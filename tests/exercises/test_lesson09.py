@@ -148,8 +148,8 @@ def product(lesson, f, x, v):
     except (TypeError, ValueError) as error:
         if "does not depend" in str(error):
             raise AssertionError(
-                "g does not depend on the Tensor of the second grad: either this is not the Tensor that was given to f "
-                "(make X = Tensor(x) once, it must not be another Tensor), or g has lost its history (.data)"
+                "g does not depend on the Tensor of the second grad: either that is another Tensor than the one given "
+                "to f (make X = Tensor(x) once, and use it in both places), or g has lost its history (.data)"
             ) from None
         if "grad wants a Tensor as y" in str(error):
             raise AssertionError(

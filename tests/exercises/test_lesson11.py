@@ -86,7 +86,7 @@ def test_the_denominator(lesson, among):
     judge(given, right, [
         (f'the denominator is another set: for "{among}" it is {swapped}', other),
         ("agreement on right answers is counted too: look at mistakes alone", SAME.mean()),
-        ("the denominator is all examples: divide by the number of mistakes", same / len(Y)),
+        (f"the denominator is all examples: it should be {swapped}", same / len(Y)),
         (f"the denominator is the examples where a OR b is wrong: it should be {swapped}",
          same / ((A != Y) | (B != Y)).sum()),
         ("right answers that are the same are counted as agreement", SAME.sum() / wrong.sum()),

@@ -264,4 +264,4 @@ def test_without_a_gradient_nothing_moves_and_float32_stays(lesson):
         assert np.abs(move).max() < 1e-12, "a sample without gradient moved: the sign of 0 is 0"
         model, x = network("float32")
         given = called(lesson.fooling_step, model, x, 3, EPS, sign=sign)
-        assert not leaks(given), f"{LEAK} (np.sqrt of a whole number gives float64, for example; math.sqrt does not)"
+        assert not leaks(given), f"{LEAK} (a factor np.sqrt(D) makes x float64; math.sqrt(D) does not)"

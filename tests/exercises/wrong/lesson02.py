@@ -354,7 +354,7 @@ def numerical_gradient(f, x, h=1e-5):
         g[i] = (f(x + step) - f(x - step)) / h
     return g
 """,
-            "divide by 2h",
+            "are 2h apart",
         ),
         (
             "all entries at once",

@@ -177,6 +177,21 @@ def grad(y, xs, create_graph=False):
             "from its end to its beginning",
         ),
         (
+            "no first part",
+            """
+def grad(y, xs, create_graph=False):
+    given = (lambda a: a) if create_graph else raw
+    gs = {y: given(Tensor(np.ones_like(y.data)))}
+    for t in reversed(history(y)):
+        if t.op:
+            for a, part in zip(t.args, t.op.backward(gs[t], given(t), *map(given, t.args))):
+                if isinstance(a, Tensor):
+                    gs[a] = gs[a] + part
+    return [gs[x] for x in xs]
+""",
+            "its first part was added to a sum that does not exist",
+        ),
+        (
             "a recursion that passes on what is not complete",
             """
 def grad(y, xs, create_graph=False):

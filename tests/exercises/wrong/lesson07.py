@@ -18,7 +18,7 @@ def adversarial_gradients(w, b, x, y, eps):
     s = ops.sigmoid(eps * np.abs(w).sum() - y * (x @ w + b))
     return x.T @ (s * y) / len(x) - eps * s.mean() * np.sign(w), (s * y).mean()
 """,
-            "the wrong sign",
+            "this goes uphill",
         ),
         (
             "the penalty's own slope forgotten",

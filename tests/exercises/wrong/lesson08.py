@@ -42,7 +42,7 @@ def adversarial_objective(model, x, y, rng, eps, alpha):
     J = model.loss(model(Tensor(attacks.fgsm(model, x, y, eps)), rng=rng), y)
     return J.item(), grad(J, parameters(model))
 """,
-            "the clean one is missing",
+            "this is the attacked cost alone",
         ),
         (
             "the attack under masks",
@@ -407,7 +407,7 @@ def locality(w, window):
     inside = np.lib.stride_tricks.sliding_window_view(images, (window, window), axis=(1, 2)).sum(axis=(3, 4))
     return inside.max(axis=(1, 2)) / images.sum(axis=(1, 2))
 """,
-            "with their signs",
+            "so that they cancel",
         ),
         (
             "not divided",
@@ -418,7 +418,7 @@ def locality(w, window):
     inside = np.lib.stride_tricks.sliding_window_view(squares, (window, window), axis=(1, 2)).sum(axis=(3, 4))
     return inside.max(axis=(1, 2))
 """,
-            "L is a share",
+            "is not divided by that over the whole filter",
         ),
         (
             "windows side by side",

@@ -122,7 +122,7 @@ def signal(a, y, J):
         return np.where(t, -1 / p, 1 / (1 - p))
     return 2 * (p - t) * p if J == "rbf-squared" else -t.astype(a.dtype)
 """,
-            "this is dJ/dp",
+            "rbf: this is dJ/dp",
         ),
         (
             "p where log p was differentiated",

@@ -146,7 +146,7 @@ def by_logit(z, y):
 def by_logit(z, y):
     return (ops.softmax(z) - (y[:, None] == np.arange(z.shape[2]))) / len(z)
 """,
-            "each member's own softmax",
+            "q is that of the mean logits",
         ),
         (
             "the mean probability",
@@ -347,7 +347,7 @@ def error_made_on(members, which, x, y, eps):
     x_adv = attacks.fgsm(members[which], x, y, eps)
     return float(np.mean([metrics.evaluate(member, x_adv, y).error for member in members]))
 """,
-            "the mean of the members' errors",
+            "the ensemble answers once",
         ),
         (
             "the mean logit",
@@ -646,7 +646,7 @@ def prediction_cost(z_v, z_y, V, Y, M, m):
     of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
     return ((M * of_pixels).sum() + (m * of_labels).sum()) / V.size
 """,
-            "logits of 1000",
+            "so is the logarithm of a p that was rounded to 0",
         ),
         (
             "against log 0",
@@ -657,7 +657,7 @@ def prediction_cost(z_v, z_y, V, Y, M, m):
     of_labels = -(Y * ops.log_softmax(z_y)).sum(axis=1)
     return ((M * of_pixels).sum() + (m * of_labels).sum()) / V.size
 """,
-            "logits of 1000",
+            "rounded to 0 or 1 before the logarithm",
         ),
         (
             "one maximum for all labels",
@@ -668,7 +668,7 @@ def prediction_cost(z_v, z_y, V, Y, M, m):
     of_labels = -(Y * (z - np.log(np.exp(z).sum(axis=1, keepdims=True)))).sum(axis=1)
     return float(((M * of_pixels).sum() + (m * of_labels).sum()) / V.size)
 """,
-            "logits of 1000",
+            "np.logaddexp and ops.log_softmax avoid both",
         ),
     ],
 }

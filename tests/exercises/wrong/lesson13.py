@@ -226,7 +226,7 @@ def fooling_step(model, x, k, eps, sign=True):
     length = np.sqrt((g**2).sum(axis=1, keepdims=True))
     return x + eps * math.sqrt(x.shape[1]) * g / (length + (length == 0))
 """,
-            "the label is the wanted class k",
+            "away from the network's own answer",
         ),
         (
             "labels that count from 1",

@@ -104,7 +104,7 @@ def pgd(model, x, y, eps, steps, start):
         x_adv = (x_adv + eps * np.sign(attacks.input_gradient(model, x_adv, y))).clip(x - eps, x + eps)
     return x_adv
 """,
-            "steps of size eps",
+            "steps of size eps:",
         ),
         (
             "return inside of the loop",
@@ -285,7 +285,7 @@ def direction(z, y):
     p = p / p.sum(axis=1, keepdims=True)
     return (p - t) / (1 - (p * t).sum(axis=1, keepdims=True))
 """,
-            "0/0",
+            "was rounded to 0 and then divided by",
         ),
         (
             "p - t, then divided by the sum of the others",

@@ -196,9 +196,9 @@ def windows(x, K, J):
     "spectrum": [
         ("sign", _spectrum("A @ x @ B.T", "2j * np.pi"), "the sign of the exponent is wrong"),
         ("divided", _spectrum("A @ x @ B.T / (L1 * L2)"), "the way back"),
-        ("real", _spectrum("(A @ x @ B.T).real"), "the spectrum is complex"),
-        ("size", _spectrum("abs(A @ x @ B.T)"), "the spectrum is complex"),
-        ("no 2 pi", _spectrum("A @ x @ B.T", "-1j"), "2 pi"),
+        ("real", _spectrum("(A @ x @ B.T).real"), "this is the real part alone"),
+        ("size", _spectrum("abs(A @ x @ B.T)"), "this is the absolute value"),
+        ("no 2 pi", _spectrum("A @ x @ B.T", "-1j"), "lacks its factor 2 pi"),
         ("own size", _spectrum("A @ x @ B.T", size="H", other="W"), "divide it by L1 and L2"),
         (
             "one direction",

@@ -32,7 +32,7 @@ def grey_levels(x, mean_bgr):
 def grey_levels(x, mean_bgr):
     return x[:, ::-1] - np.array(mean_bgr, dtype=x.dtype).reshape(1, 3, 1, 1)
 """,
-            "times 255",
+            "the pixels are still from 0 to 1",
         ),
         (
             "float64 means",
@@ -57,7 +57,7 @@ def grey_levels(x, mean_bgr):
 def grey_levels(x, mean_bgr):
     return x[:, ::-1] * 255 - np.array(mean_bgr, dtype=x.dtype)
 """,
-            "the colours are axis 1",
+            "the means lie along the last axis",
         ),
     ],
     "step_towards": [
@@ -75,7 +75,7 @@ def step_towards(model, x, target, eps):
 def step_towards(model, x, target, eps):
     return attacks.fgsm(model, x, model(x).argmax(axis=1), eps)
 """,
-            "own answer",
+            "away from the network's own answer",
         ),
         (
             "without the sign",

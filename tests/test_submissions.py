@@ -239,6 +239,10 @@ def test_a_cell_that_does_work_does_none_and_defines_what_it_defines(tmp_path):
     with loaded(path) as lesson:
         assert lesson.g(1) == 2 * np.pi
         assert not hasattr(lesson, "loot")
+    book["cells"].append({"cell_type": "code", "source": "def f(a=loot): return 0", "metadata": {"tags": ["work"]}})
+    path.write_text(json.dumps(book), "utf-8")
+    with loaded(path) as lesson:  # a trial that needs the work takes nothing away
+        assert lesson.f(1) == 2
 
 
 def test_a_notebook_with_a_mark_at_its_start(tmp_path):

@@ -328,6 +328,8 @@ def _run(cell: Cell, space: dict[str, Any], flags: int) -> int:
             for defined in _defines(statement) or [f"line {statement.lineno}"]:
                 failed[defined] = feedback(error)
             if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+                if cell.works and statement.name in space:
+                    continue  # it may need what the work would have given; what was defined before does not
                 space[statement.name] = _raising(error)
     return flags
 

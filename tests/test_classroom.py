@@ -13,6 +13,7 @@ from time import sleep
 import pytest
 
 from tinyadv.course import classroom, exercises, lessons, uploads
+from tinyadv.course import grade as grading
 from tinyadv.course.answers import answers
 from tinyadv.course.classroom import Graded, fingerprint, grade_class, mistakes, tables
 from tinyadv.course.export import export
@@ -116,11 +117,29 @@ def test_where_tests_have_changed_all_that_is_given_is_graded_again(tmp_path, gr
     said: list[str] = []
     grade_class([ada], tmp_path / "out", [1], said.append)
     assert graded == ["ada"]
-    assert "bob.json has grades by other tests than these: give this submission again" in said
+    assert "bob.json is graded by other tests, or another version of tinyadv: give this submission again" in said
     said.clear()
     grade_class([ada, bob], tmp_path / "out", [1], said.append)
     assert graded == ["ada", "bob"]
     assert not any("other tests" in line for line in said)
+
+
+def test_a_wrong_mark_in_the_tests_is_no_student_s_fault(tmp_path, monkeypatch):
+    (tmp_path / "test_lesson01.py").write_text('@pytest.mark.exercise("nobody", points=2)\ndef test_it(lesson): pass\n')
+    monkeypatch.setattr(grading, "tests_folder", lambda: tmp_path)
+    with pytest.raises(ValueError, match=r"test_lesson01\.py, line 1: wanted @pytest"):
+        grade_class([folder(tmp_path, "ada")], tmp_path / "out", [1])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_student_is_one_whatever_the_file_with_the_grades_is_called(tmp_path, graded):
+    """On some disks, and in zip files, macOS makes two characters of an accented letter."""
+    out = tmp_path / "out"
+    jose = folder(tmp_path, "Jos\u00e9")
+    grade_class([jose], out, [1])
+    (out / "Jos\u00e9.json").rename(out / "Jose\u0301.json")
+    grade_class([jose, folder(tmp_path, "ada")], out, [1])
+    assert [row["name"] for row in rows_of(out / "class.csv")] == ["ada", "Jos\u00e9"]
 
 
 def test_an_exercise_whose_points_have_changed_has_one_column():

@@ -390,7 +390,8 @@ def test_what_is_masked_is_not_right():
 def test_a_plot_waits_for_nobody(course):
     """One that a student has left in an exercise, to look at what it computes."""
     folder = course("f")
-    plot = "import matplotlib.pyplot as plt\n    plt.plot([x, 2])\n    plt.savefig('f.png')\n    plt.show()"
+    plot = "import matplotlib.pyplot as plt\n    plt.loglog([x, 2])\n    plt.gcf().tight_layout()\n"
+    plot += "    plt.savefig('f.png')\n    plt.show()"
     hand_in(folder, lesson_of({"f": f"{plot}\n    return 2 if plt.get_backend() == 'agg' else 0"}))
     assert grade(folder, seconds=120.0)[0].feedback == ""  # where Matplotlib has to look for fonts first
 

@@ -239,6 +239,10 @@ def test_a_cell_that_does_work_does_none_and_defines_what_it_defines(tmp_path):
     with loaded(path) as lesson:
         assert lesson.g(1) == 2 * np.pi
         assert not hasattr(lesson, "loot")
+    book["cells"].append({"cell_type": "code", "source": "def f(a=loot): return 0", "metadata": {"tags": ["work"]}})
+    path.write_text(json.dumps(book), "utf-8")
+    with loaded(path) as lesson:  # a trial that needs the work takes nothing away
+        assert lesson.f(1) == 2
 
 
 def test_a_notebook_with_a_mark_at_its_start(tmp_path):
@@ -362,6 +366,19 @@ def test_copies_are_compared_in_cells_that_are_no_python_too(code, other, same, 
     else:
         with pytest.raises(ValueError, match="and they differ"):
             find(tmp_path, 1)
+
+
+def test_copies_are_compared_in_no_time_whatever_stands_in_them(tmp_path):
+    """It is done outside of the confined process, and for a line of many blanks it once took hours."""
+    for name in ("lesson01_one.ipynb", "lesson01_one (1).ipynb"):
+        notebook(tmp_path, f"x = = 1\n{' ' * 1_000_000}", name=name)
+    assert find(tmp_path, 1)
+
+
+def test_what_a_notebook_has_beside_its_pictures_may_be_as_long_as_a_script(tmp_path):
+    path = notebook(tmp_path, "x\n" * (submissions.LARGEST // 2), F)
+    with pytest.raises(ValueError, match=r"lesson01_one\.ipynb has 4,194,\d+ characters in its cells: wanted at most"):
+        cells(path)
 
 
 def test_several_that_differ_are_named_with_what_to_do(tmp_path):

@@ -25,9 +25,10 @@ from typing import Any
 from .. import __version__
 from ..storage import parse_json, write_atomically
 from .answers import Answer, answers
+from .exercises import exercises
 from .export import OF_THE_DESKTOP, chosen_lessons
 from .feedback import one_line
-from .grade import grade, test_file
+from .grade import grade, test_file, tests_of
 from .scores import Check, Exercise, total
 from .uploads import Student, nothing_in, opened, refuse_class, student_of, students_of
 
@@ -72,7 +73,8 @@ def grade_class(
     Raises
     ------
     ValueError
-        If there is no submission, a lesson is unknown, or `out` has grades of other lessons: before anything is graded.
+        If there is no submission, a lesson is unknown, a mark in the tests is wrong, or `out` has grades of other
+        lessons: before anything is graded.
     OSError
         If `out` cannot be written.
     GradingError
@@ -83,7 +85,10 @@ def grade_class(
     if not paths:
         raise ValueError("wanted at least one submission, a folder or a zip file")
     students = sorted(students_of(paths), key=lambda student: student.file_name.casefold())
-    lessons = list(chosen_lessons(only))
+    chosen = chosen_lessons(only)
+    for number, path in chosen.items():
+        tests_of(number, exercises(path.read_text(encoding="utf-8")))  # a mistake in the tests is no student's
+    lessons = list(chosen)
     if len(paths) == 1:
         refuse_class(paths[0])
     _refuse_other_lessons(out, lessons)
@@ -111,9 +116,11 @@ def grade_class(
     everyone = dict(found)
     tests = _tests(lessons)
     for path, record in _records(out, say).items():
-        if path.stem not in everyone and (record.get("version"), record.get("tests")) != (__version__, tests):
-            say(f"{path.name} has grades by other tests than these: give this submission again")
-        everyone.setdefault(path.stem, _of_record(record))
+        one = _of_record(record)
+        name = one.student.file_name  # and not the file's: some disks write accents in another way
+        if name not in everyone and (record.get("version"), record.get("tests")) != (__version__, tests):
+            say(f"{path.name} is graded by other tests, or another version of tinyadv: give this submission again")
+        everyone.setdefault(name, one)
     ordered = [everyone[name] for name in sorted(everyone, key=str.casefold)]
     for name, text in (tables(ordered, marks) | answer_sheets(ordered)).items():
         place = out / name

@@ -61,9 +61,10 @@ UNNEEDED = [
     "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "logging", "pastebin",
     "setuponly", "setupplan", "stepwise", "threadexception", "unittest", "unraisableexception",
 ]  # fmt: skip
-# Files whose code looks up its own functions with `inspect`, and hands nothing on: a layer its arguments, a plot more
+# Files below which `inspect` and `traceback` look at functions of the same library, and nothing is handed on: a layer
+# asks for its arguments, a plot for functions of its back end, a formula in a label for the line that made its parser
 LAYERS = tuple(f"{Path(__file__).resolve().parents[1] / name}.py" for name in ("layers", "models"))
-OF_MATPLOTLIB = ("backend_bases", "pyplot", "scale")
+OF_MATPLOTLIB = ("backend_bases", "mathtext", "pyplot", "scale")
 LARGEST, OPEN = 8 << 20, 64  # bytes of a file, and how many files at a time
 
 

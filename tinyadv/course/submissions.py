@@ -38,7 +38,7 @@ LOOKED_AT = 20_000  # files and folders of a submission: more than a course's fo
 PASSED_OVER = {"__MACOSX", "__pycache__", "env", "node_modules", "site-packages", "tests", "venv"}
 _LESSON = re.compile(r"lesson[ _-]?0*(?P<number>[0-9]{1,2})(?![0-9]).*\.(?:py|ipynb)", re.IGNORECASE | re.DOTALL)
 # In a notebook: a line that only Jupyter understands, and the first line of a cell in another language
-_COMMAND = re.compile(r"^[ \t]*(?:[\w, ]+ = )?[%!?].*", re.MULTILINE)
+_COMMAND = re.compile(r"^[ \t]*(?:\w[\w, ]* = )?[%!?].*", re.MULTILINE)
 _OTHER_LANGUAGE = re.compile(r"\s*%%(?!time\b|capture\b)")
 _DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 
@@ -205,7 +205,7 @@ class _NotebookCell(NamedTuple):
 def _notebook(path: Path) -> list[_NotebookCell]:
     text = _text(path, _utf_8)
     try:
-        return [
+        found = [
             _NotebookCell(
                 cell["cell_type"],
                 io.StringIO("".join(cell["source"]), newline=None).read(),  # each line ends with one character
@@ -216,6 +216,9 @@ def _notebook(path: Path) -> list[_NotebookCell]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path.name} cannot be read: {why}; wanted a notebook of format 4, with `cells`") from error
+    if (size := sum(len(cell.text) for cell in found)) > LARGEST:  # parsing takes hundreds of times as much memory
+        raise ValueError(f"{path.name} has {size:,} characters in its cells: wanted at most {LARGEST:,}")
+    return found
 
 
 def texts(path: Path) -> list[str]:
@@ -325,6 +328,8 @@ def _run(cell: Cell, space: dict[str, Any], flags: int) -> int:
             for defined in _defines(statement) or [f"line {statement.lineno}"]:
                 failed[defined] = feedback(error)
             if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+                if cell.works and statement.name in space:
+                    continue  # it may need what the work would have given; what was defined before does not
                 space[statement.name] = _raising(error)
     return flags
 

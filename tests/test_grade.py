@@ -396,6 +396,14 @@ def test_a_plot_waits_for_nobody(course):
     assert grade(folder, seconds=120.0)[0].feedback == ""  # where Matplotlib has to look for fonts first
 
 
+def test_an_exercise_that_draws_need_not_look_for_fonts(course, monkeypatch):
+    monkeypatch.setattr(grading, "_lists_of_fonts", lambda: {"fontlist-v1.json": b"{}"})
+    folder = course("f")
+    read = "import matplotlib\n    with open(matplotlib.get_cachedir() + '/fontlist-v1.json') as file:\n        "
+    hand_in(folder, lesson_of({"f": f"{read}return 2 if file.read() == '{{}}' else 0"}))
+    assert grade(folder)[0].feedback == ""
+
+
 def test_tests_that_cannot_run_are_not_the_students_fault(course):
     folder = course("f")
     hand_in(folder, lesson_of({"f": RIGHT}))

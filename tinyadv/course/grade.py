@@ -50,6 +50,7 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -249,6 +250,8 @@ def _tried(
     """A line of feedback for each test of an exercise, "" where it passed."""
     key, work = secrets.token_bytes(32), submission.parents[1]
     (work.parent / "pytest.ini").write_text(INI, encoding="utf-8")
+    for file, content in _lists_of_fonts().items():
+        (work / file).write_bytes(content)
     job = _job(submission, number, name, tests) | {"key": key.hex(), "seconds": seconds, "memory": memory}
     job["clock"] = PATIENCE * seconds
     with _in_memory() as said, _in_memory() as errors:
@@ -341,6 +344,19 @@ def _environment(work: Path) -> dict[str, str]:
     # where there is a screen, plt.show() would open a window and wait for somebody to close it
     others = {"LC_ALL": "C.UTF-8", "MPLBACKEND": "agg", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return kept | places | thread_caps(1) | others
+
+
+@cache
+def _lists_of_fonts() -> dict[str, bytes]:
+    """The files, by name, in which this user's Matplotlib keeps what fonts there are.
+
+    Without one it looks through all fonts of the system, which may take ten seconds of an exercise that draws.
+    """
+    if find_spec("matplotlib") is None:
+        return {}
+    import matplotlib
+
+    return {path.name: path.read_bytes() for path in Path(matplotlib.get_cachedir()).glob("fontlist-*.json")}
 
 
 def _end(process: subprocess.Popen[bytes], job: bytes, seconds: float, work: Path) -> str:

@@ -97,9 +97,9 @@ def grade_class(
     for student in students:
         if student.note:
             say(f"{student.name}: {student.note}")
-    found: dict[str, Graded] = {}
+    found, tests = dict[str, Graded](), _tests(lessons)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        tasks = {pool.submit(_graded, student, out, lessons): student for student in students}
+        tasks = {pool.submit(_graded, student, out, lessons, tests): student for student in students}
         try:
             for number, task in enumerate(as_completed(tasks), 1):
                 student = tasks[task]
@@ -114,7 +114,6 @@ def grade_class(
             for task in tasks:
                 task.cancel()
     everyone = dict(found)
-    tests = _tests(lessons)
     for path, record in _records(out, say).items():
         one = _of_record(record)
         name = one.student.file_name  # and not the file's: some disks write accents in another way
@@ -142,12 +141,12 @@ def _refuse_other_lessons(out: Path, lessons: list[int]) -> None:
             )
 
 
-def _graded(student: Student, out: Path, lessons: list[int]) -> tuple[Graded, str]:
-    """Grade one submission, or take what an earlier run wrote of the very same.
+def _graded(student: Student, out: Path, lessons: list[int], tests: str) -> tuple[Graded, str]:
+    """Grade one submission, or take what an earlier run wrote of the very same by the same tests, given by their hash.
 
     Also the name of the file that its letter went to, where the usual one was changed by hand; else "".
     """
-    said: dict[str, Any] = {"format": FORM, "lessons": lessons, "tests": _tests(lessons), **_about(student)}
+    said: dict[str, Any] = {"format": FORM, "lessons": lessons, "tests": tests, **_about(student)}
     when = said.pop("when")
     path = out / f"{student.file_name}.json"
     record = _record(path)

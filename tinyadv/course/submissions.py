@@ -125,16 +125,13 @@ def _statements(cell: Cell) -> list[str]:
     """The statements of a cell that count: of one that does work its definitions alone."""
     if _OTHER_LANGUAGE.match(cell.code):
         return []
-    code = cell.code
-    try:
-        parsed(code)
-    except SyntaxError:
-        code = _COMMAND.sub("", code)
-    try:
-        body = parsed(code).body
-        guarded = works(code)
-    except SyntaxError:
+    for code in (cell.code, _COMMAND.sub("", cell.code)):
+        with suppress(SyntaxError):
+            body = parsed(code).body
+            break
+    else:
         return [re.sub(r"^#.*\n?", "", code, flags=re.MULTILINE).strip()]
+    guarded = works(code)
     if guarded and isinstance(body[0], ast.If):
         body = body[0].body
     if guarded or cell.works:
